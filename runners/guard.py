@@ -1,0 +1,101 @@
+"""No orphans: a small process that outlives the lab by a moment and ends what is left of it.
+
+A process pool, a server or a Ray cluster does not end with a parent that was killed. The guard holds the reading
+end of a pipe whose only writing end is the lab's: when that closes, for whatever reason, the guard ends every
+process that carries this run's mark in its environment, and removes the run's scratch folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from runners.isolation import MARK
+
+_GRACE_S = 3.0
+
+
+@contextmanager
+def guarded() -> Iterator[Path]:
+    """Mark this process's future children, and see to it that none outlives it.
+
+    Yields:
+        A scratch folder for them, removed with them. Its path is short: Ray puts sockets under it, and the path of
+        a socket has at most 107 bytes.
+    """
+    mark = uuid.uuid4().hex
+    scratch = Path(tempfile.mkdtemp(prefix="rlab-"))
+    # The guard is started before the mark is set: it must not find itself.
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "runners.guard", mark, str(scratch)],
+        stdin=subprocess.PIPE,
+        # Ctrl-C goes to the whole foreground group; the guard has to survive it.
+        start_new_session=True,
+    )
+    before = os.environ.get(MARK)
+    os.environ[MARK] = mark
+    try:
+        yield scratch
+    finally:
+        if before is None:
+            os.environ.pop(MARK, None)
+        else:
+            os.environ[MARK] = before
+        assert guard.stdin is not None
+        guard.stdin.close()
+        guard.wait()
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """The living processes started under `mark`, this one excepted."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def end(processes: list[psutil.Process], grace_s: float = _GRACE_S) -> None:
+    """Terminate, wait up to `grace_s` seconds, then kill. By process, never by name."""
+    for process in processes:
+        try:
+            process.terminate()
+        except psutil.Error:
+            continue
+    _, alive = psutil.wait_procs(processes, timeout=grace_s)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.Error:
+            continue
+    psutil.wait_procs(alive, timeout=grace_s)
+
+
+def main(mark: str, scratch: str) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    # A second look for what was being started at the first.
+    for _ in range(2):
+        if left := marked(mark):
+            end(left)
+            time.sleep(0.2)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
