@@ -1,0 +1,58 @@
+"""The charts: one public function each, from a `Summary` to a `Drawing` or to the reason why there is none.
+
+A new chart is one function in one module here, added to `CHARTS`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import matplotlib
+
+from reports.charts import svg
+from reports.charts.makespan import makespan_by_width
+from reports.charts.ratios import paired_ratios
+from reports.charts.style import RC, Drawing, Missing
+from reports.summary import Summary
+
+CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
+    makespan_by_width,
+    paired_ratios,
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart: `name` is its file's stem; where it could not be drawn `missing` says why."""
+
+    name: str
+    title: str
+    takeaway: str = ""
+    reading: str = ""
+    document: str = ""
+    png: bytes = b""
+    missing: str | None = None
+
+    @property
+    def inline(self) -> str:
+        """For a page: `<svg>` with its text alternative."""
+        return svg.inline(self.document, self.name, self.title, f"{self.takeaway} {self.reading}")
+
+
+def draw(summary: Summary) -> list[Chart]:
+    """Every chart, in the order a reader meets them. The same summary gives the same bytes."""
+    with matplotlib.rc_context(RC), warnings.catch_warnings():
+        # A name in a script the font lacks is drawn as boxes in the PNG; matplotlib would warn on the terminal.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        return [_draw(function, summary) for function in CHARTS]
+
+
+def _draw(function: Callable[[Summary], Drawing | Missing], summary: Summary) -> Chart:
+    name = function.__name__.replace("_", "-")
+    drawing = function(summary)
+    if isinstance(drawing, Missing):
+        return Chart(name, drawing.title, missing=drawing.reason)
+    document, png = svg.render(drawing.figure)
+    return Chart(name, drawing.title, drawing.takeaway, drawing.reading, document, png)
