@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow, runtime, task
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 
 from flows import bodies
@@ -47,4 +47,6 @@ def fanout(spec: GraphSpec, ledger: str, direct: bool = False) -> Outcome:
         ledger: folder in which the bodies count themselves; it must exist and be reachable by the workers.
         direct: call the tasks instead of submitting them, so that no runner takes part.
     """
-    return wire(spec, ledger, nodes(spec), DirectCalls() if direct else PrefectSubmits())
+    outcome = wire(spec, ledger, nodes(spec), DirectCalls() if direct else PrefectSubmits())
+    outcome.flow_run_id = runtime.flow_run.id
+    return outcome

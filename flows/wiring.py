@@ -62,10 +62,11 @@ class Outcome:
     """What one pass over the graph gave, and the driver's clock (`time.monotonic`, seconds) on the way.
 
     submits_s: before the submit of each hello, by lane.
-    seen_s: when the driver saw each greeting done, in order of sight.
+    seen_s: when the driver saw each greeting done, by lane.
     """
 
     result: str = ""
+    flow_run_id: str | None = None
     begun_s: float = 0.0
     submitted_s: float = 0.0
     done_s: float = 0.0

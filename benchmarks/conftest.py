@@ -1,0 +1,163 @@
+"""The lab as a pytest plugin: options in, cells as tests, records and a report out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import rows
+from benchmarks.plan import Cell
+from benchmarks.session import Options, Session
+from reports.records import Record, RecordError
+from runners.catalog import ConfigError
+from runners.server import ServerError
+from runners.spec import ArmError
+
+_LAB = pytest.StashKey[Session]()
+_REPORT = pytest.StashKey[list[str]]()
+_USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    lab = parser.getgroup("lab", "Runner Lab: which Prefect task runner, and at what cost")
+    lab.addoption("--lab-profile", default="quick", metavar="NAME", help="smoke, quick (default) or full")
+    lab.addoption("--lab-runners", metavar="A,B", help="arms to measure, by name; `runner-lab runners` lists them")
+    lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells; more make narrower intervals")
+    lab.addoption("--workers", type=int, metavar="N", help="worker slots of each arm (default: the cores, at least 2)")
+    lab.addoption("--lab-out", type=Path, metavar="DIR", help="the run's folder (default: results/TIME-PROFILE)")
+    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    lab.addoption("--lab-config", type=Path, metavar="FILE", help="arms and clusters (default: ./runners.toml)")
+    lab.addoption("--lab-api-url", metavar="URL", help="use this Prefect server instead of starting one")
+    lab.addoption("--lab-database-url", metavar="URL", help="the lab's server uses this database instead of SQLite")
+    lab.addoption("--lab-cell-timeout", type=float, default=300.0, metavar="S", help="seconds one pass may take (300)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    options = Options(
+        profile=option.lab_profile,
+        runners=option.lab_runners,
+        blocks=option.lab_blocks,
+        workers=option.workers,
+        out=option.lab_out,
+        resume=option.lab_resume,
+        config=option.lab_config,
+        api_url=option.lab_api_url,
+        database_url=option.lab_database_url,
+        cell_timeout_s=option.lab_cell_timeout,
+    )
+    try:
+        config.stash[_LAB] = Session(options, say=lambda line: _say(config, line))
+    except _USER_ERRORS as error:
+        pytest.exit(str(error), returncode=2)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "cell" in metafunc.fixturenames:
+        cells = metafunc.config.stash[_LAB].cells(metafunc.module.SUITE)
+        metafunc.parametrize("cell", cells, ids=[rows.test_id(cell) for cell in cells])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    by_key = {cell.key: item for item in items if (cell := _cell(item)) is not None}
+    others = [item for item in items if _cell(item) is None]
+    cells = config.stash[_LAB].order(cell for item in items if (cell := _cell(item)) is not None)
+    items[:] = [*others, *(by_key[cell.key] for cell in cells)]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.collectonly or not any(_cell(item) for item in session.items):
+        return
+    try:
+        session.config.stash[_LAB].start()
+    except _USER_ERRORS as error:
+        pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, benchmark):
+    """Measure a cell, and fail its test with the reason when its figures mean nothing."""
+    lab = request.config.stash[_LAB]
+
+    def measure_cell(cell: Cell) -> None:
+        # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
+        # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
+        record: Record = benchmark.pedantic(lab.measure, args=(cell,))
+        benchmark.extra_info["cell"] = record.cell
+        _progress(request.config, lab.progress.line())
+        if record.status != "ok":
+            pytest.fail(f"{record.cell}, block {record.block}: {record.error}", pytrace=False)
+
+    return measure_cell
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """No dot for a cell: the progress line says more."""
+    if report.when == "call" and report.passed and "benchmarks/bench_" in report.nodeid:
+        return "passed", "", ""
+    return None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
+    config = session.config
+    lab = config.stash.get(_LAB, None)
+    if lab is None:
+        return (yield)
+    lab.close(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+    if hasattr(lab, "folder") and lab.folder.records:
+        bench = config._benchmarksession  # type: ignore[attr-defined]
+        bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.folder.records.values())
+        bench.json = bench.json or str(lab.folder.path / "benchmark.json")
+        config.stash[_REPORT] = _render(lab)
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    lines = config.stash.get(_REPORT, [])
+    if lines:
+        terminalreporter.section("Runner Lab")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def _render(lab: Session) -> list[str]:
+    from reports import render
+
+    try:
+        rendered = render(lab.folder.path)
+    except RecordError as error:
+        return [f"no report: {error}"]
+    again = f"interrupted; go on with: pytest benchmarks --benchmark-only --lab-resume {lab.folder.path}"
+    return [
+        *rendered.verdict,
+        *(f"warning: {warning}" for warning in rendered.warnings),
+        "",
+        f"report: {rendered.html}",
+        *([again] if lab.folder.plan.interrupted else []),
+    ]
+
+
+def _cell(item: pytest.Item) -> Cell | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("cell") if callspec else None
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.ensure_newline()
+        reporter.write_line(line)
+
+
+def _progress(config: pytest.Config, line: str) -> None:
+    """Over the last one on a terminal, a line of its own elsewhere."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    if reporter.isatty:
+        reporter.rewrite(line, erase=True)
+    else:
+        reporter.write_line(line)

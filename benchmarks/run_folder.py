@@ -1,0 +1,103 @@
+"""A run's folder: `records.jsonl`, appended cell by cell, and `run.json`, which says what was planned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from reports import records
+from reports.records import Record, RecordError
+
+_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run was to measure.
+
+    planned_cells: cells times blocks.
+    arms: names, in the order they are shown.
+    """
+
+    run_id: str
+    profile: str
+    arms: tuple[str, ...]
+    blocks: int
+    workers: int
+    baseline: str
+    command: str
+    started_at: str
+    planned_cells: int = 0
+    finished_at: str | None = None
+    interrupted: bool = False
+
+
+class RunFolder:
+    """
+    Raises:
+        RecordError: `resume` on a folder that holds no run, or one of another kind.
+    """
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path = path
+        self.plan = plan
+        self.records: dict[tuple[str, int], Record] = {}
+        self.warnings: list[str] = []
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan) -> RunFolder:
+        if (path / records.FILE_NAME).exists():
+            raise RecordError(f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RecordError(f"--lab-out {path} cannot be made: {error.strerror}") from None
+        folder = cls(path, plan)
+        folder.save()
+        return folder
+
+    @classmethod
+    def resume(cls, path: Path) -> RunFolder:
+        """An earlier run, with what it measured; cells that failed are measured again."""
+        try:
+            data = json.loads((path / _FILE).read_text())
+            plan = Plan(**{**data, "arms": tuple(data["arms"]), "finished_at": None, "interrupted": False})
+        except OSError as error:
+            raise RecordError(f"--lab-resume {path}: no run to go on with there ({error.strerror})") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise RecordError(f"--lab-resume {path}: {_FILE} is not a run's ({error})") from None
+        folder = cls(path, plan)
+        if (path / records.FILE_NAME).exists() and (path / records.FILE_NAME).stat().st_size:
+            found, folder.warnings = records.read(path)
+            folder.records = {record.key: record for record in found if record.status == "ok"}
+        return folder
+
+    def add(self, record: Record) -> None:
+        records.append(self.path, record)
+        self.records[record.key] = record
+
+    def save(self, **changes: Any) -> None:
+        """Write `run.json`, with `changes` made to the plan."""
+        self.plan = replace(self.plan, **changes)
+        text = json.dumps(asdict(self.plan), indent=2)
+        partial = self.path / f"{_FILE}.partial"
+        partial.write_text(text + "\n")
+        partial.replace(self.path / _FILE)
+
+    def finish(self, interrupted: bool) -> None:
+        self.save(finished_at=now(), interrupted=interrupted)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def new_run_id(profile: str, existing: Sequence[str] = ()) -> str:
+    """Names sort by time; a second run in one second gets a number."""
+    stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{profile}"
+    names = (stem if i == 0 else f"{stem}-{i + 1}" for i in range(len(existing) + 1))
+    return next(name for name in names if name not in existing)

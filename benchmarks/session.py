@@ -1,0 +1,208 @@
+"""One run of the lab: from the options of the command line to records on disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import environment, measure
+from benchmarks.plan import Cell, applies, order
+from benchmarks.profiles import PROFILES, Profile, Suite
+from benchmarks.progress import Progress
+from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
+from benchmarks.stages import Limits, Stages
+from flows.graph import GraphSpec
+from reports.records import Record, RecordError
+from runners import catalog as catalogs
+from runners.catalog import BASELINE, Catalog
+from runners.guard import guarded
+from runners.isolation import environment as lab_environment
+from runners.isolation import free_port, isolated
+from runners.server import Server, ServerError, existing_server, lab_server
+from runners.spec import ArmError, RunnerSpec
+
+Say = Callable[[str], None]
+
+
+class UsageError(ValueError):
+    """Options that make no run; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The `--lab-*` options, as given."""
+
+    profile: str = "quick"
+    runners: str | None = None
+    blocks: int | None = None
+    workers: int | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    config: Path | None = None
+    api_url: str | None = None
+    database_url: str | None = None
+    cell_timeout_s: float = Limits.cell_s
+
+
+class Session:
+    """A run: planned in `__init__`, started by `start`, fed cell by cell, closed by `close`.
+
+    Raises:
+        UsageError, ArmError, ConfigError, RecordError: the options make no run.
+    """
+
+    def __init__(self, options: Options, say: Say = lambda line: None) -> None:
+        self._options = options
+        self._say = say
+        self._stack = ExitStack()
+        self._stages: Stages | None = None
+        self.failure: str | None = None
+        _check(options)
+        earlier = RunFolder.resume(options.resume) if options.resume else None
+        self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]
+        self.catalog: Catalog = catalogs.load(_config(options))
+        self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
+        self.blocks = earlier.plan.blocks if earlier else options.blocks or self.profile.blocks
+        names = earlier.plan.arms if earlier else _names(options.runners, self.profile)
+        self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
+        self._earlier = earlier
+        self._positions: dict[tuple[str, int], int] = {}
+
+    def cells(self, suite: Suite) -> list[Cell]:
+        """All cells of one suite, unordered."""
+        return [
+            Cell(suite.name, graph, arm, block, self._stage(arm), suite.cold)
+            for graph in self.profile.graphs(suite.name)
+            for arm in self.arms
+            if applies(graph, arm, suite.cold)
+            for block in range(self.blocks)
+        ]
+
+    def order(self, cells: Iterable[Cell]) -> list[Cell]:
+        ordered = order(cells)
+        counts: dict[int, int] = {}
+        for cell in ordered:
+            self._positions[cell.key] = counts.setdefault(cell.block, 0)
+            counts[cell.block] += 1
+        self.progress = Progress(ordered, BASELINE)
+        return ordered
+
+    def start(self) -> None:
+        """Make the run's folder, start the server, see that every arm can start.
+
+        Raises:
+            ArmError, ServerError, RecordError: before anything is measured.
+        """
+        scratch = self._stack.enter_context(guarded())
+        home = scratch / "home"
+        api_url = self._options.api_url
+        port = free_port()
+        variables = lab_environment(home, api_url or f"http://127.0.0.1:{port}/api")
+        self._stack.enter_context(isolated(variables))
+        for arm in self.arms:
+            self.catalog.check(arm)
+        self._server = self._start_server(home, port)
+        self.folder = self._earlier or RunFolder.create(*self._new_folder())
+        self.folder.save(planned_cells=len(self._positions))
+        for warning in self.folder.warnings:
+            self._say(f"warning: {warning}")
+        self._environment = environment.describe(self._server, self.profile.name)
+        limits = Limits(cell_s=self._options.cell_timeout_s)
+        self._stages = Stages(self.catalog, self._server, scratch, self.folder.plan.run_id, self._environment, limits)
+        direct = self.catalog.arms["sequential"]
+        with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):
+            # The warm-up that comes with it is the first flow of this process, which pays for imports and caches.
+            pass
+        self._stages.close()
+
+    def measure(self, cell: Cell) -> Record:
+        """The record of `cell`: measured now, and on disk, or that of the run that is resumed."""
+        record = self.folder.records.get(cell.key)
+        if record is None:
+            assert self._stages is not None
+            blank = measure.blank_record(cell, self.folder.plan.run_id, self._environment)
+            record = measure.measure(cell, self._positions[cell.key], self._stages.ready, blank)
+            self.folder.add(record)
+        self.progress.done(record)
+        return record
+
+    def close(self, interrupted: bool) -> None:
+        """Stop everything; what was measured stays."""
+        try:
+            if self._stages is not None:
+                self._stages.close()
+        finally:
+            self._stack.close()
+            if self._stages is not None:
+                self.folder.finish(interrupted)
+
+    def _stage(self, arm: RunnerSpec) -> str:
+        shared = arm.bare or self.catalog.engine(arm).shares_cluster
+        return arm.engine if shared else arm.name
+
+    def _start_server(self, home: Path, port: int) -> Server:
+        if self._options.api_url:
+            return existing_server(self._options.api_url)
+        said = 0.0
+
+        def waiting(waited_s: float) -> None:
+            nonlocal said
+            if waited_s - said >= 5:
+                said = waited_s
+                self._say(f"starting the lab's Prefect server, {waited_s:.0f} s so far (13 s is usual)")
+
+        self._say("starting the lab's Prefect server")
+        return self._stack.enter_context(lab_server(home, self._options.database_url, port, waiting))
+
+    def _new_folder(self) -> tuple[Path, Plan]:
+        out = self._options.out
+        results = Path("results")
+        existing = [path.name for path in results.iterdir()] if results.is_dir() else []
+        run_id = out.name if out else new_run_id(self.profile.name, existing)
+        plan = Plan(
+            run_id=run_id,
+            profile=self.profile.name,
+            arms=tuple(arm.name for arm in self.arms),
+            blocks=self.blocks,
+            workers=self.workers,
+            baseline=BASELINE,
+            command=" ".join(["pytest", *sys.argv[1:]]),
+            started_at=now(),
+        )
+        return out or results / run_id, plan
+
+
+def _check(options: Options) -> None:
+    if options.profile not in PROFILES:
+        raise UsageError(f"--lab-profile {options.profile}: there are {', '.join(PROFILES)}")
+    for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} {value}: at least 1 is needed")
+    if options.cell_timeout_s <= 0:
+        raise UsageError("--lab-cell-timeout: more than 0 seconds are needed")
+    if options.api_url and options.database_url:
+        raise UsageError("--lab-api-url uses a server that runs, --lab-database-url starts one: give one of them")
+    if options.resume and options.out:
+        raise UsageError("--lab-resume goes on in its own folder: leave --lab-out away")
+
+
+def _config(options: Options) -> Path | None:
+    """The file that was named, else the `runners.toml` of the working folder, if there is one."""
+    default = Path("runners.toml")
+    return options.config or (default if default.exists() else None)
+
+
+def _names(runners: str | None, profile: Profile) -> list[str]:
+    if runners is None:
+        return list(profile.arms)
+    names = list(dict.fromkeys(name.strip() for name in runners.split(",") if name.strip()))
+    if not names:
+        raise UsageError("--lab-runners names no arm")
+    return names
+
+
+__all__ = ["ArmError", "Options", "RecordError", "ServerError", "Session", "UsageError"]
