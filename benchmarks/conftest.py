@@ -35,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
+    option.benchmark_columns = option.benchmark_columns or ["min", "median", "max", "stddev", "rounds"]
     options = Options(
         profile=option.lab_profile,
         runners=option.lab_runners,
@@ -115,6 +116,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
     return (yield)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     lines = config.stash.get(_REPORT, [])
     if lines:

@@ -56,7 +56,7 @@ def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool) -> bool:
 
 
 def order(cells: Iterable[Cell]) -> list[Cell]:
-    """Blocks one after another; within a block stages rotated; within a stage cold cells first, then graph by graph, arms rotated."""
+    """Blocks one after another; in a block stages rotated; in a stage cold cells first, then by graph, arms rotated."""
     cells = list(cells)
     arms = list(dict.fromkeys(cell.arm.name for cell in cells))
     stages = list(dict.fromkeys(cell.stage for cell in sorted(cells, key=lambda cell: arms.index(cell.arm.name))))

@@ -67,7 +67,7 @@ PROFILES: Mapping[str, Profile] = {
         Profile(
             "smoke",
             (BASELINE, CONTROL, "dask"),
-            blocks=2,
+            blocks=1,
             suites={
                 "startup": _empty(2),
                 "overhead": _empty(2, 6, 12),

@@ -1,4 +1,4 @@
-"""A cell ends when the server has recorded its task runs: events arrive and are worked off long after a flow returns."""
+"""A cell ends when the server has recorded its task runs: it works off their events long after the flow returned."""
 
 from __future__ import annotations
 

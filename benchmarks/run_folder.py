@@ -51,7 +51,9 @@ class RunFolder:
     @classmethod
     def create(cls, path: Path, plan: Plan) -> RunFolder:
         if (path / records.FILE_NAME).exists():
-            raise RecordError(f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out")
+            raise RecordError(
+                f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

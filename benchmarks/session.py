@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -16,14 +15,14 @@ from benchmarks.progress import Progress
 from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
 from benchmarks.stages import Limits, Stages
 from flows.graph import GraphSpec
-from reports.records import Record, RecordError
+from reports.records import Record
 from runners import catalog as catalogs
 from runners.catalog import BASELINE, Catalog
 from runners.guard import guarded
 from runners.isolation import environment as lab_environment
 from runners.isolation import free_port, isolated
-from runners.server import Server, ServerError, existing_server, lab_server
-from runners.spec import ArmError, RunnerSpec
+from runners.server import Server, existing_server, lab_server
+from runners.spec import RunnerSpec
 
 Say = Callable[[str], None]
 
@@ -135,6 +134,7 @@ class Session:
         try:
             if self._stages is not None:
                 self._stages.close()
+                _flush()
         finally:
             self._stack.close()
             if self._stages is not None:
@@ -176,6 +176,15 @@ class Session:
         return out or results / run_id, plan
 
 
+def _flush() -> None:
+    """Send what Prefect's background threads still hold: at exit they would complain that the server is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
 def _check(options: Options) -> None:
     if options.profile not in PROFILES:
         raise UsageError(f"--lab-profile {options.profile}: there are {', '.join(PROFILES)}")
@@ -203,6 +212,3 @@ def _names(runners: str | None, profile: Profile) -> list[str]:
     if not names:
         raise UsageError("--lab-runners names no arm")
     return names
-
-
-__all__ = ["ArmError", "Options", "RecordError", "ServerError", "Session", "UsageError"]

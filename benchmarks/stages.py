@@ -1,9 +1,8 @@
-"""Clusters come and go with the stages of a block: started before a stage's warm cells, warmed once an arm, stopped after."""
+"""Clusters come and go with the stages of a block: started before its warm cells, warmed once an arm, stopped after."""
 
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -112,12 +111,3 @@ class Stages:
         if passed.outcome.flow_run_id:
             wait_recorded(site.server.api_url, passed.outcome.flow_run_id, small.graph.tasks, site.quiet_limit_s)
         self._warm.add(cell.arm.name)
-
-
-def settle_first_flow(stages: Stages, cell: Cell) -> float:
-    """Run one tiny flow by direct calls, so that no arm pays for the first flow of this process. Seconds it took."""
-    begun = time.monotonic()
-    with stages.ready(cell):
-        pass
-    stages.close()
-    return time.monotonic() - begun

@@ -54,7 +54,9 @@ class Meter:
         before = self._before
         driver_s = after.driver_s - before.driver_s
         workers_s = max(0.0, after.workers_s - before.workers_s)
-        server_s = after.server_s - before.server_s if after.server_s is not None and before.server_s is not None else None
+        server_s = (
+            after.server_s - before.server_s if after.server_s is not None and before.server_s is not None else None
+        )
         others_s = after.machine_busy_s - before.machine_busy_s - driver_s - workers_s - (server_s or 0.0)
         driver_peak, workers_peak, server_peak = self._peaks
         usage = Usage(

@@ -15,10 +15,10 @@ from flows.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire
 
 def _nodes(**options: Any) -> Nodes:
     return Nodes(
-        hello=task(bodies.hello, name="create_hello", **options),
-        world=task(bodies.world, name="create_world", **options),
-        greet=task(bodies.greet, name="greet", **options),
-        gather=task(bodies.gather, name="gather", **options),
+        hello=task(name="create_hello", **options)(bodies.hello),
+        world=task(name="create_world", **options)(bodies.world),
+        greet=task(name="greet", **options)(bodies.greet),
+        gather=task(name="gather", **options)(bodies.gather),
     )
 
 

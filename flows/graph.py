@@ -36,7 +36,9 @@ class Work:
         if not 0 <= self.seconds < float("inf"):
             raise ValueError(f"work seconds {self.seconds!r} must be a number from 0")
         if (self.kind == "none") != (self.seconds == 0):
-            raise ValueError(f"work {self.kind!r} with {self.seconds:g} seconds: `none` takes 0, the others more than 0")
+            raise ValueError(
+                f"work {self.kind!r} with {self.seconds:g} seconds: `none` takes 0, the others more than 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,9 @@ class GraphSpec:
         if self.payload_bytes < 0 or self.retry_delay_s < 0:
             raise ValueError("payload_bytes and retry_delay_s must not be negative")
         if (self.variant == "retrying") != (self.failures > 0):
-            raise ValueError(f"variant {self.variant!r} with {self.failures} failures: only `retrying` fails, at least once")
+            raise ValueError(
+                f"variant {self.variant!r} with {self.failures} failures: only `retrying` fails, at least once"
+            )
 
     @property
     def tasks(self) -> int:
@@ -84,7 +88,7 @@ class GraphSpec:
 
     @property
     def result(self) -> str:
-        """What `gather` must return: the greetings' count and a checksum over them and their payloads, in lane order."""
+        """What `gather` must return: the number of greetings, and a checksum over them and their payloads."""
         return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
 
     def ideal_s(self, workers: int, cores: int) -> float:

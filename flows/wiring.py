@@ -1,10 +1,11 @@
-"""The graph's wiring, written once as a function of a `submit` callable: under Prefect, by direct calls, or on a bare engine."""
+"""The graph's wiring, written once over a `submit` callable: under Prefect, by direct calls, or on a bare engine."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from flows import bodies
@@ -73,6 +74,9 @@ class Outcome:
     submits_s: list[float] = field(default_factory=list)
     seen_s: dict[int, float] = field(default_factory=dict)
 
+    def see(self, lane: int) -> None:
+        self.seen_s[lane] = time.monotonic()
+
 
 def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Outcome:
     """Run the graph: all hellos, all worlds, all greetings, as `.map` would submit them, then the gather."""
@@ -85,7 +89,7 @@ def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Ou
     greetings = []
     for lane, (hello, world) in enumerate(zip(hellos, worlds, strict=True)):
         greeting = submitter.submit(nodes.greet, hello, world, ledger)
-        submitter.on_done(greeting, lambda lane=lane: outcome.seen_s.setdefault(lane, time.monotonic()))
+        submitter.on_done(greeting, partial(outcome.see, lane))
         greetings.append(greeting)
     gathered = submitter.submit(nodes.gather, ledger, *greetings)
     outcome.submitted_s = time.monotonic()

@@ -86,7 +86,9 @@ def load(config: Path | None = None) -> Catalog:
 
 def _engines() -> dict[EngineName, Engine]:
     order = list(get_args(EngineName))
-    modules = [import_module(f"runners.{info.name}") for info in pkgutil.iter_modules(runners.__path__) if not info.ispkg]
+    modules = [
+        import_module(f"runners.{info.name}") for info in pkgutil.iter_modules(runners.__path__) if not info.ispkg
+    ]
     engines = [module.ENGINE for module in modules if hasattr(module, "ENGINE")]
     return {engine.name: engine for engine in sorted(engines, key=lambda engine: order.index(engine.name))}
 
@@ -102,7 +104,7 @@ def _read(config: Path) -> dict[str, Any]:
 
 def _arm(name: str, table: Any) -> RunnerSpec:
     if not isinstance(table, dict):
-        raise ArmError(name, "must be a table: [arms.NAME] with class = \"...\"")
+        raise ArmError(name, 'must be a table: [arms.NAME] with class = "..."')
     if unknown := sorted(table.keys() - _ARM_KEYS):
         raise ArmError(name, f"unknown key {unknown[0]!r}; known are {', '.join(sorted(_ARM_KEYS))}")
     class_path = table.get("class")
@@ -132,7 +134,7 @@ def _guess_engine(name: str, class_path: str) -> EngineName:
 
 def _cluster(key: str, table: Any) -> ClusterSettings:
     if not isinstance(table, dict):
-        raise ConfigError(f"{key}: must be a table, such as {key}.address = \"...\"")
+        raise ConfigError(f'{key}: must be a table, such as {key}.address = "..."')
     if unknown := sorted(table.keys() - _CLUSTER_KEYS):
         raise ConfigError(f"{key}.{unknown[0]}: unknown key; known are {', '.join(sorted(_CLUSTER_KEYS))}")
     return ClusterSettings(**table)

@@ -146,4 +146,6 @@ def check_address(arm: str, key: str, address: str, timeout_s: float) -> None:
         socket.create_connection((host, port), timeout=timeout_s).close()
     except OSError as error:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
-        raise ArmError(arm, f"{key}: {address} does not answer within {timeout_s:g} s ({reason}); is it running?") from None
+        raise ArmError(
+            arm, f"{key}: {address} does not answer within {timeout_s:g} s ({reason}); is it running?"
+        ) from None

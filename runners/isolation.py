@@ -1,4 +1,4 @@
-"""An environment of the lab's own for Prefect, Dask and Ray: nothing of the user's is read or written, nothing phones home."""
+"""An environment of the lab's own for Prefect, Dask and Ray: nothing of the user's is touched, nothing phones home."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MARK = "RUNNER_LAB_MARK"
-"""Environment variable that every process of a run carries, so that what is left of it can be found (`runners.guard`)."""
+"""Environment variable that every process of a run carries, so that `runners.guard` can find what is left of it."""
 
 _PREFIXES = ("PREFECT_", "DASK_", "RAY_")
 

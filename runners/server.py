@@ -20,7 +20,7 @@ from runners import guard
 from runners.isolation import environment, free_port
 
 START_LIMIT_S = 180.0
-"""Generous: a first start imports for 12 s and migrates a database, on a machine that may be busy. Prefect's own 20 s is too short."""
+"""Generous: a first start imports for 12 s and migrates a database, and Prefect's own 20 s is passed on a busy machine."""
 
 
 class ServerError(RuntimeError):
@@ -113,7 +113,9 @@ def _wait(
         waited_s = time.monotonic() - begun
         if process.poll() is not None:
             where = f" with database {_without_password(database_url)}" if database_url else ""
-            raise ServerError(f"the Prefect server ended at once{where}: {_last_words(log_path)} (all of it: {log_path})")
+            raise ServerError(
+                f"the Prefect server ended at once{where}: {_last_words(log_path)} (all of it: {log_path})"
+            )
         if waited_s > limit_s:
             raise ServerError(f"the Prefect server was not healthy after {limit_s:.0f} s (see {log_path})")
         on_wait(waited_s)
