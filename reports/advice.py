@@ -55,17 +55,21 @@ def _control(summary: Summary) -> list[str]:
         return [
             "The A/A control shares no cell with the baseline, so the noise of this run is not known: 10 % is taken."
         ]
-    off = [bench for bench, floor in summary.noise_by_bench.items() if not floor.covers_one and floor is not noise]
+    off = [
+        units.printable(bench, 40)
+        for bench, floor in summary.noise_by_bench.items()
+        if not floor.covers_one and floor is not noise
+    ]
     if not noise.covers_one:
         span = units.interval(noise.ratio)
         return [
-            f"A/A control off: the baseline against itself came out at {units.times(noise.ratio.value)} ({span}), which "
-            "should cover 1. Verdicts claim less accordingly. Let the machine come to rest and run more blocks."
+            f"A/A control off: the baseline against itself came out at {units.times(noise.ratio.value)} ({span}), "
+            "which should cover 1. Verdicts claim less accordingly. Let the machine come to rest and run more blocks."
         ]
     if len(off) > 1:
         return [
-            f"A/A control off in {units.listed(off)}: two identical arms differed there. Verdicts in these benches claim "
-            "less accordingly; more blocks would help."
+            f"A/A control off in {units.listed(off)}: two identical arms differed there. Verdicts in these benches "
+            "claim less accordingly; more blocks would help."
         ]
     return []
 
@@ -100,8 +104,8 @@ def _missing_task_runs(summary: Summary) -> list[str]:
         return []
     which = units.listed([f"{row.arm.label} {row.recorded} of {row.expected_recorded}" for row in short])
     return [
-        f"Task runs missing on the server ({which}): their flows ended well, but Prefect's record of them is incomplete. "
-        "Do not trust the UI or automations for such runs; a faster database (Postgres) or less load may cure it."
+        f"Task runs missing on the server ({which}): their flows ended well, but Prefect's record of them is "
+        "incomplete. Do not trust the UI or automations for such runs; a faster database (Postgres) or less load may cure it."
     ]
 
 
@@ -124,11 +128,11 @@ def _bent(summary: Summary) -> list[str]:
     if not bent:
         return []
     how = [
-        f"{row.arm.label} {'+' if row.marginal.curvature.value > 0 else '-'}{units.percent(abs(row.marginal.curvature.value))}"
+        f"{row.arm.label} {units.percent(row.marginal.curvature.value, signed=True)}"
         for row in bent
         if row.marginal and row.marginal.curvature
     ]
     return [
-        f"The cost of a task is not constant over the widths measured ({units.listed(how)} from the narrowest to the widest "
-        "graph): do not extrapolate these arms' ms a task beyond the widest."
+        f"The cost of a task is not constant over the widths measured ({units.listed(how)} from the narrowest to "
+        "the widest graph): do not extrapolate these arms' ms a task beyond the widest."
     ]

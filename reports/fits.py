@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -37,7 +38,7 @@ class MarginalCost:
 
     @property
     def bent(self) -> bool:
-        """True where the cost of a task clearly depends on how many there are: by a fifth at least, in every block's eyes."""
+        """True where the cost of a task clearly depends on how many there are, by a fifth at least."""
         c = self.curvature
         if c is None or abs(c.value) < 0.2:
             return False
@@ -98,7 +99,7 @@ def metg(efficiency: Mapping[float, float], target: float = EFFICIENT) -> Metg |
         return None
     if points[-1][1] < target:
         return Metg(points[-1][0], "above")
-    for (short, low), (long, high) in reversed(list(zip(points, points[1:], strict=False))):
+    for (short, low), (long, high) in reversed(list(pairwise(points))):
         if low < target <= high:
             share = (target - low) / (high - low)
             return Metg(math.exp(math.log(short) + share * math.log(long / short)), "about")

@@ -242,11 +242,11 @@ def parse(line: bytes | str) -> Record:
     try:
         data["phases"] = Phases(**_durations(data.get("phases") or {}))
         data["usage"] = Usage(**_durations(data.get("usage") or {}))
-        latencies = {k: tuple(map(_number, v)) for k, v in (data.get("latencies") or {}).items()}
+        latencies = {name: _numbers(values) for name, values in (data.get("latencies") or {}).items()}
         data["latencies"] = Latencies(**latencies)
         record = Record(**data)
         _check(record)
-    except (TypeError, AttributeError, KeyError) as error:
+    except (TypeError, AttributeError, KeyError, OverflowError) as error:
         raise RecordError(f"not a record: {error}") from None
     return record
 
@@ -255,22 +255,51 @@ def _check(record: Record) -> None:
     for name in ("run_id", "bench", "arm", "engine", "runner", "started_at"):
         if not isinstance(getattr(record, name), str):
             raise RecordError(f"not a record: {name} must be text")
+    if not isinstance(record.error, str | None):
+        raise RecordError("not a record: error must be text or null")
     for name in ("workers", "block", "position", "tasks", "expected_executions", "expected_recorded"):
-        value = getattr(record, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise RecordError(f"not a record: {name} must be a whole number from 0")
+        _count(name, getattr(record, name))
+    for name in ("executions", "recorded"):
+        if getattr(record, name) is not None:
+            _count(name, getattr(record, name))
+    for name in ("bare", "lean", "cold"):
+        if not isinstance(getattr(record, name), bool):
+            raise RecordError(f"not a record: {name} must be true or false")
     if record.status not in get_args(Status) or record.role not in get_args(Role):
         raise RecordError(f"not a record: status {record.status!r}, role {record.role!r}")
     if not isinstance(record.graph, dict) or not isinstance(record.environment, dict):
         raise RecordError("not a record: graph and environment must be objects")
-    if not isinstance(record.graph.get("width"), int) or not isinstance(record.graph.get("work"), dict):
+    _check_graph(record.graph)
+    for value in (record.ideal_s, record.elapsed_s, record.visibility_lag_s or 0, record.background_cpu or 0):
+        _number(value)
+
+
+def _check_graph(graph: dict[str, Any]) -> None:
+    work = graph.get("work")
+    if not isinstance(work, dict) or not isinstance(work.get("kind", "none"), str):
         raise RecordError("not a record: graph needs width and work")
-    _number(record.graph["work"].get("seconds", 0))
-    _number(record.ideal_s)
+    if not isinstance(graph.get("variant", "?"), str):
+        raise RecordError("not a record: the graph's variant must be text")
+    for name in ("width", "payload_bytes", "failures"):
+        _count(name, graph.get(name) if name == "width" else graph.get(name, 0))
+    _number(work.get("seconds", 0))
+    _number(graph.get("retry_delay_s", 0))
+
+
+def _count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
+        raise RecordError(f"not a record: {name} must be a whole number from 0")
 
 
 def _durations(values: dict[str, Any]) -> dict[str, Any]:
     return {name: None if value is None else _number(value) for name, value in values.items()}
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    """Checked as a whole: a run holds millions of them."""
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or not math.isfinite(sum(values)):
+        raise RecordError("not a record: latencies must be lists of finite numbers")
+    return tuple(values)
 
 
 def _number(value: Any) -> Any:

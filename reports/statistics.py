@@ -13,10 +13,11 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-BOOTSTRAP_FROM = 10
+BOOTSTRAP_FROM = 20
 """Blocks from which the interval is a BCa bootstrap; with fewer it covers too seldom and Student's t is used."""
 WILCOXON_FROM = 6
 """Pairs from which the signed-rank test can reach p < 0.05 at all."""
@@ -31,6 +32,8 @@ UNMEASURED_THRESHOLD = 0.10
 """Noise threshold of a run that has no A/A control to tell it."""
 
 Verdict = Literal["faster", "slower", "tie", "inconclusive"]
+Strata = Sequence[Sequence[float] | NDArray[np.float64]]
+"""Values by stratum: one graph's, a value for each block."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,10 @@ class Comparison:
     verdict: Verdict
 
 
-def mean(strata: Sequence[Sequence[float]]) -> Estimate:
+def mean(strata: Strata) -> Estimate:
     """Mean of the strata's means with its 95 % interval.
 
-    A stratum is one graph's values, a value for each block; strata weigh the same. With at least 10 values in every
+    A stratum is one graph's values, a value for each block; strata weigh the same. With at least 20 values in every
     stratum the interval is scipy's BCa bootstrap, resampled within strata; with fewer it is Student's t on the spread
     within strata, pooled.
 
@@ -106,12 +109,12 @@ def mean(strata: Sequence[Sequence[float]]) -> Estimate:
     return Estimate(value, value - margin, value + margin, n)
 
 
-def geometric_mean(strata: Sequence[Sequence[float]]) -> Estimate:
+def geometric_mean(strata: Strata) -> Estimate:
     """`mean` of the logarithms, taken back: for positive figures with multiplicative noise."""
     return _exp(mean([np.log(stratum) for stratum in strata if len(stratum)]))
 
 
-def spread(strata: Sequence[Sequence[float] | np.ndarray]) -> float:
+def spread(strata: Strata) -> float:
     """Standard deviation within strata, pooled; 0 where no stratum has two values."""
     squares = sum(float(((np.asarray(s) - np.mean(s)) ** 2).sum()) for s in strata if len(s))
     free = sum(len(s) - 1 for s in strata if len(s))
@@ -120,7 +123,7 @@ def spread(strata: Sequence[Sequence[float] | np.ndarray]) -> float:
     return deviation if deviation > 1e-12 * scale else 0.0
 
 
-def noise(control: Sequence[Sequence[float]]) -> Noise:
+def noise(control: Strata) -> Noise:
     """The noise floor from the A/A control's log ratios (control over baseline), a stratum for each graph.
 
     The threshold is the far end of the control's own interval, at least 3 %: a difference that two identical arms
@@ -136,7 +139,7 @@ def noise(control: Sequence[Sequence[float]]) -> Noise:
     return Noise(_exp(ratio), spread(strata), max(SMALLEST_DIFFERENCE, math.expm1(far)))
 
 
-def compare(log_ratios: Sequence[Sequence[float]], floor: Noise) -> Comparison:
+def compare(log_ratios: Strata, floor: Noise) -> Comparison:
     """The verdict on an arm, from its log ratios to the baseline (a stratum for each graph, a value for each block).
 
     `faster` / `slower`: the interval leaves 1 out, the ratio lies beyond the noise threshold, and the signed-rank test,
@@ -153,7 +156,7 @@ def compare(log_ratios: Sequence[Sequence[float]], floor: Noise) -> Comparison:
     return Comparison(_exp(logs), p, floor.threshold, band, _verdict(logs, p, floor.threshold, band))
 
 
-def tie_band(strata: Sequence[Sequence[float] | np.ndarray], floor: Noise) -> float:
+def tie_band(strata: Strata, floor: Noise) -> float:
     """The relative difference within which the interval of an arm identical to the baseline stays, 19 times in 20.
 
     At least 5 %, so that a quiet run does not split hairs; at most 25 %.
@@ -188,7 +191,7 @@ def _mean_of_means(*samples: np.ndarray, axis: int = -1) -> Any:
     return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
 
 
-def _weight(strata: Sequence[Sequence[float] | np.ndarray]) -> float:
+def _weight(strata: Strata) -> float:
     """Standard error of the mean of means, in units of the spread within strata."""
     return math.sqrt(sum(1 / len(s) for s in strata)) / len(strata)
 

@@ -234,13 +234,13 @@ def _inverse(estimate: Estimate, amount: float) -> Estimate:
 def _environment(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """Every fact of the environment, flattened to `versions.ray` and the like, with all values it took in the run."""
     seen: dict[str, dict[str, None]] = {}
-    for environment in {id(r.environment): r.environment for r in records}.values():
-        for name, value in _flat(environment):
+    for record in records:
+        for name, value in _flat(record.environment):
             seen.setdefault(printable(name, 80), {})[printable(str(value), 300)] = None
     return {name: tuple(values) for name, values in seen.items()}
 
 
-def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [leaf for key, part in value.items() for leaf in _flat(part, f"{name}.{key}" if name else str(key))]
+def _flat(value: Any, name: str = "", depth: int = 0) -> list[tuple[str, Any]]:
+    if isinstance(value, dict) and depth < 5:
+        return [leaf for key, part in value.items() for leaf in _flat(part, f"{name}.{key}".lstrip("."), depth + 1)]
     return [(name, value)]

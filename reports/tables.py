@@ -46,7 +46,7 @@ def main(summary: Summary) -> Table:
         Column("Startup", "Cold: call of the flow to the start of the first task body, cluster or pool included."),
         Column("First result", "Cold: call of the flow to the first result the flow sees."),
         Column("ms a task", "What one more empty task adds: slope of makespan over tasks, overhead bench."),
-        Column("× baseline", "That slope against the baseline's, paired by block, with its verdict."),
+        Column("x baseline", "That slope against the baseline's, paired by block, with its verdict."),
         Column("tasks/s", "Empty tasks a second on the widest overhead graph."),
         Column("Submit ms", "Driver time to submit a task, widest overhead graph."),
         Column("p95 wait ms", "Submit to start of the body, 95th percentile, widest overhead graph."),
@@ -85,7 +85,7 @@ def cells_of(summary: Summary, bench: str) -> Table:
         Column("Graph", numeric=False),
         Column("Arm", numeric=False),
         Column("Time", "Total of a cold cell, makespan of a warm one; geometric mean over blocks."),
-        Column("× baseline", "Paired by block, with its verdict."),
+        Column("x baseline", "Paired by block, with its verdict."),
         Column("Efficiency", "Ideal time over makespan."),
         Column("Core ms a task", "(makespan - ideal) x workers / tasks."),
         Column("Startup"),
@@ -133,7 +133,7 @@ def environment(summary: Summary) -> Table:
 
 
 def ratio(versus: Comparison | None) -> Entry:
-    """`8.3× slower`, with interval and n."""
+    """`8.3x slower`, with interval and n."""
     if versus is None:
         return Entry(units.NONE)
     return Entry(
@@ -212,11 +212,8 @@ def _label(summary: Summary, name: str) -> str:
 def _seconds(estimate: Estimate | None) -> Entry:
     if estimate is None:
         return Entry(units.NONE)
-    span = (
-        ""
-        if estimate.low is None or estimate.high is None
-        else f"{units.seconds(estimate.low)} to {units.seconds(estimate.high)}"
-    )
+    known = estimate.low is not None and estimate.high is not None
+    span = units.span(units.seconds(estimate.low), units.seconds(estimate.high)) if known else ""
     return Entry(units.seconds(estimate.value), _with_n(span, estimate.n), estimate.value)
 
 
@@ -235,7 +232,7 @@ def _detail(estimate: Estimate, scale: float = 1.0) -> str:
 
 
 def _with_n(span: str, n: int) -> str:
-    return f"{span}, n {n}" if span else f"n {n}"
+    return f"{span} n\N{NO-BREAK SPACE}{n}" if span else f"n\N{NO-BREAK SPACE}{n}"
 
 
 def _recorded(seen: int | None, expected: int) -> Entry:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 
 from reports.statistics import Estimate
 
-NONE = "–"
+NONE = "-"
 
 
 def digits(value: float | None) -> str:
@@ -37,8 +38,17 @@ def seconds(value: float | None) -> str:
     return f"{digits(value * 1e6)} µs" if value else "0 s"
 
 
-def megabytes(value: float | None) -> str:
-    return NONE if value is None else digits(value / 1e6)
+def about(value: float) -> str:
+    """A duration of which one or two digits are known: `50 ms`, `1.2 s`, `15 s`."""
+    return exactly(float(f"{value:.2g}"))
+
+
+def exactly(value: float) -> str:
+    """A duration that was set, not measured: `20 ms`, `0.5 ms`, `1 s`, `90 s`."""
+    for limit, scale, unit in ((1, 1, "s"), (1e-3, 1e3, "ms")):
+        if value >= limit:
+            return f"{float(f'{value * scale:.6g}'):g} {unit}"
+    return f"{float(f'{value * 1e6:.6g}'):g} \u00b5s" if value else "0 s"
 
 
 def size(value: float) -> str:
@@ -50,25 +60,36 @@ def size(value: float) -> str:
 
 
 def times(value: float | None) -> str:
-    """A ratio: `0.95×`, `8.3×`, `131×`; two decimals near 1, where they matter."""
+    """A ratio: `0.0098x`, `0.95x`, `8.31x`, `24x`, `131x`."""
     if value is None:
         return NONE
-    if 0.095 <= value < 9.95:
-        return f"{value:.2f}×"
-    return f"{digits(float(f'{value:.2g}') if value < 100 else value)}×"
+    if value < 0.0995:
+        return f"{value:.2g}x"
+    return (
+        f"{value:.2f}x" if value < 9.995 else f"{digits(value).removesuffix('.0') if value >= 99.95 else round(value)}x"
+    )
 
 
-def percent(share: float) -> str:
-    """A share of 1: `3 %`, `0.4 %`, `120 %`."""
+def percent(share: float, signed: bool = False) -> str:
+    """A share of 1: `3 %`, `0.4 %`, `120 %`; signed `+73 %`."""
     value = share * 100
-    return f"{value:.1f} %" if 0 < abs(value) < 0.95 else f"{value:.0f} %"
+    text = f"{value:.1f} %" if 0 < abs(value) < 0.95 else f"{value:.0f} %"
+    return f"+{text}" if signed and value > 0 else text
 
 
 def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
-    """`1.10 to 1.31`, or nothing where there is no interval."""
+    """`1.10 to 1.31` with an en dash, or nothing where there is no interval."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return ""
-    return f"{digits(estimate.low * scale)} to {digits(estimate.high * scale)}"
+    return span(digits(estimate.low * scale), digits(estimate.high * scale))
+
+
+def span(low: str, high: str) -> str:
+    """Both ends; a unit that they share is said once, and ends below zero are kept apart by a word."""
+    (first, _, unit), (_, _, other) = low.partition(" "), high.partition(" ")
+    if "-" in low + high:
+        return f"{low} to {high}"
+    return f"{first if unit == other else low}\N{EN DASH}{high}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -81,7 +102,7 @@ def printable(text: str, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
-def listed(words: list[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 

@@ -9,17 +9,29 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import matplotlib
+from matplotlib import rc_context
 
 from reports.charts import svg
+from reports.charts.bare import prefect_over_bare
+from reports.charts.latency import latency_distributions
 from reports.charts.makespan import makespan_by_width
+from reports.charts.memory import memory_against_makespan
+from reports.charts.phases import where_time_goes
 from reports.charts.ratios import paired_ratios
 from reports.charts.style import RC, Drawing, Missing
+from reports.charts.variants import variants
+from reports.charts.work import cpu_against_wait
 from reports.summary import Summary
 
 CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     makespan_by_width,
+    cpu_against_wait,
+    where_time_goes,
     paired_ratios,
+    latency_distributions,
+    variants,
+    memory_against_makespan,
+    prefect_over_bare,
 )
 
 
@@ -43,7 +55,7 @@ class Chart:
 
 def draw(summary: Summary) -> list[Chart]:
     """Every chart, in the order a reader meets them. The same summary gives the same bytes."""
-    with matplotlib.rc_context(RC), warnings.catch_warnings():
+    with rc_context(RC), warnings.catch_warnings():
         # A name in a script the font lacks is drawn as boxes in the PNG; matplotlib would warn on the terminal.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         return [_draw(function, summary) for function in CHARTS]

@@ -40,13 +40,13 @@ def makespan_by_width(summary: Summary) -> Drawing | Missing:
     style.log_time(axes.yaxis)
     axes.set_xlabel("tasks in the graph")
     axes.set_ylabel("makespan")
-    style.legend(fig, arms)
+    style.legend(fig, arms, marks)
     return Drawing(TITLE, _takeaway(summary), _READING, fig)
 
 
 _READING = (
-    "Lower is better; both axes are logarithmic, bars are 95 % intervals over blocks. A line that runs flat at the left "
-    "pays a fixed price for each run; where it rises like its neighbours, only the cost of a task is left. "
+    "Lower is better; both axes are logarithmic, bars are 95 % intervals over blocks. A line that runs flat at the "
+    "left pays a fixed price for each run; where it rises like its neighbours, only the cost of a task is left. "
     "Hollow marks on dotted lines are the engine without Prefect."
 )
 

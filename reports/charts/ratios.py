@@ -33,8 +33,8 @@ def paired_ratios(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Left of 1 is faster than the baseline, right of it slower; the bar is the 95 % interval. The grey band is what two "
-    "identical arms differed by in this very run (the A/A control): a difference inside it means nothing. "
+    "Left of 1 is faster than the baseline, right of it slower; the bar is the 95 % interval. The grey band is what "
+    "two identical arms differed by in this very run (the A/A control): a difference inside it means nothing. "
     "Pale marks are ties or inconclusive."
 )
 
@@ -62,13 +62,16 @@ def _panel(axes: Axes, summary: Summary, bench: str, arms: list[Arm], ratios: li
         ]
     axes.set_xscale("log")
     axes.set_xlim(min(ends) / 1.1, max(ends) * 1.1)
-    style.log_plain(axes.xaxis, "×")
-    axes.set_title(bench)
+    style.log_ratio(axes.xaxis, 5)
+    axes.set_title(units.printable(bench, 20))
 
 
 def _takeaway(summary: Summary, benches: list[str]) -> str:
     arms = [row for row in summary.rows if row.arm.role == "arm" and not row.arm.bare]
-    faster = {r.arm.label: [b for b in benches if b in r.by_bench and r.by_bench[b].verdict == "faster"] for r in arms}
+    faster = {
+        r.arm.label: [units.printable(b, 40) for b in benches if b in r.by_bench and r.by_bench[b].verdict == "faster"]
+        for r in arms
+    }
     won = [f"{label} in {units.listed(where)}" for label, where in faster.items() if where]
     baseline = next(arm.label for arm in summary.arms if arm.name == summary.run.baseline)
     if won:

@@ -6,22 +6,23 @@ has the hue of the stock arm with a star, dashes and hatching; a bare arm has it
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports import units
 from reports.run import Arm
 from reports.statistics import Estimate
 
 WIDTH_IN = 6.0
-INK, MUTED, GRID, SURFACE, BAND = "#1f2328", "#59636e", "#d8dee4", "#ffffff", "#e9eef3"
+INK, MUTED, GRID, SURFACE, BAND = "#1f2328", "#59636e", "#d8dee4", "#ffffff", "#d3dce6"
 PHASES = ("#332288", "#44aa99", "#ddcc77", "#999999")
 
 DARK = {
@@ -29,7 +30,7 @@ DARK = {
     MUTED: "#9ea7b3",
     GRID: "#363d47",
     SURFACE: "#161b22",
-    BAND: "#2a313b",
+    BAND: "#3d4754",
     "#555555": "#b4b4b4",
     "#0072b2": "#4aa8e0",
     "#56b4e9": "#8fd0f7",
@@ -59,7 +60,7 @@ _OWN = {
 _OTHERS = ("#e69f00", "#332288", "#882255", "#999933", "#117733", "#44aa99", "#aa4499")
 _OTHER_MARKS = ("X", "h", "<", ">", "p", "d", "8")
 
-RC: dict[str, Any] = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
@@ -167,13 +168,14 @@ def short(label: str, limit: int = 18) -> str:
     return units.printable(label, limit)
 
 
-def legend(fig: Figure, arms: Sequence[Arm], columns: int = 4) -> None:
-    """All arms of the chart, below it."""
-    drawn = marks(arms) if arms else {}
+def legend(fig: Figure, arms: Sequence[Arm], drawn: Mapping[str, Mark]) -> None:
+    """All arms of the chart, below it, in as many columns as their names leave room for."""
+    columns = 4 if max((len(short(arm.label)) for arm in arms), default=0) <= 14 else 3
     fig.legend(
         handles=[Line2D([], [], label=short(arm.label), **drawn[arm.name].plot()) for arm in arms],
         loc="outside lower center",
         ncols=min(columns, len(arms)),
+        columnspacing=1.4,
     )
 
 
@@ -190,23 +192,27 @@ def rows_height(count: int) -> float:
     return 0.24 * max(count, 2) + 0.2
 
 
-def log_time(axis: Any, scale: float = 1.0) -> None:
-    """Ticks of a logarithmic axis in seconds with units that suit; `scale` seconds to one of the axis's units."""
-    axis.set_major_locator(LogLocator(base=10, subs=(1.0,), numticks=6))
-    low, high = axis.get_view_interval()
-    if high / low < 30:
-        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: units.seconds(value * scale)))
-    axis.set_minor_formatter(NullFormatter())
+def log_time(axis: Any, most: int = 6) -> None:
+    """Ticks of a logarithmic axis in seconds, with the unit that suits each."""
+    _log_ticks(axis, most, units.exactly)
 
 
-def log_plain(axis: Any, suffix: str = "") -> None:
-    """Ticks of a logarithmic axis as plain numbers."""
+def log_ratio(axis: Any, most: int = 6) -> None:
+    """Ticks of a logarithmic axis of ratios."""
+    _log_ticks(axis, most, lambda value: f"{value:g}x")
+
+
+def _log_ticks(axis: Any, most: int, told: Callable[[float], str]) -> None:
+    """At most `most` ticks at 1, at 1, 2 and 5, or at 1, 2, 3, 5 and 7 of each decade, as the range allows."""
     low, high = axis.get_view_interval()
-    subs = (1.0,) if high / low > 30 else (1.0, 2.0, 5.0)
-    axis.set_major_locator(LogLocator(base=10, subs=subs, numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}{suffix}"))
-    axis.set_minor_formatter(NullFormatter())
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= high]
+        if len(ticks) <= most:
+            break
+    axis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // most)] if ticks else [low]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
+    axis.set_minor_locator(NullLocator())
 
 
 def whiskers(estimate: Estimate) -> tuple[float, float]:
