@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flows.graph import GraphSpec, Work
+from flows.graph import GraphSpec, Work, WorkKind
 from runners.catalog import BASELINE, CONTROL
 
 
@@ -38,11 +38,8 @@ def _empty(*widths: int) -> tuple[GraphSpec, ...]:
 
 
 def _working(width: int, *seconds: float) -> tuple[GraphSpec, ...]:
-    return tuple(
-        GraphSpec(width=width, work=Work(kind, duration))
-        for kind in ("sleep", "spin", "crunch")
-        for duration in seconds
-    )
+    kinds: tuple[WorkKind, ...] = ("sleep", "spin", "crunch")
+    return tuple(GraphSpec(width=width, work=Work(kind, duration)) for kind in kinds for duration in seconds)
 
 
 def _carrying(width: int, *sizes_bytes: int) -> tuple[GraphSpec, ...]:

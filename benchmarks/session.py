@@ -63,7 +63,7 @@ class Session:
         _check(options)
         earlier = RunFolder.resume(options.resume) if options.resume else None
         self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]
-        self.catalog: Catalog = catalogs.load(_config(options))
+        self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
         self.blocks = earlier.plan.blocks if earlier else options.blocks or self.profile.blocks
         names = earlier.plan.arms if earlier else _names(options.runners, self.profile)
@@ -197,12 +197,6 @@ def _check(options: Options) -> None:
         raise UsageError("--lab-api-url uses a server that runs, --lab-database-url starts one: give one of them")
     if options.resume and options.out:
         raise UsageError("--lab-resume goes on in its own folder: leave --lab-out away")
-
-
-def _config(options: Options) -> Path | None:
-    """The file that was named, else the `runners.toml` of the working folder, if there is one."""
-    default = Path("runners.toml")
-    return options.config or (default if default.exists() else None)
 
 
 def _names(runners: str | None, profile: Profile) -> list[str]:

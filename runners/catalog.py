@@ -84,6 +84,12 @@ def load(config: Path | None = None) -> Catalog:
     return Catalog(arms, found, clusters)
 
 
+def default_config() -> Path | None:
+    """The `runners.toml` of the working folder, if there is one."""
+    path = Path("runners.toml")
+    return path if path.exists() else None
+
+
 def _engines() -> dict[EngineName, Engine]:
     order = list(get_args(EngineName))
     modules = [

@@ -20,7 +20,7 @@ from runners import guard
 from runners.isolation import environment, free_port
 
 START_LIMIT_S = 180.0
-"""Generous: a first start imports for 12 s and migrates a database, and Prefect's own 20 s is passed on a busy machine."""
+"""Generous: a first start imports for 12 s and migrates a database; Prefect's own limit of 20 s may be passed."""
 
 
 class ServerError(RuntimeError):

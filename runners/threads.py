@@ -26,7 +26,7 @@ class Threads(Engine):
 
 
 class BareThreads:
-    """A task waits for its upstream in its slot, as under Prefect; the pool is first in, first out, so it cannot deadlock."""
+    """A task waits for its upstream in its slot, as under Prefect; first in, first out, so that cannot deadlock."""
 
     def __init__(self, pool: ThreadPoolExecutor, limit_s: float) -> None:
         self._pool = pool
