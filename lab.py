@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 app = App(
     name="runner-lab",
@@ -62,18 +64,21 @@ def runners(
 
     if workers is not None and workers < 1:
         raise LabError(f"--workers {workers}: at least 1 is needed")
-    with tempfile.TemporaryDirectory(prefix="rlab-") as home, isolation.isolated(isolation.environment(Path(home))):
-        with _err.status("importing Prefect, Dask and Ray to see which arms can start"):
-            rows = _arms(workers or max(2, cores()), config)
+    with (
+        tempfile.TemporaryDirectory(prefix="rlab-") as home,
+        isolation.isolated(isolation.environment(Path(home))),
+        _err.status("importing Prefect, Dask and Ray to see which arms can start"),
+    ):
+        rows = _arms(workers or max(2, cores()), config)
     if as_json:
         _out.print_json(json.dumps(rows))
         return
-    table = Table("arm", "runs", "where", "class and options", "can start here", header_style="bold")
+    table = Table("arm", Column("what it is, and its class", overflow="fold"), "where", "starts here", box=SIMPLE_HEAD)
     for row in rows:
-        declared = " ".join([row["class"], *(f"{key}={value!r}" for key, value in row["options"].items())])
-        table.add_row(
-            row["arm"], row["summary"], row["where"], declared, "yes" if row["error"] is None else row["error"]
-        )
+        options = ", ".join(f"{key}={value!r}" for key, value in row["options"].items())
+        declared = f"{row['class']}({options})" if row["class"] else ""
+        what = "\n".join(line for line in (row["summary"], declared) if line)
+        table.add_row(Text(row["arm"]), Text(what), Text(row["where"]), Text(row["error"] or "yes"))
     _out.print(table)
 
 

@@ -67,7 +67,7 @@ def _table(table: Table) -> list[str]:
 
 
 def _entry(entry: Entry) -> str:
-    detail = f"<br><sub>{escape(entry.detail)}</sub>" if entry.detail else ""
+    detail = f"<br><sub>{escape(', '.join(entry.detail.splitlines()))}</sub>" if entry.detail else ""
     return escape(entry.text) + detail
 
 

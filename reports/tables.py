@@ -13,7 +13,7 @@ from reports.summary import ArmRow, Summary
 
 @dataclass(frozen=True)
 class Entry:
-    """One table cell. `detail` is its interval and n; `sort` a number, or the text where there is none."""
+    """One table cell. `detail` is its interval and n, a line each; `sort` a number, or the text where there is none."""
 
     text: str
     detail: str = ""
@@ -232,7 +232,7 @@ def _detail(estimate: Estimate, scale: float = 1.0) -> str:
 
 
 def _with_n(span: str, n: int) -> str:
-    return f"{span} n\N{NO-BREAK SPACE}{n}" if span else f"n\N{NO-BREAK SPACE}{n}"
+    return f"{span}\nn {n}" if span else f"n {n}"
 
 
 def _recorded(seen: int | None, expected: int) -> Entry:

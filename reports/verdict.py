@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from reports import regimes, units
+from reports.fits import crossover
 from reports.regimes import ALIKE, Regime
 from reports.summary import ArmRow, Summary
 
@@ -56,33 +57,32 @@ def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[R
         return []
     place = {row.arm.label: i for i, row in enumerate(rows)}
     choice = max(votes, key=lambda arm: (votes[arm], -place[arm]))
-    exceptions = [told for regime in found if (told := _exception(regime, choice))]
+    exceptions: dict[str, list[str]] = {}
     if cheapest and choice not in cheapest:
-        exceptions.insert(0, f"for tasks that do next to nothing {cheapest[0]}")
+        exceptions.setdefault(cheapest[0], []).append("tasks that do next to nothing")
+    for regime in found:
+        for better, where in _exception(regime, choice):
+            exceptions.setdefault(better, []).append(where)
     if exceptions:
-        return [f"Start with {choice}; {units.listed(exceptions)}."]
+        told = [f"{arm} for {units.listed(where)}" for arm, where in exceptions.items()]
+        return [f"Start with {choice}; take {'; '.join(told)}."]
     return [f"Use {choice}: nothing beat it in any kind of task that was measured."]
 
 
-def _exception(regime: Regime, choice: str) -> str:
-    """Where another arm than the choice leads, in words; nothing where it never does."""
+def _exception(regime: Regime, choice: str) -> list[tuple[str, str]]:
+    """Another arm that leads, and for what; nothing where the choice always leads."""
     behind = [i for i, leaders in enumerate(regime.leaders) if choice not in leaders and choice in regime.times]
     what = KINDS.get(regime.kind, units.printable(regime.kind, 40))
     if not behind:
-        return ""
+        return []
     place = behind[-1]
     better = regime.leaders[place][0]
+    point = crossover(regime.durations, regime.times[choice], regime.times[better])
+    if place == len(regime.durations) - 1 and point is not None:
+        return [(better, f"{what} above about {units.about(point)}")]
     if len(behind) == len(regime.durations):
-        return f"for {what} {better}"
-    point = _overtaken(regime, choice, better)
-    if place == len(regime.durations) - 1:
-        return f"for {what} above about {units.about(point)} {better}"
-    return f"for {what} of {units.exactly(regime.durations[place])} {better}"
-
-
-def _overtaken(regime: Regime, choice: str, better: str) -> float:
-    point = regimes.crossover(regime.durations, regime.times[choice], regime.times[better])
-    return point or regime.durations[-1]
+        return [(better, what)]
+    return [(better, f"{what} of {units.listed([units.exactly(regime.durations[i]) for i in behind])}")]
 
 
 def _small_tasks(rows: Sequence[ArmRow], cheapest: Sequence[str]) -> list[str]:
@@ -93,7 +93,7 @@ def _small_tasks(rows: Sequence[ArmRow], cheapest: Sequence[str]) -> list[str]:
     best = costs[cheapest[0]]
     lead = f"Tasks that do next to nothing cost {units.seconds(best)} each under {_alternatives(cheapest)}"
     dearer = sorted((cost / best, arm) for arm, cost in costs.items() if arm not in cheapest and cost > 0)
-    others = [f"{units.times(ratio)} under {arm}" for ratio, arm in dearer]
+    others = _few([f"{units.times(ratio)} under {arm}" for ratio, arm in dearer])
     return [f"{lead}; {units.listed(others)}." if others else f"{lead}: no arm is clearly cheaper."]
 
 
@@ -129,7 +129,7 @@ def _margin(regime: Regime, place: int) -> str:
         return ""
     ends = behind if len(behind) < 3 else [behind[0], behind[-1]]
     told = units.listed([f"{units.times(ratio)} ahead of {arm}" for ratio, arm in ends])
-    return f", {told} at {units.exactly(regime.durations[place])}"
+    return f", {told}" + (f" at {units.exactly(regime.durations[place])}" if len(regime.durations) > 1 else "")
 
 
 def _cold_start(rows: Sequence[ArmRow]) -> list[str]:
@@ -137,8 +137,13 @@ def _cold_start(rows: Sequence[ArmRow]) -> list[str]:
     times = sorted((row.first_result_s.value, row.arm.label) for row in rows if row.first_result_s is not None)
     if len(times) < 2:
         return []
-    told = [f"{units.seconds(time)} under {label}" for time, label in times]
+    told = _few([f"{units.seconds(time)} under {label}" for time, label in times])
     return [f"From a cold start the first result takes {units.listed(told)}."]
+
+
+def _few(told: list[str]) -> list[str]:
+    """Of an ascending list the first four and the last, with the number of those between."""
+    return told if len(told) <= 6 else [*told[:4], f"{len(told) - 5} more up to {told[-1]}"]
 
 
 def _alternatives(arms: Sequence[str]) -> str:

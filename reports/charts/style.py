@@ -21,7 +21,7 @@ from reports import units
 from reports.run import Arm
 from reports.statistics import Estimate
 
-WIDTH_IN = 6.0
+WIDTH_IN = 5.2
 INK, MUTED, GRID, SURFACE, BAND = "#1f2328", "#59636e", "#d8dee4", "#ffffff", "#d3dce6"
 PHASES = ("#332288", "#44aa99", "#ddcc77", "#999999")
 
@@ -170,12 +170,13 @@ def short(label: str, limit: int = 18) -> str:
 
 def legend(fig: Figure, arms: Sequence[Arm], drawn: Mapping[str, Mark]) -> None:
     """All arms of the chart, below it, in as many columns as their names leave room for."""
-    columns = 4 if max((len(short(arm.label)) for arm in arms), default=0) <= 14 else 3
+    columns = 4 if max((len(short(arm.label)) for arm in arms), default=0) <= 10 else 3
     fig.legend(
         handles=[Line2D([], [], label=short(arm.label), **drawn[arm.name].plot()) for arm in arms],
         loc="outside lower center",
         ncols=min(columns, len(arms)),
-        columnspacing=1.4,
+        columnspacing=1.2,
+        handletextpad=0.5,
     )
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from reports.charts.style import DARK
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-PNG_DPI = 160
+PNG_DPI = 170
 
 
 def render(figure: Figure) -> tuple[str, bytes]:
@@ -42,7 +42,7 @@ def inline(document: str, name: str, title: str, description: str) -> str:
     rest = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda match: variable(match.group()), rest)
     head = (
         f'<svg viewBox="{view}" role="img" aria-labelledby="{name}-title {name}-desc" '
-        f'style="max-width:{width * 4 / 3 * 1.25:.0f}px">'
+        f'style="max-width:{width * 4 / 3 * 1.3:.0f}px">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
     return head + rest.strip()

@@ -33,8 +33,8 @@ def cpu_against_wait(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Efficiency is the share of the makespan that the bodies alone would need on all workers: 100 % is a runner that "
-    "costs nothing. Where a line passes 50 % is its METG, the smallest task it can run half-usefully. Threads that stay low "
+    "Efficiency is the share of the makespan that the bodies alone would need on all workers: 100 % is a runner "
+    "that costs nothing. Where a line passes 50 % is its METG, the smallest task it can run half-usefully. Threads that stay low "
     "under spin are held by the GIL, not by Prefect."
 )
 
