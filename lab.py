@@ -73,12 +73,14 @@ def runners(
     if as_json:
         _out.print_json(json.dumps(rows))
         return
-    table = Table("arm", Column("what it is, and its class", overflow="fold"), "where", "starts here", box=SIMPLE_HEAD)
+    table = Table(
+        "arm", Column("what it is, where it runs, its class", overflow="fold"), "starts here", box=SIMPLE_HEAD
+    )
     for row in rows:
         options = ", ".join(f"{key}={value!r}" for key, value in row["options"].items())
         declared = f"{row['class']}({options})" if row["class"] else ""
-        what = "\n".join(line for line in (row["summary"], declared) if line)
-        table.add_row(Text(row["arm"]), Text(what), Text(row["where"]), Text(row["error"] or "yes"))
+        what = "\n".join(line for line in (f"{row['summary']}; in {row['where']}", declared) if line)
+        table.add_row(Text(row["arm"]), Text(what), Text(row["error"] or "yes"))
     _out.print(table)
 
 
