@@ -16,6 +16,7 @@ from runners.spec import ArmError
 
 _LAB = pytest.StashKey[Session]()
 _REPORT = pytest.StashKey[list[str]]()
+_LINE = pytest.StashKey[str]()
 _USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError)
 
 
@@ -52,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_LAB] = Session(options, say=lambda line: _say(config, line))
     except _USER_ERRORS as error:
         pytest.exit(str(error), returncode=2)
+    config.pluginmanager.register(_ProgressLine(config), "lab-progress")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -71,6 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly or not any(_cell(item) for item in session.items):
         return
+    if reporter := _reporter(session.config):
+        # The progress line says more than a file name a test.
+        reporter.showfspath = False
     try:
         session.config.stash[_LAB].start()
     except _USER_ERRORS as error:
@@ -87,7 +92,7 @@ def measured(request: pytest.FixtureRequest, benchmark):
         # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
         record: Record = benchmark.pedantic(lab.measure, args=(cell,))
         benchmark.extra_info["cell"] = record.cell
-        _progress(request.config, lab.progress.line())
+        request.config.stash[_LINE] = f"{lab.progress.line()}  [{record.cell}{_took(record)}]"
         if record.status != "ok":
             pytest.fail(f"{record.cell}, block {record.block}: {record.error}", pytrace=False)
 
@@ -147,19 +152,36 @@ def _cell(item: pytest.Item) -> Cell | None:
     return callspec.params.get("cell") if callspec else None
 
 
+def _took(record: Record) -> str:
+    return f" {record.value_s:.3g} s" if record.status == "ok" and record.value_s is not None else f" {record.status}"
+
+
+def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
+    return config.pluginmanager.get_plugin("terminalreporter")
+
+
 def _say(config: pytest.Config, line: str) -> None:
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None:
+    if reporter := _reporter(config):
         reporter.ensure_newline()
         reporter.write_line(line)
 
 
-def _progress(config: pytest.Config, line: str) -> None:
-    """Over the last one on a terminal, a line of its own elsewhere."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return
-    if reporter.isatty:
-        reporter.rewrite(line, erase=True)
-    else:
-        reporter.write_line(line)
+class _ProgressLine:
+    """Prints the progress line between tests, since within one the output is captured.
+
+    Over the last one on a terminal, a line of its own elsewhere.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logfinish(self) -> None:
+        line = self._config.stash.get(_LINE, None)
+        reporter = _reporter(self._config)
+        if line is None or reporter is None:
+            return
+        del self._config.stash[_LINE]
+        if reporter.isatty:
+            reporter.rewrite(line[: reporter._tw.fullwidth - 1], erase=True)
+        else:
+            reporter.write_line(line)
