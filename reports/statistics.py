@@ -45,6 +45,11 @@ class Estimate:
     high: float | None
     n: int
 
+    @property
+    def vague(self) -> bool:
+        """True where the interval spans more than a factor of 100, as two blocks that disagree will give."""
+        return self.low is not None and self.high is not None and 0 < self.low * 100 < self.high
+
 
 @dataclass(frozen=True)
 class Noise:

@@ -74,6 +74,7 @@ def against_baseline(summary: Summary) -> Table | None:
     body = tuple((_arm_entry(row), *(ratio(row.by_bench.get(bench)) for bench in benches)) for row in rows)
     note = (
         "Time over the baseline's in the same block, geometric mean over the bench's graphs: below 1 is faster. "
+        "Where its graphs point different ways the pooled figure hides it: see Every cell. "
         "The overhead bench counts the fixed cost of a cell too, such as a process pool's start."
     )
     return Table("benches", "Against the baseline, by bench", columns, body, note)
@@ -214,6 +215,8 @@ def _seconds(estimate: Estimate | None) -> Entry:
         return Entry(units.NONE)
     known = estimate.low is not None and estimate.high is not None
     span = units.span(units.seconds(estimate.low), units.seconds(estimate.high)) if known else ""
+    if estimate.vague:
+        span = units.TOO_WIDE
     return Entry(units.seconds(estimate.value), _with_n(span, estimate.n), estimate.value)
 
 

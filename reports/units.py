@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from reports.statistics import Estimate
 
 NONE = "-"
+TOO_WIDE = "too wide"
+"""Stands for an interval whose ends are so far apart that they tell nothing."""
 
 
 def digits(value: float | None) -> str:
@@ -81,7 +83,7 @@ def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
     """`1.10 to 1.31` with an en dash, or nothing where there is no interval."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return ""
-    return span(digits(estimate.low * scale), digits(estimate.high * scale))
+    return TOO_WIDE if estimate.vague else span(digits(estimate.low * scale), digits(estimate.high * scale))
 
 
 def span(low: str, high: str) -> str:

@@ -32,7 +32,9 @@ def of(summary: Summary) -> tuple[str, ...]:
     if not lines:
         return ("The records hold no comparison of two arms: see the tables for what was measured.",)
     if summary.run.blocks == 1:
-        lines[0] = f"A first look, measured once: {lines[0][0].lower()}{lines[0][1:]}"
+        lines[0] = f"Measured once, so no more than a first look: {lines[0]}"
+    elif not summary.noise.covers_one:
+        lines[0] = f"With an A/A control that is off, no more than a first look: {lines[0]}"
     return tuple(lines)
 
 
@@ -64,7 +66,7 @@ def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[R
         for better, where in _exception(regime, choice):
             exceptions.setdefault(better, []).append(where)
     if exceptions:
-        told = [f"{arm} for {units.listed(where)}" for arm, where in exceptions.items()]
+        told = [f"{arm} for {' and for '.join(where)}" for arm, where in exceptions.items()]
         return [f"Start with {choice}; take {'; '.join(told)}."]
     return [f"Use {choice}: nothing beat it in any kind of task that was measured."]
 

@@ -46,7 +46,7 @@ def _panel(axes: Axes, summary: Summary, arms: list[Arm], latencies: list[Quanti
         axes.plot([max(q.p25, floor), max(q.p75, floor)], [place, place], color=look.colour, linewidth=5, alpha=0.45)
         axes.plot([max(q.p99, floor)], [place], color=look.colour, marker="|", markersize=8, linestyle="none")
         axes.plot([max(q.p50, floor)], [place], **look.plot() | {"linestyle": "none"})
-    style.log_time(axes.xaxis, 4)
+    style.log_time(axes.xaxis, 3)
     axes.set_title(heading)
 
 

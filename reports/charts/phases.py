@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from reports import units
@@ -17,6 +16,7 @@ from reports.summary import Summary
 TITLE = "Where the time goes"
 COLD = ("to the first body", "to the first result", "the other tasks", "shutdown")
 WARM = ("submitting", "waiting for results")
+COLOURS = dict(zip((*COLD, *WARM), style.PHASES, strict=True))
 
 Parts = list[tuple[str, tuple[float, ...]]]
 """Arm label, and the length of each of its phases in seconds."""
@@ -37,10 +37,18 @@ def where_time_goes(summary: Summary) -> Drawing | Missing:
     panels = [panel for panel in panels if panel[2]]
     if not panels:
         return Missing(TITLE, "No cell of the startup or overhead bench carries its phases.")
-    heights = [style.rows_height(len(rows)) + 0.9 for _, _, rows in panels]
-    fig, grid = style.figure(sum(heights), len(panels), squeeze=False, height_ratios=heights)
+    heights = [style.rows_height(len(rows)) + 0.5 for _, _, rows in panels]
+    fig, grid = style.figure(sum(heights) + 0.7, len(panels), squeeze=False, height_ratios=heights)
     for axes, (heading, names, rows) in zip(grid.flat, panels, strict=True):
-        _bars(fig, axes, heading, names, rows)
+        _bars(axes, heading, names, rows)
+    grid.flat[-1].set_xlabel("seconds")
+    shown = [name for _, names, _ in panels for name in names]
+    fig.legend(
+        handles=[Patch(color=COLOURS[name], label=name) for name in shown],
+        loc="outside lower center",
+        ncols=3 if len(shown) > 4 else 2,
+        handlelength=1.2,
+    )
     return Drawing(TITLE, _takeaway(panels[0][1], panels[0][2], panels[0][0].split(":")[0]), _READING, fig)
 
 
@@ -50,30 +58,20 @@ _READING = (
 )
 
 
-def _bars(fig: Figure, axes: Axes, heading: str, names: Sequence[str], rows: Parts) -> None:
+def _bars(axes: Axes, heading: str, names: Sequence[str], rows: Parts) -> None:
     axes.set_yticks(range(len(rows)), [style.short(label) for label, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    colours = style.PHASES[: len(names)] if len(names) > 2 else style.PHASES[1:3]
     longest = max(sum(parts) for _, parts in rows)
     for place, (_, parts) in enumerate(rows):
         left = 0.0
-        for length, colour in zip(parts, colours, strict=True):
-            axes.barh(place, length, left=left, height=0.66, color=colour, linewidth=0)
+        for length, name in zip(parts, names, strict=True):
+            axes.barh(place, length, left=left, height=0.66, color=COLOURS[name], linewidth=0)
             left += length
         axes.text(left + longest * 0.012, place, units.seconds(left), va="center", fontsize=8.5)
     axes.set_xlim(0, longest * 1.14)
     axes.set_title(heading)
-    axes.set_xlabel("seconds")
-    axes.legend(
-        handles=[Patch(color=colour, label=name) for colour, name in zip(colours, names, strict=True)],
-        loc="upper center",
-        bbox_to_anchor=(0.42, -0.5 / style.rows_height(len(rows))),
-        ncols=len(names),
-        columnspacing=1.2,
-        handlelength=1.2,
-    )
 
 
 def _cold(cell: Cell) -> tuple[float, ...] | None:

@@ -23,7 +23,7 @@ from reports.statistics import Estimate
 
 WIDTH_IN = 5.2
 INK, MUTED, GRID, SURFACE, BAND = "#1f2328", "#59636e", "#d8dee4", "#ffffff", "#d3dce6"
-PHASES = ("#332288", "#44aa99", "#ddcc77", "#999999")
+PHASES = ("#332288", "#44aa99", "#ddcc77", "#999999", "#cc6677", "#88ccee")
 
 DARK = {
     INK: "#e6edf3",
@@ -46,6 +46,8 @@ DARK = {
     "#aa4499": "#d07cc3",
     "#ddcc77": "#ddcc77",
     "#999999": "#8a929b",
+    "#cc6677": "#e08a99",
+    "#88ccee": "#88ccee",
 }
 """Every colour a chart may use, with the one that takes its place on a dark page."""
 
@@ -217,7 +219,7 @@ def _log_ticks(axis: Any, most: int, told: Callable[[float], str]) -> None:
 
 
 def whiskers(estimate: Estimate) -> tuple[float, float]:
-    """Distances from the value down and up to the interval's ends; none without an interval."""
-    if estimate.low is None or estimate.high is None:
+    """Distances from the value down and up to the interval's ends; none without an interval that tells anything."""
+    if estimate.low is None or estimate.high is None or estimate.vague:
         return 0.0, 0.0
     return max(estimate.value - estimate.low, 0.0), max(estimate.high - estimate.value, 0.0)

@@ -18,14 +18,11 @@ PNG_DPI = 170
 
 def render(figure: Figure) -> tuple[str, bytes]:
     """The figure as an SVG document and as PNG. The layout is solved once, for both."""
-    canvas = FigureCanvasSVG(figure)
-    figure.draw_without_rendering()
+    text, image = io.StringIO(), io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(text, metadata=_NO_METADATA)
     figure.set_layout_engine("none")
-    text = io.StringIO()
-    canvas.print_svg(text, metadata=_NO_METADATA)
-    image = io.BytesIO()
-    FigureCanvasAgg(figure)
-    figure.savefig(image, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    figure.dpi = PNG_DPI
+    FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})
     return _document(text.getvalue()), image.getvalue()
 
 

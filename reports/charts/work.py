@@ -12,7 +12,7 @@ from reports.run import Arm
 from reports.summary import Summary
 
 TITLE = "CPU work against waiting"
-KINDS = {"sleep": "sleep: waits", "spin": "spin: CPU, holds the GIL", "crunch": "crunch: CPU, no GIL"}
+KINDS = {"sleep": "sleep (waits)", "spin": "spin (holds the GIL)", "crunch": "crunch (no GIL)"}
 
 
 def cpu_against_wait(summary: Summary) -> Drawing | Missing:
@@ -34,8 +34,8 @@ def cpu_against_wait(summary: Summary) -> Drawing | Missing:
 
 _READING = (
     "Efficiency is the share of the makespan that the bodies alone would need on all workers: 100 % is a runner "
-    "that costs nothing. Where a line passes 50 % is its METG, the smallest task it can run half-usefully. Threads that stay low "
-    "under spin are held by the GIL, not by Prefect."
+    "that costs nothing. Where a line passes 50 % is its METG, the smallest task it can run half-usefully. Threads "
+    "that stay low under spin are held by the GIL, not by Prefect."
 )
 
 
