@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_LAB] = Session(options, say=lambda line: _say(config, line))
     except _USER_ERRORS as error:
         pytest.exit(str(error), returncode=2)
+    config.add_cleanup(config.stash[_LAB].release)
     config.pluginmanager.register(_ProgressLine(config), "lab-progress")
 
 
@@ -67,7 +68,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     by_key = {cell.key: item for item in items if (cell := _cell(item)) is not None}
     others = [item for item in items if _cell(item) is None]
     cells = config.stash[_LAB].order(cell for item in items if (cell := _cell(item)) is not None)
-    items[:] = [*others, *(by_key[cell.key] for cell in cells)]
+    items[:] = [*others, *(by_key.pop(cell.key) for cell in cells)]
+    if by_key:
+        config.hook.pytest_deselected(items=list(by_key.values()))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

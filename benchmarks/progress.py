@@ -33,6 +33,11 @@ class Progress:
         if record.value_s and not record.bare and record.role != "control":
             self._values[record.bench, record.graph_id][record.arm].append(record.value_s)
 
+    @property
+    def left(self) -> int:
+        """Cells not measured yet."""
+        return len(self._left)
+
     def line(self) -> str:
         done = self._total - len(self._left)
         parts = [f"{done}/{self._total} cells"]

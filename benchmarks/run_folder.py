@@ -21,6 +21,7 @@ class Plan:
 
     planned_cells: cells times blocks.
     arms: names, in the order they are shown.
+    cells: what was selected, as ids without their blocks; a resumed run selects no more. Empty: everything.
     """
 
     run_id: str
@@ -32,6 +33,7 @@ class Plan:
     command: str
     started_at: str
     planned_cells: int = 0
+    cells: tuple[str, ...] = ()
     finished_at: str | None = None
     interrupted: bool = False
 
@@ -67,10 +69,11 @@ class RunFolder:
         """An earlier run, with what it measured; cells that failed are measured again."""
         try:
             data = json.loads((path / _FILE).read_text())
-            plan = Plan(**{**data, "arms": tuple(data["arms"]), "finished_at": None, "interrupted": False})
+            names = {key: tuple(data.get(key, ())) for key in ("arms", "cells")}
+            plan = Plan(**{**data, **names, "finished_at": None, "interrupted": False})
         except OSError as error:
             raise RecordError(f"--lab-resume {path}: no run to go on with there ({error.strerror})") from None
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise RecordError(f"--lab-resume {path}: {_FILE} is not a run's ({error})") from None
         folder = cls(path, plan)
         if (path / records.FILE_NAME).exists() and (path / records.FILE_NAME).stat().st_size:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -18,10 +20,10 @@ from flows.graph import GraphSpec
 from reports.records import Record
 from runners import catalog as catalogs
 from runners.catalog import BASELINE, Catalog
-from runners.guard import guarded
+from runners.guard import guarded, new_scratch
 from runners.isolation import environment as lab_environment
 from runners.isolation import free_port, isolated
-from runners.server import Server, existing_server, lab_server
+from runners.server import Server, ServerError, existing_server, lab_server, without_password
 from runners.spec import RunnerSpec
 
 Say = Callable[[str], None]
@@ -50,6 +52,8 @@ class Options:
 class Session:
     """A run: planned in `__init__`, started by `start`, fed cell by cell, closed by `close`.
 
+    Its environment is set from the first moment: to plan it may take the import of a user's runner, and so of Prefect.
+
     Raises:
         UsageError, ArmError, ConfigError, RecordError: the options make no run.
     """
@@ -61,7 +65,21 @@ class Session:
         self._stages: Stages | None = None
         self.failure: str | None = None
         _check(options)
+        self._scratch = new_scratch()
+        self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._port = free_port()
+        api_url = options.api_url or f"http://127.0.0.1:{self._port}/api"
+        self._stack.enter_context(isolated(lab_environment(self._scratch / "home", api_url)))
+        try:
+            self._plan(options)
+        except BaseException:
+            self.release()
+            raise
+
+    def _plan(self, options: Options) -> None:
         earlier = RunFolder.resume(options.resume) if options.resume else None
+        if earlier and earlier.plan.profile not in PROFILES:
+            raise UsageError(f"--lab-resume {options.resume}: there is no profile {earlier.plan.profile!r}")
         self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]
         self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
@@ -82,7 +100,9 @@ class Session:
         ]
 
     def order(self, cells: Iterable[Cell]) -> list[Cell]:
-        ordered = order(cells)
+        """The cells in the order of the run; on a resumed run, those it had selected."""
+        selected = set(self._earlier.plan.cells) if self._earlier else set()
+        ordered = order(cell for cell in cells if not selected or cell.id in selected)
         counts: dict[int, int] = {}
         for cell in ordered:
             self._positions[cell.key] = counts.setdefault(cell.block, 0)
@@ -96,26 +116,24 @@ class Session:
         Raises:
             ArmError, ServerError, RecordError: before anything is measured.
         """
-        scratch = self._stack.enter_context(guarded())
-        home = scratch / "home"
-        api_url = self._options.api_url
-        port = free_port()
-        variables = lab_environment(home, api_url or f"http://127.0.0.1:{port}/api")
-        self._stack.enter_context(isolated(variables))
+        scratch = self._stack.enter_context(guarded(self._scratch))
         for arm in self.arms:
             self.catalog.check(arm)
-        self._server = self._start_server(home, port)
+        self._server = self._start_server(scratch / "home")
         self.folder = self._earlier or RunFolder.create(*self._new_folder())
-        self.folder.save(planned_cells=len(self._positions))
+        self.folder.save(planned_cells=len(self._positions), cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
         limits = Limits(cell_s=self._options.cell_timeout_s)
         self._stages = Stages(self.catalog, self._server, scratch, self.folder.plan.run_id, self._environment, limits)
         direct = self.catalog.arms["sequential"]
-        with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):
-            # The warm-up that comes with it is the first flow of this process, which pays for imports and caches.
-            pass
+        try:
+            with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):
+                # The warm-up that comes with it is the first flow of this process, which pays for imports and caches.
+                pass
+        except Exception as error:
+            raise ServerError(f"a first flow failed on {self._server.api_url}: {measure.one_line(error)}") from error
         self._stages.close()
 
     def measure(self, cell: Cell) -> Record:
@@ -136,15 +154,18 @@ class Session:
                 self._stages.close()
                 _flush()
         finally:
-            self._stack.close()
+            self.release()
             if self._stages is not None:
-                self.folder.finish(interrupted)
+                self.folder.finish(interrupted or self.progress.left > 0)
+
+    def release(self) -> None:
+        """Server, guard and environment; a second call does no harm."""
+        self._stack.close()
 
     def _stage(self, arm: RunnerSpec) -> str:
-        shared = arm.bare or self.catalog.engine(arm).shares_cluster
-        return arm.engine if shared else arm.name
+        return arm.engine if arm.bare or self.catalog.engine(arm).shares(arm) else arm.name
 
-    def _start_server(self, home: Path, port: int) -> Server:
+    def _start_server(self, home: Path) -> Server:
         if self._options.api_url:
             return existing_server(self._options.api_url)
         said = 0.0
@@ -156,7 +177,7 @@ class Session:
                 self._say(f"starting the lab's Prefect server, {waited_s:.0f} s so far (13 s is usual)")
 
         self._say("starting the lab's Prefect server")
-        return self._stack.enter_context(lab_server(home, self._options.database_url, port, waiting))
+        return self._stack.enter_context(lab_server(home, self._options.database_url, self._port, waiting))
 
     def _new_folder(self) -> tuple[Path, Plan]:
         out = self._options.out
@@ -170,7 +191,7 @@ class Session:
             blocks=self.blocks,
             workers=self.workers,
             baseline=BASELINE,
-            command=" ".join(["pytest", *sys.argv[1:]]),
+            command=without_password(shlex.join(["pytest", *sys.argv[1:]])),
             started_at=now(),
         )
         return out or results / run_id, plan

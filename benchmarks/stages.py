@@ -90,6 +90,10 @@ class Stages:
             return
         self.close()
         engine, settings = self._catalog.engine(cell.arm), self._catalog.settings(cell.arm)
+        if engine.shares_cluster and not engine.shares(cell.arm):
+            # What it names as its place is the runner's to start or find, in every flow run.
+            self._stage, self._cluster = stage, Cluster(local="address" not in cell.arm.options)
+            return
         folder = Path(tempfile.mkdtemp(prefix="s", dir=self._scratch))
         try:
             self._cluster = self._stack.enter_context(engine.cluster(cell.arm.workers, settings, folder))

@@ -48,10 +48,12 @@ class Ledger:
             file.write(json.dumps(asdict(entry)) + "\n")
 
     def entries(self) -> list[Entry]:
+        """All executions so far; a line that is not whole (its writer was killed, or is still at it) is none."""
         return [
             Entry(**json.loads(line))
             for path in sorted(self.folder.glob("*.jsonl"))
-            for line in path.read_text().splitlines()
+            for line in path.read_text().splitlines(keepends=True)
+            if line.endswith("\n")
         ]
 
     def attempts(self, name: str, lane: int) -> int:

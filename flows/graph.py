@@ -70,9 +70,11 @@ class GraphSpec:
             raise ValueError(f"variant {self.variant!r} is not one of {', '.join(get_args(Variant))}")
         if self.width < 1:
             raise ValueError(f"width {self.width} must be at least 1")
-        if self.payload_bytes < 0 or self.retry_delay_s < 0:
-            raise ValueError("payload_bytes and retry_delay_s must not be negative")
-        if (self.variant == "retrying") != (self.failures > 0):
+        if self.payload_bytes < 0:
+            raise ValueError(f"payload_bytes {self.payload_bytes} must be at least 0")
+        if not 0 <= self.retry_delay_s < float("inf"):
+            raise ValueError(f"retry_delay_s {self.retry_delay_s!r} must be a number from 0")
+        if self.failures < 0 or (self.variant == "retrying") != (self.failures > 0):
             raise ValueError(
                 f"variant {self.variant!r} with {self.failures} failures: only `retrying` fails, at least once"
             )

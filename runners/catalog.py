@@ -51,7 +51,7 @@ class Catalog:
             if name not in self.arms:
                 raise ArmError(name, f"there is no such arm; there are {', '.join(self.arms)}")
             spec = self.arms[name]
-            chosen.append(spec if spec.engine == "none" else spec.with_workers(workers))
+            chosen.append(spec if spec.direct else spec.with_workers(workers))
         return chosen
 
     def check(self, spec: RunnerSpec) -> None:
@@ -65,7 +65,7 @@ class Catalog:
 def load(config: Path | None = None) -> Catalog:
     """The arms of this package, then those of `config`.
 
-    Imports no Prefect, so no class is looked for yet: that is `Catalog.check`.
+    Imports Prefect only where an arm names a class and no engine: then the class says which.
 
     Raises:
         ConfigError: not TOML, a key that is not known, a value of the wrong type.
@@ -77,7 +77,14 @@ def load(config: Path | None = None) -> Catalog:
     clusters: dict[EngineName, ClusterSettings] = {}
     if config is not None:
         declared = _read(config)
-        for name, table in declared.pop("arms", {}).items():
+        tables = declared.pop("arms", {})
+        if not isinstance(tables, dict):
+            raise ConfigError('arms: must hold tables: [arms.NAME] with class = "..."')
+        for name, table in tables.items():
+            if name in arms:
+                raise ArmError(name, "is the lab's own and keeps its meaning: give yours another name")
+            if not name.strip() or "," in name:
+                raise ArmError(name, "a name must not be empty or hold a comma: --lab-runners could not name it")
             arms[name] = _arm(name, table)
         for key, table in declared.items():
             clusters[_engine_name(key, found)] = _cluster(key, table)
@@ -122,7 +129,11 @@ def _arm(name: str, table: Any) -> RunnerSpec:
     engine = table.get("engine") or _guess_engine(name, class_path)
     if engine not in get_args(EngineName):
         raise ArmError(name, f"engine: {engine!r} is not one of {', '.join(get_args(EngineName))}")
-    lean, summary = bool(table.get("lean", False)), str(table.get("summary", class_path))
+    lean, summary = table.get("lean", False), table.get("summary", class_path)
+    if not isinstance(lean, bool):
+        raise ArmError(name, "lean: must be true or false")
+    if not isinstance(summary, str):
+        raise ArmError(name, "summary: must be text")
     return RunnerSpec(name, engine, class_path, options, lean=lean, summary=summary)
 
 
@@ -143,6 +154,20 @@ def _cluster(key: str, table: Any) -> ClusterSettings:
         raise ConfigError(f'{key}: must be a table, such as {key}.address = "..."')
     if unknown := sorted(table.keys() - _CLUSTER_KEYS):
         raise ConfigError(f"{key}.{unknown[0]}: unknown key; known are {', '.join(sorted(_CLUSTER_KEYS))}")
+    for name, kind, what in (
+        ("address", str, "text"),
+        ("cluster_class", str, "text"),
+        ("cluster_kwargs", dict, "a table"),
+        ("timeout_s", (int, float), "a number of seconds"),
+    ):
+        if name in table and (not isinstance(table[name], kind) or isinstance(table[name], bool)):
+            raise ConfigError(f"{key}.{name}: must be {what}")
+    if not 0 < table.get("timeout_s", 1) < float("inf"):
+        raise ConfigError(f"{key}.timeout_s: must be more than 0 seconds")
+    if key != "dask" and (extra := sorted(table.keys() & {"cluster_class", "cluster_kwargs"})):
+        raise ConfigError(f"{key}.{extra[0]}: only dask takes one; give {key}.address")
+    if "address" in table and "cluster_class" in table:
+        raise ConfigError(f"{key}.address and {key}.cluster_class: give one of them")
     return ClusterSettings(**table)
 
 

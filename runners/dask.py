@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,23 @@ from runners.spec import ArmError, RunnerSpec
 class Dask(Engine):
     name = "dask"
     shares_cluster = True
+    own_place = frozenset({"address", "cluster", "cluster_class", "cluster_kwargs"})
     arms = (
         RunnerSpec("dask", "dask", "prefect_dask.DaskTaskRunner", summary="prefect-dask"),
         RunnerSpec("bare-dask", "dask", bare=True, summary="distributed.Client, no Prefect"),
     )
 
+    def check(self, spec: RunnerSpec, settings: ClusterSettings) -> None:
+        super().check(spec, settings)
+        if settings.cluster_class and self.shares(spec):
+            try:
+                inspect.signature(_load(spec.name, settings.cluster_class)).bind(**settings.cluster_kwargs)
+            except TypeError as error:
+                raise ArmError(spec.name, f"dask.cluster_kwargs: {settings.cluster_class} {error}") from None
+
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
+        if not self.shares(spec):
+            return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
         if settings.address:
             return f"the Dask cluster at {settings.address}"
         return f"{settings.cluster_class or f'a local cluster of {spec.workers} workers, one thread each'}"
@@ -35,15 +48,14 @@ class Dask(Engine):
             return
         started: Any
         if settings.cluster_class:
-            started = _load(settings.cluster_class)(**settings.cluster_kwargs)
+            started = _load("dask", settings.cluster_class)(**settings.cluster_kwargs)
         else:
             started = distributed.LocalCluster(**local_cluster(workers), silence_logs=logging.CRITICAL)
         with started:
             yield Cluster(started.scheduler_address)
 
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
-        own = {"address", "cluster", "cluster_class", "cluster_kwargs"} & spec.options.keys()
-        if own:
+        if not self.shares(spec):
             return dict(spec.options)
         # By address: `duplicate()`, which each flow run calls, would lose a cluster object.
         place = {"address": cluster.address} if cluster else {"cluster_kwargs": local_cluster(spec.workers)}
@@ -77,13 +89,15 @@ def local_cluster(workers: int) -> dict[str, Any]:
     return {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 
 
-def _load(path: str) -> Any:
-    from prefect.utilities.importtools import from_qualified_name
-
+def _load(arm: str, path: str) -> Any:
+    module_name, _, name = path.rpartition(".")
     try:
-        return from_qualified_name(path)
-    except (ImportError, AttributeError) as error:
-        raise ArmError("dask", f"dask.cluster_class: {path!r} cannot be imported ({error})") from None
+        found = getattr(import_module(module_name), name)
+    except Exception as error:  # the module may be the user's: its import may raise anything
+        raise ArmError(arm, f"dask.cluster_class: {path!r} cannot be imported ({error})") from None
+    if not callable(found):
+        raise ArmError(arm, f"dask.cluster_class: {path!r} is not a class")
+    return found
 
 
 ENGINE = Dask()

@@ -64,6 +64,8 @@ class Engine:
     """The keyword of the runner's class that sets the number of worker slots."""
     shares_cluster = False
     """One cluster serves all arms of this engine for a block, and is warm when they are measured."""
+    own_place: frozenset[str] = frozenset()
+    """Options of the runner's class that say where it runs: an arm that has one is not on the shared cluster."""
 
     def check(self, spec: RunnerSpec, settings: ClusterSettings) -> None:
         """See that the arm can start here, without starting it.
@@ -81,6 +83,10 @@ class Engine:
             check_address(spec.name, "options.address", str(address), settings.timeout_s)
         elif settings.address and self.shares_cluster:
             check_address(spec.name, f"{self.name}.address", settings.address, settings.timeout_s)
+
+    def shares(self, spec: RunnerSpec) -> bool:
+        """Whether the arm runs on the engine's shared cluster."""
+        return self.shares_cluster and not self.own_place & spec.options.keys()
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         """Where its tasks would run, in words."""
@@ -123,8 +129,9 @@ def load_runner_class(spec: RunnerSpec) -> type[TaskRunner[Any]]:
     module_name, _, name = spec.class_path.rpartition(".")
     try:
         found = getattr(import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ArmError(spec.name, f"class: {spec.class_path!r} cannot be imported ({error})") from None
+    except Exception as error:  # the module is the user's: its import may raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ArmError(spec.name, f"class: {spec.class_path!r} cannot be imported ({reason})") from None
     if not (isinstance(found, type) and issubclass(found, TaskRunner)):
         raise ArmError(spec.name, f"class: {spec.class_path!r} is not a subclass of prefect.task_runners.TaskRunner")
     return found

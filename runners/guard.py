@@ -26,16 +26,23 @@ from runners.isolation import MARK
 _GRACE_S = 3.0
 
 
+def new_scratch() -> Path:
+    """A folder with a short path: Ray puts sockets under it, and the path of a socket has at most 107 bytes."""
+    return Path(tempfile.mkdtemp(prefix="rlab-"))
+
+
 @contextmanager
-def guarded() -> Iterator[Path]:
+def guarded(scratch: Path | None = None) -> Iterator[Path]:
     """Mark this process's future children, and see to it that none outlives it.
 
+    Args:
+        scratch: a folder for them, removed with them; by default a new one.
+
     Yields:
-        A scratch folder for them, removed with them. Its path is short: Ray puts sockets under it, and the path of
-        a socket has at most 107 bytes.
+        That folder.
     """
     mark = uuid.uuid4().hex
-    scratch = Path(tempfile.mkdtemp(prefix="rlab-"))
+    scratch = scratch or new_scratch()
     # The guard is started before the mark is set: it must not find itself.
     guard = subprocess.Popen(
         [sys.executable, "-m", "runners.guard", mark, str(scratch)],

@@ -54,15 +54,19 @@ def isolated(variables: Mapping[str, str]) -> Iterator[None]:
     if "prefect" in sys.modules:
         raise RuntimeError("the lab's environment must be set before Prefect is imported")
     before = dict(os.environ)
-    for name in list(os.environ):
-        if name.startswith(_PREFIXES):
-            del os.environ[name]
-    os.environ.update(variables)
+    wanted = {**without_foreign(before), **variables}
+    os.environ.clear()
+    os.environ.update(wanted)
     try:
         yield
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def without_foreign(variables: Mapping[str, str]) -> dict[str, str]:
+    """`variables` without those that set up Prefect, Dask or Ray: the user's database, API key or cluster."""
+    return {name: value for name, value in variables.items() if not name.startswith(_PREFIXES)}
 
 
 def free_port() -> int:

@@ -14,12 +14,15 @@ from runners.spec import RunnerSpec
 class Ray(Engine):
     name = "ray"
     shares_cluster = True
+    own_place = frozenset({"address", "init_kwargs"})
     arms = (
         RunnerSpec("ray", "ray", "prefect_ray.RayTaskRunner", summary="prefect-ray"),
         RunnerSpec("bare-ray", "ray", bare=True, summary="ray.remote, no Prefect"),
     )
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
+        if not self.shares(spec):
+            return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
         if settings.address:
             return f"the Ray cluster at {settings.address}"
         return f"a local Ray node with {spec.workers} CPUs"
@@ -38,8 +41,8 @@ class Ray(Engine):
             ray.shutdown()
 
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
-        if cluster or "init_kwargs" in spec.options:
-            # Ray is initialised in this process by then, and the runner uses what it finds.
+        if cluster or not self.shares(spec):
+            # On the shared cluster Ray is initialised in this process by then, and the runner uses what it finds.
             return dict(spec.options)
         return {"init_kwargs": local_node(spec.workers, scratch), **spec.options}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,12 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
 from runners import guard
-from runners.isolation import environment, free_port
+from runners.isolation import environment, free_port, without_foreign
 
 START_LIMIT_S = 180.0
 """Generous: a first start imports for 12 s and migrates a database; Prefect's own limit of 20 s may be passed."""
@@ -64,8 +65,7 @@ def lab_server(
     home.mkdir(parents=True, exist_ok=True)
     api_url = f"http://127.0.0.1:{port or (port := free_port())}/api"
     log_path = home / "server.log"
-    variables = {**os.environ, **environment(home), "PREFECT_SERVER_UI_ENABLED": "false"}
-    variables.pop("PREFECT_API_URL", None)
+    variables = {**without_foreign(os.environ), **environment(home), "PREFECT_SERVER_UI_ENABLED": "false"}
     if database_url:
         variables["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -87,8 +87,9 @@ def existing_server(api_url: str, limit_s: float = 10.0) -> Server:
     Raises:
         ServerError: it does not answer within `limit_s`.
     """
-    if urlsplit(api_url).scheme not in ("http", "https"):
-        raise ServerError(f"API URL {api_url!r} is not one: give http://HOST:PORT/api")
+    shown = without_password(api_url)
+    if not re.match(r"https?://[^/\s]", api_url):
+        raise ServerError(f"API URL {shown!r} is not one: give http://HOST:PORT/api")
     api_url = api_url.rstrip("/")
     deadline = time.monotonic() + limit_s
     while True:
@@ -96,7 +97,7 @@ def existing_server(api_url: str, limit_s: float = 10.0) -> Server:
         if reason is None:
             return Server(api_url, "unknown")
         if time.monotonic() > deadline:
-            raise ServerError(f"no Prefect server at {api_url}: {reason}; is it running, and does the URL end in /api?")
+            raise ServerError(f"no Prefect server at {shown}: {reason}; is it running, and does the URL end in /api?")
         time.sleep(0.5)
 
 
@@ -112,10 +113,9 @@ def _wait(
     while _unhealthy(api_url) is not None:
         waited_s = time.monotonic() - begun
         if process.poll() is not None:
-            where = f" with database {_without_password(database_url)}" if database_url else ""
-            raise ServerError(
-                f"the Prefect server ended at once{where}: {_last_words(log_path)} (all of it: {log_path})"
-            )
+            where = f" with database {without_password(database_url)}" if database_url else ""
+            said = without_password(_last_words(log_path))
+            raise ServerError(f"the Prefect server ended at once{where}: {said} (all of it: {log_path})")
         if waited_s > limit_s:
             raise ServerError(f"the Prefect server was not healthy after {limit_s:.0f} s (see {log_path})")
         on_wait(waited_s)
@@ -126,6 +126,8 @@ def _unhealthy(api_url: str) -> str | None:
     try:
         with urllib.request.urlopen(f"{api_url}/health", timeout=5) as answer:
             return None if answer.read().strip() == b"true" else "it answers, but not as a Prefect server"
+    except http.client.HTTPException:
+        return "it answers, but not as a Prefect server"
     except (urllib.error.URLError, OSError, ValueError) as error:
         return str(getattr(error, "reason", error))
 
@@ -136,11 +138,9 @@ def _last_words(log_path: Path) -> str:
     return (errors or lines or ["it said nothing"])[-1][:300]
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+def without_password(text: str) -> str:
+    """`text` as it may be shown: the passwords of the URLs in it are stars."""
+    return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
