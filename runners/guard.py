@@ -65,11 +65,14 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The living processes started under `mark`, this one excepted."""
+    """The living processes started under `mark`, but for this one and for what ends with its parent by itself."""
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+            if process.pid == os.getpid() or process.environ().get(MARK) != mark:
+                continue
+            # Python starts one tracker a process and keeps it to the end: without it, the parent's exit is an error.
+            if not any("multiprocessing.resource_tracker" in part for part in process.cmdline()):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
