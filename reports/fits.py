@@ -107,15 +107,15 @@ def metg(efficiency: Mapping[float, float], target: float = EFFICIENT) -> Metg |
 
 
 def crossover(sizes: Sequence[float], first: Sequence[float], second: Sequence[float]) -> float | None:
-    """The size from which `second` stays below `first`: where the log of their ratio last changes sign downwards.
+    """The size from which `second` stays below `first`.
 
-    Linear in log ratio over log size. `None` where `second` is not below at the end, or was below from the start.
+    Both are taken as straight between two sizes, which times of the form cost + work are. `None` where `second` is not
+    below at the end, or was below from the start.
     """
-    logs = [math.log(b / a) for a, b in zip(first, second, strict=True)]
-    if not logs or logs[-1] >= 0:
+    lead = [b - a for a, b in zip(first, second, strict=True)]
+    if not lead or lead[-1] >= 0:
         return None
-    for i in range(len(logs) - 1, 0, -1):
-        if logs[i - 1] >= 0 > logs[i]:
-            share = logs[i - 1] / (logs[i - 1] - logs[i])
-            return math.exp(math.log(sizes[i - 1]) + share * math.log(sizes[i] / sizes[i - 1]))
+    for i in range(len(lead) - 1, 0, -1):
+        if lead[i - 1] >= 0 > lead[i]:
+            return sizes[i - 1] + (sizes[i] - sizes[i - 1]) * lead[i - 1] / (lead[i - 1] - lead[i])
     return None

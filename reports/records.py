@@ -270,8 +270,11 @@ def _check(record: Record) -> None:
     if not isinstance(record.graph, dict) or not isinstance(record.environment, dict):
         raise RecordError("not a record: graph and environment must be objects")
     _check_graph(record.graph)
-    for value in (record.ideal_s, record.elapsed_s, record.visibility_lag_s or 0, record.background_cpu or 0):
-        _number(value)
+    _number(record.ideal_s)
+    _number(record.elapsed_s)
+    for optional in (record.visibility_lag_s, record.background_cpu):
+        if optional is not None:
+            _number(optional)
 
 
 def _check_graph(graph: dict[str, Any]) -> None:

@@ -43,10 +43,11 @@ class Regime:
     @cached_property
     def alike_from(self) -> float | None:
         """Duration from which all runners are within `ALIKE`: the shortest if they always are, `None` if never."""
-        spreads = [max(column) / min(column) for column in zip(*self._runner_times(), strict=True)]
-        if all(spread <= ALIKE for spread in spreads):
+        columns = list(zip(*self._runner_times(), strict=True))
+        slowest, enough = [max(column) for column in columns], [ALIKE * min(column) for column in columns]
+        if all(slow <= limit for slow, limit in zip(slowest, enough, strict=True)):
             return self.durations[0]
-        return crossover(self.durations, [ALIKE] * len(spreads), spreads)
+        return crossover(self.durations, enough, slowest)
 
     @cached_property
     def handover(self) -> tuple[float, str, tuple[str, ...]] | None:

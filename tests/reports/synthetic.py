@@ -47,7 +47,7 @@ STOCK = (
         "processes", "processes", startup_s=7.5, fixed_s=7.0, per_task_s=0.131, memory_mb=700, retry_s=0.13, noise=0.05
     ),
     DASK,
-    Truth("ray", "ray", startup_s=14.0, fixed_s=0.4, per_task_s=0.29, quadratic_s=5e-4, memory_mb=1300, noise=0.09),
+    Truth("ray", "ray", startup_s=14.0, fixed_s=0.4, per_task_s=0.29, quadratic_s=5e-4, memory_mb=1300, noise=0.04),
     Truth("bare-threads", bare=True, startup_s=0.01, fixed_s=0.001, per_task_s=0.0002, memory_mb=150, spin_workers=1),
     Truth("bare-dask", "dask", bare=True, startup_s=2.0, fixed_s=0.01, per_task_s=0.0038, memory_mb=400),
     Truth("bare-ray", "ray", bare=True, startup_s=7.0, fixed_s=0.02, per_task_s=0.0012, memory_mb=800),
