@@ -1,4 +1,7 @@
-"""How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on."""
+"""How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on.
+
+The widths of `payload`, `cached` and `retrying` are among those of `overhead`, which they are compared with.
+"""
 
 from __future__ import annotations
 
@@ -69,9 +72,9 @@ PROFILES: Mapping[str, Profile] = {
                 "startup": _empty(2),
                 "overhead": _empty(2, 6, 12),
                 "work": (GraphSpec(width=4, work=Work("sleep", 0.1)),),
-                "payload": _carrying(4, 100_000),
-                "cached": (GraphSpec("cached", width=4),),
-                "retrying": (GraphSpec("retrying", width=4, failures=1),),
+                "payload": _carrying(6, 100_000),
+                "cached": (GraphSpec("cached", width=6),),
+                "retrying": (GraphSpec("retrying", width=6, failures=1),),
             },
         ),
         Profile(
@@ -80,11 +83,11 @@ PROFILES: Mapping[str, Profile] = {
             blocks=3,
             suites={
                 "startup": _empty(2),
-                "overhead": _empty(4, 12, 24),
+                "overhead": _empty(2, 8, 20),
                 "work": _working(8, 0.2),
-                "payload": _carrying(4, 1_000_000),
-                "cached": (GraphSpec("cached", width=12),),
-                "retrying": (GraphSpec("retrying", width=12, failures=1),),
+                "payload": _carrying(8, 1_000_000),
+                "cached": (GraphSpec("cached", width=8),),
+                "retrying": (GraphSpec("retrying", width=8, failures=1),),
             },
         ),
         Profile(
