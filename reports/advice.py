@@ -75,7 +75,7 @@ def _control(summary: Summary) -> list[str]:
 
 
 def _blocks(summary: Summary) -> list[str]:
-    most = max((cell.ok for cell in summary.cells), default=0)
+    most = summary.paired_blocks
     if most == 1:
         return ["One block only: there is no interval and no verdict. Run at least 5 blocks (--lab-blocks 5)."]
     if most < ENOUGH_BLOCKS:

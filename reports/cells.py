@@ -69,6 +69,7 @@ class Cell:
     overhead_s: core-seconds a task costs beyond its body, (makespan - ideal) x workers / tasks.
     recorded:   task runs the server had recorded, over all blocks, of `expected_recorded`.
     errors:     the reason of each failed block.
+    queue, body, seen: quantiles over the tasks of all blocks; `queue_p95_s` is the mean of each block's own.
     """
 
     bench: str
@@ -89,6 +90,8 @@ class Cell:
     queue: Quantiles | None
     body: Quantiles | None
     seen: Quantiles | None
+    queue_p95_s: Estimate | None
+    cpu_total_s: Estimate | None
     cpu_s: Split
     peak_rss_bytes: Split
     efficiency: float | None
@@ -180,6 +183,8 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         queue=_quantiles([r.latencies.queue_s for r in good]),
         body=_quantiles([r.latencies.body_s for r in good]),
         seen=_quantiles([r.latencies.seen_s for r in good]),
+        queue_p95_s=_estimate(float(np.percentile(r.latencies.queue_s, 95)) for r in good if r.latencies.queue_s),
+        cpu_total_s=_estimate(_cpu(r).total for r in good),
         cpu_s=Split(
             median(lambda r: r.usage.driver_cpu_s),
             median(lambda r: r.usage.workers_cpu_s),
@@ -219,6 +224,11 @@ def _graph(record: Record) -> Graph:
         payload_bytes=graph.get("payload_bytes") or 0,
         failures=graph.get("failures") or 0,
     )
+
+
+def _cpu(record: Record) -> Split:
+    usage = record.usage
+    return Split(usage.driver_cpu_s, usage.workers_cpu_s, usage.server_cpu_s)
 
 
 def _estimate(values: Iterable[float | None]) -> Estimate | None:

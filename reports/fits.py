@@ -27,6 +27,7 @@ class MarginalCost:
     residual:   largest distance of a size's mean from the line, as a share of the measured value.
     sizes:      numbers of tasks that were fitted.
     by_block:   slope of each block, seconds.
+    fixed_by_block: intercept of each block, seconds.
     """
 
     per_task_s: Estimate
@@ -35,6 +36,7 @@ class MarginalCost:
     residual: float
     sizes: tuple[int, ...]
     by_block: dict[int, float]
+    fixed_by_block: dict[int, float]
 
     @property
     def bent(self) -> bool:
@@ -46,6 +48,10 @@ class MarginalCost:
 
     def makespan_s(self, tasks: int) -> float:
         return self.fixed_s + self.per_task_s.value * tasks
+
+    def makespans_s(self, tasks: int) -> dict[int, float]:
+        """Each block's own line, read off at a number of tasks."""
+        return {block: self.fixed_by_block[block] + slope * tasks for block, slope in self.by_block.items()}
 
 
 def marginal_cost(makespans: Mapping[int, Mapping[int, float]]) -> MarginalCost | None:
@@ -70,8 +76,15 @@ def marginal_cost(makespans: Mapping[int, Mapping[int, float]]) -> MarginalCost 
     means = y.mean(axis=0)
     line = intercepts.mean() + per_task.value * x
     residual = float(np.max(np.abs(means - line) / means)) if len(sizes) > 2 else 0.0
-    by_block = {block: float(slope) for block, slope in zip(blocks, slopes, strict=True)}
-    return MarginalCost(per_task, float(intercepts.mean()), curvature, residual, tuple(sizes), by_block)
+    return MarginalCost(
+        per_task_s=per_task,
+        fixed_s=float(intercepts.mean()),
+        curvature=curvature,
+        residual=residual,
+        sizes=tuple(sizes),
+        by_block=dict(zip(blocks, map(float, slopes), strict=True)),
+        fixed_by_block=dict(zip(blocks, map(float, intercepts), strict=True)),
+    )
 
 
 @dataclass(frozen=True)

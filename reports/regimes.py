@@ -21,7 +21,7 @@ ALIKE = 1.2
 class Regime:
     """One kind of work by task duration.
 
-    durations: seconds a task body, ascending.
+    durations: seconds a task body, ascending; 0 first where every arm's overhead bench gives the empty graph's time.
     times:     by arm label, the makespan in seconds for each duration.
     runners:   the arms that are task runners, not direct calls.
     leaders:   for each duration the fastest arm first, then all that cannot be told from it.
@@ -95,10 +95,15 @@ def find(summary: Summary, kind: str, arms: Sequence[Arm]) -> Regime | None:
     width = max(set(widths), key=lambda w: (widths.count(w), w))
     durations = sorted({cell.graph.work_s for cell in cells if cell.graph.width == width})
     blocks: dict[str, list[dict[int, float]]] = {}
+    empty: dict[str, dict[int, float]] = {}
     for name, arm in names.items():
-        own = {c.graph.work_s: c.by_block for c in cells if c.arm == name and c.graph.width == width}
+        own = {c.graph.work_s: c for c in cells if c.arm == name and c.graph.width == width}
         if all(duration in own for duration in durations):
-            blocks[arm.label] = [own[duration] for duration in durations]
+            blocks[arm.label] = [own[duration].by_block for duration in durations]
+            empty[arm.label] = _empty(summary, name, own[durations[0]].graph.tasks)
+    if all(empty.values()):
+        durations = [0.0, *durations]
+        blocks = {label: [empty[label], *by_duration] for label, by_duration in blocks.items()}
     runners = tuple(arm.label for arm in arms if arm.label in blocks and arm.engine != "none")
     if len(blocks) < 2 or not runners:
         return None
@@ -113,6 +118,13 @@ def find(summary: Summary, kind: str, arms: Sequence[Arm]) -> Regime | None:
     )
     workers = max(arm.workers for arm in arms)
     return Regime(kind, tuple(durations), times, runners, leaders, width * durations[-1] / max(1, min(workers, width)))
+
+
+def _empty(summary: Summary, arm: str, tasks: int) -> dict[int, float]:
+    """Makespans of the arm's empty graph of that size by block, off its fitted line; `{}` where that gives no time."""
+    row = summary.row(arm)
+    times = row.marginal.makespans_s(tasks) if row and row.marginal else {}
+    return times if all(time > 0 for time in times.values()) else {}
 
 
 def level_with_best(by_block: Mapping[str, Mapping[int, float]], noise: Noise) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
-BOOTSTRAP_FROM = 20
-"""Blocks from which the interval is a BCa bootstrap; with fewer it covers too seldom and Student's t is used."""
+BOOTSTRAP_FROM = 30
+"""Blocks from which the interval is a bootstrap; with fewer it covers too seldom and Student's t is used."""
 WILCOXON_FROM = 6
 """Pairs from which the signed-rank test can reach p < 0.05 at all."""
 SEED = 20260101
@@ -86,9 +86,9 @@ class Comparison:
 def mean(strata: Strata) -> Estimate:
     """Mean of the strata's means with its 95 % interval.
 
-    A stratum is one graph's values, a value for each block; strata weigh the same. With at least 20 values in every
-    stratum the interval is scipy's BCa bootstrap, resampled within strata; with fewer it is Student's t on the spread
-    within strata, pooled.
+    A stratum is one graph's values, a value for each block; strata weigh the same. With at least 30 values in every
+    stratum the interval is scipy's percentile bootstrap, resampled within strata; with fewer it is Student's t on the
+    spread within strata, pooled.
 
     Raises:
         ValueError: no values at all.
@@ -106,7 +106,7 @@ def mean(strata: Strata) -> Estimate:
         return Estimate(value, value, value, n)
     if min(len(sample) for sample in samples) >= BOOTSTRAP_FROM:
         interval = stats.bootstrap(
-            samples, _mean_of_means, n_resamples=1999, confidence_level=CONFIDENCE, method="BCa", rng=SEED
+            samples, _mean_of_means, n_resamples=1999, confidence_level=CONFIDENCE, method="percentile", rng=SEED
         ).confidence_interval
         if math.isfinite(interval.low) and math.isfinite(interval.high):
             return Estimate(value, float(interval.low), float(interval.high), n)

@@ -45,8 +45,8 @@ class ArmRow:
     marginal_versus: Comparison | None
     tasks_per_s: Estimate | None
     submit_per_task_s: Estimate | None
-    queue_p95_s: float | None
-    cpu_s: float | None
+    queue_p95_s: Estimate | None
+    cpu_s: Estimate | None
     peak_rss_bytes: float | None
     cached_s: Estimate | None
     retry_s: Estimate | None
@@ -76,6 +76,12 @@ class Summary:
     @property
     def benches(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.bench for cell in self.cells))
+
+    @property
+    def paired_blocks(self) -> int:
+        """Blocks of the best-measured comparison with the baseline; of the best-measured cell where there is none."""
+        pairs = [cell.versus.ratio.n for cell in self.cells if cell.versus]
+        return max(pairs or [cell.ok for cell in self.cells], default=0)
 
     def row(self, name: str) -> ArmRow | None:
         return next((row for row in self.rows if row.arm.name == name), None)
@@ -162,8 +168,8 @@ def _row(
         else None,
         tasks_per_s=_inverse(warm.time_s, tasks) if warm and warm.time_s else None,
         submit_per_task_s=_scaled(warm.submit_s, 1 / tasks) if warm and warm.submit_s and tasks else None,
-        queue_p95_s=warm.queue.p95 if warm and warm.queue else None,
-        cpu_s=warm.cpu_s.total if warm else None,
+        queue_p95_s=warm.queue_p95_s if warm else None,
+        cpu_s=warm.cpu_total_s if warm else None,
         peak_rss_bytes=max((m for c in own if (m := _own_memory(c)) is not None), default=None),
         cached_s=cached.time_s if cached else None,
         retry_s=_retry_cost(own, fit),

@@ -147,7 +147,6 @@ def ratio(versus: Comparison | None) -> Entry:
 
 def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
     is_baseline = row.arm.name == summary.run.baseline
-    wait = row.queue_p95_s
     return (
         _arm_entry(row),
         _seconds(row.startup_s),
@@ -156,8 +155,8 @@ def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
         Entry("baseline", sort=1.0) if is_baseline else ratio(row.marginal_versus),
         _scaled(row.tasks_per_s, 1),
         _scaled(row.submit_per_task_s, 1e3),
-        _plain(None if wait is None else wait * 1e3),
-        _plain(row.cpu_s),
+        _scaled(row.queue_p95_s, 1e3),
+        _scaled(row.cpu_s, 1),
         _plain(None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6),
         _scaled(row.cached_s, 1),
         _scaled(row.retry_s, 1e3),
@@ -193,15 +192,13 @@ def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
 
 
 def _arm_entry(row: ArmRow) -> Entry:
-    kind = (
-        "baseline again"
-        if row.arm.role == "control"
-        else "no Prefect"
-        if row.arm.bare
-        else "lean"
-        if row.arm.lean
-        else ""
-    )
+    kinds = {
+        "baseline again": row.arm.role == "control",
+        "direct calls": row.arm.engine == "none",
+        "no Prefect": row.arm.bare,
+        "lean": row.arm.lean,
+    }
+    kind = next((name for name, applies in kinds.items() if applies), "")
     failed = f"{row.failed} failed" if row.failed else ""
     return Entry(row.arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else "")
 

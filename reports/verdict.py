@@ -31,7 +31,7 @@ def of(summary: Summary) -> tuple[str, ...]:
     ]
     if not lines:
         return ("The records hold no comparison of two arms: see the tables for what was measured.",)
-    if summary.run.blocks == 1:
+    if summary.paired_blocks == 1:
         lines[0] = f"Measured once, so no more than a first look: {lines[0]}"
     elif not summary.noise.covers_one:
         lines[0] = f"With an A/A control that is off, no more than a first look: {lines[0]}"
@@ -51,22 +51,23 @@ def _cheapest(rows: Sequence[ArmRow], summary: Summary) -> tuple[str, ...]:
 
 
 def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[Regime]) -> list[str]:
-    """The arm that leads most often, and the work for which another one is better."""
+    """The runner that leads most often, and the work for which another arm is better."""
     votes = Counter(cheapest[:1])
     for regime in found:
         votes.update(arm for leaders in regime.leaders for arm in leaders)
-    if not votes or (not found and not cheapest):
-        return []
     place = {row.arm.label: i for i, row in enumerate(rows)}
-    choice = max(votes, key=lambda arm: (votes[arm], -place[arm]))
+    runners = [row.arm.label for row in rows if row.arm.engine != "none" and votes[row.arm.label]]
+    if not votes:
+        return []
+    choice = max(runners or votes, key=lambda arm: (votes[arm], -place[arm]))
     exceptions: dict[str, list[str]] = {}
-    if cheapest and choice not in cheapest:
-        exceptions.setdefault(cheapest[0], []).append("tasks that do next to nothing")
     for regime in found:
         for better, where in _exception(regime, choice):
             exceptions.setdefault(better, []).append(where)
+    if cheapest and choice not in cheapest and cheapest[0] not in exceptions:
+        exceptions[cheapest[0]] = ["tasks that do next to nothing"]
     if exceptions:
-        told = [f"{arm} for {' and for '.join(where)}" for arm, where in exceptions.items()]
+        told = [f"{arm} {units.listed([f'for {what}' for what in where])}" for arm, where in exceptions.items()]
         return [f"Start with {choice}; take {'; '.join(told)}."]
     return [f"Use {choice}: nothing beat it in any kind of task that was measured."]
 
@@ -77,14 +78,18 @@ def _exception(regime: Regime, choice: str) -> list[tuple[str, str]]:
     what = KINDS.get(regime.kind, units.printable(regime.kind, 40))
     if not behind:
         return []
-    place = behind[-1]
-    better = regime.leaders[place][0]
-    point = crossover(regime.durations, regime.times[choice], regime.times[better])
-    if place == len(regime.durations) - 1 and point is not None:
-        return [(better, f"{what} above about {units.about(point)}")]
-    if len(behind) == len(regime.durations):
+    last = len(regime.durations) - 1
+    better = regime.leaders[behind[-1]][0]
+    if len(behind) > last:
         return [(better, what)]
-    return [(better, f"{what} of {units.listed([units.exactly(regime.durations[i]) for i in behind])}")]
+    ours, theirs = regime.times[choice], regime.times[better]
+    above, under = crossover(regime.durations, ours, theirs), crossover(regime.durations, theirs, ours)
+    if behind[-1] == last and above is not None:
+        return [(better, f"{what} above about {units.about(above)}")]
+    if behind[0] == 0 and under is not None:
+        return [(better, f"{what} under about {units.about(under)}")]
+    told = [units.exactly(regime.durations[i]) for i in behind if regime.durations[i] > 0]
+    return [(better, f"{what} of {', '.join(told)}")] if told else []
 
 
 def _small_tasks(rows: Sequence[ArmRow], cheapest: Sequence[str]) -> list[str]:
@@ -115,13 +120,21 @@ def _sentence(regime: Regime) -> str:
         gain = regime.times[early][-1] / regime.times[late[0]][-1]
         return (
             f"For {what} under about {units.about(point)}, {early}; above, {_alternatives(late)}, "
-            f"{units.times(gain)} ahead of {early} at {longest}."
+            f"{units.times(gain)} ahead of {early} at {longest}.{_beyond(regime)}"
         )
     steady = [arm for arm in regime.leaders[-1] if arm in regime.leaders[0]] or list(regime.leaders[-1])
     span = f"of {longest}" if shortest == longest else f"from {shortest} to {longest}, all that was measured"
-    beyond = regime.alike_beyond
-    later = "" if beyond is None else f" By extrapolation any runner will do above about {units.about(beyond)}."
-    return f"For {what} {span}, {_alternatives(steady)}{_margin(regime, -1)}.{later}"
+    if regime.durations[0] == 0:
+        span = f"up to {longest}, the longest measured"
+    level = [arm for arm in regime.leaders[-1] if arm not in steady]
+    also = f" ({units.listed(level)} level at {longest})" if level else ""
+    return f"For {what} {span}, {_alternatives(steady)}{also}{_margin(regime, -1)}.{_beyond(regime)}"
+
+
+def _beyond(regime: Regime) -> str:
+    """Where it would cease to matter, beyond what was measured; nothing where that cannot be told."""
+    point = regime.alike_beyond
+    return "" if point is None else f" By extrapolation any runner will do above about {units.about(point)}."
 
 
 def _margin(regime: Regime, place: int) -> str:
@@ -131,7 +144,10 @@ def _margin(regime: Regime, place: int) -> str:
         return ""
     ends = behind if len(behind) < 3 else [behind[0], behind[-1]]
     told = units.listed([f"{units.times(ratio)} ahead of {arm}" for ratio, arm in ends])
-    return f", {told}" + (f" at {units.exactly(regime.durations[place])}" if len(regime.durations) > 1 else "")
+    if len(regime.durations) == 1:
+        return f", {told}"
+    duration = regime.durations[place]
+    return f", {told} {f'at {units.exactly(duration)}' if duration else 'when they are empty'}"
 
 
 def _cold_start(rows: Sequence[ArmRow]) -> list[str]:

@@ -51,7 +51,9 @@ def variants(summary: Summary) -> Drawing | Missing:
         ncols=2,
     )
     fitted = any(pair.fitted for _, pairs in panels for pair in pairs)
-    return Drawing(TITLE, _takeaway(panels), _READING + (_FITTED if fitted else ""), fig)
+    failures = max((cell.graph.failures for cell in summary.of("retrying")), default=0)
+    retried = f" Each retried task fails {units.plural(failures, 'time')} first." if failures else ""
+    return Drawing(TITLE, _takeaway(panels), _READING + retried + (_FITTED if fitted else ""), fig)
 
 
 _READING = (
@@ -94,8 +96,7 @@ def _panel(axes: Axes, summary: Summary, bench: str, pairs: list[Pair]) -> None:
     axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
     style.log_time(axes.xaxis, 4)
     cell = summary.of(bench)[0]
-    extra = f", {cell.graph.failures} failed tries" if cell.graph.failures else ""
-    axes.set_title(f"{bench}: {cell.graph.width} wide{extra}")
+    axes.set_title(f"{bench}, {cell.graph.width} wide")
 
 
 def _takeaway(panels: list[tuple[str, list[Pair]]]) -> str:

@@ -74,7 +74,10 @@ def _takeaway(summary: Summary, kinds: list[str], arms: list[Arm]) -> str:
         found = [
             (granularity, arm.label)
             for arm in arms
-            if not arm.bare and arm.role != "control" and (granularity := metg(efficiencies(summary, kind, arm.name)))
+            if not arm.bare
+            and arm.role != "control"
+            and arm.engine != "none"
+            and (granularity := metg(efficiencies(summary, kind, arm.name)))
         ]
         reached = sorted((g.seconds, label, g) for g, label in found if g.bound != "above")
         if reached:
