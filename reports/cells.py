@@ -105,6 +105,8 @@ class Cell:
     errors: tuple[tuple[int, str], ...]
 
 
+SHORTEST_S = 1e-9
+
 Pairs = dict[str, dict[str, dict[str, dict[int, float]]]]
 """bench -> arm -> graph id -> block -> log ratio to the baseline."""
 
@@ -208,8 +210,8 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
 
 
 def _values(group: Iterable[Record]) -> dict[int, float]:
-    """`value_s` by block, where the cell went well and took a time above 0."""
-    return {r.block: r.value_s for r in group if r.status == "ok" and r.value_s is not None and r.value_s > 0}
+    """`value_s` by block, where the cell went well and took a time that a clock can tell from 0."""
+    return {r.block: r.value_s for r in group if r.status == "ok" and r.value_s is not None and r.value_s > SHORTEST_S}
 
 
 def _graph(record: Record) -> Graph:
@@ -232,7 +234,7 @@ def _cpu(record: Record) -> Split:
 
 
 def _estimate(values: Iterable[float | None]) -> Estimate | None:
-    positive = [value for value in values if value is not None and value > 0]
+    positive = [value for value in values if value is not None and value > SHORTEST_S]
     return statistics.geometric_mean([positive]) if positive else None
 
 

@@ -139,9 +139,9 @@ def noise(control: Strata) -> Noise:
         return Noise(None, None, UNMEASURED_THRESHOLD)
     ratio = mean(strata)
     if ratio.low is None or ratio.high is None:
-        return Noise(_exp(ratio), None, max(UNMEASURED_THRESHOLD, math.expm1(abs(ratio.value))))
+        return Noise(_exp(ratio), None, max(UNMEASURED_THRESHOLD, _safe_exp(abs(ratio.value)) - 1))
     far = max(abs(ratio.low), abs(ratio.high))
-    return Noise(_exp(ratio), spread(strata), max(SMALLEST_DIFFERENCE, math.expm1(far)))
+    return Noise(_exp(ratio), spread(strata), max(SMALLEST_DIFFERENCE, _safe_exp(far) - 1))
 
 
 def compare(log_ratios: Strata, floor: Noise) -> Comparison:
@@ -170,7 +170,7 @@ def tie_band(strata: Strata, floor: Noise) -> float:
     if floor.sigma is None or free < 1:
         return max(SMALLEST_TIE_BAND, min(floor.threshold, LARGEST_TIE_BAND))
     reach = floor.sigma * _weight(strata) * _interval_reach(free)
-    return min(max(SMALLEST_TIE_BAND, math.expm1(reach)), LARGEST_TIE_BAND)
+    return min(max(SMALLEST_TIE_BAND, _safe_exp(reach) - 1), LARGEST_TIE_BAND)
 
 
 def _verdict(logs: Estimate, p: float | None, threshold: float, band: float) -> Verdict:

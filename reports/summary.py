@@ -206,10 +206,10 @@ def _marginal_versus(own: MarginalCost | None, base: MarginalCost | None, floor:
 
 def _retry_cost(own: Sequence[Cell], fit: MarginalCost | None) -> Estimate | None:
     """Seconds a failed attempt adds: (retrying - plain makespan) / failures, paired by block, at the same width."""
-    cell = next((c for c in own if c.bench == "retrying" and c.by_block and c.graph.failures), None)
-    if cell is None:
+    cell = next((c for c in own if c.bench == "retrying" and c.by_block), None)
+    failed = cell.graph.width * cell.graph.failures if cell else 0
+    if cell is None or not failed:
         return None
-    failed = cell.graph.width * cell.graph.failures
     plain = next((c for c in own if c.bench == "overhead" and c.graph.width == cell.graph.width and c.by_block), None)
     if plain is not None:
         added = [(cell.by_block[b] - plain.by_block[b]) / failed for b in cell.by_block if b in plain.by_block]

@@ -65,6 +65,7 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
         {"phases__makespan_s": float("nan")},
         {"phases__makespan_s": float("inf")},
         {"phases__makespan_s": 10**400},
+        {"phases__makespan_s": 1e300},
         {"phases__makespan_s": "fast"},
         {"phases__unheard_of": 1.0},
         {"latencies__queue_s": [0.1, "x"]},
