@@ -87,7 +87,8 @@ def load(config: Path | None = None) -> Catalog:
                 raise ArmError(name, "a name must not be empty or hold a comma: --lab-runners could not name it")
             arms[name] = _arm(name, table)
         for key, table in declared.items():
-            clusters[_engine_name(key, found)] = _cluster(key, table)
+            engine = _engine_name(key, found)
+            clusters[engine] = _cluster(engine, table)
     return Catalog(arms, found, clusters)
 
 
@@ -162,6 +163,8 @@ def _cluster(key: str, table: Any) -> ClusterSettings:
     ):
         if name in table and (not isinstance(table[name], kind) or isinstance(table[name], bool)):
             raise ConfigError(f"{key}.{name}: must be {what}")
+        if name in table and table[name] == "":
+            raise ConfigError(f"{key}.{name}: must not be empty")
     if not 0 < table.get("timeout_s", 1) < float("inf"):
         raise ConfigError(f"{key}.timeout_s: must be more than 0 seconds")
     if key != "dask" and (extra := sorted(table.keys() & {"cluster_class", "cluster_kwargs"})):

@@ -86,13 +86,34 @@ def end(processes: list[psutil.Process], grace_s: float = _GRACE_S) -> None:
             process.terminate()
         except psutil.Error:
             continue
-    _, alive = psutil.wait_procs(processes, timeout=grace_s)
+    alive = _alive_after(processes, grace_s)
     for process in alive:
         try:
             process.kill()
         except psutil.Error:
             continue
-    psutil.wait_procs(alive, timeout=grace_s)
+    _alive_after(alive, grace_s)
+
+
+def _alive_after(processes: list[psutil.Process], limit_s: float) -> list[psutil.Process]:
+    """Those still running when `limit_s` is over, or none as soon as none is.
+
+    A zombie is not: it waits for a parent that may itself be waiting for this guard, so `psutil.wait_procs` would
+    wait for it in vain.
+    """
+    deadline = time.monotonic() + limit_s
+    while True:
+        processes = [process for process in processes if _runs(process)]
+        if not processes or time.monotonic() > deadline:
+            return processes
+        time.sleep(0.02)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def main(mark: str, scratch: str) -> None:
