@@ -197,7 +197,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
             _highest(r.usage.workers_rss_bytes for r in good),
             _highest(r.usage.server_rss_bytes for r in good),
         ),
-        efficiency=ideal / makespan if ideal > 0 and makespan else None,
+        efficiency=ideal / makespan if ideal > 0 and makespan and makespan > SHORTEST_S else None,
         overhead_s=(makespan - ideal) * first.workers / first.tasks if makespan and first.tasks else None,
         recorded=_sum(r.recorded for r in good if r.expected_recorded),
         expected_recorded=sum(r.expected_recorded for r in good if r.recorded is not None),
