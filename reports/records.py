@@ -11,17 +11,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from reports import validation
+from reports.validation import RecordError
+
 SCHEMA = 1
 FILE_NAME = "records.jsonl"
-LARGEST = 1e15
-"""Seconds or bytes that no measurement reaches."""
 
 Status = Literal["ok", "error"]
 Role = Literal["baseline", "control", "arm"]
-
-
-class RecordError(ValueError):
-    """A record, or a file of records, that cannot be used; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -241,9 +238,9 @@ def parse(line: bytes | str) -> Record:
         raise RecordError(f"not a record: {', '.join(missing)} missing")
     data = {name: value for name, value in data.items() if name in known}
     try:
-        data["phases"] = Phases(**_durations(data.get("phases") or {}))
-        data["usage"] = Usage(**_durations(data.get("usage") or {}))
-        latencies = {name: _numbers(values) for name, values in (data.get("latencies") or {}).items()}
+        data["phases"] = Phases(**validation.durations(data.get("phases") or {}))
+        data["usage"] = Usage(**validation.durations(data.get("usage") or {}))
+        latencies = {name: validation.numbers(values) for name, values in (data.get("latencies") or {}).items()}
         data["latencies"] = Latencies(**latencies)
         record = Record(**data)
         _check(record)
@@ -259,10 +256,10 @@ def _check(record: Record) -> None:
     if not isinstance(record.error, str | None):
         raise RecordError("not a record: error must be text or null")
     for name in ("workers", "block", "position", "tasks", "expected_executions", "expected_recorded"):
-        _count(name, getattr(record, name))
+        validation.count(name, getattr(record, name))
     for name in ("executions", "recorded"):
         if getattr(record, name) is not None:
-            _count(name, getattr(record, name))
+            validation.count(name, getattr(record, name))
     for name in ("bare", "lean", "cold"):
         if not isinstance(getattr(record, name), bool):
             raise RecordError(f"not a record: {name} must be true or false")
@@ -271,11 +268,11 @@ def _check(record: Record) -> None:
     if not isinstance(record.graph, dict) or not isinstance(record.environment, dict):
         raise RecordError("not a record: graph and environment must be objects")
     _check_graph(record.graph)
-    _number(record.ideal_s)
-    _number(record.elapsed_s)
+    validation.number(record.ideal_s)
+    validation.number(record.elapsed_s)
     for optional in (record.visibility_lag_s, record.background_cpu):
         if optional is not None:
-            _number(optional)
+            validation.number(optional)
 
 
 def _check_graph(graph: dict[str, Any]) -> None:
@@ -285,31 +282,9 @@ def _check_graph(graph: dict[str, Any]) -> None:
     if not isinstance(graph.get("variant", "?"), str):
         raise RecordError("not a record: the graph's variant must be text")
     for name in ("width", "payload_bytes", "failures"):
-        _count(name, graph.get(name) if name == "width" else graph.get(name, 0))
-    _number(work.get("seconds", 0))
-    _number(graph.get("retry_delay_s", 0))
-
-
-def _count(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise RecordError(f"not a record: {name} must be a whole number from 0")
-
-
-def _durations(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if value is None else _number(value) for name, value in values.items()}
-
-
-def _numbers(values: Any) -> tuple[float, ...]:
-    """Checked as a whole: a run holds millions of them."""
-    if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or not abs(sum(values)) < LARGEST:
-        raise RecordError("not a record: latencies must be lists of numbers")
-    return tuple(values)
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST:
-        raise RecordError(f"not a record: {str(value)[:40]} where a number is needed")
-    return value
+        validation.count(name, graph.get(name) if name == "width" else graph.get(name, 0))
+    validation.number(work.get("seconds", 0))
+    validation.number(graph.get("retry_delay_s", 0))
 
 
 def _refuse_constant(name: str) -> None:

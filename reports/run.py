@@ -89,10 +89,11 @@ def arms(records: Sequence[Record], plan: dict[str, Any]) -> tuple[Arm, ...]:
         first.setdefault(record.arm, record)
     order = [name for name in plan.get("arms", ()) if name in first]
     names = list(dict.fromkeys([*order, *first]))
+    labels = _labels(names)
     return tuple(
         Arm(
             name=name,
-            label=printable(name, limit=40) or "(no name)",
+            label=labels[name],
             role=first[name].role,
             engine=first[name].engine,
             runner=printable(first[name].runner),
@@ -102,6 +103,19 @@ def arms(records: Sequence[Record], plan: dict[str, Any]) -> tuple[Arm, ...]:
         )
         for name in names
     )
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """Names made safe and short; two that look alike then are numbered."""
+    labels: dict[str, str] = {}
+    for name in names:
+        label = first = printable(name, limit=40) or "(no name)"
+        number = 1
+        while label in labels.values():
+            number += 1
+            label = f"{first} ({number})"
+        labels[name] = label
+    return labels
 
 
 def _baseline(records: Sequence[Record], plan: dict[str, Any]) -> str:

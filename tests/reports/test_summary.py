@@ -150,3 +150,15 @@ def test_the_summary_file_is_strict_json(full_run: Run) -> None:
     assert data["verdict"] == list(full_run.rendered.verdict)
     assert data["warnings"] == list(full_run.rendered.warnings)
     assert {"run", "rows", "cells", "noise", "environment"} <= data.keys()
+
+
+def test_arms_that_look_alike_when_shown_are_told_apart(tmp_path: Path) -> None:
+    names = ["x" * 50 + "a", "x" * 50 + "b", "\x00", "\x01", ""]
+    truths = [synthetic.THREADS, *(synthetic.Truth(name) for name in names)]
+    found = summarise(
+        synthetic.write(tmp_path, synthetic.records(truths, [("overhead", synthetic.graph(4))], blocks=1))
+    )
+    labels = [arm.label for arm in found.arms]
+    assert len(set(labels)) == len(truths)
+    assert labels[-1] == "(no name)"
+    assert [arm.name for arm in found.arms] == ["threads", *names]
