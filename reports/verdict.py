@@ -66,10 +66,12 @@ def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[R
             exceptions.setdefault(better, []).append(where)
     if cheapest and choice not in cheapest and cheapest[0] not in exceptions:
         exceptions[cheapest[0]] = ["tasks that do next to nothing"]
+    failed = next(row.failed for row in rows if row.arm.label == choice)
+    warning = f" ({choice} failed {units.plural(failed, 'measurement')}: see Failures)" if failed else ""
     if exceptions:
         told = [f"{arm} {units.listed([f'for {what}' for what in where])}" for arm, where in exceptions.items()]
-        return [f"Start with {choice}; take {'; '.join(told)}."]
-    return [f"Use {choice}: nothing beat it in any kind of task that was measured."]
+        return [f"Start with {choice}; take {'; '.join(told)}{warning}."]
+    return [f"Use {choice}: nothing beat it in any kind of task that was measured{warning}."]
 
 
 def _exception(regime: Regime, choice: str) -> list[tuple[str, str]]:

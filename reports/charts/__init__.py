@@ -16,6 +16,7 @@ from reports.charts.bare import prefect_over_bare
 from reports.charts.latency import latency_distributions
 from reports.charts.makespan import makespan_by_width
 from reports.charts.memory import memory_against_makespan
+from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
 from reports.charts.ratios import paired_ratios
 from reports.charts.style import RC, Drawing, Missing
@@ -30,6 +31,7 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     paired_ratios,
     latency_distributions,
     variants,
+    makespan_by_payload,
     memory_against_makespan,
     prefect_over_bare,
 )

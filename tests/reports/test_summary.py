@@ -162,3 +162,10 @@ def test_arms_that_look_alike_when_shown_are_told_apart(tmp_path: Path) -> None:
     assert len(set(labels)) == len(truths)
     assert labels[-1] == "(no name)"
     assert [arm.name for arm in found.arms] == ["threads", *names]
+
+
+def test_a_winner_that_failed_is_named_with_its_failures(tmp_path: Path) -> None:
+    flaky = synthetic.Truth("flaky", per_task_s=0.005, fails="TimeoutError: gone", fails_bench="payload")
+    found = summarise(synthetic.write(tmp_path, synthetic.records((*synthetic.SMOKE, flaky), blocks=3)))
+    assert "flaky" in verdict.of(found)[0]
+    assert "(flaky failed 9 measurements: see Failures)" in verdict.of(found)[0]
