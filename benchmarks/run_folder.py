@@ -76,9 +76,13 @@ class RunFolder:
         except (ValueError, TypeError, AttributeError) as error:
             raise RecordError(f"--lab-resume {path}: {_FILE} is not a run's ({error})") from None
         folder = cls(path, plan)
-        if (path / records.FILE_NAME).exists() and (path / records.FILE_NAME).stat().st_size:
+        written = path / records.FILE_NAME
+        data = written.read_bytes() if written.exists() else b""
+        if b"\n" in data:
             found, folder.warnings = records.read(path)
             folder.records = {record.key: record for record in found if record.status == "ok"}
+        elif data:
+            folder.warnings = [f"{written.name} line 1 dropped: cut off in mid-write"]
         return folder
 
     def add(self, record: Record) -> None:

@@ -212,7 +212,7 @@ def _check(options: Options) -> None:
     for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: at least 1 is needed")
-    if options.cell_timeout_s <= 0:
+    if not 0 < options.cell_timeout_s < float("inf"):
         raise UsageError("--lab-cell-timeout: more than 0 seconds are needed")
     if options.api_url and options.database_url:
         raise UsageError("--lab-api-url uses a server that runs, --lab-database-url starts one: give one of them")
