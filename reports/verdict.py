@@ -111,7 +111,8 @@ def _sentence(regime: Regime) -> str:
     shortest, longest = (units.exactly(duration) for duration in (regime.durations[0], regime.durations[-1]))
     alike, within = regime.alike_from, units.percent(ALIKE - 1)
     if alike == regime.durations[0]:
-        return f"For {what} of {shortest} and more, any runner: all are within {within}."
+        length = f" of {shortest} and more" if alike else ""
+        return f"For {what}{length}, any runner: all are within {within}."
     if alike is not None:
         return (
             f"For {what} under about {units.about(alike)}, {_alternatives(regime.leaders[0])}{_margin(regime, 0)}; "
