@@ -50,11 +50,12 @@ _READING = (
 
 
 def _times(summary: Summary, arm: Arm) -> dict[int, Estimate]:
-    """By payload in bytes, at the width that the arm's payload cells have most often."""
+    """By payload in bytes, at the width that the arm's payload cells have most often; none is the overhead bench's."""
     cells = summary.of("payload", arm.name)
     widths = [cell.graph.width for cell in cells]
     width = max(widths, key=lambda w: (widths.count(w), w), default=0)
-    return {c.graph.payload_bytes: c.time_s for c in cells if c.time_s and c.graph.width == width}
+    cells = [*summary.of("overhead", arm.name), *cells]
+    return {cell.graph.payload_bytes: cell.time_s for cell in cells if cell.time_s and cell.graph.width == width}
 
 
 def _takeaway(times: dict[Arm, dict[int, Estimate]], sizes: list[int]) -> str:
