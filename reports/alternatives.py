@@ -58,8 +58,7 @@ def half_used_from(found: ArmModel, request: Request) -> float | None:
 
     def half_used(seconds: float) -> bool:
         asked = replace(request, seconds=seconds, cold=False)
-        slots = min(found.slots(request.workers), request.tasks)
-        return request.tasks * seconds / slots >= 0.5 * time_s(found, asked)
+        return found.ideal_s(asked.workload(), request.workers) >= 0.5 * time_s(found, asked)
 
     if not half_used(1e5):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reports import costs, units
 from reports.alternatives import Batch, Change, batch_of, changes_of, half_used_from
+from reports.asking import MEASURE
 from reports.costs import Bottleneck
 from reports.model import ArmModel
 from reports.ranking import Request, leaders, simplicity, time_s
@@ -22,6 +23,7 @@ class Ranked:
     """
 
     arm: str
+    engine: str
     seconds: float
     low: float
     high: float
@@ -67,7 +69,7 @@ def choose(summary: Summary, request: Request) -> Answer:
         raise CannotChoose(
             f"run {summary.run.run_id} cannot answer: it needs two widths of the overhead bench"
             + (" and the startup bench" if request.cold else "")
-            + "; measure them with: pytest benchmarks --benchmark-only --lab-profile quick"
+            + f"; measure them with: {MEASURE}"
         )
     leading = leaders(models, request)
     named = leading[0]
@@ -97,9 +99,10 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
     row = summary.row(found.arm.name)
     memory = row.peak_rss_bytes if row else None
     limit = found.costs.server_tasks_per_s
-    ideal = work.tasks * work.body_s / min(slots, work.tasks)
+    ideal = found.ideal_s(work, request.workers)
     return Ranked(
         arm=found.arm.label,
+        engine=found.arm.engine,
         seconds=predicted.seconds,
         low=predicted.low,
         high=predicted.high,
@@ -139,8 +142,8 @@ def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) ->
     if beyond:
         lines.append(f"Beyond what was measured, by the model: {units.listed(beyond)}.")
     if work.kind != "none" and work.kind not in most.kinds:
-        gil = " No share of the GIL is known." if work.kind == "spin" else ""
-        lines.append(f"The run measured no {work.kind} tasks: their cost is taken from empty ones.{gil}")
+        gil = " Threads are taken to be held by the GIL, others not." if work.kind == "spin" else ""
+        lines.append(f"The run measured no {work.kind} tasks: what they cost is taken from the others.{gil}")
     if work.payload_bytes and all(m.costs.payload_s is None for m in models):
         lines.append("The run measured no payload: moving it is taken to cost nothing.")
     if summary.model.skipped:

@@ -45,9 +45,10 @@ class Costs:
 
     submit_s:     driver, seconds a task: submits follow one another, so nothing is faster than tasks x submit_s.
     slot_s:       worker, seconds a task holds its slot beyond its body.
-    cpu_s:        core-seconds a task uses beyond its body, in driver, workers and server together.
+    cpu_s:        core-seconds a task uses beyond its body, in driver and workers.
+    server_cpu_s: core-seconds a task uses on Prefect's server, which works them off behind the flow.
     fixed_s:      seconds a flow run pays however few its tasks; a stock process pool starts its pool there.
-    fixed_cpu_s:  core-seconds a flow run uses however few its tasks.
+    fixed_cpu_s:  core-seconds a flow run uses however few its tasks, in driver and workers.
     payload_s:    seconds a byte handed from task to task adds.
     gil_share:    share of a CPU body that keeps all other bodies waiting, by kind: 1 under the GIL, 0 free of it.
     cold_s:       seconds that a start from nothing adds, and its end: cluster, pool, first imports, shutdown.
@@ -59,6 +60,7 @@ class Costs:
     submit_s: float
     slot_s: float
     cpu_s: float
+    server_cpu_s: float
     fixed_s: float
     fixed_cpu_s: float
     payload_s: float | None
@@ -128,4 +130,4 @@ def bottleneck(costs: Costs, work: Workload, workers: int, cores: int | None) ->
 def cpu_seconds(costs: Costs, work: Workload) -> float:
     """Core-seconds of a workload in driver, workers and server, its bodies' own CPU work among them."""
     bodies = work.working * work.body_s if work.kind in CPU_KINDS else 0.0
-    return costs.fixed_cpu_s + costs.cpu_s * work.tasks + bodies
+    return costs.fixed_cpu_s + (costs.cpu_s + costs.server_cpu_s) * work.tasks + bodies

@@ -46,6 +46,9 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         submit_s=_submit(arm, warm),
         slot_s=0.0,
         cpu_s=cpu[1] if cpu else 0.0,
+        server_cpu_s=exact.median(
+            [c.cpu_s.server / c.graph.tasks for c in warm if c.cpu_s.server is not None] or [0.0]
+        ),
         fixed_s=0.0,
         fixed_cpu_s=cpu[0] if cpu else 0.0,
         payload_s=None,

@@ -63,6 +63,12 @@ class ArmModel:
         """Bodies at a time: direct calls have one, however many workers are asked for."""
         return 1 if self.arm.engine == "none" else workers or self.workers
 
+    def ideal_s(self, work: Workload, workers: int | None = None) -> float:
+        """The bodies alone: on every slot, or for CPU work on at most the machine's cores."""
+        slots = self.slots(workers)
+        at_once = min(slots, self.cores or slots) if work.kind in CPU_KINDS else slots
+        return work.working * work.body_s / max(1, min(at_once, work.working))
+
     def makespan_s(
         self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any = 0.0, workers: int | None = None
     ) -> Any:
