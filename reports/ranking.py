@@ -55,7 +55,10 @@ def behind(one: ArmModel, fastest: ArmModel, request: Request) -> bool:
 
 
 def time_s(found: ArmModel, request: Request, batch: int = 1) -> float:
-    return found.predict(request.workload(batch), request.cold, request.workers).seconds
+    """Predicted seconds, without an interval."""
+    work = request.workload(batch)
+    warm = found.makespan_s(work.tasks, work.body_s, work.kind, work.payload_bytes, request.workers)
+    return float(found.total_s(warm, request.cold))
 
 
 def log_sd(found: ArmModel, request: Request) -> float:

@@ -1,0 +1,97 @@
+"""The decision map as numbers: the fastest arm over number of tasks and task duration, ties, and break-even lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.choice import candidates
+from reports.model import ArmModel
+from reports.ranking import ONE_SIDED
+from reports.statistics import SMALLEST_TIE_BAND
+from reports.summary import Summary
+
+KINDS = ("sleep", "spin")
+CLUSTERS = ("dask", "ray")
+MOST_TASKS = 100_000
+DURATIONS_S = (1e-3, 100.0)
+COLUMNS, ROWS = 49, 41
+
+
+@dataclass(frozen=True)
+class Map:
+    """One kind of work, warm or cold, on a grid: rows are durations, columns numbers of tasks, both ascending.
+
+    lead:    for each arm the logarithm of (fastest of the others / arm): above 0 where it is the fastest.
+    tie:     below 0 where the second fastest cannot be told from the fastest.
+    cluster: logarithm of (fastest arm on one host / fastest on a cluster): above 0 where a cluster pays; `None` where
+             the run has but one sort of arms.
+    """
+
+    kind: str
+    cold: bool
+    models: tuple[ArmModel, ...]
+    tasks: NDArray[np.float64]
+    durations_s: NDArray[np.float64]
+    lead: NDArray[np.float64]
+    tie: NDArray[np.float64]
+    cluster: NDArray[np.float64] | None
+
+    def shares(self) -> list[tuple[float, ArmModel]]:
+        """Share of the map on which each arm is the fastest, the largest first; arms that never are left out."""
+        first = self.lead.argmax(axis=0)
+        found = [(float(np.mean(first == i)), m) for i, m in enumerate(self.models)]
+        return sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
+
+    def tied(self) -> float:
+        return float(np.mean(self.tie < 0))
+
+    def pays_from(self, tasks: int) -> float | None:
+        """Duration in seconds from which a cluster pays for so many tasks; `None` where it never, or always, does."""
+        if self.cluster is None:
+            return None
+        column = self.cluster[:, int(np.argmin(np.abs(self.tasks - tasks)))]
+        if column[-1] <= 0 or not (column <= 0).any():
+            return None
+        return float(self.durations_s[int(np.flatnonzero(column <= 0)[-1]) + 1])
+
+
+def maps(summary: Summary) -> list[Map]:
+    """Warm before cold, sleep before spin; only of kinds that were measured, and cold only where it was."""
+    return [
+        _map(kind, cold, models)
+        for cold in (False, True)
+        if len(models := candidates(summary, cold)) > 1
+        for kind in KINDS
+        if all(kind in m.reach.kinds for m in models)
+    ]
+
+
+def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
+    workers = max(m.workers for m in models)
+    # Whole waves of tasks: between two of them the time of a few tasks has steps that are no matter of the arm.
+    tasks = workers * np.unique(np.round(np.geomspace(1, MOST_TASKS / workers, COLUMNS)))
+    durations = np.geomspace(*DURATIONS_S, ROWS)
+    x, y = np.meshgrid(tasks, durations)
+    times = np.log([m.total_s(m.makespan_s(x, y, kind), cold) for m in models])
+    unsure = np.array([m.log_sd(x, y, kind, cold=cold) for m in models])
+    order = np.argsort(times, axis=0)
+    best, second = (np.take_along_axis(times, order[i : i + 1], 0)[0] for i in (0, 1))
+    spread = np.hypot(*(np.take_along_axis(unsure, order[i : i + 1], 0)[0] for i in (0, 1)))
+    others = np.where(times == best, second, best)
+    far = [m.arm.engine in CLUSTERS for m in models]
+    near = [not is_far for is_far in far]
+    cluster = times[near].min(axis=0) - times[far].min(axis=0) if any(far) and any(near) else None
+    return Map(
+        kind=kind,
+        cold=cold,
+        models=tuple(models),
+        tasks=tasks,
+        durations_s=durations,
+        lead=others - times,
+        tie=(second - best) - np.maximum(ONE_SIDED * spread, np.log1p(SMALLEST_TIE_BAND)),
+        cluster=cluster,
+    )
