@@ -72,7 +72,10 @@ def measure(cell: Cell, position: int, ready: Callable[[Cell], AbstractContextMa
     try:
         with ready(cell) as site:
             record = _measure(cell, site, blank)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # SystemExit and asyncio's CancelledError too: an arm that exits or is cancelled fails its own cell only.
         record = replace(blank, status="error", error=one_line(error))
     return replace(record, position=position, elapsed_s=time.monotonic() - begun)
 

@@ -52,10 +52,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> RunFolder:
-        if (path / records.FILE_NAME).exists():
-            raise RecordError(
-                f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out"
-            )
+        cls.refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,6 +60,17 @@ class RunFolder:
         folder = cls(path, plan)
         folder.save()
         return folder
+
+    @staticmethod
+    def refuse_taken(path: Path) -> None:
+        """
+        Raises:
+            RecordError: there is a run in it.
+        """
+        if (path / records.FILE_NAME).exists():
+            raise RecordError(
+                f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out"
+            )
 
     @classmethod
     def resume(cls, path: Path) -> RunFolder:
@@ -76,9 +84,13 @@ class RunFolder:
         except (ValueError, TypeError, AttributeError) as error:
             raise RecordError(f"--lab-resume {path}: {_FILE} is not a run's ({error})") from None
         folder = cls(path, plan)
-        if (path / records.FILE_NAME).exists() and (path / records.FILE_NAME).stat().st_size:
+        written = path / records.FILE_NAME
+        data = written.read_bytes() if written.exists() else b""
+        if b"\n" in data:
             found, folder.warnings = records.read(path)
             folder.records = {record.key: record for record in found if record.status == "ok"}
+        elif data:
+            folder.warnings = [f"{written.name} line 1 dropped: cut off in mid-write"]
         return folder
 
     def add(self, record: Record) -> None:

@@ -78,6 +78,8 @@ class Session:
 
     def _plan(self, options: Options) -> None:
         earlier = RunFolder.resume(options.resume) if options.resume else None
+        if options.out:
+            RunFolder.refuse_taken(options.out)
         if earlier and earlier.plan.profile not in PROFILES:
             raise UsageError(f"--lab-resume {options.resume}: there is no profile {earlier.plan.profile!r}")
         self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]
@@ -212,7 +214,7 @@ def _check(options: Options) -> None:
     for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: at least 1 is needed")
-    if options.cell_timeout_s <= 0:
+    if not 0 < options.cell_timeout_s < float("inf"):
         raise UsageError("--lab-cell-timeout: more than 0 seconds are needed")
     if options.api_url and options.database_url:
         raise UsageError("--lab-api-url uses a server that runs, --lab-database-url starts one: give one of them")

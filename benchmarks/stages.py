@@ -60,7 +60,7 @@ class Stages:
             site = self._site(cell, self._cluster)
             self._warm_up(cell, site)
             yield site
-        except Exception:
+        except BaseException:
             # What went wrong may have left the cluster in any state: the next cell gets a new one.
             self.close()
             raise

@@ -48,14 +48,28 @@ class DirectCalls:
 class PrefectSubmits:
     """`.submit` on the flow's task runner."""
 
+    def __init__(self) -> None:
+        self._handles: list[Any] = []
+
     def submit(self, node: Any, *args: Any) -> Any:
-        return node.submit(*args)
+        handle = node.submit(*args)
+        self._handles.append(handle)
+        return handle
 
     def on_done(self, handle: Any, callback: Callable[[], None]) -> None:
         handle.add_done_callback(lambda _: callback())
 
     def result(self, handle: Any) -> Any:
-        return handle.result()
+        from prefect.exceptions import UnfinishedRun
+
+        try:
+            return handle.result()
+        except UnfinishedRun:
+            # A task whose upstream failed stays pending and says no more than that: the upstream has the reason.
+            for upstream in self._handles:
+                if upstream.state.is_failed() or upstream.state.is_crashed():
+                    upstream.result()
+            raise
 
 
 @dataclass

@@ -46,6 +46,8 @@ class Regime:
     @cached_property
     def alike_from(self) -> float | None:
         """Duration from which all runners are within `ALIKE`: the shortest if they always are, `None` if never."""
+        if len(self.runners) < 2:
+            return None
         columns = list(zip(*self._runner_times(), strict=True))
         slowest, enough = [max(column) for column in columns], [ALIKE * min(column) for column in columns]
         if all(slow <= limit for slow, limit in zip(slowest, enough, strict=True)):
@@ -67,6 +69,8 @@ class Regime:
 
         `None` where the fastest arm is still far from the ideal, so that its time does not yet grow with the work.
         """
+        if len(self.runners) < 2:
+            return None
         ends = [times[-1] for times in self._runner_times()]
         fastest, slowest = min(ends), max(ends)
         if self.alike_from is not None or self.ideal_s <= 0 or fastest > 1.5 * self.ideal_s:

@@ -66,10 +66,12 @@ def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[R
             exceptions.setdefault(better, []).append(where)
     if cheapest and choice not in cheapest and cheapest[0] not in exceptions:
         exceptions[cheapest[0]] = ["tasks that do next to nothing"]
+    failed = next(row.failed for row in rows if row.arm.label == choice)
+    warning = f" ({choice} failed {units.plural(failed, 'measurement')}: see Failures)" if failed else ""
     if exceptions:
         told = [f"{arm} {units.listed([f'for {what}' for what in where])}" for arm, where in exceptions.items()]
-        return [f"Start with {choice}; take {'; '.join(told)}."]
-    return [f"Use {choice}: nothing beat it in any kind of task that was measured."]
+        return [f"Start with {choice}; take {'; '.join(told)}{warning}."]
+    return [f"Use {choice}: nothing beat it in any kind of task that was measured{warning}."]
 
 
 def _exception(regime: Regime, choice: str) -> list[tuple[str, str]]:
@@ -109,7 +111,8 @@ def _sentence(regime: Regime) -> str:
     shortest, longest = (units.exactly(duration) for duration in (regime.durations[0], regime.durations[-1]))
     alike, within = regime.alike_from, units.percent(ALIKE - 1)
     if alike == regime.durations[0]:
-        return f"For {what} of {shortest} and more, any runner: all are within {within}."
+        length = f" of {shortest} and more" if alike else ""
+        return f"For {what}{length}, any runner: all are within {within}."
     if alike is not None:
         return (
             f"For {what} under about {units.about(alike)}, {_alternatives(regime.leaders[0])}{_margin(regime, 0)}; "

@@ -24,11 +24,17 @@ import psutil
 from runners.isolation import MARK
 
 _GRACE_S = 3.0
+_LONGEST_TEMPORARY = 12
 
 
 def new_scratch() -> Path:
-    """A folder with a short path: Ray puts sockets under it, and the path of a socket has at most 107 bytes."""
-    return Path(tempfile.mkdtemp(prefix="rlab-"))
+    """A folder with a short path: Ray puts sockets under it, and the path of a socket has at most 107 bytes.
+
+    So it is not under a TMPDIR with a long one, as each user has on macOS.
+    """
+    usual = tempfile.gettempdir()
+    too_long = len(usual) > _LONGEST_TEMPORARY and os.access("/tmp", os.W_OK)
+    return Path(tempfile.mkdtemp(prefix="rlab-", dir="/tmp" if too_long else usual))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from reports.charts.granularity import efficiency_by_duration
 from reports.charts.latency import latency_distributions
 from reports.charts.makespan import makespan_by_width
 from reports.charts.memory import memory_against_makespan
+from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
 from reports.charts.predicted import predicted_against_measured
 from reports.charts.ratios import paired_ratios
@@ -35,6 +36,7 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     paired_ratios,
     latency_distributions,
     variants,
+    makespan_by_payload,
     memory_against_makespan,
     prefect_over_bare,
     predicted_against_measured,

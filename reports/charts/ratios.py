@@ -61,7 +61,7 @@ def _panel(axes: Axes, summary: Summary, bench: str, arms: list[Arm], ratios: li
             min(versus.ratio.value + high, versus.ratio.value * 20),
         ]
     axes.set_xscale("log")
-    axes.set_xlim(min(ends) / 1.1, max(ends) * 1.1)
+    axes.set_xlim(min(ends) / 1.2, max(ends) * 1.2)
     style.log_ratio(axes.xaxis, 5)
     axes.set_title(units.printable(bench, 20))
 

@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -176,7 +177,7 @@ def legend(fig: Figure, arms: Sequence[Arm], drawn: Mapping[str, Mark]) -> None:
     fig.legend(
         handles=[Line2D([], [], label=short(arm.label), **drawn[arm.name].plot()) for arm in arms],
         loc="outside lower center",
-        ncols=min(columns, len(arms)),
+        ncols=math.ceil(len(arms) / math.ceil(len(arms) / columns)),
         columnspacing=1.2,
         handletextpad=0.5,
     )
@@ -206,14 +207,15 @@ def log_ratio(axis: Any, most: int = 6) -> None:
 
 
 def _log_ticks(axis: Any, most: int, told: Callable[[float], str]) -> None:
-    """At most `most` ticks at 1, at 1, 2 and 5, or at 1, 2, 3, 5 and 7 of each decade, as the range allows."""
+    """At about `most` places no closer than their labels allow: as many steps a decade as the range leaves room for."""
     low, high = axis.get_view_interval()
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= high]
-        if len(ticks) <= most:
+        gaps = [math.log(b / a) / math.log(high / low) for a, b in pairwise(ticks)]
+        if len(ticks) <= most + 1 and min(gaps, default=1) >= 0.9 / most:
             break
-    axis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // most)] if ticks else [low]))
+    axis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // (most + 1))] if ticks else [low]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
     axis.set_minor_locator(NullLocator())
 

@@ -52,7 +52,7 @@ def variants(summary: Summary) -> Drawing | Missing:
     )
     fitted = any(pair.fitted for _, pairs in panels for pair in pairs)
     failures = max((cell.graph.failures for cell in summary.of("retrying")), default=0)
-    retried = f" Each retried task fails {units.plural(failures, 'time')} first." if failures else ""
+    retried = f" Each retried task fails {'once' if failures == 1 else f'{failures} times'} first." if failures else ""
     return Drawing(TITLE, _takeaway(panels), _READING + retried + (_FITTED if fitted else ""), fig)
 
 
@@ -94,7 +94,7 @@ def _panel(axes: Axes, summary: Summary, bench: str, pairs: list[Pair]) -> None:
         )
     values = [value for pair in pairs for value in (pair.plain, pair.variant.value)]
     axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
-    style.log_time(axes.xaxis, 4)
+    style.log_time(axes.xaxis, 3)
     cell = summary.of(bench)[0]
     axes.set_title(f"{bench}, {cell.graph.width} wide")
 

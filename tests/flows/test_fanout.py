@@ -76,12 +76,12 @@ def test_plain_runs_every_body_again_in_its_second_pass(arm, run_graph):
     assert len(run_graph(graph, arm, ledger=first.ledger).entries) == graph.executions
 
 
-def test_a_body_that_raises_fails_the_flow(run_graph, arms, monkeypatch):
+def test_what_a_body_raises_comes_out_of_the_flow(run_graph, arm, monkeypatch):
     from flows import fanout
     from flows.bodies import PlannedFailure
 
     # As if the variant's retries had been left out.
     monkeypatch.setattr(fanout, "nodes", lambda spec: fanout._PLAIN)
 
-    with pytest.raises(PlannedFailure):
-        run_graph(GraphSpec("retrying", width=1, failures=1), arms.arms["sequential"])
+    with pytest.raises(PlannedFailure, match="hello 0: attempt 1 of 1"):
+        run_graph(GraphSpec("retrying", width=1, failures=1), arm)

@@ -25,6 +25,7 @@ EXPECTED = {
     "paired-ratios",
     "latency-distributions",
     "variants",
+    "makespan-by-payload",
     "cpu-against-wait",
     "memory-against-makespan",
     "prefect-over-bare",

@@ -99,7 +99,7 @@ def test_markdown_escapes_and_links_charts_beside_it(full_run: Run) -> None:
     allowed = {"br", "sub", "/sub", "details", "/details", "summary", "/summary"}
     assert set(re.findall(r"<([^>\s]+)[^>]*>", full_run.markdown)) == allowed
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", full_run.markdown)
-    assert len(pictures) == 8
+    assert len(pictures) == 9
     assert all((full_run.folder / picture).is_file() for picture in pictures)
     assert "http" not in full_run.markdown
 

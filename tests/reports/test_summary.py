@@ -162,3 +162,24 @@ def test_arms_that_look_alike_when_shown_are_told_apart(tmp_path: Path) -> None:
     assert len(set(labels)) == len(truths)
     assert labels[-1] == "(no name)"
     assert [arm.name for arm in found.arms] == ["threads", *names]
+
+
+def test_a_winner_that_failed_is_named_with_its_failures(tmp_path: Path) -> None:
+    flaky = synthetic.Truth("flaky", per_task_s=0.005, fails="TimeoutError: gone", fails_bench="payload")
+    found = summarise(synthetic.write(tmp_path, synthetic.records((*synthetic.SMOKE, flaky), blocks=3)))
+    assert "flaky" in verdict.of(found)[0]
+    assert "(flaky failed 9 measurements: see Failures)" in verdict.of(found)[0]
+
+
+def test_one_runner_beside_direct_calls_is_never_any_runner(tmp_path: Path) -> None:
+    truths = [t for t in synthetic.STOCK if t.name in ("threads", "control", "sequential")]
+    found = summarise(synthetic.write(tmp_path, synthetic.records(truths, blocks=3, latencies=3)))
+    assert "any runner" not in " ".join(verdict.of(found))
+
+
+def test_runners_that_cost_the_same_are_said_to(tmp_path: Path) -> None:
+    twin = synthetic.Truth("twin", spin_workers=1)
+    found = summarise(synthetic.write(tmp_path, synthetic.records((*synthetic.SMOKE[:2], twin), blocks=5, latencies=3)))
+    words = " ".join(verdict.of(found))
+    assert "For tasks that wait (sleep), any runner: all are within 20 %." in words
+    assert "threads or twin" in words or "twin or threads" in words
