@@ -7,6 +7,7 @@ process that carries this run's mark in its environment, and removes the run's s
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -49,6 +50,8 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
     """
     mark = uuid.uuid4().hex
     scratch = scratch or new_scratch()
+    # Once more at the very end: a Ray that was interrupted in its start writes there in its own exit handler.
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     # The guard is started before the mark is set: it must not find itself.
     guard = subprocess.Popen(
         [sys.executable, "-m", "runners.guard", mark, str(scratch)],

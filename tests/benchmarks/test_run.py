@@ -120,7 +120,8 @@ def test_a_run_ends_with_records_table_and_report_and_leaves_the_users_home_alon
     assert set(rows) == {"bench_overhead[plain-w2-threads]", "bench_overhead[plain-w2-control]"}
     for row in rows.values():
         arm = row["params"]["arm"]
-        assert row["stats"]["data"] == sorted(r["phases"]["makespan_s"] for r in written(out) if r["arm"] == arm)
+        by_block = {r["block"]: r["phases"]["makespan_s"] for r in written(out) if r["arm"] == arm}
+        assert row["stats"]["data"] == [by_block[0], by_block[1]]
     compared = subprocess.run(
         [sys.executable, "-m", "pytest_benchmark", "compare", str(out / "benchmark.json")],
         capture_output=True,
