@@ -80,6 +80,33 @@ def choose(
 
 
 @app.command
+def diff(
+    a: Annotated[Path, Parameter(help="A run's folder, or a JSON of pytest-benchmark.")],
+    b: Annotated[Path, Parameter(help="The run to hold against it.")],
+    *,
+    fail_on: Annotated[str | None, Parameter(help="`slower`: exit 1 if a cell is slower beyond the noise.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs cell by cell, beyond the noise of both.
+
+    Example: runner-lab diff results/before results/after --fail-on slower
+    """
+    from reports import difference, terminal, timings
+
+    if fail_on not in (None, "slower"):
+        raise LabError(f"--fail-on {fail_on}: must be slower")
+    found = difference.difference(timings.read(a), timings.read(b))
+    if not found.cells:
+        raise LabError(f"{a} and {b} have no cell in common")
+    if as_json:
+        _out.print_json(difference.to_json(found))
+    else:
+        terminal.show_difference(found, _out)
+    if fail_on and found.of("slower"):
+        _end(1)
+
+
+@app.command
 def runners(
     *,
     workers: Annotated[int | None, Parameter(help="Worker slots; the machine's cores, at least 2, by default.")] = None,

@@ -11,7 +11,10 @@ from rich.text import Text
 from reports import answer as words
 from reports import units
 from reports.choice import Answer
+from reports.difference import Difference
+from reports.statistics import Verdict
 
+WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
 PLACES = {"submit": "driver", "workers": "workers", "gil": "GIL", "machine": "cores"}
 
 
@@ -45,6 +48,35 @@ def show(answer: Answer, out: Console) -> None:
             out.print(Text(title, style="bold"))
             for line in lines:
                 out.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def show_difference(found: Difference, out: Console) -> None:
+    """What is not alike about the runs first, then the cells that changed, then how many did not."""
+    for line in (*found.facts, *found.cautions):
+        _say(out, line)
+    changed = [*found.of("slower"), *found.of("faster")]
+    if changed:
+        table = Table(
+            "cell",
+            *(Column(title, justify="right") for title in ("B / A", "95 %", "noise")),
+            "verdict",
+            box=SIMPLE_HEAD,
+        )
+        for cell in changed:
+            table.add_row(
+                Text(units.printable(cell.cell)),
+                units.times(cell.ratio.value),
+                units.interval(cell.ratio),
+                f"\u00b1{units.percent(cell.threshold)}",
+                cell.verdict,
+            )
+        out.print(table)
+    counts = [f"{len(found.of(v))} {word}" for v, word in WORDS.items()]
+    _say(out, f"{found.b} against {found.a}, {units.plural(len(found.cells), 'cell')}: {', '.join(counts)}.")
+    for name, cells in ((found.a, found.only_a), (found.b, found.only_b)):
+        if cells:
+            shown = ", ".join(units.printable(cell, 60) for cell in cells[:3])
+            _say(out, f"Only in {name}: {units.plural(len(cells), 'cell')} ({shown}{', ...' if cells[3:] else ''}).")
 
 
 def _say(out: Console, line: str) -> None:

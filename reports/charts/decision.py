@@ -32,7 +32,7 @@ def decision_map(summary: Summary) -> Drawing | Missing:
     if not found:
         return Missing(
             TITLE,
-            "It needs, of two arms at least, two widths of the overhead bench and a sleep or spin cell of the work bench.",
+            "It needs, of two arms, two widths of the overhead bench and a sleep or spin cell of the work bench.",
         )
     kinds, starts = list(dict.fromkeys(m.kind for m in found)), list(dict.fromkeys(m.cold for m in found))
     fig, grid = style.figure(1.1 + 2.15 * len(starts), len(starts), len(kinds), sharex=True, sharey=True, squeeze=False)
@@ -119,10 +119,13 @@ def _legend(fig: Figure, found: Sequence[Map], marks: dict[str, Mark]) -> None:
 
 def _takeaway(found: Sequence[Map]) -> str:
     told = []
-    for drawn in found:
-        lead = [f"{m.arm.label} ({units.percent(share)})" for share, m in drawn.shares()[:2]]
-        told.append(f"{'cold' if drawn.cold else 'warm'} {drawn.kind}: {units.listed(lead)}")
-    lines = [f"Fastest on the largest part of the map, {'; '.join(told)}."]
+    for kind in dict.fromkeys(drawn.kind for drawn in found):
+        first = {"cold" if m.cold else "warm": m.shares()[0][1].arm.label for m in found if m.kind == kind}
+        if len(set(first.values())) == 1:
+            told.append(f"{next(iter(first.values()))} for {kind} tasks, {units.listed(list(first))}")
+        else:
+            told.append(f"for {kind} tasks {units.listed([f'{arm} {start}' for start, arm in first.items()])}")
+    lines = [f"Fastest on most of the map: {'; '.join(told)}."]
     pays = [
         f"{drawn.kind} tasks of more than {units.about(point)}"
         for drawn in found

@@ -37,7 +37,8 @@ def efficiency_by_duration(summary: Summary) -> Drawing | Missing:
         found[kind] = [(arm, estimate(samples(summary, kind, arm))) for arm in arms]
         _panel(axes, summary, kind, found[kind], marks)
     grid.flat[0].set_ylabel("efficiency")
-    fig.supxlabel("duration of a task body", fontsize=10)
+    for axes in grid.flat:
+        axes.set_xlabel("one body takes")
     style.legend(fig, arms, marks)
     return Drawing(TITLE, _takeaway(found), _READING, fig)
 
