@@ -112,28 +112,35 @@ def _fit_makespans(
     start = _start(names, measured, tasks, working, body, payload, by_kind, workers)
     scale = np.maximum(start, 1e-12)
 
+    first_kind = len(names) - len(kinds)
+
     def residuals(values: Any) -> Any:
-        here = costs.with_fitted(values * scale, names)
+        return np.log(np.maximum(makespans(values * scale), 1e-9) / measured)
+
+    def makespans(terms: Any) -> Any:
+        here = costs.with_fitted(terms, names)
         times = np.empty(len(measured))
         for kind, rows in by_kind.items():
             times[rows] = makespan_s(
                 here, tasks[rows], working[rows], body[rows], kind, payload[rows], workers[rows], cores
             )
-        return np.log(np.maximum(times, 1e-9) / measured)
+        return times
 
     def penalised(values: Any) -> Any:
-        return np.append(residuals(values), WEIGHT_OF_NO_GIL * (values * scale)[len(names) - len(kinds) :])
+        return np.append(residuals(values), WEIGHT_OF_NO_GIL * (values * scale)[first_kind:])
 
     highest = np.array([1.0 / unit if name in CPU_KINDS else np.inf for name, unit in zip(names, scale, strict=True)])
-    found = optimize.least_squares(
-        penalised,
-        np.minimum(start / scale, 0.999 * highest),
-        bounds=(0.0, highest),
-        loss="soft_l1",
-        f_scale=0.15,
-        ftol=1e-7,
-        xtol=1e-7,
-        max_nfev=100,
+    options: dict[str, Any] = {"loss": "soft_l1", "f_scale": 0.15, "ftol": 1e-7, "xtol": 1e-7, "max_nfev": 100}
+    # Where the driver or the cores decide, the slots' part is hidden and a start that gives them all of it gets stuck.
+    # A GIL share begins too large: one that is too small may lie where another place hides it, and has no slope.
+    hidden = np.array([0.0, 0.3 * start[1], *start[2:first_kind], *[0.8] * len(kinds)])
+    hidden[0] = max(float(np.median(measured - makespans(hidden))), 0.01 * measured.min())
+    found = min(
+        (
+            optimize.least_squares(penalised, np.minimum(s / scale, 0.999 * highest), bounds=(0.0, highest), **options)
+            for s in (start, hidden)
+        ),
+        key=lambda result: float(result.cost),
     )
     error = residuals(found.x)
     inside = [i for i, x in enumerate(found.x) if AT_ITS_BOUND < x < highest[i] * (1 - AT_ITS_BOUND)]
