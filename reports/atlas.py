@@ -27,8 +27,8 @@ class Map:
 
     lead:    for each arm the logarithm of (fastest of the others / arm): above 0 where it is the fastest.
     tie:     below 0 where the second fastest cannot be told from the fastest.
-    cluster: logarithm of (fastest arm on one host / fastest on a cluster): above 0 where a cluster pays; `None` where
-             the run has but one sort of arms.
+    cluster: above 0 where the fastest arm on a cluster is faster than every arm on one host by more than a tie allows;
+             `None` where the run has but one sort of arms.
     """
 
     kind: str
@@ -50,13 +50,11 @@ class Map:
         return float(np.mean(self.tie < 0))
 
     def pays_from(self, tasks: int) -> float | None:
-        """Duration in seconds from which a cluster pays for so many tasks; `None` where it never, or always, does."""
+        """Duration in seconds from which a cluster pays for so many tasks; `None` where none does, or the shortest."""
         if self.cluster is None:
             return None
-        column = self.cluster[:, int(np.argmin(np.abs(self.tasks - tasks)))]
-        if column[-1] <= 0 or not (column <= 0).any():
-            return None
-        return float(self.durations_s[int(np.flatnonzero(column <= 0)[-1]) + 1])
+        pays = self.cluster[:, int(np.argmin(np.abs(self.tasks - tasks)))] > 0
+        return float(self.durations_s[int(pays.argmax())]) if pays.any() and not pays[0] else None
 
 
 def maps(summary: Summary) -> list[Map]:
@@ -80,11 +78,14 @@ def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
     unsure = np.array([m.log_sd(x, y, kind, cold=cold) for m in models])
     order = np.argsort(times, axis=0)
     best, second = (np.take_along_axis(times, order[i : i + 1], 0)[0] for i in (0, 1))
-    spread = np.hypot(*(np.take_along_axis(unsure, order[i : i + 1], 0)[0] for i in (0, 1)))
+    spread = [np.take_along_axis(unsure, order[i : i + 1], 0)[0] for i in (0, 1)]
     others = np.where(times == best, second, best)
     far = [m.arm.engine in CLUSTERS for m in models]
     near = [not is_far for is_far in far]
-    cluster = times[near].min(axis=0) - times[far].min(axis=0) if any(far) and any(near) else None
+    cluster = None
+    if any(far) and any(near):
+        sides = [_fastest(times[side], unsure[side]) for side in (near, far)]
+        cluster = sides[0][0] - sides[1][0] - _tie(sides[0][1], sides[1][1])
     return Map(
         kind=kind,
         cold=cold,
@@ -92,6 +93,17 @@ def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
         tasks=tasks,
         durations_s=durations,
         lead=others - times,
-        tie=(second - best) - np.maximum(ONE_SIDED * spread, np.log1p(SMALLEST_TIE_BAND)),
+        tie=second - best - _tie(*spread),
         cluster=cluster,
     )
+
+
+def _fastest(times: NDArray[np.float64], unsure: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    """The smallest of several logarithms of time, and that one's standard deviation."""
+    first = times.argmin(axis=0)[None]
+    return np.take_along_axis(times, first, 0)[0], np.take_along_axis(unsure, first, 0)[0]
+
+
+def _tie(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithm of the lead that two arms with these standard deviations may have and still be a tie."""
+    return np.asarray(np.maximum(ONE_SIDED * np.hypot(one, other), np.log1p(SMALLEST_TIE_BAND)))

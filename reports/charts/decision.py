@@ -50,8 +50,8 @@ def decision_map(summary: Summary) -> Drawing | Missing:
 _READING = (
     "Find your number of tasks and how long one takes: the colour is the arm that is the fastest by the cost model. "
     "Hatched: the second fastest cannot be told from it, so take the simpler of the two. Inside the dotted corner lie "
-    "the sizes that were measured; beyond it the model extrapolates. Above the thick line an arm on a cluster beats "
-    "every arm on one host, its start counted where the panel is cold."
+    "the sizes that were measured; beyond it the model extrapolates. The thick line goes round where an arm on a "
+    "cluster clearly beats every arm on one host, its start counted where the panel is cold."
 )
 
 
@@ -113,7 +113,7 @@ def _legend(fig: Figure, found: Sequence[Map], marks: dict[str, Mark]) -> None:
     handles.append(Patch(facecolor=style.MUTED, edgecolor=style.SURFACE, hatch="////", label="tie"))
     handles.append(Line2D([], [], color=style.INK, linestyle=":", linewidth=1.2, label="measured"))
     if any(drawn.cluster is not None and (drawn.cluster > 0).any() for drawn in found):
-        handles.append(Line2D([], [], color=style.INK, linewidth=2.2, label="cluster pays"))
+        handles.append(Line2D([], [], color=style.INK, linewidth=2.2, label="cluster pays inside"))
     fig.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.5)
 
 
