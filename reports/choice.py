@@ -13,6 +13,9 @@ from reports.model import ArmModel
 from reports.ranking import Request, leaders, simplicity, time_s
 from reports.summary import Summary
 
+VAGUE = 4.0
+"""Upper over lower end of an interval from which a prediction is called worthless."""
+
 
 @dataclass(frozen=True)
 class Ranked:
@@ -74,15 +77,16 @@ def choose(summary: Summary, request: Request) -> Answer:
     leading = leaders(models, request)
     named = leading[0]
     order = [*leading, *sorted((m for m in models if m not in leading), key=lambda m: time_s(m, request))]
+    ranked = tuple(_ranked(m, request, summary, m in leading) for m in order)
     return Answer(
         request=request,
-        workers=request.workers or named.workers,
+        workers=request.workers or max(m.workers for m in models),
         run_id=summary.run.run_id,
-        ranked=tuple(_ranked(m, request, summary, m in leading) for m in order),
+        ranked=ranked,
         batch=batch_of(models, request),
         half_s=half_used_from(named, request),
         changes=tuple(changes_of(models, request, named)),
-        cautions=tuple(_cautions(summary, request, models)),
+        cautions=(*_vague(ranked), *_cautions(summary, request, models)),
     )
 
 
@@ -113,6 +117,16 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
         bottleneck=costs.bottleneck(found.costs, work, slots, found.cores),
         leads=leads,
     )
+
+
+def _vague(ranked: Sequence[Ranked]) -> list[str]:
+    wide = max(arm.high / arm.low for arm in ranked if arm.leads)
+    if wide < VAGUE:
+        return []
+    return [
+        f"This run tells little: an interval that spans a factor of {min(wide, 1000):.0f} decides nothing. Measure "
+        f"more, on a machine at rest: {MEASURE.replace('quick', 'full')}"
+    ]
 
 
 def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) -> list[str]:

@@ -177,6 +177,14 @@ def test_a_kind_and_a_payload_that_were_not_measured_are_said(tmp_path: Path) ->
         choose(bare, Request(10, 1.0, cold=True))
 
 
+def test_a_run_that_tells_little_is_told_so(tmp_path: Path) -> None:
+    noisy = summarise(synthetic.write(tmp_path, machine.records(blocks=1, noise=1.0)))
+    answer = choose(noisy, Request(200, 0.3))
+    assert answer.cautions[0].startswith("This run tells little")
+    assert len(answer.leaders) > 1
+    assert answer.workers == 2
+
+
 def test_a_run_without_two_widths_says_which_command_makes_one(tmp_path: Path) -> None:
     records = machine.records(cells=[machine.FULL[1]], blocks=1)
     with pytest.raises(CannotChoose, match="pytest benchmarks --benchmark-only --lab-profile quick"):
