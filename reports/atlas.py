@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 
 from reports.choice import candidates
 from reports.model import ArmModel
-from reports.ranking import ONE_SIDED
-from reports.statistics import SMALLEST_TIE_BAND
+from reports.ranking import tie_limit
 from reports.summary import Summary
 
 KINDS = ("sleep", "spin")
 CLUSTERS = ("dask", "ray")
 MOST_TASKS = 100_000
 DURATIONS_S = (1e-3, 100.0)
-COLUMNS, ROWS = 49, 41
+COLUMNS, ROWS = 81, 65
 
 
 @dataclass(frozen=True)
@@ -106,4 +105,4 @@ def _fastest(times: NDArray[np.float64], unsure: NDArray[np.float64]) -> tuple[N
 
 def _tie(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """Logarithm of the lead that two arms with these standard deviations may have and still be a tie."""
-    return np.asarray(np.maximum(ONE_SIDED * np.hypot(one, other), np.log1p(SMALLEST_TIE_BAND)))
+    return np.asarray(tie_limit(np.hypot(one, other)))

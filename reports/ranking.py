@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from reports.costs import Workload
 from reports.model import ArmModel
@@ -12,6 +15,8 @@ from reports.statistics import SMALLEST_TIE_BAND
 
 ENGINES = ("none", "threads", "processes", "dask", "ray")
 """From the simplest to run to the one with the most to look after."""
+LARGEST_TIE = 1.5
+"""An arm predicted to take this many times the fastest one's time is no tie, however little is known of either."""
 ONE_SIDED = 1.645
 """Standard deviations beyond which one arm counts as slower than another: 95 %, one-sided."""
 
@@ -51,7 +56,12 @@ def behind(one: ArmModel, fastest: ArmModel, request: Request) -> bool:
         return False
     apart = math.log(time_s(one, request) / time_s(fastest, request))
     unsure = math.hypot(log_sd(one, request), log_sd(fastest, request))
-    return apart > max(ONE_SIDED * unsure, math.log1p(SMALLEST_TIE_BAND))
+    return apart > float(tie_limit(unsure))
+
+
+def tie_limit(unsure: Any) -> Any:
+    """Logarithm of the lead that may still be a tie, from the standard deviation of the logarithm of the ratio."""
+    return np.clip(ONE_SIDED * np.asarray(unsure), math.log1p(SMALLEST_TIE_BAND), math.log(LARGEST_TIE))
 
 
 def time_s(found: ArmModel, request: Request, batch: int = 1) -> float:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reports import answer as words
 from reports import atlas
 from reports.choice import CannotChoose, candidates, choose
-from reports.ranking import Request, time_s
+from reports.ranking import LARGEST_TIE, Request, time_s
 from reports.summary import Summary, summarise
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, independent
@@ -181,8 +181,9 @@ def test_a_run_that_tells_little_is_told_so(tmp_path: Path) -> None:
     noisy = summarise(synthetic.write(tmp_path, machine.records(blocks=1, noise=1.0)))
     answer = choose(noisy, Request(200, 0.3))
     assert answer.cautions[0].startswith("This run tells little")
-    assert len(answer.leaders) > 1
     assert answer.workers == 2
+    fastest = min(arm.seconds for arm in answer.ranked)
+    assert all(arm.seconds <= LARGEST_TIE * fastest for arm in answer.leaders)
 
 
 def test_a_run_without_two_widths_says_which_command_makes_one(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_the_map_agrees_with_the_answers(summary: Summary) -> None:
     found = atlas.maps(summary)
     assert [(m.cold, m.kind) for m in found] == [(False, "sleep"), (False, "spin"), (True, "sleep"), (True, "spin")]
     for drawn in found:
-        for row, column in ((5, 10), (20, 30), (35, 45)):
+        for row, column in ((8, 16), (32, 50), (56, 74)):
             request = Request(int(drawn.tasks[column]), float(drawn.durations_s[row]), drawn.kind, cold=drawn.cold)
             predicted = times(summary, request)
             first = drawn.models[int(drawn.lead[:, row, column].argmax())]
