@@ -22,7 +22,7 @@ class LeanRunner:
 
     _stock: tuple[str, str]
 
-    def _settings(self) -> dict[str, Any]:
+    def _arguments(self) -> dict[str, Any]:
         """The arguments that make an equal runner."""
         raise NotImplementedError
 
@@ -43,7 +43,7 @@ class Context:
     `future_type` is the engine's own future or reference type; `upstream` of a package holds objects of it.
     """
 
-    future_type: type
+    future_type: type | tuple[type, ...]
     _settings: internals.SettingsPart | None = field(default=None, init=False)
     _flow_run: internals.FlowRunPart | None = field(default=None, init=False)
     _shared_key: tuple[bytes | None, ...] = field(default=(), init=False)
@@ -115,14 +115,14 @@ class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, LeanRunner):
             lean = (type(obj).__module__, type(obj).__qualname__)
-            return shipping.package().worker.revive_runner, (lean, obj._stock, obj._settings())
+            return shipping.package().worker.revive_runner, (lean, obj._stock, obj._arguments())
         return super().reducer_override(obj)
 
 
 class _CallPickler(_Pickler):
     """Leaves the engine's futures out, wherever in the arguments they are, and collects them."""
 
-    def __init__(self, future_type: type) -> None:
+    def __init__(self, future_type: type | tuple[type, ...]) -> None:
         super().__init__()
         self.upstream: list[Any] = []
         self._index: dict[Any, int] = {}
