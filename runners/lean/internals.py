@@ -6,10 +6,12 @@ installed: they import nothing but Prefect, cloudpickle and the standard library
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import hashlib
 import importlib
 import inspect
+import queue
 import ssl
 import threading
 import warnings
@@ -23,9 +25,11 @@ from uuid import UUID
 import cloudpickle
 import prefect
 import prefect.context
-from prefect.client.orchestration import PrefectClient, SyncPrefectClient
+from prefect._internal.concurrency.api import create_call
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import AssetContext, AsyncClientContext, FlowRunContext, SettingsContext, SyncClientContext
 from prefect.context import TagsContext, TaskRunContext
+from prefect.events.worker import EventsWorker
 from prefect.logging.configuration import ensure_logging_setup
 from prefect.settings.context import get_current_settings
 
@@ -46,6 +50,9 @@ _TESTED = {
     "prefect.context:AsyncClientContext": "099c1f00fa553771a4095cf85f7cdcbd",
     "prefect.client.orchestration:get_client": "4c21a3078cb159075265231b398f8688",
     "prefect.client.orchestration:SyncPrefectClient.__init__": "49bdef7e6a459b416ba40578969d0a34",
+    "prefect.events.worker:EventsWorker": "d75032af172d4a3f4db4d965b8d6b040",
+    "prefect._internal.concurrency.services:_QueueServiceBase": "1177bb2f91bd043b0a89722fb2be210f",
+    "prefect._internal.concurrency.services:QueueService": "19310330dfd21597b85e39b58ccd472d",
     "prefect.client.orchestration:PrefectClient.__init__": "d1957ab50293feb8b3e3868c9f4eb842",
 }
 
@@ -107,6 +114,10 @@ class Recent(Generic[V]):
             while len(self._values) > self._size:
                 self._dropped(self._values.popitem(last=False)[1])
             return value
+
+    def forget(self, key: Any) -> None:
+        with self._lock:
+            self._values.pop(key, None)
 
     def clear(self) -> None:
         with self._lock:
@@ -211,6 +222,57 @@ async def async_client() -> AsyncIterator[None]:
     client_context._httpx_settings = None
     async with client_context:
         yield
+
+
+# --- events -----------------------------------------------------------------------------------------------------
+
+
+# Long enough for the events of one short task to come in together, short beside the lag of the server.
+_BURST_S = 0.01
+
+
+class BurstEventsWorker(EventsWorker):
+    """Prefect's events worker, woken once for a burst of events.
+
+    Prefect hands every event from the task's thread to a queue thread to the event loop's thread. A task of no length
+    has three of them, and each hand-over makes the task wait for the interpreter lock.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # `EventsWorker.instance()` is how Prefect gets at it.
+        self._key = hash((EventsWorker, *args))
+
+    async def _main_loop(self) -> None:
+        while True:
+            event = await self._queue_get_thread.submit(create_call(self._queue.get)).aresult()
+            if event is not None and not self._stopped:
+                await asyncio.sleep(_BURST_S)
+            while True:
+                try:
+                    if event is None:
+                        return
+                    await self._handle(event)
+                except Exception:
+                    self._logger.error("Failed to send event %r", event, exc_info=True)
+                finally:
+                    self._queue.task_done()
+                try:
+                    event = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+
+
+_events_workers: Recent[EventsWorker] = Recent(size=4, dropped=lambda worker: worker._stop())
+
+
+def _use_events_worker(key: str) -> None:
+    """Send events by a burst worker of the current address. Upstream's keeps to the address that it began with."""
+    while (worker := _events_workers.get(key, BurstEventsWorker.instance))._stopped:
+        _events_workers.forget(key)
+    if EventsWorker._instances.get(worker._key) is not worker:
+        with EventsWorker._instance_cache_lock:
+            EventsWorker._instances[worker._key] = worker
 
 
 # --- what a driver sends ----------------------------------------------------------------------------------------
@@ -348,6 +410,7 @@ def entered(
             stack.enter_context(settings.context())
         key = settings.client_key if settings is not None else client_key(get_current_settings())
         client = stack.enter_context(_client(key))
+        _use_events_worker(key)
         if flow_run is not None:
             rebuilt = flow_run(client)
             task_runner = stack.enter_context(rebuilt.flow.task_runner.duplicate())
