@@ -12,6 +12,7 @@ from uuid import UUID
 import cloudpickle
 from prefect.futures import PrefectWrappedFuture
 from prefect.tasks import Task
+from prefect.utilities.annotations import BaseAnnotation
 from prefect.utilities.engine import collect_task_run_inputs_sync
 
 from . import internals, shipping
@@ -116,6 +117,9 @@ class _Pickler(cloudpickle.Pickler):
         if isinstance(obj, LeanRunner):
             lean = (type(obj).__module__, type(obj).__qualname__)
             return shipping.package().worker.revive_runner, (lean, obj._stock, obj._arguments())
+        if isinstance(obj, BaseAnnotation):
+            # Pickled as the tuples they are, annotations come back wrapped twice.
+            return type(obj), (obj.unwrap(),)
         return super().reducer_override(obj)
 
 

@@ -19,6 +19,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -372,6 +373,7 @@ class FlowRun:
     """A flow run context rebuilt in a worker. Every task gets a copy with mutable parts of its own."""
 
     def __init__(self, data: bytes, client: Any) -> None:
+        complete_models()
         serialized = cloudpickle.loads(data)
         self.flow = serialized["flow"]
         self._has_start_time = "start_time" in serialized
@@ -396,6 +398,18 @@ class FlowRun:
         return self._template.model_copy(update=update)
 
 
+@cache
+def complete_models() -> None:
+    """As `hydrated_context` does for every task: a fresh process has not yet resolved the types the models name."""
+    from prefect._internal.result_records import ResultRecordMetadata
+    from prefect.flows import Flow
+    from prefect.tasks import Task
+
+    types = {"Flow": Flow, "Task": Task, "ResultRecordMetadata": ResultRecordMetadata}
+    FlowRunContext.model_rebuild(_types_namespace=types)
+    TaskRunContext.model_rebuild(_types_namespace=types)
+
+
 @contextmanager
 def entered(
     settings: Settings | None,
@@ -416,6 +430,7 @@ def entered(
             task_runner = stack.enter_context(rebuilt.flow.task_runner.duplicate())
             stack.enter_context(rebuilt.context(client, task_runner, parameters))
         if task_run_context := rest.get("task_run_context"):
+            complete_models()
             stack.enter_context(TaskRunContext(**task_run_context, client=client))
         if tags_context := rest.get("tags_context"):
             stack.enter_context(prefect.context.tags(*tags_context["current_tags"]))
