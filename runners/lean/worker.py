@@ -1,0 +1,91 @@
+"""What runs in a worker. Shipped there as source text together with `internals` (see `shipping`)."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pickle
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.task_engine import run_task_async, run_task_sync
+
+from . import internals
+
+# A worker serves one or few flow runs at a time; each value below is rebuilt once and then serves every task.
+_settings: internals.Recent[internals.Settings] = internals.Recent()
+_flow_runs: internals.Recent[internals.FlowRun] = internals.Recent()
+_loading = threading.local()
+
+
+def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
+    """Run one task of a driver's `Context.pack` and return its final state.
+
+    `upstream` are the states of the futures among the task's arguments, which the engine has resolved.
+    """
+    _loading.upstream = upstream
+    try:
+        fields: dict[str, Any] = pickle.loads(call)
+    finally:
+        _loading.upstream = ()
+    rest = fields.pop("context")
+    parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)
+    if internals.MOVED:
+        internals.warn_moved()
+        return _run(fields, context=_stock_context(parts, rest))
+
+    settings, flow_run = None, None
+    if found := parts.get("settings"):
+        settings_name, data = found
+        settings = _settings.get(settings_name, lambda: internals.Settings(data))
+    if found := parts.get("flow_run"):
+        name, flow_run_data = found
+
+        def flow_run(client: Any) -> internals.FlowRun:
+            # Defaults of the context come from the settings, so a flow run is rebuilt for each of them.
+            key = (name, parts["settings"][0] if settings else None)
+            return _flow_runs.get(key, lambda: internals.FlowRun(flow_run_data, client))
+
+    parameters = pickle.loads(parts["parameters"][1]) if "parameters" in parts else None
+    with internals.entered(settings, flow_run, parameters, rest):
+        return _run(fields)
+
+
+def _run(fields: dict[str, Any], context: dict[str, Any] | None = None) -> Any:
+    if not fields["task"].isasync:
+        return run_task_sync(**fields, return_type="state", context=context)
+
+    async def run_async() -> Any:
+        if context is not None:
+            return await run_task_async(**fields, return_type="state", context=context)
+        async with internals.async_client():
+            return await run_task_async(**fields, return_type="state")
+
+    return asyncio.run(run_async())
+
+
+def _stock_context(parts: Mapping[str, tuple[str, bytes]], rest: Mapping[str, Any]) -> dict[str, Any]:
+    """The same context in the form of Prefect's `serialize_context`."""
+    context = dict(rest)
+    for name in ("settings", "flow_run"):
+        if name in parts:
+            context[f"{name}_context"] = pickle.loads(parts[name][1])
+    if "parameters" in parts:
+        context["flow_run_context"]["parameters"] = pickle.loads(parts["parameters"][1])
+    return context
+
+
+def upstream_value(index: int) -> Any:
+    """Stands for an upstream future in a pickled call."""
+    return _loading.upstream[index]
+
+
+def revive_runner(lean: tuple[str, str], stock: tuple[str, str], kwargs: dict[str, Any]) -> Any:
+    """Stands for a lean runner in what is shipped: itself where this project is installed, else its stock base."""
+    try:
+        module, name = lean
+        return getattr(importlib.import_module(module), name)(**kwargs)
+    except ImportError:
+        module, name = stock
+        return getattr(importlib.import_module(module), name)(**kwargs)

@@ -1,0 +1,419 @@
+"""What a task runner does for a task, asserted alike of stock and lean runners of every engine.
+
+Tasks are local to their tests: a worker cannot import a test module, and gets them by value.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import allow_failure, flow, tags, task, unmapped
+from prefect.assets import materialize
+from prefect.cache_policies import INPUTS
+from prefect.client.orchestration import get_client
+from prefect.filesystems import LocalFileSystem
+from prefect.futures import as_completed, wait
+from prefect.settings import PREFECT_TASKS_DEFAULT_RETRIES, temporary_settings
+from prefect.utilities.annotations import quote
+
+pytestmark = pytest.mark.slow
+
+
+@task
+def increment(x: int) -> int:
+    return x + 1
+
+
+@task
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+@task
+def echo(value: Any) -> Any:
+    return value
+
+
+def test_value_and_state(arm, recorded):
+    def body():
+        future = increment.submit(1)
+        assert future.result(timeout=60) == 2
+        assert future.state.is_completed()
+        assert increment.submit(2, return_state=True).result() == 3
+        return future.task_run_id
+
+    run = recorded(arm.run(body), lambda run: run.state and run.state.is_completed())
+    assert run.flow_run_id == arm.flow_run_id
+    assert run.name.startswith("increment-")
+
+
+def test_failure(arm, recorded):
+    def body():
+        future = fail.submit("no")
+        future.wait(60)
+        assert future.state.is_failed()
+        with pytest.raises(ValueError, match="no"):
+            future.result()
+        assert isinstance(future.result(raise_on_failure=False), ValueError)
+        return future.task_run_id
+
+    recorded(arm.run(body), lambda run: run.state and run.state.is_failed())
+
+
+def test_chain_and_futures_in_collections(arm, recorded):
+    def body():
+        one = increment.submit(0)
+        two = increment.submit(one)
+        nested = echo.submit({"list": [one, {"deep": two}], "tuple": (two, 7)})
+        assert nested.result(60) == {"list": [1, {"deep": 2}], "tuple": (2, 7)}
+        return two.task_run_id, one.task_run_id
+
+    second, first = arm.run(body)
+    run = recorded(second, lambda run: run.state and run.state.is_completed())
+    arm.differs("values of upstream tasks reach stock processes without their origin", engine="processes", lean=False)
+    assert [str(found.id) for found in run.task_inputs["x"]] == [str(first)]
+
+
+def test_map(arm):
+    @task
+    def add(x: int, y: int, z: int = 0) -> int:
+        return x + y + z
+
+    def body():
+        assert add.map([1, 2], unmapped(10)).result(timeout=60) == [11, 12]
+        assert add.map(increment.map([0, 1]), [5, 5], z=unmapped(1)).result(timeout=60) == [7, 8]
+
+    arm.run(body)
+
+
+def test_annotations(arm):
+    def body():
+        failed = fail.submit("expected")
+        for engine in ("dask", "ray"):
+            arm.differs("annotations come back from pickle wrapped twice", engine=engine, lean=False)
+        assert isinstance(echo.submit(allow_failure(failed)).result(60), ValueError)
+        assert echo.submit(quote([1, 2])).result(60) == [1, 2]
+
+    arm.run(body)
+
+
+@pytest.mark.parametrize("by", ["wait_for", "argument"])
+def test_failed_upstream(arm, by, tmp_path, recorded):
+    marker = str(tmp_path / "ran")
+
+    @task
+    def mark(_: Any = None) -> None:
+        Path(marker).touch()
+
+    def body():
+        failed = fail.submit("expected")
+        future = mark.submit(failed) if by == "argument" else mark.submit(wait_for=[failed])
+        if by == "argument":
+            arm.differs("stock processes raise UpstreamTaskError and record nothing", engine="processes", lean=False)
+        future.wait(60)
+        return future
+
+    future = arm.run(body)
+    run = recorded(future.task_run_id, lambda run: run.state is not None and run.state.name == "NotReady")
+    assert "did not reach a 'COMPLETED' state" in run.state.message
+    assert not Path(marker).exists()
+
+
+def test_wait_for_orders_tasks(arm):
+    @task
+    def when(seconds: float) -> tuple[float, float]:
+        start = time.time()
+        time.sleep(seconds)
+        return start, time.time()
+
+    def body():
+        first = when.submit(0.3)
+        second = when.submit(0.0, wait_for=[first])
+        assert second.result(60)[0] >= first.result(60)[1]
+
+    arm.run(body)
+
+
+def test_waiting(arm, tmp_path):
+    gate = str(tmp_path / "open")
+
+    @task
+    def doze(gate: str | None) -> bool:
+        while gate and not Path(gate).exists():
+            time.sleep(0.02)
+        return gate is not None
+
+    def body():
+        slow, quick = doze.submit(gate), doze.submit(None)
+        assert quick.result(60) is False
+        slow.wait(timeout=0.05)
+        assert not slow.state.is_final()
+        with pytest.raises(TimeoutError):
+            slow.result(timeout=0.05)
+        done, not_done = wait([slow, quick], timeout=0.1)
+        assert (done, not_done) == ({quick}, {slow})
+        called: list[Any] = []
+        slow.add_done_callback(called.append)
+        Path(gate).touch()
+        assert [future.result() for future in as_completed([slow, quick], timeout=60)] == [False, True]
+        quick.add_done_callback(called.append)
+        slow.wait(60)
+        for _ in range(100):
+            if len(called) == 2:
+                break
+            time.sleep(0.05)
+        assert set(called) == {slow, quick}
+
+    arm.run(body)
+
+
+def test_retries(arm, tmp_path):
+    counter = tmp_path / "runs"
+
+    @task(retries=3, retry_delay_seconds=0.1, retry_condition_fn=lambda task, run, state: "again" in state.message)
+    def flaky(path: str, message: str) -> int:
+        runs = len(Path(path).read_text()) + 1 if Path(path).exists() else 1
+        Path(path).write_text("x" * runs)
+        if runs < 3:
+            raise ValueError(message)
+        return runs
+
+    def body():
+        assert flaky.submit(str(counter), "again").result(60) == 3
+        counter.unlink()
+        with pytest.raises(ValueError, match="never"):
+            flaky.submit(str(counter), "never").result(60)
+        assert counter.read_text() == "x"
+
+    arm.run(body)
+
+
+def test_async_task_and_timeout(arm):
+    @task
+    async def nap(seconds: float) -> float:
+        import asyncio
+
+        await asyncio.sleep(seconds)
+        return seconds
+
+    def body():
+        assert nap.submit(0.01).result(60) == 0.01
+        late = nap.with_options(timeout_seconds=0.2).submit(30.0)
+        late.wait(60)
+        assert late.state.name == "TimedOut"
+
+    arm.run(body)
+
+
+def test_cache(arm, tmp_path):
+    storage = LocalFileSystem(basepath=str(tmp_path))
+    storage.save(f"cache-{arm.engine}-{arm.lean}".lower())
+
+    @task(cache_policy=INPUTS, persist_result=True, result_storage=storage)
+    def stamp(x: int) -> float:
+        return time.time()
+
+    def body():
+        first = stamp.submit(1)
+        assert first.result(60)
+        again = stamp.submit(1)
+        assert again.result(60) == first.result()
+        assert again.state.name == "Cached"
+        assert stamp.submit(2).result(60) != first.result()
+        fresh = stamp.with_options(refresh_cache=True).submit(1)
+        assert fresh.result(60) > first.result()
+        short = stamp.with_options(cache_expiration=timedelta(seconds=0.5))
+        expiring = short.submit(3).result(60)
+        time.sleep(0.6)
+        assert short.submit(3).result(60) > expiring
+
+    arm.run(body)
+    assert list(tmp_path.iterdir())
+
+
+def test_hooks(arm, tmp_path):
+    folder = str(tmp_path)
+
+    def note(task, run, state):
+        (Path(folder) / f"{run.name}-{state.type.value}").touch()
+
+    def body():
+        echo.with_options(on_completion=[note], task_run_name="good").submit(1).wait(60)
+        fail.with_options(on_failure=[note], task_run_name="bad").submit("expected").wait(60)
+
+    arm.run(body)
+    assert {path.name for path in tmp_path.iterdir()} == {"good-COMPLETED", "bad-FAILED"}
+
+
+def test_logs_reach_the_api(arm):
+    @task(log_prints=True)
+    def talk() -> None:
+        from prefect import get_run_logger
+
+        get_run_logger().info("from the logger")
+        print("from print")
+
+    def body():
+        future = talk.submit()
+        future.wait(60)
+        return future.task_run_id
+
+    task_run_id = arm.run(body)
+    from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
+
+    with get_client(sync_client=True) as client:
+        for _ in range(300):
+            logs = client.read_logs(LogFilter(task_run_id=LogFilterTaskRunId(any_=[task_run_id])), limit=100, offset=0)
+            if {"from the logger", "from print"} <= {log.message for log in logs}:
+                return
+            time.sleep(0.1)
+    raise AssertionError([log.message for log in logs])
+
+
+def test_tags_name_and_runtime(arm):
+    @task(tags=["own"], task_run_name="seen-{x}")
+    def see(x: int) -> tuple[set[str], str, str, dict[str, Any]]:
+        from prefect.runtime import flow_run, task_run
+
+        return set(task_run.tags), task_run.name, flow_run.id, flow_run.parameters
+
+    def body():
+        with tags("around"):
+            return see.submit(5).result(60)
+
+    found_tags, name, flow_run_id, parameters = arm.run(body)
+    assert (name, flow_run_id, parameters) == ("seen-5", str(arm.flow_run_id), {"pet": "fish"})
+    arm.differs("stock processes keep the context of the first submit", engine="processes", lean=False)
+    assert found_tags == {"own", "around"}
+
+
+def test_settings_changed_in_mid_flow(arm):
+    @task
+    def setting() -> int:
+        from prefect.settings.context import get_current_settings
+
+        return get_current_settings().tasks.default_retries
+
+    def body():
+        before = setting.submit().result(60)
+        with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: before + 7}):
+            during = setting.submit().result(60)
+        arm.differs("stock processes keep the context of the first submit", engine="processes", lean=False)
+        assert during == before + 7
+        assert setting.submit().result(60) == before
+
+    arm.run(body)
+
+
+def test_assets(arm):
+    @materialize("s3://lean/one")
+    def one() -> int:
+        return 1
+
+    @materialize("s3://lean/two")
+    def two(x: int) -> list[str]:
+        from prefect.context import AssetContext
+
+        context = AssetContext.get()
+        assert context is not None
+        return sorted(asset.key for asset in context.upstream_assets)
+
+    arm_run = arm.run(lambda: two.submit(one.submit()).result(60))
+    arm.differs("stock processes do not track the assets of upstream tasks", engine="processes", lean=False)
+    assert arm_run == ["s3://lean/one"]
+
+
+def test_concurrency_limit(arm):
+    tag = f"one-at-a-time-{arm.engine}-{arm.lean}"
+    with get_client(sync_client=True) as client:
+        client.create_concurrency_limit(tag=tag, concurrency_limit=1)
+
+    @task(tags=[tag])
+    def hold() -> tuple[float, float]:
+        start = time.time()
+        time.sleep(0.3)
+        return start, time.time()
+
+    spans = sorted(arm.run(lambda: [future.result(60) for future in [hold.submit(), hold.submit()]]))
+    assert spans[0][1] <= spans[1][0]
+
+
+def test_nested(arm):
+    @task
+    def outer(x: int) -> int:
+        return increment.submit(x).result(60) + increment(x)
+
+    @flow
+    def inner_flow(x: int) -> int:
+        return increment(x)
+
+    @task
+    def with_subflow(x: int) -> int:
+        return inner_flow(x)
+
+    def body():
+        assert outer.submit(1).result(120) == 4
+        assert with_subflow.submit(1).result(120) == 2
+
+    arm.run(body)
+
+
+_outcomes: dict[tuple[str, str], Any] = {}
+
+
+def same_as_stock(arm, name: str, outcome: Any) -> None:
+    """Compare what differs between engines, but must not between stock and lean of one."""
+    if not arm.lean:
+        _outcomes[arm.engine, name] = outcome
+    elif (arm.engine, name) in _outcomes:
+        assert outcome == _outcomes[arm.engine, name]
+
+
+def _outcome(body: Any) -> Any:
+    try:
+        return body()
+    except BaseException as raised:
+        return type(raised).__name__
+
+
+def test_exception_that_does_not_pickle(arm):
+    class Stubborn(Exception):
+        def __init__(self, one: int, two: int) -> None:
+            super().__init__("stubborn")
+
+    @task
+    def raise_it() -> None:
+        raise Stubborn(1, 2)
+
+    outcome = arm.run(lambda: _outcome(lambda: raise_it.submit().result(60)))
+    same_as_stock(arm, "exception", outcome)
+
+
+def test_argument_that_does_not_pickle(arm):
+    import threading
+
+    outcome = arm.run(lambda: _outcome(lambda: type(echo.submit(threading.Lock()).result(60)).__name__))
+    same_as_stock(arm, "argument", outcome)
+
+
+def test_generator_task(arm):
+    @task
+    def count() -> Any:
+        yield 1
+        yield 2
+
+    outcome = arm.run(lambda: _outcome(lambda: str(type(count.submit().result(60)))))
+    same_as_stock(arm, "generator", outcome)
+
+
+def test_duplicate_and_equality(arm):
+    runner = arm.make()
+    twin = runner.duplicate()
+    assert type(twin) is type(runner)
+    assert twin == runner
+    with pytest.raises(RuntimeError, match="started"):
+        runner.submit(increment, {"x": 1})
