@@ -1,0 +1,28 @@
+"""What each profile measures: stock and lean beside each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.profiles import PROFILES
+from runners import catalog
+
+
+@pytest.mark.parametrize("name", ["quick", "full"])
+def test_answers_are_about_every_arm(name):
+    assert set(PROFILES[name].arms) == set(catalog.load().arms)
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_a_lean_arm_stands_after_its_stock_one(name):
+    arms = PROFILES[name].arms
+    for lean in (arm for arm in arms if arm.startswith("lean-")):
+        assert arms.index(lean) > arms.index(lean.removeprefix("lean-"))
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_variants_and_payloads_are_as_wide_as_an_empty_graph(name):
+    suites = PROFILES[name].suites
+    widths = {graph.width for graph in suites["overhead"]}
+    for suite in ("payload", "cached", "retrying"):
+        assert {graph.width for graph in suites[suite]} <= widths
