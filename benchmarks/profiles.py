@@ -92,6 +92,7 @@ PROFILES: Mapping[str, Profile] = {
                 "payload": _carrying(8, 1_000_000),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
+                "tax": (GraphSpec("chain", width=25),),
             },
         ),
         Profile(
@@ -105,6 +106,7 @@ PROFILES: Mapping[str, Profile] = {
                 "payload": _carrying(12, 100_000, 1_000_000),
                 "cached": (GraphSpec("cached", width=12),),
                 "retrying": (GraphSpec("retrying", width=12, failures=1),),
+                "tax": (GraphSpec("chain", width=45),),
             },
         ),
     )

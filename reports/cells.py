@@ -13,7 +13,7 @@ from reports import statistics
 from reports.records import Record
 from reports.statistics import Comparison, Estimate, Noise
 
-BENCHES = ("startup", "overhead", "work", "payload", "cached", "retrying")
+BENCHES = ("startup", "overhead", "work", "payload", "cached", "retrying", "tax")
 FEW_PAIRS = 4
 """Degrees of freedom below which one bench's A/A pairs say too little, and the whole run's are used."""
 
