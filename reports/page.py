@@ -32,6 +32,7 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         warnings=warnings,
         main=tables.main(summary),
         versus=tables.against_baseline(summary),
+        tax=tables.tax(summary),
         charts=[(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts],
         cells=[tables.cells_of(summary, bench) for bench in summary.benches],
         failures=tables.failures(summary),

@@ -12,12 +12,13 @@ from typing import Any
 from reports import cells as cell_building
 from reports import records as record_files
 from reports import run as runs
-from reports import statistics
+from reports import statistics, taxes
 from reports.cells import Cell, Graph, Pairs
 from reports.fits import MarginalCost, marginal_cost
 from reports.records import Record, RecordError
 from reports.run import Arm, Run
 from reports.statistics import Comparison, Estimate, Noise
+from reports.taxes import Taxes
 from reports.units import printable
 
 SCHEMA = 1
@@ -68,6 +69,7 @@ class Summary:
     environment: dict[str, tuple[str, ...]]
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
+    taxes: Taxes
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -126,6 +128,7 @@ def summarise(run_dir: Path) -> Summary:
         environment=_environment(records),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes)),
+        taxes=taxes.collect(records, [arm.name for arm in arms]),
     )
 
 

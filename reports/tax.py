@@ -8,8 +8,19 @@ from typing import Any
 from reports import validation
 from reports.validation import RecordError
 
-STAGES = ("submit", "serialize", "queue", "hydrate", "client", "engine", "body", "result")
-"""In the order of a task's life; docs/method.md says what each is."""
+HINTS = {
+    "submit": "The driver in .submit, outside serialization, until the worker has the task.",
+    "serialize": "The driver pickles the call and its context.",
+    "queue": "From the end of .submit to the worker that runs it: the engine's scheduler and transport.",
+    "hydrate": "The worker unpickles the call and rebuilds settings and context.",
+    "client": "HTTP clients and TLS contexts are made and closed, and requests to the API waited for.",
+    "engine": "Prefect's task engine, less the stages that are within it.",
+    "body": "The task's function, with its arguments bound.",
+    "result": "From the end of the engine to the driver being told that it is done.",
+}
+"""The stages in the order of a task's life, each in a sentence; docs/method.md says more."""
+
+STAGES = tuple(HINTS)
 
 ABSORBERS = {
     "serialize": ("serialize", "submit", "queue"),

@@ -20,6 +20,7 @@ from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
 from reports.charts.ratios import paired_ratios
 from reports.charts.style import RC, Drawing, Missing
+from reports.charts.tax import where_a_task_goes
 from reports.charts.variants import variants
 from reports.charts.work import cpu_against_wait
 from reports.summary import Summary
@@ -28,6 +29,7 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     makespan_by_width,
     cpu_against_wait,
     where_time_goes,
+    where_a_task_goes,
     paired_ratios,
     latency_distributions,
     variants,
