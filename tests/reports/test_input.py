@@ -170,7 +170,7 @@ def test_a_run_where_everything_failed_still_tells_why(rendered: Callable[..., R
 def test_charts_without_records_say_what_is_missing(rendered: Callable[..., Run]) -> None:
     run = rendered(synthetic.records(synthetic.SMOKE, [("payload", synthetic.graph(4))], blocks=2))
     assert [chart.stem for chart in run.rendered.charts] == ["paired-ratios"] * 2
-    assert run.html.count("Not drawn.") == run.markdown.count("Not drawn.") == 8
+    assert run.html.count("Not drawn.") == run.markdown.count("Not drawn.") == 9
 
 
 def test_records_of_two_runs_and_two_environments_are_told(rendered: Callable[..., Run]) -> None:
