@@ -27,7 +27,7 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
     if versus := tables.against_baseline(summary):
         lines += ["", "## Against the baseline", "", *_table(versus)]
     if tax := tables.tax(summary):
-        lines += ["", "## Where a task's time goes", "", *_table(tax)]
+        lines += ["", "## Where a task's time goes, in figures", "", *_table(tax)]
     lines += ["", "## Charts"]
     for chart in charts:
         lines += ["", f"### {escape(chart.title)}", "", *_chart(chart)]
