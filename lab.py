@@ -1,0 +1,141 @@
+"""The command line: `runner-lab`. Each command is one call into a package."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+app = App(
+    name="runner-lab",
+    help="Which Prefect task runner should I use, and what will it cost me?\n\n"
+    "Measure with: pytest benchmarks --benchmark-only",
+    version_flags=["--version"],
+)
+_out = Console()
+_err = Console(stderr=True, highlight=False)
+
+Config = Annotated[Path | None, Parameter(help="Arms and clusters; ./runners.toml by default.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
+
+
+class LabError(ValueError):
+    """What the user can mend; one line."""
+
+
+@app.command
+def report(run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")]) -> None:
+    """Render a run again: report.html, report.md, charts, summary.json.
+
+    Example: runner-lab report results/20260101-120000-quick
+    """
+    from reports import render
+
+    rendered = render(run)
+    for line in rendered.verdict:
+        _out.print(line, markup=False, highlight=False)
+    for warning in rendered.warnings:
+        _err.print(f"warning: {warning}", markup=False)
+    _out.print(f"report: {rendered.html}", markup=False, soft_wrap=True)
+
+
+@app.command
+def runners(
+    *,
+    workers: Annotated[int | None, Parameter(help="Worker slots; the machine's cores, at least 2, by default.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the arms: name, class, options, where each would run, and whether it can start here.
+
+    Example: runner-lab runners --config my-runners.toml
+    """
+    from benchmarks.environment import cores
+    from runners import isolation
+
+    if workers is not None and workers < 1:
+        raise LabError(f"--workers {workers}: at least 1 is needed")
+    with (
+        tempfile.TemporaryDirectory(prefix="rlab-") as home,
+        isolation.isolated(isolation.environment(Path(home))),
+        _err.status("importing Prefect, Dask and Ray to see which arms can start"),
+    ):
+        rows = _arms(workers or max(2, cores()), config)
+    if as_json:
+        _out.print_json(json.dumps(rows))
+        return
+    table = Table(
+        "arm", Column("what it is, where it runs, its class", overflow="fold"), "starts here", box=SIMPLE_HEAD
+    )
+    for row in rows:
+        options = ", ".join(f"{key}={value!r}" for key, value in row["options"].items())
+        declared = f"{row['class']}({options})" if row["class"] else ""
+        what = "\n".join(line for line in (f"{row['summary']}; in {row['where']}", declared) if line)
+        table.add_row(Text(row["arm"]), Text(what), Text(row["error"] or "yes"))
+    _out.print(table)
+
+
+def _arms(workers: int, config: Path | None) -> list[dict[str, Any]]:
+    from runners import catalog
+    from runners.spec import ArmError
+
+    found = catalog.load(config or catalog.default_config())
+    rows = []
+    for arm in found.select(found.arms, workers):
+        try:
+            found.check(arm)
+            error = None
+        except ArmError as refused:
+            error = str(refused)
+        rows.append(
+            {
+                "arm": arm.name,
+                "engine": arm.engine,
+                "class": arm.class_path,
+                "options": dict(arm.options),
+                "workers": arm.workers,
+                "summary": arm.summary,
+                "where": found.engine(arm).where(arm, found.settings(arm)),
+                "error": error,
+            }
+        )
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. What the user can mend is one line and exit code 2; `--debug` shows where it was raised."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except KeyboardInterrupt:
+        _end(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (CycloptsError, ValueError, OSError) as error:
+        if debug:
+            raise
+        _err.print(f"runner-lab: {_one_line(error)}", markup=False, soft_wrap=True)
+        _end(2)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _end(code: int) -> None:
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,21 +6,19 @@ All durations are seconds (`_s`), all sizes bytes (`_bytes`), all clocks those o
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from reports import validation
+from reports.validation import RecordError
 
 SCHEMA = 1
 FILE_NAME = "records.jsonl"
 
 Status = Literal["ok", "error"]
 Role = Literal["baseline", "control", "arm"]
-
-
-class RecordError(ValueError):
-    """A record, or a file of records, that cannot be used; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -240,13 +238,13 @@ def parse(line: bytes | str) -> Record:
         raise RecordError(f"not a record: {', '.join(missing)} missing")
     data = {name: value for name, value in data.items() if name in known}
     try:
-        data["phases"] = Phases(**_durations(data.get("phases") or {}))
-        data["usage"] = Usage(**_durations(data.get("usage") or {}))
-        latencies = {k: tuple(map(_number, v)) for k, v in (data.get("latencies") or {}).items()}
+        data["phases"] = Phases(**validation.durations(data.get("phases") or {}))
+        data["usage"] = Usage(**validation.durations(data.get("usage") or {}))
+        latencies = {name: validation.numbers(values) for name, values in (data.get("latencies") or {}).items()}
         data["latencies"] = Latencies(**latencies)
         record = Record(**data)
         _check(record)
-    except (TypeError, AttributeError, KeyError) as error:
+    except (TypeError, AttributeError, KeyError, OverflowError) as error:
         raise RecordError(f"not a record: {error}") from None
     return record
 
@@ -255,28 +253,38 @@ def _check(record: Record) -> None:
     for name in ("run_id", "bench", "arm", "engine", "runner", "started_at"):
         if not isinstance(getattr(record, name), str):
             raise RecordError(f"not a record: {name} must be text")
+    if not isinstance(record.error, str | None):
+        raise RecordError("not a record: error must be text or null")
     for name in ("workers", "block", "position", "tasks", "expected_executions", "expected_recorded"):
-        value = getattr(record, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise RecordError(f"not a record: {name} must be a whole number from 0")
+        validation.count(name, getattr(record, name))
+    for name in ("executions", "recorded"):
+        if getattr(record, name) is not None:
+            validation.count(name, getattr(record, name))
+    for name in ("bare", "lean", "cold"):
+        if not isinstance(getattr(record, name), bool):
+            raise RecordError(f"not a record: {name} must be true or false")
     if record.status not in get_args(Status) or record.role not in get_args(Role):
         raise RecordError(f"not a record: status {record.status!r}, role {record.role!r}")
     if not isinstance(record.graph, dict) or not isinstance(record.environment, dict):
         raise RecordError("not a record: graph and environment must be objects")
-    if not isinstance(record.graph.get("width"), int) or not isinstance(record.graph.get("work"), dict):
+    _check_graph(record.graph)
+    validation.number(record.ideal_s)
+    validation.number(record.elapsed_s)
+    for optional in (record.visibility_lag_s, record.background_cpu):
+        if optional is not None:
+            validation.number(optional)
+
+
+def _check_graph(graph: dict[str, Any]) -> None:
+    work = graph.get("work")
+    if not isinstance(work, dict) or not isinstance(work.get("kind", "none"), str):
         raise RecordError("not a record: graph needs width and work")
-    _number(record.graph["work"].get("seconds", 0))
-    _number(record.ideal_s)
-
-
-def _durations(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if value is None else _number(value) for name, value in values.items()}
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise RecordError(f"not a record: {value!r} where a finite number is needed")
-    return value
+    if not isinstance(graph.get("variant", "?"), str):
+        raise RecordError("not a record: the graph's variant must be text")
+    for name in ("width", "payload_bytes", "failures"):
+        validation.count(name, graph.get(name) if name == "width" else graph.get(name, 0))
+    validation.number(work.get("seconds", 0))
+    validation.number(graph.get("retry_delay_s", 0))
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,0 +1,9 @@
+"""What it costs to hand data from task to task; `overhead` has the same graph with none."""
+
+from benchmarks.profiles import Suite
+
+SUITE = Suite("payload")
+
+
+def bench_payload(cell, measured):
+    measured(cell)

@@ -1,0 +1,9 @@
+"""Each hello fails, then succeeds."""
+
+from benchmarks.profiles import Suite
+
+SUITE = Suite("retrying")
+
+
+def bench_retrying(cell, measured):
+    measured(cell)

@@ -1,0 +1,9 @@
+"""What a user meets with the defaults: nothing runs yet; cluster, first result, end."""
+
+from benchmarks.profiles import Suite
+
+SUITE = Suite("startup", cold=True)
+
+
+def bench_startup(cell, measured):
+    measured(cell)

@@ -1,0 +1,9 @@
+"""Waiting, CPU under the GIL, and CPU outside it."""
+
+from benchmarks.profiles import Suite
+
+SUITE = Suite("work")
+
+
+def bench_work(cell, measured):
+    measured(cell)

@@ -1,0 +1,193 @@
+"""The lab as a pytest plugin: options in, cells as tests, records and a report out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import rows
+from benchmarks.plan import Cell
+from benchmarks.session import Options, Session
+from reports.records import Record, RecordError
+from runners.catalog import ConfigError
+from runners.server import ServerError
+from runners.spec import ArmError
+
+_LAB = pytest.StashKey[Session]()
+_REPORT = pytest.StashKey[list[str]]()
+_LINE = pytest.StashKey[str]()
+_USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    lab = parser.getgroup("lab", "Runner Lab: which Prefect task runner, and at what cost")
+    lab.addoption("--lab-profile", default="quick", metavar="NAME", help="smoke, quick (default) or full")
+    lab.addoption("--lab-runners", metavar="A,B", help="arms to measure, by name; `runner-lab runners` lists them")
+    lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells; more make narrower intervals")
+    lab.addoption("--workers", type=int, metavar="N", help="worker slots of each arm (default: the cores, at least 2)")
+    lab.addoption("--lab-out", type=Path, metavar="DIR", help="the run's folder (default: results/TIME-PROFILE)")
+    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    lab.addoption("--lab-config", type=Path, metavar="FILE", help="arms and clusters (default: ./runners.toml)")
+    lab.addoption("--lab-api-url", metavar="URL", help="use this Prefect server instead of starting one")
+    lab.addoption("--lab-database-url", metavar="URL", help="the lab's server uses this database instead of SQLite")
+    lab.addoption("--lab-cell-timeout", type=float, default=300.0, metavar="S", help="seconds one pass may take (300)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    option.benchmark_columns = option.benchmark_columns or ["min", "median", "max", "stddev", "rounds"]
+    if option.showcapture == "all":
+        # A cell that fails says why in its one line; what Prefect, Dask and Ray logged meanwhile is shown on demand.
+        option.showcapture = "no"
+    options = Options(
+        profile=option.lab_profile,
+        runners=option.lab_runners,
+        blocks=option.lab_blocks,
+        workers=option.workers,
+        out=option.lab_out,
+        resume=option.lab_resume,
+        config=option.lab_config,
+        api_url=option.lab_api_url,
+        database_url=option.lab_database_url,
+        cell_timeout_s=option.lab_cell_timeout,
+    )
+    try:
+        config.stash[_LAB] = Session(options, say=lambda line: _say(config, line))
+    except _USER_ERRORS as error:
+        pytest.exit(str(error), returncode=2)
+    config.add_cleanup(config.stash[_LAB].release)
+    config.pluginmanager.register(_ProgressLine(config), "lab-progress")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "cell" in metafunc.fixturenames:
+        cells = metafunc.config.stash[_LAB].cells(metafunc.module.SUITE)
+        metafunc.parametrize("cell", cells, ids=[rows.test_id(cell) for cell in cells])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    by_key = {cell.key: item for item in items if (cell := _cell(item)) is not None}
+    others = [item for item in items if _cell(item) is None]
+    cells = config.stash[_LAB].order(cell for item in items if (cell := _cell(item)) is not None)
+    items[:] = [*others, *(by_key.pop(cell.key) for cell in cells)]
+    if by_key:
+        config.hook.pytest_deselected(items=list(by_key.values()))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if session.config.option.collectonly or not any(_cell(item) for item in session.items):
+        return
+    if reporter := _reporter(session.config):
+        # The progress line says more than a file name a test.
+        reporter.showfspath = False
+    try:
+        session.config.stash[_LAB].start()
+    except _USER_ERRORS as error:
+        pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest, benchmark):
+    """Measure a cell, and fail its test with the reason when its figures mean nothing."""
+    lab = request.config.stash[_LAB]
+
+    def measure_cell(cell: Cell) -> None:
+        # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
+        # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
+        record: Record = benchmark.pedantic(lab.measure, args=(cell,))
+        benchmark.extra_info["cell"] = record.cell
+        request.config.stash[_LINE] = f"{lab.progress.line()}  [{record.cell}{_took(record)}]"
+        if record.status != "ok":
+            pytest.fail(f"{record.cell}, block {record.block}: {record.error}", pytrace=False)
+
+    return measure_cell
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """No dot for a cell: the progress line says more."""
+    if report.when == "call" and report.passed and "benchmarks/bench_" in report.nodeid:
+        return "passed", "", ""
+    return None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
+    config = session.config
+    lab = config.stash.get(_LAB, None)
+    if lab is None:
+        return (yield)
+    lab.close(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+    if hasattr(lab, "folder") and lab.folder.records:
+        bench = config._benchmarksession  # type: ignore[attr-defined]
+        bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.folder.records.values())
+        bench.json = bench.json or str(lab.folder.path / "benchmark.json")
+        config.stash[_REPORT] = _render(lab)
+    return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    lines = config.stash.get(_REPORT, [])
+    if lines:
+        terminalreporter.section("Runner Lab")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+def _render(lab: Session) -> list[str]:
+    from reports import render
+
+    try:
+        rendered = render(lab.folder.path)
+    except RecordError as error:
+        return [f"no report: {error}"]
+    again = f"interrupted; go on with: pytest benchmarks --benchmark-only --lab-resume {lab.folder.path}"
+    return [
+        *rendered.verdict,
+        *(f"warning: {warning}" for warning in rendered.warnings),
+        "",
+        f"report: {rendered.html}",
+        *([again] if lab.folder.plan.interrupted else []),
+    ]
+
+
+def _cell(item: pytest.Item) -> Cell | None:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("cell") if callspec else None
+
+
+def _took(record: Record) -> str:
+    return f" {record.value_s:.3g} s" if record.status == "ok" and record.value_s is not None else f" {record.status}"
+
+
+def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
+    return config.pluginmanager.get_plugin("terminalreporter")
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    if reporter := _reporter(config):
+        reporter.ensure_newline()
+        reporter.write_line(line)
+
+
+class _ProgressLine:
+    """Prints the progress line between tests, since within one the output is captured.
+
+    Over the last one on a terminal, a line of its own elsewhere.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logfinish(self) -> None:
+        line = self._config.stash.get(_LINE, None)
+        reporter = _reporter(self._config)
+        if line is None or reporter is None:
+            return
+        del self._config.stash[_LINE]
+        if reporter.isatty:
+            reporter.rewrite(line[: reporter._tw.fullwidth - 1], erase=True)
+        else:
+            reporter.write_line(line)

@@ -1,0 +1,240 @@
+"""Measure one cell: run the graph once under its arm, check what came of it, wait for the server, write it down."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.environment import cores
+from benchmarks.plan import Cell
+from benchmarks.quiescence import wait_recorded
+from benchmarks.usage import Meter
+from flows.bodies import Entry, Ledger
+from flows.wiring import Nodes, Outcome, wire
+from reports.records import Latencies, Phases, Record, Usage
+from runners.engine import Cluster, Engine
+from runners.server import Server
+
+_MOST_LATENCIES = 512
+
+
+class CellError(Exception):
+    """A cell whose figures mean nothing: the message is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a cell is measured on.
+
+    cluster: the stage's cluster; None for a cold cell.
+    scratch: folder for ledgers and clusters' files, reachable by local workers.
+    limit_s: how long one pass may take.
+    quiet_limit_s: how long to wait for the server to record a pass.
+    """
+
+    run_id: str
+    server: Server
+    engine: Engine
+    cluster: Cluster | None
+    scratch: Path
+    environment: dict[str, Any]
+    limit_s: float
+    quiet_limit_s: float
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass over the graph; clocks are `time.monotonic`."""
+
+    called_s: float
+    outcome: Outcome
+    returned_s: float
+
+
+def measure(cell: Cell, position: int, ready: Callable[[Cell], AbstractContextManager[Site]], blank: Record) -> Record:
+    """Measure `cell`; never raises for what the arm does wrong, but says so in the record.
+
+    Args:
+        position: the cell's place in its block.
+        ready: gives the site, with the cluster up and warm; what it raises becomes the record's error.
+        blank: the record with everything filled in that is known before (`blank_record`).
+    """
+    begun = time.monotonic()
+    try:
+        with ready(cell) as site:
+            record = _measure(cell, site, blank)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # SystemExit and asyncio's CancelledError too: an arm that exits or is cancelled fails its own cell only.
+        record = replace(blank, status="error", error=one_line(error))
+    return replace(record, position=position, elapsed_s=time.monotonic() - begun)
+
+
+def blank_record(cell: Cell, run_id: str, environment: dict[str, Any]) -> Record:
+    """What is known of a cell before it is measured."""
+    arm, graph = cell.arm, cell.graph
+    return Record(
+        run_id=run_id,
+        bench=cell.bench,
+        graph=graph.as_dict(),
+        arm=arm.name,
+        role=cell.role,
+        engine=arm.engine,
+        runner=arm.class_path or ("direct calls" if arm.direct else f"bare {arm.engine}"),
+        bare=arm.bare,
+        lean=arm.lean,
+        cold=cell.cold,
+        workers=arm.workers,
+        block=cell.block,
+        position=0,
+        status="ok",
+        error=None,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tasks=graph.tasks,
+        ideal_s=0.0 if graph.variant == "cached" else graph.ideal_s(arm.workers, cores()),
+        expected_executions=0 if graph.variant == "cached" else graph.executions,
+        executions=None,
+        expected_recorded=0 if arm.bare else graph.tasks,
+        recorded=None,
+        visibility_lag_s=None,
+        environment=environment,
+    )
+
+
+def run_pass(cell: Cell, site: Site, ledger: Path) -> _Pass:
+    """Run the graph once under the cell's arm."""
+    if cell.arm.bare:
+        assert site.cluster is not None
+        called_s = time.monotonic()
+        with site.engine.bare(cell.arm, site.cluster, site.limit_s) as submitter:
+            outcome = wire(cell.graph, str(ledger), Nodes(), submitter)
+        return _Pass(called_s, outcome, time.monotonic())
+    from flows.fanout import fanout
+
+    flow = fanout.with_options(timeout_seconds=site.limit_s)
+    if not cell.arm.direct:
+        flow = flow.with_options(task_runner=site.engine.task_runner(cell.arm, site.cluster, site.scratch))
+    with nullcontext() if cell.cold else _without_heartbeats():
+        called_s = time.monotonic()
+        outcome = flow(cell.graph, str(ledger), direct=cell.arm.direct)
+        return _Pass(called_s, outcome, time.monotonic())
+
+
+def _without_heartbeats() -> AbstractContextManager[Any]:
+    """No heartbeats of flow runs: a flow waits at its end for their thread, which sleeps in whole seconds.
+
+    That second is no task runner's, and it would be most of the run time of the lab. Cold cells, which measure
+    what a user meets, keep it.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+
+
+def one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+
+
+def _measure(cell: Cell, site: Site, blank: Record) -> Record:
+    folder = Path(tempfile.mkdtemp(prefix="cell-", dir=site.scratch))
+    ledger = Ledger(folder)
+    try:
+        if cell.graph.variant == "cached":
+            _settle(cell, site, run_pass(cell, site, folder))
+            _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
+        filled = len(ledger.entries())
+        meter = Meter(site.server.pid, local_workers=site.cluster is None or site.cluster.local)
+        meter.start()
+        passed: _Pass | None = None
+        try:
+            passed = run_pass(cell, site, folder)
+        finally:
+            usage, others_s = meter.stop()
+        entries = ledger.entries()[filled:]
+        wall_s = passed.returned_s - passed.called_s
+        record = replace(
+            blank,
+            phases=_phases(passed, entries),
+            latencies=_latencies(passed.outcome, entries),
+            usage=usage if wall_s else Usage(),
+            background_cpu=min(1.0, others_s / (wall_s * (psutil.cpu_count() or 1))),
+            executions=len(entries),
+        )
+        try:
+            _check_result(cell, passed.outcome)
+            _check_executions(entries, blank.expected_executions, "the pass")
+            record = replace(record, **_settle(cell, site, passed))
+        except CellError as error:
+            return replace(record, status="error", error=str(error))
+        return record
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settle(cell: Cell, site: Site, passed: _Pass) -> dict[str, Any]:
+    """Wait until the server is done with the pass; what it has then belongs to the record.
+
+    Raises:
+        CellError: task runs that are recorded, but not as completed.
+    """
+    if passed.outcome.flow_run_id is None:
+        return {}
+    found = wait_recorded(site.server.api_url, passed.outcome.flow_run_id, cell.graph.tasks, site.quiet_limit_s)
+    if found.completed < found.final:
+        raise CellError(f"{found.final - found.completed} of {found.final} task runs did not end as Completed")
+    return {"recorded": found.final, "visibility_lag_s": found.lag_s}
+
+
+def _check_result(cell: Cell, outcome: Outcome) -> None:
+    if outcome.result != cell.graph.result:
+        raise CellError(f"wrong result: {outcome.result!r} came back, {cell.graph.result!r} was expected")
+
+
+def _check_executions(entries: list[Entry], expected: int, what: str) -> None:
+    if len(entries) != expected:
+        raise CellError(f"{what} ran {len(entries)} task bodies, {expected} were expected")
+
+
+def _phases(passed: _Pass, entries: list[Entry]) -> Phases:
+    outcome = passed.outcome
+    return Phases(
+        startup_s=min(entry.start_s for entry in entries) - passed.called_s if entries else None,
+        first_result_s=min(outcome.seen_s.values()) - passed.called_s if outcome.seen_s else None,
+        submit_s=outcome.submitted_s - outcome.begun_s,
+        makespan_s=outcome.done_s - outcome.begun_s,
+        shutdown_s=passed.returned_s - outcome.done_s,
+        total_s=passed.returned_s - passed.called_s,
+    )
+
+
+def _latencies(outcome: Outcome, entries: list[Entry]) -> Latencies:
+    hellos = [entry for entry in entries if entry.name == "hello"]
+    started: dict[int, float] = {}
+    for entry in hellos:
+        started[entry.lane] = min(entry.start_s, started.get(entry.lane, entry.start_s))
+    seen = dict(outcome.seen_s)
+    return Latencies(
+        queue_s=_thinned(start - outcome.submits_s[lane] for lane, start in started.items()),
+        body_s=_thinned(entry.end_s - entry.start_s for entry in hellos),
+        seen_s=_thinned(seen[e.lane] - e.end_s for e in entries if e.name == "greet" and e.lane in seen),
+    )
+
+
+def _thinned(values: Iterable[float]) -> tuple[float, ...]:
+    """Ascending, and at most 512 of them, evenly spaced by rank."""
+    ordered = sorted(values)
+    count = len(ordered)
+    if count > _MOST_LATENCIES:
+        ordered = [ordered[round(i * (count - 1) / (_MOST_LATENCIES - 1))] for i in range(_MOST_LATENCIES)]
+    return tuple(round(value, 6) for value in ordered)

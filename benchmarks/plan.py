@@ -1,0 +1,85 @@
+"""Which cells a run has, and in which order: blocks outermost, arms rotated within a block.
+
+Arms that share a cluster are measured one after another while it is up, and no other cluster runs beside it: its
+idle processes would take CPU from whoever is measured. The control is a place of its own in the rotation, so what it
+differs by from the baseline is what any two arms may differ by for standing apart in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from flows.graph import GraphSpec
+from reports.records import Role, graph_id
+from runners.catalog import BASELINE, CONTROL
+from runners.spec import RunnerSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One graph under one arm, in one block.
+
+    bench: the suite it belongs to.
+    stage: cells of one stage are measured together: the arms that share a cluster, or one arm by itself.
+    cold: the arm starts its own cluster or pool, and stops it, within the cell.
+    """
+
+    bench: str
+    graph: GraphSpec
+    arm: RunnerSpec
+    block: int
+    stage: str
+    cold: bool = False
+
+    @property
+    def id(self) -> str:
+        """The same in every block."""
+        return f"{self.bench}/{graph_id(self.graph.as_dict())}/{self.arm.name}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.id, self.block
+
+    @property
+    def role(self) -> Role:
+        roles: dict[str, Role] = {BASELINE: "baseline", CONTROL: "control"}
+        return roles.get(self.arm.name, "arm")
+
+
+def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool) -> bool:
+    """A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold."""
+    return not arm.bare or (graph.variant == "plain" and not cold)
+
+
+def order(cells: Iterable[Cell]) -> list[Cell]:
+    """Blocks one after another; in a block stages rotated; in a stage cold cells first, then by graph, arms rotated."""
+    cells = list(cells)
+    arms = list(dict.fromkeys(cell.arm.name for cell in cells))
+    stages = list(dict.fromkeys(cell.stage for cell in sorted(cells, key=lambda cell: arms.index(cell.arm.name))))
+    graphs = list(dict.fromkeys((cell.bench, cell.graph) for cell in cells))
+    blocks = 1 + max((cell.block for cell in cells), default=0)
+    position = {block: {stage: i for i, stage in enumerate(rotated(stages, block, blocks))} for block in range(blocks)}
+
+    def place(cell: Cell) -> tuple[int, int, bool, int, int]:
+        turn = (arms.index(cell.arm.name) - cell.block) % len(arms)
+        return (
+            cell.block,
+            position[cell.block][cell.stage],
+            not cell.cold,
+            graphs.index((cell.bench, cell.graph)),
+            turn,
+        )
+
+    return sorted(cells, key=place)
+
+
+def rotated(items: Sequence[T], block: int, blocks: int) -> list[T]:
+    """`items` begun from another one in each block, as far apart over the blocks as they go."""
+    if not items:
+        return []
+    start = (block * len(items) // blocks if blocks < len(items) else block) % len(items)
+    return [*items[start:], *items[:start]]

@@ -1,0 +1,231 @@
+"""One run of the lab: from the options of the command line to records on disk."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import environment, measure
+from benchmarks.plan import Cell, applies, order
+from benchmarks.profiles import PROFILES, Profile, Suite
+from benchmarks.progress import Progress
+from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
+from benchmarks.stages import Limits, Stages
+from flows.graph import GraphSpec
+from reports.records import Record
+from runners import catalog as catalogs
+from runners.catalog import BASELINE, Catalog
+from runners.guard import guarded, new_scratch
+from runners.isolation import environment as lab_environment
+from runners.isolation import free_port, isolated
+from runners.server import Server, ServerError, existing_server, lab_server, without_password
+from runners.spec import RunnerSpec
+
+Say = Callable[[str], None]
+
+
+class UsageError(ValueError):
+    """Options that make no run; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The `--lab-*` options, as given."""
+
+    profile: str = "quick"
+    runners: str | None = None
+    blocks: int | None = None
+    workers: int | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    config: Path | None = None
+    api_url: str | None = None
+    database_url: str | None = None
+    cell_timeout_s: float = Limits.cell_s
+
+
+class Session:
+    """A run: planned in `__init__`, started by `start`, fed cell by cell, closed by `close`.
+
+    Its environment is set from the first moment: to plan it may take the import of a user's runner, and so of Prefect.
+
+    Raises:
+        UsageError, ArmError, ConfigError, RecordError: the options make no run.
+    """
+
+    def __init__(self, options: Options, say: Say = lambda line: None) -> None:
+        self._options = options
+        self._say = say
+        self._stack = ExitStack()
+        self._stages: Stages | None = None
+        self.failure: str | None = None
+        _check(options)
+        self._scratch = new_scratch()
+        self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        self._port = free_port()
+        api_url = options.api_url or f"http://127.0.0.1:{self._port}/api"
+        self._stack.enter_context(isolated(lab_environment(self._scratch / "home", api_url)))
+        try:
+            self._plan(options)
+        except BaseException:
+            self.release()
+            raise
+
+    def _plan(self, options: Options) -> None:
+        earlier = RunFolder.resume(options.resume) if options.resume else None
+        if options.out:
+            RunFolder.refuse_taken(options.out)
+        if earlier and earlier.plan.profile not in PROFILES:
+            raise UsageError(f"--lab-resume {options.resume}: there is no profile {earlier.plan.profile!r}")
+        self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]
+        self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
+        self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
+        self.blocks = earlier.plan.blocks if earlier else options.blocks or self.profile.blocks
+        names = earlier.plan.arms if earlier else _names(options.runners, self.profile)
+        self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
+        self._earlier = earlier
+        self._positions: dict[tuple[str, int], int] = {}
+
+    def cells(self, suite: Suite) -> list[Cell]:
+        """All cells of one suite, unordered."""
+        return [
+            Cell(suite.name, graph, arm, block, self._stage(arm), suite.cold)
+            for graph in self.profile.graphs(suite.name)
+            for arm in self.arms
+            if applies(graph, arm, suite.cold)
+            for block in range(self.blocks)
+        ]
+
+    def order(self, cells: Iterable[Cell]) -> list[Cell]:
+        """The cells in the order of the run; on a resumed run, those it had selected."""
+        selected = set(self._earlier.plan.cells) if self._earlier else set()
+        ordered = order(cell for cell in cells if not selected or cell.id in selected)
+        counts: dict[int, int] = {}
+        for cell in ordered:
+            self._positions[cell.key] = counts.setdefault(cell.block, 0)
+            counts[cell.block] += 1
+        self.progress = Progress(ordered, BASELINE)
+        return ordered
+
+    def start(self) -> None:
+        """Make the run's folder, start the server, see that every arm can start.
+
+        Raises:
+            ArmError, ServerError, RecordError: before anything is measured.
+        """
+        scratch = self._stack.enter_context(guarded(self._scratch))
+        for arm in self.arms:
+            self.catalog.check(arm)
+        self._server = self._start_server(scratch / "home")
+        self.folder = self._earlier or RunFolder.create(*self._new_folder())
+        self.folder.save(planned_cells=len(self._positions), cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
+        for warning in self.folder.warnings:
+            self._say(f"warning: {warning}")
+        self._environment = environment.describe(self._server, self.profile.name)
+        limits = Limits(cell_s=self._options.cell_timeout_s)
+        self._stages = Stages(self.catalog, self._server, scratch, self.folder.plan.run_id, self._environment, limits)
+        direct = self.catalog.arms["sequential"]
+        try:
+            with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):
+                # The warm-up that comes with it is the first flow of this process, which pays for imports and caches.
+                pass
+        except Exception as error:
+            raise ServerError(f"a first flow failed on {self._server.api_url}: {measure.one_line(error)}") from error
+        self._stages.close()
+
+    def measure(self, cell: Cell) -> Record:
+        """The record of `cell`: measured now, and on disk, or that of the run that is resumed."""
+        record = self.folder.records.get(cell.key)
+        if record is None:
+            assert self._stages is not None
+            blank = measure.blank_record(cell, self.folder.plan.run_id, self._environment)
+            record = measure.measure(cell, self._positions[cell.key], self._stages.ready, blank)
+            self.folder.add(record)
+        self.progress.done(record)
+        return record
+
+    def close(self, interrupted: bool) -> None:
+        """Stop everything; what was measured stays."""
+        try:
+            if self._stages is not None:
+                self._stages.close()
+                _flush()
+        finally:
+            self.release()
+            if self._stages is not None:
+                self.folder.finish(interrupted or self.progress.left > 0)
+
+    def release(self) -> None:
+        """Server, guard and environment; a second call does no harm."""
+        self._stack.close()
+
+    def _stage(self, arm: RunnerSpec) -> str:
+        return arm.engine if arm.bare or self.catalog.engine(arm).shares(arm) else arm.name
+
+    def _start_server(self, home: Path) -> Server:
+        if self._options.api_url:
+            return existing_server(self._options.api_url)
+        said = 0.0
+
+        def waiting(waited_s: float) -> None:
+            nonlocal said
+            if waited_s - said >= 5:
+                said = waited_s
+                self._say(f"starting the lab's Prefect server, {waited_s:.0f} s so far (13 s is usual)")
+
+        self._say("starting the lab's Prefect server")
+        return self._stack.enter_context(lab_server(home, self._options.database_url, self._port, waiting))
+
+    def _new_folder(self) -> tuple[Path, Plan]:
+        out = self._options.out
+        results = Path("results")
+        existing = [path.name for path in results.iterdir()] if results.is_dir() else []
+        run_id = out.name if out else new_run_id(self.profile.name, existing)
+        plan = Plan(
+            run_id=run_id,
+            profile=self.profile.name,
+            arms=tuple(arm.name for arm in self.arms),
+            blocks=self.blocks,
+            workers=self.workers,
+            baseline=BASELINE,
+            command=without_password(shlex.join(["pytest", *sys.argv[1:]])),
+            started_at=now(),
+        )
+        return out or results / run_id, plan
+
+
+def _flush() -> None:
+    """Send what Prefect's background threads still hold: at exit they would complain that the server is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
+def _check(options: Options) -> None:
+    if options.profile not in PROFILES:
+        raise UsageError(f"--lab-profile {options.profile}: there are {', '.join(PROFILES)}")
+    for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} {value}: at least 1 is needed")
+    if not 0 < options.cell_timeout_s < float("inf"):
+        raise UsageError("--lab-cell-timeout: more than 0 seconds are needed")
+    if options.api_url and options.database_url:
+        raise UsageError("--lab-api-url uses a server that runs, --lab-database-url starts one: give one of them")
+    if options.resume and options.out:
+        raise UsageError("--lab-resume goes on in its own folder: leave --lab-out away")
+
+
+def _names(runners: str | None, profile: Profile) -> list[str]:
+    if runners is None:
+        return list(profile.arms)
+    names = list(dict.fromkeys(name.strip() for name in runners.split(",") if name.strip()))
+    if not names:
+        raise UsageError("--lab-runners names no arm")
+    return names

@@ -1,0 +1,117 @@
+"""Clusters come and go with the stages of a block: started before its warm cells, warmed once an arm, stopped after."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import CellError, Site, one_line, run_pass
+from benchmarks.plan import Cell
+from benchmarks.quiescence import wait_recorded
+from flows.graph import GraphSpec
+from runners.catalog import Catalog
+from runners.engine import Cluster
+from runners.server import Server
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: one pass of a cell, and the server's time to record it."""
+
+    cell_s: float = 300.0
+    quiet_s: float = 60.0
+
+
+class Stages:
+    """At most one stage's cluster is up at a time."""
+
+    def __init__(
+        self, catalog: Catalog, server: Server, scratch: Path, run_id: str, environment: dict[str, Any], limits: Limits
+    ) -> None:
+        self._catalog = catalog
+        self._server = server
+        self._scratch = scratch
+        self._run_id = run_id
+        self._environment = environment
+        self._limits = limits
+        self._stack = ExitStack()
+        self._stage: tuple[str, int] | None = None
+        self._cluster: Cluster | None = None
+        self._warm: set[str] = set()
+        self._failed: dict[tuple[str, int], str] = {}
+
+    @contextmanager
+    def ready(self, cell: Cell) -> Iterator[Site]:
+        """The site for `cell`: its stage's cluster up and its arm warm, or nothing up where it is cold.
+
+        Raises:
+            CellError: the stage's cluster did not start, now or for an earlier cell of this stage and block.
+        """
+        if cell.cold:
+            self.close()
+            yield self._site(cell, None)
+            return
+        self._enter(cell)
+        try:
+            site = self._site(cell, self._cluster)
+            self._warm_up(cell, site)
+            yield site
+        except BaseException:
+            # What went wrong may have left the cluster in any state: the next cell gets a new one.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._stage, self._cluster, self._warm = None, None, set()
+        stack, self._stack = self._stack, ExitStack()
+        stack.close()
+
+    def _site(self, cell: Cell, cluster: Cluster | None) -> Site:
+        return Site(
+            run_id=self._run_id,
+            server=self._server,
+            engine=self._catalog.engine(cell.arm),
+            cluster=cluster,
+            scratch=self._scratch,
+            environment=self._environment,
+            limit_s=self._limits.cell_s,
+            quiet_limit_s=self._limits.quiet_s,
+        )
+
+    def _enter(self, cell: Cell) -> None:
+        stage = (cell.stage, cell.block)
+        if stage in self._failed:
+            raise CellError(self._failed[stage])
+        if stage == self._stage:
+            return
+        self.close()
+        engine, settings = self._catalog.engine(cell.arm), self._catalog.settings(cell.arm)
+        if engine.shares_cluster and not engine.shares(cell.arm):
+            # What it names as its place is the runner's to start or find, in every flow run.
+            self._stage, self._cluster = stage, Cluster(local="address" not in cell.arm.options)
+            return
+        folder = Path(tempfile.mkdtemp(prefix="s", dir=self._scratch))
+        try:
+            self._cluster = self._stack.enter_context(engine.cluster(cell.arm.workers, settings, folder))
+        except Exception as error:
+            self._failed[stage] = f"the {engine.name} cluster did not start: {one_line(error)}"
+            raise CellError(self._failed[stage]) from error
+        self._stage = stage
+
+    def _warm_up(self, cell: Cell, site: Site) -> None:
+        """One small pass, so that no cell pays for what the first use of a worker costs.
+
+        A pool that is new in every flow run has nothing to keep warm.
+        """
+        if cell.arm.name in self._warm or cell.arm.engine == "processes":
+            return
+        small = replace(cell, graph=GraphSpec(width=2 * cell.arm.workers))
+        folder = Path(tempfile.mkdtemp(prefix="warm-", dir=self._scratch))
+        passed = run_pass(small, site, folder)
+        if passed.outcome.flow_run_id:
+            wait_recorded(site.server.api_url, passed.outcome.flow_run_id, small.graph.tasks, site.quiet_limit_s)
+        self._warm.add(cell.arm.name)

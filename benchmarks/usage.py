@@ -1,0 +1,128 @@
+"""CPU seconds and resident memory over the process trees of a run: driver, workers and server apart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+
+from reports.records import Usage
+
+_INTERVAL_S = 0.25
+
+
+@dataclass(frozen=True)
+class _Cpu:
+    driver_s: float
+    workers_s: float
+    server_s: float | None
+    machine_busy_s: float
+
+
+class Meter:
+    """Measures between `start` and `stop`.
+
+    CPU is read at both ends only, and exactly: each process's own time, and that of the children it has waited for,
+    so that a worker that came and went in between is counted. Memory is sampled four times a second.
+
+    Args:
+        server_pid: the server's process; None where it is not on this machine or not the lab's.
+        local_workers: whether the workers are children of this process; elsewhere they cannot be seen.
+    """
+
+    def __init__(self, server_pid: int | None, local_workers: bool = True) -> None:
+        self._driver = psutil.Process()
+        self._server_pid = server_pid
+        self._local_workers = local_workers
+        self._peaks = [0, 0, 0]
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        self._before = self._cpu()
+        self._sample()
+        self._thread = threading.Thread(target=self._sampling, name="usage", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> tuple[Usage, float]:
+        """The usage, and the CPU seconds that processes outside the lab used meanwhile."""
+        after = self._cpu()
+        self._stopped.set()
+        self._thread.join()
+        self._sample()
+        before = self._before
+        driver_s = after.driver_s - before.driver_s
+        workers_s = max(0.0, after.workers_s - before.workers_s)
+        server_s = (
+            after.server_s - before.server_s if after.server_s is not None and before.server_s is not None else None
+        )
+        others_s = after.machine_busy_s - before.machine_busy_s - driver_s - workers_s - (server_s or 0.0)
+        driver_peak, workers_peak, server_peak = self._peaks
+        usage = Usage(
+            driver_cpu_s=driver_s,
+            workers_cpu_s=workers_s if self._local_workers else None,
+            server_cpu_s=server_s,
+            driver_rss_bytes=driver_peak,
+            workers_rss_bytes=workers_peak if self._local_workers else None,
+            server_rss_bytes=server_peak if server_s is not None else None,
+        )
+        return usage, max(0.0, others_s)
+
+    def _trees(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
+        """Workers and server: all that descends from the driver, and the server's own tree out of it."""
+        server: list[psutil.Process] = []
+        if self._server_pid is not None and psutil.pid_exists(self._server_pid):
+            root = psutil.Process(self._server_pid)
+            server = [root, *_children(root)]
+        server_pids = {process.pid for process in server}
+        return [process for process in _children(self._driver) if process.pid not in server_pids], server
+
+    def _cpu(self) -> _Cpu:
+        workers, server = self._trees()
+        own = self._driver.cpu_times()
+        busy = psutil.cpu_times()
+        return _Cpu(
+            driver_s=own.user + own.system,
+            # What the driver has waited for were workers: pools that have ended.
+            workers_s=own.children_user + own.children_system + _cpu_s(workers),
+            server_s=_cpu_s(server) if server else None,
+            machine_busy_s=sum(busy) - busy.idle - getattr(busy, "iowait", 0.0) - getattr(busy, "guest", 0.0),
+        )
+
+    def _sampling(self) -> None:
+        while not self._stopped.wait(_INTERVAL_S):
+            self._sample()
+
+    def _sample(self) -> None:
+        workers, server = self._trees()
+        now = [_rss(processes) for processes in ([self._driver], workers, server)]
+        self._peaks = [max(pair) for pair in zip(self._peaks, now, strict=True)]
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _cpu_s(processes: Iterable[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def _rss(processes: Iterable[psutil.Process]) -> int:
+    total = 0
+    for process in processes:
+        try:
+            total += process.memory_info().rss
+        except psutil.Error:
+            continue
+    return total

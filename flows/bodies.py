@@ -1,0 +1,120 @@
+"""What the tasks do, as plain functions: Prefect wraps them as tasks, the bare engines call them as they are.
+
+Every body that runs appends one line to a ledger outside Prefect: that is how a cell knows how often its bodies
+ran, whatever states a runner reports, and when each began and ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flows.graph import Work, greeting, payload, summarise
+
+
+class PlannedFailure(Exception):
+    """The failure a `retrying` graph asks for."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One execution of a body. Clocks are `time.monotonic`, which all processes of one host share."""
+
+    name: str
+    lane: int
+    pid: int
+    start_s: float
+    end_s: float
+
+
+class Ledger:
+    """Body executions under a folder: one file a process, one appended line an execution.
+
+    Appending one short line to a file of its own needs no lock, and a killed worker loses at most its last line.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def write(self, entry: Entry) -> None:
+        with open(self.folder / f"{entry.pid}.jsonl", "a") as file:
+            file.write(json.dumps(asdict(entry)) + "\n")
+
+    def entries(self) -> list[Entry]:
+        """All executions so far; a line that is not whole (its writer was killed, or is still at it) is none."""
+        return [
+            Entry(**json.loads(line))
+            for path in sorted(self.folder.glob("*.jsonl"))
+            for line in path.read_text().splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
+
+    def attempts(self, name: str, lane: int) -> int:
+        """Executions so far of one task, whichever process they ran in."""
+        return sum(entry.name == name and entry.lane == lane for entry in self.entries())
+
+
+@contextmanager
+def _recorded(ledger: str, name: str, lane: int) -> Iterator[None]:
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        Ledger(ledger).write(Entry(name, lane, os.getpid(), start, time.monotonic()))
+
+
+def perform(work: Work) -> None:
+    """Do the work: wait for, or consume, its seconds."""
+    if work.kind == "sleep":
+        time.sleep(work.seconds)
+    elif work.kind == "spin":
+        end = time.thread_time() + work.seconds
+        while time.thread_time() < end:
+            pass
+    elif work.kind == "crunch":
+        block = bytes(1 << 16)
+        end = time.thread_time() + work.seconds
+        while time.thread_time() < end:
+            # hashlib lets go of the GIL for buffers over 2047 bytes.
+            hashlib.sha256(block).digest()
+
+
+def hello(lane: int, work: Work, payload_bytes: int, failures: int, ledger: str) -> tuple[str, bytes]:
+    """Raises:
+    PlannedFailure: in the first `failures` executions of this lane.
+    """
+    attempt = Ledger(ledger).attempts("hello", lane) if failures else 0
+    with _recorded(ledger, "hello", lane):
+        perform(work)
+        if attempt < failures:
+            raise PlannedFailure(f"hello {lane}: attempt {attempt + 1} of {failures} that fail")
+        return f"hello-{lane}", payload(lane, payload_bytes)
+
+
+def world(lane: int, ledger: str) -> str:
+    with _recorded(ledger, "world", lane):
+        return f"world-{lane}"
+
+
+def greet(greeted: tuple[str, bytes], name: str, ledger: str) -> str:
+    """Raises:
+    ValueError: hello and world are not of one lane.
+    """
+    text, data = greeted
+    lane = int(text.rpartition("-")[2])
+    with _recorded(ledger, "greet", lane):
+        if name != f"world-{lane}":
+            raise ValueError(f"{text} was given {name}")
+        return greeting(lane, zlib.crc32(data))
+
+
+def gather(ledger: str, *greetings: str) -> str:
+    with _recorded(ledger, "gather", 0):
+        return summarise(list(greetings))

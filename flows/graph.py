@@ -1,0 +1,121 @@
+"""The graph every arm runs: what it is, and what must come out of it.
+
+The fan-out of the Prefect tutorial, made wide. For each of `width` lanes a `create_hello` and a `create_world`,
+joined by a `greet`; one `gather` over all greetings at the end: 3 x width + 1 tasks. Each hello carries the work
+and the payload.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+Variant = Literal["plain", "cached", "retrying"]
+WorkKind = Literal["none", "sleep", "spin", "crunch"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a task's body does for `seconds`.
+
+    kind: `none`; `sleep` (waiting, like I/O); `spin` (CPU in Python, holds the GIL); `crunch` (CPU in C, releases
+        the GIL).
+    seconds: wall seconds of a `sleep`; CPU seconds of the thread for `spin` and `crunch`, so that contention shows.
+
+    Raises:
+        ValueError: an unknown kind, or seconds that are negative or do not fit the kind.
+    """
+
+    kind: WorkKind = "none"
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(WorkKind):
+            raise ValueError(f"work kind {self.kind!r} is not one of {', '.join(get_args(WorkKind))}")
+        if not 0 <= self.seconds < float("inf"):
+            raise ValueError(f"work seconds {self.seconds!r} must be a number from 0")
+        if (self.kind == "none") != (self.seconds == 0):
+            raise ValueError(
+                f"work {self.kind!r} with {self.seconds:g} seconds: `none` takes 0, the others more than 0"
+            )
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One graph, and its own expected outcome.
+
+    Args:
+        variant: `plain`; `cached` (hellos, worlds, greetings and the gather have a cache key and persist their
+            results); `retrying` (each hello fails `failures` times, then succeeds).
+        width: lanes.
+        work: what each hello does.
+        payload_bytes: size of what each hello hands to its greet.
+        failures: attempts of each hello that raise, for `retrying`.
+        retry_delay_s: seconds between two attempts.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    variant: Variant = "plain"
+    width: int = 8
+    work: Work = field(default_factory=Work)
+    payload_bytes: int = 0
+    failures: int = 0
+    retry_delay_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.variant not in get_args(Variant):
+            raise ValueError(f"variant {self.variant!r} is not one of {', '.join(get_args(Variant))}")
+        if self.width < 1:
+            raise ValueError(f"width {self.width} must be at least 1")
+        if self.payload_bytes < 0:
+            raise ValueError(f"payload_bytes {self.payload_bytes} must be at least 0")
+        if not 0 <= self.retry_delay_s < float("inf"):
+            raise ValueError(f"retry_delay_s {self.retry_delay_s!r} must be a number from 0")
+        if self.failures < 0 or (self.variant == "retrying") != (self.failures > 0):
+            raise ValueError(
+                f"variant {self.variant!r} with {self.failures} failures: only `retrying` fails, at least once"
+            )
+
+    @property
+    def tasks(self) -> int:
+        return 3 * self.width + 1
+
+    @property
+    def executions(self) -> int:
+        """Bodies that run in one pass with nothing cached, failing attempts included."""
+        return self.tasks + self.width * self.failures
+
+    @property
+    def result(self) -> str:
+        """What `gather` must return: the number of greetings, and a checksum over them and their payloads."""
+        return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
+
+    def ideal_s(self, workers: int, cores: int) -> float:
+        """Body seconds over effective workers: all of them for waiting, at most `cores` for CPU work."""
+        effective = workers if self.work.kind == "sleep" else min(workers, cores)
+        return self.width * self.work.seconds / effective
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> GraphSpec:
+        return cls(**{**data, "work": Work(**data["work"])})
+
+
+def payload(lane: int, size_bytes: int) -> bytes:
+    """Bytes that no transport can compress away, the same for a lane every time."""
+    import random
+
+    return random.Random(lane).randbytes(size_bytes)
+
+
+def greeting(lane: int, checksum: int) -> str:
+    return f"hello-{lane} world-{lane} {checksum:08x}"
+
+
+def summarise(greetings: list[str]) -> str:
+    return f"{len(greetings)} greetings {zlib.crc32(chr(10).join(greetings).encode()):08x}"

@@ -1,0 +1,72 @@
+"""The charts: one public function each, from a `Summary` to a `Drawing` or to the reason why there is none.
+
+A new chart is one function in one module here, added to `CHARTS`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib import rc_context
+
+from reports.charts import svg
+from reports.charts.bare import prefect_over_bare
+from reports.charts.latency import latency_distributions
+from reports.charts.makespan import makespan_by_width
+from reports.charts.memory import memory_against_makespan
+from reports.charts.payload import makespan_by_payload
+from reports.charts.phases import where_time_goes
+from reports.charts.ratios import paired_ratios
+from reports.charts.style import RC, Drawing, Missing
+from reports.charts.variants import variants
+from reports.charts.work import cpu_against_wait
+from reports.summary import Summary
+
+CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
+    makespan_by_width,
+    cpu_against_wait,
+    where_time_goes,
+    paired_ratios,
+    latency_distributions,
+    variants,
+    makespan_by_payload,
+    memory_against_makespan,
+    prefect_over_bare,
+)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawn chart: `name` is its file's stem; where it could not be drawn `missing` says why."""
+
+    name: str
+    title: str
+    takeaway: str = ""
+    reading: str = ""
+    document: str = ""
+    png: bytes = b""
+    missing: str | None = None
+
+    @property
+    def inline(self) -> str:
+        """For a page: `<svg>` with its text alternative."""
+        return svg.inline(self.document, self.name, self.title, f"{self.takeaway} {self.reading}")
+
+
+def draw(summary: Summary) -> list[Chart]:
+    """Every chart, in the order a reader meets them. The same summary gives the same bytes."""
+    with rc_context(RC), warnings.catch_warnings():
+        # Matplotlib would tell the terminal about names in scripts its font lacks, and about odd data.
+        warnings.simplefilter("ignore", UserWarning)
+        return [_draw(function, summary) for function in CHARTS]
+
+
+def _draw(function: Callable[[Summary], Drawing | Missing], summary: Summary) -> Chart:
+    name = function.__name__.replace("_", "-")
+    drawing = function(summary)
+    if isinstance(drawing, Missing):
+        return Chart(name, drawing.title, missing=drawing.reason)
+    document, png = svg.render(drawing.figure)
+    return Chart(name, drawing.title, drawing.takeaway, drawing.reading, document, png)

@@ -1,0 +1,103 @@
+"""Where the time goes: stacked phases, cold and warm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from reports import units
+from reports.cells import Cell
+from reports.charts import style
+from reports.charts.style import Drawing, Missing
+from reports.summary import Summary
+
+TITLE = "Where the time goes"
+COLD = ("to the first body", "to the first result", "the other tasks", "shutdown")
+WARM = ("submitting", "waiting for results")
+COLOURS = dict(zip((*COLD, *WARM), style.PHASES, strict=True))
+
+Parts = list[tuple[str, tuple[float, ...]]]
+"""Arm label, and the length of each of its phases in seconds."""
+
+
+def where_time_goes(summary: Summary) -> Drawing | Missing:
+    """A bar an arm: the cold start from call to return, and the widest warm graph from first submit to last result."""
+    cold = [(cell, _cold(cell)) for cell in summary.of("startup")]
+    reference = summary.reference
+    warm = [(cell, _warm(cell)) for cell in summary.of("overhead") if reference and cell.graph == reference]
+    panels = [
+        (heading, names, [(_label(summary, cell), parts) for cell, parts in found if parts])
+        for heading, names, found in (
+            ("cold: one small graph from nothing, call to return", COLD, cold),
+            (f"warm: {reference.tasks if reference else 0} empty tasks, first submit to last result", WARM, warm),
+        )
+    ]
+    panels = [panel for panel in panels if panel[2]]
+    if not panels:
+        return Missing(TITLE, "No cell of the startup or overhead bench carries its phases.")
+    heights = [style.rows_height(len(rows)) + 0.5 for _, _, rows in panels]
+    fig, grid = style.figure(sum(heights) + 0.7, len(panels), squeeze=False, height_ratios=heights)
+    for axes, (heading, names, rows) in zip(grid.flat, panels, strict=True):
+        _bars(axes, heading, names, rows)
+    grid.flat[-1].set_xlabel("seconds")
+    shown = [name for _, names, _ in panels for name in names]
+    fig.legend(
+        handles=[Patch(color=COLOURS[name], label=name) for name in shown],
+        loc="outside lower center",
+        ncols=3 if len(shown) > 4 else 2,
+        handlelength=1.2,
+    )
+    return Drawing(TITLE, _takeaway(panels[0][1], panels[0][2], panels[0][0].split(":")[0]), _READING, fig)
+
+
+_READING = (
+    "Each bar is one arm, from left to right in the order the phases happen; medians over blocks. What is long decides "
+    "what to mend: a long first phase is a cluster to keep alive, long submitting is work the flow's own process does."
+)
+
+
+def _bars(axes: Axes, heading: str, names: Sequence[str], rows: Parts) -> None:
+    axes.set_yticks(range(len(rows)), [style.short(label) for label, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    longest = max(sum(parts) for _, parts in rows)
+    for place, (_, parts) in enumerate(rows):
+        left = 0.0
+        for length, name in zip(parts, names, strict=True):
+            axes.barh(place, length, left=left, height=0.66, color=COLOURS[name], linewidth=0)
+            left += length
+        axes.text(left + longest * 0.012, place, units.seconds(left), va="center", fontsize=8.5)
+    axes.set_xlim(0, longest * 1.14)
+    axes.set_title(heading)
+
+
+def _cold(cell: Cell) -> tuple[float, ...] | None:
+    if cell.startup_s is None or cell.first_result_s is None or cell.total_s is None:
+        return None
+    shutdown = cell.shutdown_s or 0.0
+    first, result = cell.startup_s.value, max(cell.first_result_s.value, cell.startup_s.value)
+    return first, result - first, max(cell.total_s - shutdown - result, 0.0), shutdown
+
+
+def _warm(cell: Cell) -> tuple[float, ...] | None:
+    if cell.submit_s is None or cell.makespan_s is None:
+        return None
+    submit = min(cell.submit_s.value, cell.makespan_s)
+    return submit, cell.makespan_s - submit
+
+
+def _label(summary: Summary, cell: Cell) -> str:
+    return next(arm.label for arm in summary.arms if arm.name == cell.arm)
+
+
+def _takeaway(names: Sequence[str], rows: Parts, state: str) -> str:
+    label, parts = max(rows, key=lambda row: sum(row[1]))
+    largest = max(range(len(parts)), key=lambda i: parts[i])
+    share = units.percent(parts[largest] / sum(parts))
+    return (
+        f"The longest {state} run is {label}'s with {units.seconds(sum(parts))}; "
+        f"{share} of it is the phase \u201c{names[largest]}\u201d."
+    )

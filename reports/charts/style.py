@@ -1,0 +1,227 @@
+"""How the charts look: one colour and one mark an arm everywhere, readable for the colour-blind, light and dark.
+
+Colours are Okabe and Ito's (2008) for the lab's own arms and Paul Tol's muted set for arms it does not know. A lean arm
+has the hue of the stock arm with a star, dashes and hatching; a bare arm has it with a hollow mark and dots.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from reports import units
+from reports.run import Arm
+from reports.statistics import Estimate
+
+WIDTH_IN = 5.2
+INK, MUTED, GRID, SURFACE, BAND = "#1f2328", "#59636e", "#d8dee4", "#ffffff", "#d3dce6"
+PHASES = ("#332288", "#44aa99", "#ddcc77", "#999999", "#cc6677", "#88ccee")
+
+DARK = {
+    INK: "#e6edf3",
+    MUTED: "#9ea7b3",
+    GRID: "#363d47",
+    SURFACE: "#161b22",
+    BAND: "#3d4754",
+    "#555555": "#b4b4b4",
+    "#0072b2": "#4aa8e0",
+    "#56b4e9": "#8fd0f7",
+    "#d55e00": "#f08a3c",
+    "#009e73": "#2fc79a",
+    "#cc79a7": "#e39bc3",
+    "#e69f00": "#f0b93a",
+    "#332288": "#9488e6",
+    "#882255": "#d0679b",
+    "#999933": "#c0c060",
+    "#117733": "#4fb870",
+    "#44aa99": "#5fc7b5",
+    "#aa4499": "#d07cc3",
+    "#ddcc77": "#ddcc77",
+    "#999999": "#8a929b",
+    "#cc6677": "#e08a99",
+    "#88ccee": "#88ccee",
+}
+"""Every colour a chart may use, with the one that takes its place on a dark page."""
+
+_OWN = {
+    "sequential": ("#555555", "P"),
+    "threads": ("#0072b2", "o"),
+    "control": ("#56b4e9", "v"),
+    "processes": ("#d55e00", "s"),
+    "dask": ("#009e73", "^"),
+    "ray": ("#cc79a7", "D"),
+}
+_OTHERS = ("#e69f00", "#332288", "#882255", "#999933", "#117733", "#44aa99", "#aa4499")
+_OTHER_MARKS = ("X", "h", "<", ">", "p", "d", "8")
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": INK,
+    "axes.facecolor": SURFACE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.labelcolor": INK,
+    "figure.facecolor": SURFACE,
+    "savefig.facecolor": SURFACE,
+    "hatch.linewidth": 0.8,
+    "hatch.color": SURFACE,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "runner-lab",
+    "path.simplify": False,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart and its words: `takeaway` is one sentence made from the data, `reading` how to read the chart."""
+
+    title: str
+    takeaway: str
+    reading: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A chart that these records cannot carry, and why."""
+
+    title: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How an arm is drawn."""
+
+    colour: str
+    marker: str
+    line: str
+    hollow: bool
+    hatch: str | None
+
+    def plot(self) -> dict[str, Any]:
+        """For `Axes.plot` and `errorbar`."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": self.line,
+            "markerfacecolor": SURFACE if self.hollow else self.colour,
+            "markeredgecolor": self.colour,
+            "markersize": 8 if self.marker == "*" else 5.5,
+            "linewidth": 1.4,
+        }
+
+
+def marks(arms: Iterable[Arm]) -> dict[str, Mark]:
+    """The mark of each arm by name. An arm the lab does not know draws its colour from its name, so it keeps it."""
+    taken: dict[int, str] = {}
+    result = {}
+    for arm in sorted(arms, key=lambda a: a.name):
+        stem = arm.name.removeprefix("bare-").removeprefix("lean-")
+        if arm.name in _OWN or (stem in _OWN and (arm.bare or arm.lean)):
+            colour, marker = _OWN[stem]
+        else:
+            slot = zlib.crc32(arm.name.encode("utf-8", "replace")) % len(_OTHERS)
+            while slot in taken and len(taken) < len(_OTHERS):
+                slot = (slot + 1) % len(_OTHERS)
+            taken[slot] = arm.name
+            colour, marker = _OTHERS[slot], _OTHER_MARKS[slot]
+        line = ":" if arm.bare else "--" if arm.lean else "-"
+        result[arm.name] = Mark(colour, "*" if arm.lean else marker, line, arm.bare, "////" if arm.lean else None)
+    return result
+
+
+def figure(height_in: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure of the report's width and its axes."""
+    fig = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    return fig, fig.subplots(rows, columns, **options)
+
+
+def short(label: str, limit: int = 18) -> str:
+    """An arm's label, cut to fit beside an axis."""
+    return units.printable(label, limit)
+
+
+def legend(fig: Figure, arms: Sequence[Arm], drawn: Mapping[str, Mark]) -> None:
+    """All arms of the chart, below it, in as many columns as their names leave room for."""
+    columns = 4 if max((len(short(arm.label)) for arm in arms), default=0) <= 10 else 3
+    fig.legend(
+        handles=[Line2D([], [], label=short(arm.label), **drawn[arm.name].plot()) for arm in arms],
+        loc="outside lower center",
+        ncols=math.ceil(len(arms) / math.ceil(len(arms) / columns)),
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
+
+
+def arm_rows(axes: Axes, arms: Sequence[Arm]) -> None:
+    """One row an arm, the first at the top, on the y axis."""
+    axes.set_yticks(range(len(arms)), [short(arm.label) for arm in arms])
+    axes.set_ylim(len(arms) - 0.4, -0.6)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+
+
+def rows_height(count: int) -> float:
+    """Inches for `count` rows."""
+    return 0.24 * max(count, 2) + 0.2
+
+
+def log_time(axis: Any, most: int = 6) -> None:
+    """Ticks of a logarithmic axis in seconds, with the unit that suits each."""
+    _log_ticks(axis, most, units.exactly)
+
+
+def log_ratio(axis: Any, most: int = 6) -> None:
+    """Ticks of a logarithmic axis of ratios."""
+    _log_ticks(axis, most, lambda value: f"{value:g}x")
+
+
+def _log_ticks(axis: Any, most: int, told: Callable[[float], str]) -> None:
+    """At about `most` places no closer than their labels allow: as many steps a decade as the range leaves room for."""
+    low, high = axis.get_view_interval()
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 1.2, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
+        ticks = [tick for decade in decades for step in steps if low <= (tick := step * 10.0**decade) <= high]
+        gaps = [math.log(b / a) / math.log(high / low) for a, b in pairwise(ticks)]
+        if len(ticks) <= most + 1 and min(gaps, default=1) >= 0.9 / most:
+            break
+    axis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // (most + 1))] if ticks else [low]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: told(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def whiskers(estimate: Estimate) -> tuple[float, float]:
+    """Distances from the value down and up to the interval's ends; none without an interval that tells anything."""
+    if estimate.low is None or estimate.high is None or estimate.vague:
+        return 0.0, 0.0
+    return max(estimate.value - estimate.low, 0.0), max(estimate.high - estimate.value, 0.0)

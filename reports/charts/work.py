@@ -1,0 +1,93 @@
+"""CPU kinds of work against waiting: efficiency over task duration."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+from reports import units
+from reports.charts import style
+from reports.charts.style import Drawing, Missing
+from reports.fits import EFFICIENT, Metg, metg
+from reports.run import Arm
+from reports.summary import Summary
+
+TITLE = "CPU work against waiting"
+HIGHEST = 1.25
+"""An efficiency above 1 is a miscount of the ideal; the axis ends soon after."""
+KINDS = {"sleep": "sleep (waits)", "spin": "spin (holds the GIL)", "crunch": "crunch (no GIL)"}
+
+
+def cpu_against_wait(summary: Summary) -> Drawing | Missing:
+    """Efficiency (ideal over makespan) by task duration, a panel for each kind of work."""
+    cells = [cell for cell in summary.of("work") if cell.efficiency is not None and cell.graph.work_s > 0]
+    present = {cell.graph.work_kind for cell in cells}
+    kinds = [kind for kind in KINDS if kind in present] + sorted(present - KINDS.keys())
+    if not kinds:
+        return Missing(TITLE, "No cell of the work bench has tasks with a duration.")
+    arms = [arm for arm in summary.arms if any(cell.arm == arm.name for cell in cells)]
+    fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(kinds), sharey=True, squeeze=False)
+    for axes, kind in zip(grid.flat, kinds, strict=True):
+        _panel(axes, summary, kind, arms)
+    grid.flat[0].set_ylabel("efficiency")
+    grid.flat[len(kinds) // 2].set_xlabel("duration of a task body")
+    style.legend(fig, arms, style.marks(summary.arms))
+    return Drawing(TITLE, _takeaway(summary, kinds, arms), _READING, fig)
+
+
+_READING = (
+    "Efficiency is the share of the makespan that the bodies alone would need on all workers: 100 % is a runner "
+    "that costs nothing. Where a line passes 50 % is its METG, the smallest task it can run half-usefully. Threads "
+    "that stay low under spin are held by the GIL, not by Prefect."
+)
+
+
+def _panel(axes: Axes, summary: Summary, kind: str, arms: list[Arm]) -> None:
+    marks = style.marks(summary.arms)
+    axes.axhline(EFFICIENT, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    durations: set[float] = set()
+    for place, arm in enumerate(arms):
+        points = sorted(efficiencies(summary, kind, arm.name).items())
+        durations.update(duration for duration, _ in points)
+        # A lone duration has no line to follow: its marks stand side by side.
+        shift = 1.06 ** (place - len(arms) / 2) if len(points) == 1 else 1.0
+        axes.plot(
+            [duration * shift for duration, _ in points], [value for _, value in points], **marks[arm.name].plot()
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(min(durations) / 1.6, max(durations) * 1.6)
+    axes.set_xticks(sorted(durations), [units.exactly(duration) for duration in sorted(durations)], fontsize=8)
+    axes.minorticks_off()
+    axes.set_ylim(0, min(axes.get_ylim()[1], HIGHEST))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
+    axes.set_title(KINDS.get(kind, units.printable(kind, 20)), fontsize=9)
+
+
+def efficiencies(summary: Summary, kind: str, arm: str) -> dict[float, float]:
+    """Efficiency by duration in seconds, at the width with the most durations."""
+    cells = [c for c in summary.of("work", arm) if c.graph.work_kind == kind and c.efficiency is not None]
+    widths = [cell.graph.width for cell in cells]
+    width = max(widths, key=lambda w: (widths.count(w), w), default=0)
+    return {c.graph.work_s: c.efficiency for c in cells if c.graph.width == width and c.efficiency is not None}
+
+
+def _takeaway(summary: Summary, kinds: list[str], arms: list[Arm]) -> str:
+    told = []
+    for kind in kinds:
+        found = [
+            (granularity, arm.label)
+            for arm in arms
+            if not arm.bare
+            and arm.role != "control"
+            and arm.engine != "none"
+            and (granularity := metg(efficiencies(summary, kind, arm.name)))
+        ]
+        reached = sorted((g.seconds, label, g) for g, label in found if g.bound != "above")
+        if reached:
+            told.append(f"{kind} {_granularity(reached[0][2])} under {reached[0][1]}")
+        elif found:
+            told.append(f"{kind} above {units.exactly(found[0][0].seconds)} under every arm")
+    return f"Smallest task that runs at 50 % efficiency or better: {'; '.join(told)}." if told else "No arm to compare."
+
+
+def _granularity(found: Metg) -> str:
+    return f"{found.bound} {units.about(found.seconds)}"

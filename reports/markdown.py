@@ -1,0 +1,75 @@
+"""`report.md`: the report for a pull request, its charts as files beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reports import tables
+from reports.charts import Chart
+from reports.summary import Summary
+from reports.tables import Entry, Table
+
+
+def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], charts: Sequence[Chart]) -> str:
+    """GitHub-flavoured Markdown. Whatever comes from the records is escaped."""
+    run = summary.run
+    facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else ""]
+    facts += [f"{run.blocks} blocks", f"{run.measured} measurements", escape(run.started_at or "")]
+    lines = ["# Which Prefect task runner?", ""]
+    if run.partial:
+        lines += [f"**PARTIAL: {escape(run.partial)}**", ""]
+    lines += [" · ".join(filter(None, facts)), "", "## Verdict", ""]
+    lines += [f"- {escape(line)}" for line in verdict]
+    if warnings:
+        lines += ["", "## Before you rely on it", "", *(f"- {escape(line)}" for line in warnings)]
+    lines += ["", "## The arms", "", *_table(tables.main(summary))]
+    if versus := tables.against_baseline(summary):
+        lines += ["", "## Against the baseline", "", *_table(versus)]
+    lines += ["", "## Charts"]
+    for chart in charts:
+        lines += ["", f"### {escape(chart.title)}", "", *_chart(chart)]
+    lines += ["", "## Every cell"]
+    for bench in summary.benches:
+        table = tables.cells_of(summary, bench)
+        lines += ["", *_folded(f"{table.caption}: {len(table.rows)} cells", _table(table))]
+    if failures := tables.failures(summary):
+        lines += ["", "## Failures", "", *_table(failures)]
+    lines += ["", "## Environment", ""]
+    if run.command:
+        lines += [f"Command: {escape(run.command)}", ""]
+    lines += _folded("Versions and machine", _table(tables.environment(summary)))
+    return "\n".join(lines) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that Markdown and the HTML in it leave as it is."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#@$])", _entity, text).replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def _entity(match: re.Match[str]) -> str:
+    return f"&#{ord(match.group())};"
+
+
+def _chart(chart: Chart) -> list[str]:
+    if chart.missing is not None:
+        return [f"Not drawn. {escape(chart.missing)}"]
+    alternative = escape(f"{chart.title}: {chart.takeaway}")
+    return [escape(chart.takeaway), "", f"![{alternative}](charts/{chart.name}.png)", "", escape(chart.reading)]
+
+
+def _table(table: Table) -> list[str]:
+    head = "| " + " | ".join(escape(column.title) for column in table.columns) + " |"
+    rule = "|" + "|".join(" ---: " if column.numeric else " --- " for column in table.columns) + "|"
+    rows = ["| " + " | ".join(_entry(entry) for entry in row) + " |" for row in table.rows]
+    return [*([escape(table.note), ""] if table.note else []), head, rule, *rows]
+
+
+def _entry(entry: Entry) -> str:
+    detail = f"<br><sub>{escape(', '.join(entry.detail.splitlines()))}</sub>" if entry.detail else ""
+    return escape(entry.text) + detail
+
+
+def _folded(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"<details><summary>{escape(title)}</summary>", "", *lines, "", "</details>"]

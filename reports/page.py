@@ -1,0 +1,49 @@
+"""`report.html`: one file that needs nothing else, offline, light and dark, on a phone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports import tables
+from reports.charts import Chart, svg
+from reports.summary import Summary
+
+
+def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], charts: Sequence[Chart]) -> str:
+    """The page. Whatever comes from the records is escaped; nothing is fetched from anywhere."""
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    script = _source("report.js")
+    style = _source("report.css")
+    return environment.get_template("report.html.j2").render(
+        run=summary.run,
+        verdict=verdict,
+        warnings=warnings,
+        main=tables.main(summary),
+        versus=tables.against_baseline(summary),
+        charts=[(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts],
+        cells=[tables.cells_of(summary, bench) for bench in summary.benches],
+        failures=tables.failures(summary),
+        environment=tables.environment(summary),
+        noise=summary.noise,
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup(
+            style.replace("/*light*/", svg.variables(dark=False)).replace("/*dark*/", svg.variables(dark=True))
+        ),
+    )
+
+
+def _source(name: str) -> str:
+    return (resources.files("reports") / "templates" / name).read_text()

@@ -1,0 +1,60 @@
+"""One run's folder in, its report out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports import advice, charts, markdown, page, verdict
+from reports import summary as summaries
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The files that were written, and the words of the first screen for the terminal."""
+
+    html: Path
+    markdown: Path
+    summary: Path
+    charts: tuple[Path, ...]
+    verdict: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def render(run_dir: Path) -> Rendered:
+    """Write `report.html`, `report.md`, `summary.json` and `charts/` into a run's folder.
+
+    Starts nothing and imports no Prefect, Dask or Ray; the same records give the same bytes.
+
+    Raises:
+        RecordError: the folder holds no usable record, or cannot be written; one line for the user.
+    """
+    run_dir = Path(run_dir)
+    summary = summaries.summarise(run_dir)
+    words, warnings = verdict.of(summary), advice.warnings(summary)
+    drawn = charts.draw(summary)
+    folder = run_dir / "charts"
+    contents: dict[Path, bytes] = {}
+    for chart in drawn:
+        if chart.missing is None:
+            contents[folder / f"{chart.name}.svg"] = chart.document.encode()
+            contents[folder / f"{chart.name}.png"] = chart.png
+    pictures = tuple(contents)
+    html, md, data = run_dir / "report.html", run_dir / "report.md", run_dir / "summary.json"
+    contents[html] = page.html(summary, words, warnings, drawn).encode()
+    contents[md] = markdown.text(summary, words, warnings, drawn).encode()
+    contents[data] = summaries.to_json(summary, words, warnings).encode()
+    _write(folder, contents)
+    return Rendered(html, md, data, pictures, words, warnings)
+
+
+def _write(folder: Path, contents: dict[Path, bytes]) -> None:
+    """Write every file, and drop charts of an earlier rendering that these records no longer carry."""
+    try:
+        folder.mkdir(exist_ok=True)
+        for path, content in contents.items():
+            path.write_bytes(content)
+        for stale in {*folder.glob("*.svg"), *folder.glob("*.png")} - contents.keys():
+            stale.unlink()
+    except OSError as error:
+        raise summaries.RecordError(f"cannot write the report: {error}") from None

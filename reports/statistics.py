@@ -1,0 +1,226 @@
+"""Intervals, paired ratios and verdicts.
+
+Times are positive and their noise is multiplicative, so everything is estimated on the log scale: a ratio is the
+exponential of a mean of log ratios. `docs/statistics.md` gives the reasons and the simulations behind the choices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+BOOTSTRAP_FROM = 30
+"""Blocks from which the interval is a bootstrap; with fewer it covers too seldom and Student's t is used."""
+WILCOXON_FROM = 6
+"""Pairs from which the signed-rank test can reach p < 0.05 at all."""
+SEED = 20260101
+
+SMALLEST_DIFFERENCE = 0.03
+"""A ratio within 3 % of 1 is never called a difference: it would not change anybody's choice."""
+SMALLEST_TIE_BAND = 0.05
+LARGEST_TIE_BAND = 0.25
+"""Two arms that may differ by more than this are never called a tie, however noisy the run."""
+UNMEASURED_THRESHOLD = 0.10
+"""Noise threshold of a run that has no A/A control to tell it."""
+
+Verdict = Literal["faster", "slower", "tie", "inconclusive"]
+Strata = Sequence[Sequence[float] | NDArray[np.float64]]
+"""Values by stratum: one graph's, a value for each block."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval (`None` where one measurement gives none) and the `n` it comes from."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+    @property
+    def vague(self) -> bool:
+        """True where the interval spans more than a factor of 100, as two blocks that disagree will give."""
+        return self.low is not None and self.high is not None and 0 < self.low * 100 < self.high
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the A/A control says about a set of cells: how far two identical arms were apart.
+
+    `ratio` is control over baseline; `sigma` the spread of one paired log ratio; `threshold` the relative difference
+    an arm has to pass before it is called faster or slower.
+    """
+
+    ratio: Estimate | None
+    sigma: float | None
+    threshold: float
+
+    @property
+    def covers_one(self) -> bool:
+        """False only where the control shows a difference between two identical arms."""
+        return self.ratio is None or self.ratio.low is None or self.ratio.low <= 1 <= (self.ratio.high or math.inf)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm against the baseline: paired ratio of times (below 1 is faster) and what may be said of it.
+
+    `p` is the two-sided Wilcoxon signed-rank test over all pairs, `None` with fewer than 6 of them.
+    """
+
+    ratio: Estimate
+    p: float | None
+    threshold: float
+    tie_band: float
+    verdict: Verdict
+
+
+def mean(strata: Strata) -> Estimate:
+    """Mean of the strata's means with its 95 % interval.
+
+    A stratum is one graph's values, a value for each block; strata weigh the same. With at least 30 values in every
+    stratum the interval is scipy's percentile bootstrap, resampled within strata; with fewer it is Student's t on the
+    spread within strata, pooled.
+
+    Raises:
+        ValueError: no values at all.
+    """
+    samples = [np.asarray(stratum, dtype=float) for stratum in strata if len(stratum)]
+    if not samples:
+        raise ValueError("no values to estimate from")
+    n = sum(len(sample) for sample in samples)
+    value = float(_mean_of_means(*samples))
+    free = n - len(samples)
+    if free < 1:
+        return Estimate(value, None, None, n)
+    error = spread(samples) * _weight(samples)
+    if error == 0:
+        return Estimate(value, value, value, n)
+    if min(len(sample) for sample in samples) >= BOOTSTRAP_FROM:
+        interval = stats.bootstrap(
+            samples, _mean_of_means, n_resamples=1999, confidence_level=CONFIDENCE, method="percentile", rng=SEED
+        ).confidence_interval
+        if math.isfinite(interval.low) and math.isfinite(interval.high):
+            return Estimate(value, float(interval.low), float(interval.high), n)
+    margin = _t(free) * error
+    return Estimate(value, value - margin, value + margin, n)
+
+
+def geometric_mean(strata: Strata) -> Estimate:
+    """`mean` of the logarithms, taken back: for positive figures with multiplicative noise."""
+    return _exp(mean([np.log(stratum) for stratum in strata if len(stratum)]))
+
+
+def spread(strata: Strata) -> float:
+    """Standard deviation within strata, pooled; 0 where no stratum has two values."""
+    squares = sum(float(((np.asarray(s) - np.mean(s)) ** 2).sum()) for s in strata if len(s))
+    free = sum(len(s) - 1 for s in strata if len(s))
+    deviation = math.sqrt(squares / free) if free else 0.0
+    scale = max((float(np.max(np.abs(s))) for s in strata if len(s)), default=0.0)
+    return deviation if deviation > 1e-12 * scale else 0.0
+
+
+def noise(control: Strata) -> Noise:
+    """The noise floor from the A/A control's log ratios (control over baseline), a stratum for each graph.
+
+    The threshold is the far end of the control's own interval, at least 3 %: a difference that two identical arms
+    may show too is no difference. Without an interval the threshold is 10 %.
+    """
+    strata = [stratum for stratum in control if len(stratum)]
+    if not strata:
+        return Noise(None, None, UNMEASURED_THRESHOLD)
+    ratio = mean(strata)
+    if ratio.low is None or ratio.high is None:
+        return Noise(_exp(ratio), None, max(UNMEASURED_THRESHOLD, _safe_exp(abs(ratio.value)) - 1))
+    far = max(abs(ratio.low), abs(ratio.high))
+    return Noise(_exp(ratio), spread(strata), max(SMALLEST_DIFFERENCE, _safe_exp(far) - 1))
+
+
+def compare(log_ratios: Strata, floor: Noise) -> Comparison:
+    """The verdict on an arm, from its log ratios to the baseline (a stratum for each graph, a value for each block).
+
+    `faster` / `slower`: the interval leaves 1 out, the ratio lies beyond the noise threshold, and the signed-rank test,
+    where it has pairs enough to speak, agrees. Else `tie` if the whole interval lies in the tie band. Else
+    `inconclusive`: more blocks would tell.
+
+    Raises:
+        ValueError: no pairs at all.
+    """
+    strata = [np.asarray(stratum, dtype=float) for stratum in log_ratios if len(stratum)]
+    logs = mean(strata)
+    band = tie_band(strata, floor)
+    p = _signed_rank(np.concatenate(strata))
+    return Comparison(_exp(logs), p, floor.threshold, band, _verdict(logs, p, floor.threshold, band))
+
+
+def tie_band(strata: Strata, floor: Noise) -> float:
+    """The relative difference within which the interval of an arm identical to the baseline stays, 19 times in 20.
+
+    At least 5 %, so that a quiet run does not split hairs; at most 25 %.
+    """
+    free = sum(len(s) - 1 for s in strata)
+    if floor.sigma is None or free < 1:
+        return max(SMALLEST_TIE_BAND, min(floor.threshold, LARGEST_TIE_BAND))
+    reach = floor.sigma * _weight(strata) * _interval_reach(free)
+    return min(max(SMALLEST_TIE_BAND, _safe_exp(reach) - 1), LARGEST_TIE_BAND)
+
+
+def _verdict(logs: Estimate, p: float | None, threshold: float, band: float) -> Verdict:
+    if logs.low is None or logs.high is None:
+        return "inconclusive"
+    one_sided = logs.low > 0 or logs.high < 0
+    if one_sided and abs(logs.value) > math.log1p(threshold) and (p is None or p < 1 - CONFIDENCE):
+        return "faster" if logs.value < 0 else "slower"
+    if max(abs(logs.low), abs(logs.high)) <= math.log1p(band):
+        return "tie"
+    return "inconclusive"
+
+
+def _signed_rank(log_ratios: np.ndarray) -> float | None:
+    if len(log_ratios) < WILCOXON_FROM:
+        return None
+    if not np.any(log_ratios):
+        return 1.0
+    return float(stats.wilcoxon(log_ratios).pvalue)
+
+
+def _mean_of_means(*samples: np.ndarray, axis: int = -1) -> Any:
+    return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
+
+
+def _weight(strata: Strata) -> float:
+    """Standard error of the mean of means, in units of the spread within strata."""
+    return math.sqrt(sum(1 / len(s) for s in strata)) / len(strata)
+
+
+@lru_cache
+def _t(free: int) -> float:
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, free))
+
+
+@lru_cache
+def _interval_reach(free: int) -> float:
+    """95 % quantile of the farther end of a t interval about 0, in standard errors: |mean| + t x estimated error."""
+    rng = np.random.default_rng(SEED)
+    means = np.abs(rng.standard_normal(20_000))
+    errors = np.sqrt(rng.chisquare(free, 20_000) / free)
+    return float(np.quantile(means + _t(free) * errors, CONFIDENCE))
+
+
+def _exp(logs: Estimate) -> Estimate:
+    low = None if logs.low is None else _safe_exp(logs.low)
+    high = None if logs.high is None else _safe_exp(logs.high)
+    return Estimate(_safe_exp(logs.value), low, high, logs.n)
+
+
+def _safe_exp(value: float) -> float:
+    """An interval from two wildly different blocks may pass what a float holds; the report needs finite figures."""
+    return math.exp(min(max(value, -600.0), 600.0))

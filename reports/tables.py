@@ -1,0 +1,257 @@
+"""The tables, once for every format: text, a smaller detail, and what to sort by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reports import units
+from reports.cells import Cell, Quantiles, Split
+from reports.statistics import Comparison, Estimate
+from reports.summary import ArmRow, Summary
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One table cell. `detail` is its interval and n, a line each; `sort` a number, or the text where there is none."""
+
+    text: str
+    detail: str = ""
+    sort: float | None = None
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`hint` explains the figure in a sentence."""
+
+    title: str
+    hint: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    id: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    note: str = ""
+
+
+def main(summary: Summary) -> Table:
+    """An arm a row: what it costs, warm and cold."""
+    columns = (
+        Column("Arm", numeric=False),
+        Column("Startup", "Cold: call of the flow to the start of the first task body, cluster or pool included."),
+        Column("First result", "Cold: call of the flow to the first result the flow sees."),
+        Column("ms a task", "What one more empty task adds: slope of makespan over tasks, overhead bench."),
+        Column("x baseline", "That slope against the baseline's, paired by block, with its verdict."),
+        Column("tasks/s", "Empty tasks a second on the widest overhead graph."),
+        Column("Submit ms", "Driver time to submit a task, widest overhead graph."),
+        Column("p95 wait ms", "Submit to start of the body, 95th percentile, widest overhead graph."),
+        Column("CPU s", "Driver, workers and server together, widest overhead graph."),
+        Column("Peak MB", "Driver and workers together, the highest of any cell."),
+        Column("Cached s", "The pass that finds every result in the cache and runs no body."),
+        Column("Retry ms", "What a failed attempt adds, against the plain graph of the same width."),
+        Column("Recorded", "Task runs the server had recorded when cells were closed, of those expected."),
+    )
+    baseline = _label(summary, summary.run.baseline)
+    reference = summary.reference
+    note = f"Baseline: {baseline}. Small print: 95 % interval and n, the number of blocks."
+    if reference:
+        note += f" Widest overhead graph: {reference.id}, {reference.tasks} tasks."
+    return Table("arms", "Every arm", columns, tuple(_arm_row(row, summary) for row in summary.rows), note)
+
+
+def against_baseline(summary: Summary) -> Table | None:
+    """An arm a row, a bench a column: pooled paired ratio with interval and verdict."""
+    rows = [row for row in summary.rows if row.by_bench]
+    benches = [bench for bench in summary.benches if any(bench in row.by_bench for row in rows)]
+    if not rows:
+        return None
+    columns = (Column("Arm", numeric=False), *(Column(units.printable(bench, 40)) for bench in benches))
+    body = tuple((_arm_entry(row), *(ratio(row.by_bench.get(bench)) for bench in benches)) for row in rows)
+    note = (
+        "Time over the baseline's in the same block, geometric mean over the bench's graphs: below 1 is faster. "
+        "Where its graphs point different ways the pooled figure hides it: see Every cell. "
+        "The overhead bench counts the fixed cost of a cell too, such as a process pool's start."
+    )
+    return Table("benches", "Against the baseline, by bench", columns, body, note)
+
+
+def cells_of(summary: Summary, bench: str) -> Table:
+    """Every cell of a bench."""
+    columns = (
+        Column("Graph", numeric=False),
+        Column("Arm", numeric=False),
+        Column("Time", "Total of a cold cell, makespan of a warm one; geometric mean over blocks."),
+        Column("x baseline", "Paired by block, with its verdict."),
+        Column("Efficiency", "Ideal time over makespan."),
+        Column("Core ms a task", "(makespan - ideal) x workers / tasks."),
+        Column("Startup"),
+        Column("First result"),
+        Column("Submit"),
+        Column("Wait p50/p95/p99 ms", "Submit to start of the body."),
+        Column("Body p50/p95/p99 ms", "Start to end of the body."),
+        Column("Seen p50/p95/p99 ms", "End of a body to its result in the flow."),
+        Column("CPU s", "Driver / workers / server."),
+        Column("Peak MB", "Driver / workers / server."),
+        Column("Recorded"),
+        Column("Bodies run", "Task bodies that ran, counted outside Prefect, of those expected."),
+        Column("Lag s", "Return of the flow to its last task run recorded."),
+    )
+    rows = tuple(_cell_row(cell, summary) for cell in summary.cells if cell.bench == bench)
+    return Table(f"cells-{summary.benches.index(bench)}", units.printable(bench, 40), columns, rows)
+
+
+def failures(summary: Summary) -> Table | None:
+    """Reasons, one line for each arm, bench and reason."""
+    counts: dict[tuple[str, str, str], list[str]] = {}
+    for cell in summary.cells:
+        for block, reason in cell.errors:
+            where = counts.setdefault((cell.arm, cell.bench, units.printable(reason, 300)), [])
+            where.append(f"{cell.graph.id} block {block}")
+    if not counts:
+        return None
+    columns = tuple(Column(title, numeric=False) for title in ("Arm", "Bench", "Reason", "Where"))
+    rows = tuple(
+        (
+            Entry(_label(summary, arm)),
+            Entry(units.printable(bench, 40)),
+            Entry(reason),
+            Entry(units.printable(", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else ""))),
+        )
+        for (arm, bench, reason), where in counts.items()
+    )
+    return Table("failures", "Failures", columns, rows)
+
+
+def environment(summary: Summary) -> Table:
+    """The facts of the environment, with every value they took."""
+    rows = tuple((Entry(name), Entry(" | ".join(values))) for name, values in summary.environment.items())
+    return Table("environment", "Environment", (Column("Fact", numeric=False), Column("Value", numeric=False)), rows)
+
+
+def ratio(versus: Comparison | None) -> Entry:
+    """`8.3x slower`, with interval and n."""
+    if versus is None:
+        return Entry(units.NONE)
+    return Entry(
+        f"{units.times(versus.ratio.value)} {versus.verdict}",
+        _detail(versus.ratio),
+        versus.ratio.value,
+        versus.verdict,
+    )
+
+
+def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
+    is_baseline = row.arm.name == summary.run.baseline
+    return (
+        _arm_entry(row),
+        _seconds(row.startup_s),
+        _seconds(row.first_result_s),
+        _scaled(row.marginal.per_task_s if row.marginal else None, 1e3),
+        Entry("baseline", sort=1.0) if is_baseline else ratio(row.marginal_versus),
+        _scaled(row.tasks_per_s, 1),
+        _scaled(row.submit_per_task_s, 1e3),
+        _scaled(row.queue_p95_s, 1e3),
+        _scaled(row.cpu_s, 1),
+        _plain(None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6),
+        _scaled(row.cached_s, 1),
+        _scaled(row.retry_s, 1e3),
+        _recorded(row.recorded, row.expected_recorded),
+    )
+
+
+def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
+    is_baseline = cell.arm == summary.run.baseline
+    failed = f"{cell.failed} failed" if cell.failed else ""
+    time = _seconds(cell.time_s)
+    return (
+        Entry(units.printable(cell.graph.id, 60)),
+        Entry(_label(summary, cell.arm), failed, tone="failed" if failed else ""),
+        time,
+        Entry("baseline", sort=1.0) if is_baseline else ratio(cell.versus),
+        Entry(units.percent(cell.efficiency), sort=cell.efficiency)
+        if cell.efficiency is not None
+        else Entry(units.NONE),
+        _plain(None if cell.overhead_s is None else cell.overhead_s * 1e3),
+        _seconds(cell.startup_s),
+        _seconds(cell.first_result_s),
+        _seconds(cell.submit_s),
+        _quantiles(cell.queue),
+        _quantiles(cell.body),
+        _quantiles(cell.seen),
+        _split(cell.cpu_s, 1),
+        _split(cell.peak_rss_bytes, 1e-6),
+        _recorded(cell.recorded, cell.expected_recorded),
+        _recorded(cell.executions, cell.expected_executions),
+        _plain(cell.visibility_lag_s),
+    )
+
+
+def _arm_entry(row: ArmRow) -> Entry:
+    kinds = {
+        "baseline again": row.arm.role == "control",
+        "direct calls": row.arm.engine == "none",
+        "no Prefect": row.arm.bare,
+        "lean": row.arm.lean,
+    }
+    kind = next((name for name, applies in kinds.items() if applies), "")
+    failed = f"{row.failed} failed" if row.failed else ""
+    return Entry(row.arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else "")
+
+
+def _label(summary: Summary, name: str) -> str:
+    return next(arm.label for arm in summary.arms if arm.name == name)
+
+
+def _seconds(estimate: Estimate | None) -> Entry:
+    if estimate is None:
+        return Entry(units.NONE)
+    known = estimate.low is not None and estimate.high is not None
+    span = units.span(units.seconds(estimate.low), units.seconds(estimate.high)) if known else ""
+    if estimate.vague:
+        span = units.TOO_WIDE
+    return Entry(units.seconds(estimate.value), _with_n(span, estimate.n), estimate.value)
+
+
+def _scaled(estimate: Estimate | None, scale: float) -> Entry:
+    if estimate is None:
+        return Entry(units.NONE)
+    return Entry(units.digits(estimate.value * scale), _detail(estimate, scale), estimate.value)
+
+
+def _plain(value: float | None) -> Entry:
+    return Entry(units.digits(value), sort=value)
+
+
+def _detail(estimate: Estimate, scale: float = 1.0) -> str:
+    return _with_n(units.interval(estimate, scale), estimate.n)
+
+
+def _with_n(span: str, n: int) -> str:
+    return f"{span}\nn {n}" if span else f"n {n}"
+
+
+def _recorded(seen: int | None, expected: int) -> Entry:
+    if seen is None:
+        return Entry(units.NONE)
+    return Entry(
+        f"{seen}/{expected}", sort=seen / expected if expected else 1.0, tone="" if seen == expected else "failed"
+    )
+
+
+def _quantiles(latency: Quantiles | None) -> Entry:
+    if latency is None:
+        return Entry(units.NONE)
+    parts = (latency.p50, latency.p95, latency.p99)
+    return Entry(" / ".join(units.digits(part * 1e3) for part in parts), sort=latency.p95)
+
+
+def _split(split: Split, scale: float) -> Entry:
+    if split.total is None:
+        return Entry(units.NONE)
+    parts: Sequence[float | None] = (split.driver, split.workers, split.server)
+    return Entry(" / ".join(units.digits(None if p is None else p * scale) for p in parts), sort=split.total)

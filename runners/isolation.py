@@ -1,0 +1,76 @@
+"""An environment of the lab's own for Prefect, Dask and Ray: nothing of the user's is touched, nothing phones home."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+MARK = "RUNNER_LAB_MARK"
+"""Environment variable that every process of a run carries, so that `runners.guard` can find what is left of it."""
+
+_PREFIXES = ("PREFECT_", "DASK_", "RAY_")
+
+
+def environment(home: Path, api_url: str | None = None) -> dict[str, str]:
+    """The variables that point Prefect, Dask and Ray at `home` and switch their telemetry off.
+
+    Args:
+        home: folder for Prefect's home: database, profiles, results.
+        api_url: the server that all workers shall use; without one, each worker process would start its own.
+    """
+    variables = {
+        "PREFECT_HOME": str(home),
+        # A file that does not exist: else the profiles of the user's home would be read.
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        # Logs go to the API as they do by default, since they are part of what a task costs; only the console is quiet.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Under `uv run` Ray would otherwise pack the working folder and start every worker through `uv run` again.
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_DEDUP_LOGS": "0",
+    }
+    if api_url:
+        variables["PREFECT_API_URL"] = api_url
+    return variables
+
+
+@contextmanager
+def isolated(variables: Mapping[str, str]) -> Iterator[None]:
+    """Put `variables` into this process's environment, and take every other Prefect, Dask and Ray variable out.
+
+    Raises:
+        RuntimeError: Prefect was imported before, and so has read the user's settings already.
+    """
+    if "prefect" in sys.modules:
+        raise RuntimeError("the lab's environment must be set before Prefect is imported")
+    before = dict(os.environ)
+    wanted = {**without_foreign(before), **variables}
+    os.environ.clear()
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def without_foreign(variables: Mapping[str, str]) -> dict[str, str]:
+    """`variables` without those that set up Prefect, Dask or Ray: the user's database, API key or cluster."""
+    return {name: value for name, value in variables.items() if not name.startswith(_PREFIXES)}
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,25 @@
+"""Prefect's process pool: fresh for every flow run, on this machine. It has no shared cluster to be warm."""
+
+from __future__ import annotations
+
+from runners.engine import ClusterSettings, Engine
+from runners.spec import RunnerSpec
+
+
+class Processes(Engine):
+    name = "processes"
+    worker_option = "max_workers"
+    arms = (
+        RunnerSpec(
+            "processes",
+            "processes",
+            "prefect.task_runners.ProcessPoolTaskRunner",
+            summary="a pool of processes, fresh for every flow run",
+        ),
+    )
+
+    def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
+        return f"{spec.workers} processes on this machine"
+
+
+ENGINE = Processes()

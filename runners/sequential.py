@@ -1,0 +1,12 @@
+"""Direct calls in the flow's own thread: no task runner takes part. What a task costs before any runner's share."""
+
+from runners.engine import Engine
+from runners.spec import RunnerSpec
+
+
+class Sequential(Engine):
+    name = "none"
+    arms = (RunnerSpec("sequential", "none", workers=1, summary="tasks called directly, no runner"),)
+
+
+ENGINE = Sequential()

@@ -1,0 +1,152 @@
+"""The lab's Prefect server: one for all arms and workers, in a home of its own, on loopback."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from runners import guard
+from runners.isolation import environment, free_port, without_foreign
+
+START_LIMIT_S = 180.0
+"""Generous: a first start imports for 12 s and migrates a database; Prefect's own limit of 20 s may be passed."""
+
+
+class ServerError(RuntimeError):
+    """A server that does not start or answer; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers.
+
+    api_url: what `PREFECT_API_URL` is to be.
+    database: `sqlite`, `postgresql` or, for a server the lab did not start, `unknown`.
+    pid: its process, None where the lab did not start it.
+    """
+
+    api_url: str
+    database: str
+    pid: int | None = None
+
+
+@contextmanager
+def lab_server(
+    home: Path,
+    database_url: str | None = None,
+    port: int | None = None,
+    on_wait: Callable[[float], None] = lambda waited_s: None,
+    limit_s: float = START_LIMIT_S,
+) -> Iterator[Server]:
+    """Start a server, wait until it is healthy, and stop it at the end.
+
+    Args:
+        home: Prefect home of the server; its SQLite database and `server.log` are put there.
+        database_url: `postgresql+asyncpg://...` instead of SQLite.
+        port: on 127.0.0.1; a free one by default.
+        on_wait: called about twice a second while waiting, with the seconds waited.
+        limit_s: how long to wait for health.
+
+    Raises:
+        ServerError: it ended, or was not healthy within `limit_s`.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    api_url = f"http://127.0.0.1:{port or (port := free_port())}/api"
+    log_path = home / "server.log"
+    variables = {**without_foreign(os.environ), **environment(home), "PREFECT_SERVER_UI_ENABLED": "false"}
+    if database_url:
+        variables["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with open(log_path, "ab") as log:
+        process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait(process, api_url, log_path, database_url, on_wait, limit_s)
+        database = "postgresql" if (database_url or "").startswith("postgresql") else "sqlite"
+        yield Server(api_url, database, process.pid)
+    finally:
+        _stop(process)
+
+
+def existing_server(api_url: str, limit_s: float = 10.0) -> Server:
+    """A server that already runs.
+
+    Raises:
+        ServerError: it does not answer within `limit_s`.
+    """
+    shown = without_password(api_url)
+    if not re.match(r"https?://[^/\s]", api_url):
+        raise ServerError(f"API URL {shown!r} is not one: give http://HOST:PORT/api")
+    api_url = api_url.rstrip("/")
+    deadline = time.monotonic() + limit_s
+    while True:
+        reason = _unhealthy(api_url)
+        if reason is None:
+            return Server(api_url, "unknown")
+        if time.monotonic() > deadline:
+            raise ServerError(f"no Prefect server at {shown}: {reason}; is it running, and does the URL end in /api?")
+        time.sleep(0.5)
+
+
+def _wait(
+    process: subprocess.Popen[bytes],
+    api_url: str,
+    log_path: Path,
+    database_url: str | None,
+    on_wait: Callable[[float], None],
+    limit_s: float,
+) -> None:
+    begun = time.monotonic()
+    while _unhealthy(api_url) is not None:
+        waited_s = time.monotonic() - begun
+        if process.poll() is not None:
+            where = f" with database {without_password(database_url)}" if database_url else ""
+            said = without_password(_last_words(log_path))
+            raise ServerError(f"the Prefect server ended at once{where}: {said} (all of it: {log_path})")
+        if waited_s > limit_s:
+            raise ServerError(f"the Prefect server was not healthy after {limit_s:.0f} s (see {log_path})")
+        on_wait(waited_s)
+        time.sleep(0.5)
+
+
+def _unhealthy(api_url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as answer:
+            return None if answer.read().strip() == b"true" else "it answers, but not as a Prefect server"
+    except http.client.HTTPException:
+        return "it answers, but not as a Prefect server"
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return str(getattr(error, "reason", error))
+
+
+def _last_words(log_path: Path) -> str:
+    lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "Error" in line or "error" in line]
+    return (errors or lines or ["it said nothing"])[-1][:300]
+
+
+def without_password(text: str) -> str:
+    """`text` as it may be shown: the passwords of the URLs in it are stars."""
+    return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    try:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    guard.end(family, grace_s=10.0)
+    process.poll()

@@ -1,0 +1,46 @@
+"""Cells, and the records they give, as the tests of this folder need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from benchmarks.measure import blank_record
+from benchmarks.plan import Cell
+from flows.graph import GraphSpec
+from reports.records import Phases, Record
+from runners import catalog
+from runners.spec import RunnerSpec
+
+ARMS = catalog.load().arms
+
+
+def cell_of(
+    arm: str | RunnerSpec = "threads",
+    block: int = 0,
+    graph: GraphSpec | None = None,
+    bench: str = "overhead",
+    cold: bool = False,
+) -> Cell:
+    spec = ARMS[arm] if isinstance(arm, str) else arm
+    stage = spec.engine if spec.bare or spec.engine in ("dask", "ray") else spec.name
+    return Cell(bench, graph or GraphSpec(width=2), spec.with_workers(2), block, stage, cold)
+
+
+def record_of(cell: Cell, value_s: float | None = 1.0, **changes: Any) -> Record:
+    phases = Phases(makespan_s=value_s, total_s=value_s)
+    return replace(blank_record(cell, "run", {}), **{"phases": phases, "elapsed_s": 2.0, **changes})
+
+
+@pytest.fixture
+def make_cell() -> Callable[..., Cell]:
+    return cell_of
+
+
+@pytest.fixture
+def make_record() -> Callable[..., Record]:
+    """A record as if its cell had been measured."""
+    return record_of

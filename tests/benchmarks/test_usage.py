@@ -1,0 +1,111 @@
+"""CPU and memory over the process trees, of children that came and went too."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks.usage import Meter
+from flows.bodies import perform
+from flows.graph import Work
+
+BURN = "import time\nwhile time.process_time() < 0.5: pass"
+HOLD = "data = bytearray(80_000_000); print('up', flush=True); input()"
+CHILD_OF_A_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
+
+
+@pytest.mark.parametrize("code", [BURN, CHILD_OF_A_CHILD])
+def test_a_child_that_has_ended_counts_as_worker(code):
+    meter = Meter(None)
+    meter.start()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    usage, _ = meter.stop()
+
+    assert usage.workers_cpu_s >= 0.45
+    assert usage.driver_cpu_s < usage.workers_cpu_s
+
+
+def test_a_child_that_still_runs_counts_as_worker():
+    with subprocess.Popen(
+        [sys.executable, "-c", f"input()\n{BURN}\nprint('done', flush=True)\ninput()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        meter = Meter(None)
+        meter.start()
+        print(file=child.stdin, flush=True)
+        child.stdout.readline()
+        usage, _ = meter.stop()
+        print(file=child.stdin, flush=True)
+
+    assert usage.workers_cpu_s >= 0.4
+
+
+def test_what_a_child_burned_before_does_not_count():
+    subprocess.run([sys.executable, "-c", BURN], check=True)
+    meter = Meter(None)
+    meter.start()
+    usage, _ = meter.stop()
+
+    assert usage.workers_cpu_s < 0.2
+
+
+def test_own_cpu_is_the_drivers():
+    meter = Meter(None)
+    meter.start()
+    perform(Work("spin", 0.5))
+    usage, _ = meter.stop()
+
+    assert usage.driver_cpu_s >= 0.45
+    assert usage.workers_cpu_s < 0.3
+
+
+def test_the_server_is_apart_from_the_workers():
+    with subprocess.Popen(
+        [sys.executable, "-c", f"input()\n{BURN}\nprint('done', flush=True)\ninput()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        meter = Meter(server.pid)
+        meter.start()
+        print(file=server.stdin, flush=True)
+        server.stdout.readline()
+        usage, _ = meter.stop()
+        print(file=server.stdin, flush=True)
+
+    assert usage.server_cpu_s >= 0.4
+    assert usage.workers_cpu_s < 0.3
+    assert usage.server_rss_bytes > 0
+
+
+def test_memory_is_the_highest_seen_though_it_was_given_back():
+    meter = Meter(None)
+    meter.start()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        child.stdout.readline()
+        # The meter looks four times a second, when it gets to: until it has looked again.
+        deadline = time.monotonic() + 300
+        while meter._peaks[1] < 80_000_000 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        print(file=child.stdin, flush=True)
+    usage, _ = meter.stop()
+
+    assert usage.workers_rss_bytes >= 80_000_000
+
+
+def test_what_cannot_be_seen_is_none():
+    meter = Meter(None, local_workers=False)
+    meter.start()
+    usage, others_s = meter.stop()
+
+    assert (usage.workers_cpu_s, usage.workers_rss_bytes) == (None, None)
+    assert (usage.server_cpu_s, usage.server_rss_bytes) == (None, None)
+    assert usage.driver_rss_bytes > 0
+    assert others_s >= 0

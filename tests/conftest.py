@@ -1,0 +1,147 @@
+"""One environment of the suite's own, and one server, one Dask cluster and one Ray node that all tests share.
+
+Everything is started when the first test asks for it, and a guard ends what a killed session leaves.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.bodies import Entry, Ledger
+from flows.graph import GraphSpec
+from flows.wiring import Nodes, Outcome, wire
+from runners import catalog, guard, isolation, server
+from runners.engine import Cluster, ClusterSettings
+from runners.server import Server
+from runners.spec import RunnerSpec
+
+WORKERS = 2
+LIMIT_S = 300.0
+"""For what would otherwise hang for ever; nothing is judged by how long it takes."""
+
+_STACK = pytest.StashKey[ExitStack]()
+_SCRATCH = pytest.StashKey[Path]()
+_PORT = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before any test module is imported: Prefect reads its settings once, at its import.
+    stack = config.stash[_STACK] = ExitStack()
+    config.stash[_SCRATCH] = scratch = stack.enter_context(guard.guarded())
+    config.stash[_PORT] = port = isolation.free_port()
+    variables = isolation.environment(scratch / "home", f"http://127.0.0.1:{port}/api")
+    stack.enter_context(isolation.isolated(variables))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if stack := config.stash.get(_STACK, None):
+        stack.close()
+
+
+@pytest.fixture(scope="session")
+def scratch(request: pytest.FixtureRequest) -> Path:
+    """A folder with a short path, removed at the end, also of a killed session."""
+    return request.config.stash[_SCRATCH]
+
+
+@pytest.fixture(scope="session")
+def lab_server(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Server]:
+    """The Prefect server of the whole suite, which this process's environment points at."""
+    with server.lab_server(scratch / "home", port=request.config.stash[_PORT]) as started:
+        yield started
+        # What Prefect's background threads still hold: at exit they would complain that the server is gone.
+        from prefect.events.worker import EventsWorker
+        from prefect.logging.handlers import APILogWorker
+
+        EventsWorker.drain_all(timeout=10)
+        APILogWorker.drain_all(timeout=10)
+
+
+@pytest.fixture(scope="session")
+def arms() -> catalog.Catalog:
+    """The lab's own arms."""
+    return catalog.load()
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(arms: catalog.Catalog, lab_server: Server, scratch: Path) -> Iterator[Cluster]:
+    with arms.engines["dask"].cluster(WORKERS, ClusterSettings(), scratch) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def ray_node(arms: catalog.Catalog, lab_server: Server, scratch: Path) -> Iterator[Cluster]:
+    with arms.engines["ray"].cluster(WORKERS, ClusterSettings(), scratch) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster_for(request: pytest.FixtureRequest, arms: catalog.Catalog) -> Callable[[RunnerSpec], Cluster]:
+    """The shared cluster of an arm's engine, started when it is the first to ask."""
+    fixtures = {"dask": "dask_cluster", "ray": "ray_node"}
+
+    def cluster(spec: RunnerSpec) -> Cluster:
+        return request.getfixturevalue(fixtures[spec.engine]) if spec.engine in fixtures else Cluster()
+
+    return cluster
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One pass over a graph, and the executions its bodies counted."""
+
+    outcome: Outcome
+    entries: list[Entry]
+    ledger: Path
+
+
+@pytest.fixture
+def run_graph(arms: catalog.Catalog, scratch: Path, tmp_path: Path) -> Callable[..., Ran]:
+    """Run a graph once under an arm, as a measured cell does, in a new ledger unless one is given."""
+
+    def run(graph: GraphSpec, arm: RunnerSpec, cluster: Cluster | None = None, ledger: Path | None = None) -> Ran:
+        ledger = ledger or tmp_path / f"ledger-{len(list(tmp_path.iterdir()))}"
+        ledger.mkdir(exist_ok=True)
+        before = len(Ledger(ledger).entries())
+        engine = arms.engine(arm)
+        if arm.bare:
+            assert cluster is not None
+            with engine.bare(arm, cluster, LIMIT_S) as submitter:
+                outcome = wire(graph, str(ledger), Nodes(), submitter)
+        else:
+            from flows.fanout import fanout
+
+            flow = fanout.with_options(timeout_seconds=LIMIT_S)
+            if not arm.direct:
+                flow = flow.with_options(task_runner=engine.task_runner(arm, cluster, scratch))
+            outcome = flow(graph, str(ledger), direct=arm.direct)
+        return Ran(outcome, Ledger(ledger).entries()[before:], ledger)
+
+    return run
+
+
+@pytest.fixture
+def users_environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user's shell: a home of their own, nothing of this suite's Prefect, Dask or Ray."""
+    home = tmp_path / "user-home"
+    home.mkdir()
+    variables = isolation.without_foreign(os.environ)
+    variables.pop(isolation.MARK, None)
+    return {**variables, "HOME": str(home), "PYTHONPATH": str(tmp_path)}
+
+
+@pytest.fixture
+def descendants() -> Callable[[], set[psutil.Process]]:
+    """The living processes that this one started, and what those did."""
+    return lambda: {
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    }

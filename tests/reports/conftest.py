@@ -1,0 +1,49 @@
+"""One rendered run for all tests of its report: every known arm, two that are hostile, one that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import reports
+from reports.records import Record
+from tests.reports import synthetic
+
+SCRIPT = "<script>alert(1)</script>"
+LONG = "a runner with a name that goes on | and on `and on` $\\frac{ &amp; <img src=x onerror=alert(2)> " * 3
+HOSTILE = (
+    synthetic.Truth(SCRIPT, "dask", per_task_s=0.05, recorded=0.9),
+    synthetic.Truth(LONG, "ray", per_task_s=0.4, fails='Boom: <b onclick="x">"1" | 2</b>', fails_bench="payload"),
+    synthetic.Truth("\u202e\ud800\x00\x1b[31m", "threads", per_task_s=0.03),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A rendered run, and the text of its report."""
+
+    folder: Path
+    rendered: reports.Rendered
+    html: str
+    markdown: str
+
+
+def render(folder: Path) -> Run:
+    rendered = reports.render(folder)
+    return Run(folder, rendered, rendered.html.read_text(), rendered.markdown.read_text())
+
+
+@pytest.fixture(scope="session")
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    truths = (*synthetic.STOCK, *synthetic.LEAN, *HOSTILE)
+    records = synthetic.records(truths, blocks=3)
+    return render(synthetic.write(tmp_path_factory.mktemp("full"), records, synthetic.plan(records)))
+
+
+@pytest.fixture
+def rendered(tmp_path: Path) -> Callable[[Sequence[Record]], Run]:
+    """Render records of a test's own."""
+    return lambda records: render(synthetic.write(tmp_path / "run", records))

@@ -1,0 +1,159 @@
+"""Charts: one look an arm, the same bytes each time, no web address, a sentence in place of an empty axis."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+
+import reports
+from reports import charts
+from reports.charts import memory, style, svg
+from reports.charts.style import Missing
+from reports.run import Arm
+from reports.summary import summarise
+from tests.reports import synthetic
+from tests.reports.conftest import SCRIPT, Run
+
+EXPECTED = {
+    "makespan-by-width",
+    "where-time-goes",
+    "paired-ratios",
+    "latency-distributions",
+    "variants",
+    "makespan-by-payload",
+    "cpu-against-wait",
+    "memory-against-makespan",
+    "prefect-over-bare",
+}
+
+
+def arm(name: str, engine: str = "threads", bare: bool = False, lean: bool = False) -> Arm:
+    return Arm(name, name, "arm", engine, "lab.Runner", 2, bare, lean)
+
+
+def test_a_full_run_has_every_chart_as_svg_and_png(full_run: Run) -> None:
+    assert {path.stem for path in full_run.rendered.charts} == EXPECTED
+    assert {path.suffix for path in full_run.rendered.charts} == {".svg", ".png"}
+
+
+def test_files_are_well_formed_free_of_metadata_and_not_blank(full_run: Run) -> None:
+    for path in full_run.rendered.charts:
+        if path.suffix == ".svg":
+            text = path.read_text()
+            assert ElementTree.fromstring(text).tag.endswith("svg")
+            assert set(re.findall(r"https?://[^\s\"<]+", text)) <= {
+                "http://www.w3.org/2000/svg",
+                "http://www.w3.org/1999/xlink",
+            }
+            assert "metadata" not in text
+            assert "Matplotlib" not in text
+        else:
+            with Image.open(path) as image:
+                assert image.width > 700
+                assert image.info.keys() <= {"dpi"}
+                assert len(image.convert("RGB").getcolors(maxcolors=1 << 20) or []) > 10
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
+    records = synthetic.records(synthetic.STOCK, blocks=2, latencies=6)
+    folders = [synthetic.write(tmp_path / name, records) for name in ("one", "two")]
+    for folder in folders:
+        reports.render(folder)
+    files = [{p.relative_to(f): p.read_bytes() for p in f.rglob("*") if p.is_file()} for f in folders]
+    assert len(files[0]) == 4 + 2 * len(EXPECTED)
+    assert files[0] == files[1]
+
+
+def test_an_arm_keeps_its_look_whoever_takes_part() -> None:
+    known = [arm("threads"), arm("dask", "dask"), arm("ray", "ray"), arm("processes", "processes")]
+    alone, together = style.marks([arm("mine")]), style.marks([*known, arm("mine")])
+    assert alone["mine"] == together["mine"]
+    assert len({mark.colour for mark in together.values()}) == 5
+    assert len({mark.marker for mark in together.values()}) == 5
+
+
+def test_lean_and_bare_arms_share_the_hue_and_differ_in_the_mark() -> None:
+    found = style.marks([arm("dask", "dask"), arm("lean-dask", "dask", lean=True), arm("bare-dask", "dask", bare=True)])
+    assert len({mark.colour for mark in found.values()}) == 1
+    assert len({mark.line for mark in found.values()}) == 3
+    assert found["lean-dask"].marker != found["dask"].marker
+    assert found["lean-dask"].hatch
+    assert found["bare-dask"].hollow
+
+
+def test_many_unknown_arms_have_colours_of_their_own_while_there_are_any() -> None:
+    names = [f"custom-{i}" for i in range(len(style._OTHERS))]
+    found = style.marks([arm(name) for name in names])
+    assert len({mark.colour for mark in found.values()}) == len(names)
+    assert len(style.marks([arm(f"custom-{i}") for i in range(40)])) == 40
+
+
+def test_every_colour_of_a_chart_has_a_twin_for_dark_pages(full_run: Run) -> None:
+    for path in full_run.rendered.charts:
+        if path.suffix == ".svg":
+            assert set(re.findall(r"#[0-9a-f]{6}\b", path.read_text())) <= style.DARK.keys()
+
+
+def test_text_and_marks_stand_out_from_both_pages() -> None:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    for text in (style.INK, style.MUTED):
+        assert contrast(text, style.SURFACE) >= 4.5
+        assert contrast(style.DARK[text], style.DARK[style.SURFACE]) >= 4.5
+    for colour in {m.colour for m in style.marks([arm(n) for n in ("threads", "dask", "ray", "processes")]).values()}:
+        assert contrast(colour, style.SURFACE) >= 3 or colour == "#cc79a7"
+        assert contrast(style.DARK[colour], style.DARK[style.SURFACE]) >= 4.5
+
+
+def test_inline_charts_have_alternatives_and_ids_of_their_own(full_run: Run) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', full_run.html)
+    assert len(ids) == len(set(ids))
+    targets = re.findall(r'href="#([^"]+)"', full_run.html) + re.findall(r"url\(#([^)]+)\)", full_run.html)
+    assert targets
+    assert set(targets) <= set(ids)
+    assert full_run.html.count('role="img"') == len(EXPECTED)
+    assert len(re.findall(r"<title id=[^>]+>[^<]+</title><desc id=[^>]+>[^<]{80,}</desc>", full_run.html)) == len(
+        EXPECTED
+    )
+
+
+def test_inline_colours_are_all_variables_that_the_page_sets(full_run: Run) -> None:
+    used = set(re.findall(r"var\((--c[0-9a-f]{6})\)", full_run.html))
+    assert used
+    for variables in (svg.variables(dark=False), svg.variables(dark=True)):
+        assert all(f"{name}:#" in variables for name in used)
+
+
+@pytest.mark.parametrize("chart", charts.CHARTS, ids=lambda chart: chart.__name__)
+def test_each_chart_says_what_it_lacks(tmp_path: Path, chart) -> None:
+    failed = [replace(t, fails="no") for t in synthetic.SMOKE]
+    summary = summarise(synthetic.write(tmp_path, synthetic.records(failed, blocks=1)))
+    drawn = chart(summary)
+    assert isinstance(drawn, Missing)
+    assert drawn.reason.endswith(".")
+
+
+def test_the_frontier_is_what_no_prefect_arm_beats() -> None:
+    def point(name: str, makespan: float, size: float, bare: bool = False) -> memory.Point:
+        return memory.Point(arm(name, bare=bare), makespan, size)
+
+    points = [point("bare", 0.1, 1, bare=True), point("a", 1, 5), point("b", 2, 3), point("c", 3, 4), point("d", 4, 2)]
+    assert [p.arm.name for p in memory.frontier(points)] == ["a", "b", "d"]
+
+
+def test_a_chart_shows_hostile_names_as_text(full_run: Run) -> None:
+    for path in full_run.rendered.charts:
+        if path.suffix == ".svg":
+            assert SCRIPT not in path.read_text()

@@ -1,0 +1,109 @@
+"""Every arm runs the graph for real, with the right result, on the one server."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import pytest
+
+from benchmarks.quiescence import wait_recorded
+from flows.graph import GraphSpec
+from runners import catalog, guard, isolation
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
+
+WORKERS = 2
+LIMIT_S = 300.0
+
+ARMS = catalog.load().arms
+REMOTE_ARMS = [name for name, spec in ARMS.items() if spec.engine in ("processes", "dask", "ray") and not spec.bare]
+
+
+@pytest.fixture
+def own_servers(lab_server):
+    """Prefect servers that processes of this suite have started beside the suite's own."""
+
+    def found() -> list[psutil.Process]:
+        own = psutil.Process(lab_server.pid)
+        family = {own, *own.children(recursive=True)}
+        return [
+            process
+            for process in guard.marked(os.environ[isolation.MARK])
+            if process not in family
+            and any("prefect" in word for word in process.cmdline())
+            and {"server", "uvicorn"} & set(process.cmdline())
+        ]
+
+    return found
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_runs_the_graph(name, arms, cluster_for, run_graph, lab_server, own_servers):
+    (arm,) = arms.select([name], WORKERS)
+    graph = GraphSpec(width=3, payload_bytes=1000)
+
+    ran = run_graph(graph, arm, cluster_for(arm))
+
+    assert ran.outcome.result == graph.result
+    assert len(ran.entries) == graph.executions
+    assert set(ran.outcome.seen_s) == {0, 1, 2}
+    pids = {entry.pid for entry in ran.entries}
+    if arm.engine in ("none", "threads"):
+        assert pids == {os.getpid()}
+    else:
+        assert os.getpid() not in pids
+    if arm.engine in ("processes", "dask"):
+        # Ray starts further workers while one waits for its upstream.
+        assert len(pids) <= WORKERS
+    if arm.bare:
+        assert ran.outcome.flow_run_id is None
+    else:
+        recorded = wait_recorded(lab_server.api_url, ran.outcome.flow_run_id, graph.tasks, LIMIT_S)
+        assert (recorded.final, recorded.completed) == (graph.tasks, graph.tasks)
+    assert own_servers() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "graph"),
+    [
+        *((name, GraphSpec("cached", width=2)) for name in REMOTE_ARMS),
+        *((name, GraphSpec("retrying", width=2, failures=1)) for name in REMOTE_ARMS if name != "processes"),
+    ],
+    ids=lambda value: getattr(value, "variant", value),
+)
+def test_runs_the_other_variants_in_other_processes(name, graph, arms, cluster_for, run_graph):
+    (arm,) = arms.select([name], WORKERS)
+    cluster = cluster_for(arm)
+
+    first = run_graph(graph, arm, cluster)
+    second = run_graph(graph, arm, cluster, ledger=first.ledger) if graph.variant == "cached" else None
+
+    assert first.outcome.result == graph.result
+    assert len(first.entries) == graph.executions
+    if second:
+        assert second.outcome.result == graph.result
+        assert second.entries == []
+
+
+def test_threads_never_run_more_bodies_at_once_than_the_workers(arms, run_graph):
+    from flows.graph import Work
+
+    (arm,) = arms.select(["threads"], WORKERS)
+    ran = run_graph(GraphSpec(width=6, work=Work("sleep", 0.1)), arm)
+
+    hellos = [entry for entry in ran.entries if entry.name == "hello"]
+    most = max(sum(other.start_s <= entry.start_s < other.end_s for other in hellos) for entry in hellos)
+    assert most <= WORKERS
+
+
+def test_cold_arms_start_and_stop_a_cluster_of_their_own(arms, run_graph, descendants):
+    (arm,) = arms.select(["dask"], WORKERS)
+    graph = GraphSpec(width=2)
+    before = descendants()
+
+    ran = run_graph(graph, arm, cluster=None)
+
+    assert ran.outcome.result == graph.result
+    assert {entry.pid for entry in ran.entries}.isdisjoint({process.pid for process in before})
+    assert {process.pid for process in descendants()}.isdisjoint({entry.pid for entry in ran.entries})
