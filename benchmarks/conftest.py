@@ -37,6 +37,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     option.benchmark_columns = option.benchmark_columns or ["min", "median", "max", "stddev", "rounds"]
+    if option.showcapture == "all":
+        # A cell that fails says why in its one line; what Prefect, Dask and Ray logged meanwhile is shown on demand.
+        option.showcapture = "no"
     options = Options(
         profile=option.lab_profile,
         runners=option.lab_runners,

@@ -52,10 +52,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> RunFolder:
-        if (path / records.FILE_NAME).exists():
-            raise RecordError(
-                f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out"
-            )
+        cls.refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,6 +60,17 @@ class RunFolder:
         folder = cls(path, plan)
         folder.save()
         return folder
+
+    @staticmethod
+    def refuse_taken(path: Path) -> None:
+        """
+        Raises:
+            RecordError: there is a run in it.
+        """
+        if (path / records.FILE_NAME).exists():
+            raise RecordError(
+                f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out"
+            )
 
     @classmethod
     def resume(cls, path: Path) -> RunFolder:

@@ -78,6 +78,8 @@ class Session:
 
     def _plan(self, options: Options) -> None:
         earlier = RunFolder.resume(options.resume) if options.resume else None
+        if options.out:
+            RunFolder.refuse_taken(options.out)
         if earlier and earlier.plan.profile not in PROFILES:
             raise UsageError(f"--lab-resume {options.resume}: there is no profile {earlier.plan.profile!r}")
         self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]

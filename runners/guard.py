@@ -7,6 +7,7 @@ process that carries this run's mark in its environment, and removes the run's s
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -24,11 +25,17 @@ import psutil
 from runners.isolation import MARK
 
 _GRACE_S = 3.0
+_LONGEST_TEMPORARY = 12
 
 
 def new_scratch() -> Path:
-    """A folder with a short path: Ray puts sockets under it, and the path of a socket has at most 107 bytes."""
-    return Path(tempfile.mkdtemp(prefix="rlab-"))
+    """A folder with a short path: Ray puts sockets under it, and the path of a socket has at most 107 bytes.
+
+    So it is not under a TMPDIR with a long one, as each user has on macOS.
+    """
+    usual = tempfile.gettempdir()
+    too_long = len(usual) > _LONGEST_TEMPORARY and os.access("/tmp", os.W_OK)
+    return Path(tempfile.mkdtemp(prefix="rlab-", dir="/tmp" if too_long else usual))
 
 
 @contextmanager
@@ -43,6 +50,8 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
     """
     mark = uuid.uuid4().hex
     scratch = scratch or new_scratch()
+    # Once more at the very end: a Ray that was interrupted in its start writes there in its own exit handler.
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     # The guard is started before the mark is set: it must not find itself.
     guard = subprocess.Popen(
         [sys.executable, "-m", "runners.guard", mark, str(scratch)],

@@ -141,5 +141,3 @@ class _CallPickler(_Pickler):
                 self.upstream.append(obj)
             return shipping.package().worker.upstream_value, (index,)
         return super().reducer_override(obj)
-
-

@@ -43,9 +43,9 @@ class Submitted:
         logger.error("Task run %s of task %r crashed: %s", self.task_run_id, self.task.name, message)
         return self._record(Crashed(message=message, state_details=self._details()), wait_s=_EVENTS_LATE_S)
 
-    def not_ready(self, upstream: str) -> State:
+    def not_ready(self, upstream: str = "") -> State:
         """Record that the task run never started because an upstream task run crashed."""
-        message = f"Upstream task run {upstream} did not reach a 'COMPLETED' state."
+        message = f"Upstream task run {upstream}did not reach a 'COMPLETED' state."
         # Such a task run never reached a worker: the API cannot know it yet.
         return self._record(Pending(name="NotReady", message=message, state_details=self._details()), wait_s=0)
 
@@ -93,4 +93,6 @@ def flow_run_ended_badly(flow_run_id: UUID | None) -> bool:
             state = client.read_flow_run(flow_run_id).state
     except (ObjectNotFound, PrefectHTTPStatusError, OSError):
         return False
-    return state is not None and (state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_cancelling())
+    return state is not None and (
+        state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_cancelling()
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import pickle
 import weakref
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from uuid import uuid4
 
@@ -28,7 +28,8 @@ class LeanDaskTaskRunner(LeanRunner, DaskTaskRunner):
 
     Args:
         crash_reruns: How often a task may run again after the worker that ran it has died. None leaves that to the
-            scheduler (`distributed.scheduler.allowed-failures`, by default 3), as the stock runner does.
+            scheduler (`distributed.scheduler.allowed-failures`, by default 3), as the stock runner does. A number
+            costs a message to the scheduler and back for every submit.
 
     All other arguments are those of `DaskTaskRunner`.
     """
@@ -68,7 +69,7 @@ class LeanDaskTaskRunner(LeanRunner, DaskTaskRunner):
             pure=False,
         )
         if self.crash_reruns is not None:
-            self.client.run_on_scheduler(_allow_deaths, key=key, reruns=self.crash_reruns)
+            self.client.run_on_scheduler(_SET_DEATHS, key=key, reruns=self.crash_reruns)
         wrapped.task_run_id = task_run_id
         future = LeanDaskFuture(Submitted.of(task, task_run_id, self), wrapped)
         self._submitted.add(future)
@@ -129,20 +130,31 @@ class LeanDaskFuture(SettledFuture, PrefectDaskFuture[Any]):
             return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
         except KilledWorker as death:
             self._final_state = self._died(death)
-            return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)
+            return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
 
     def _died(self, death: KilledWorker) -> State[Any]:
         if death.task != self._wrapped_future.key:
             # Dask gives the dependents of a task, which it never runs, the error of the task.
-            return self._submitted.not_ready(f"'{str(death.task)[-36:]}'")
+            return self._submitted.not_ready(f"'{str(death.task)[-36:]}' ")
         return self._submitted.crashed(
-            f"Dask worker {death.last_worker.address} died while it ran the task,"
-            f" after {death.allowed_failures} other worker(s) that had died in the same way."
+            f"Dask worker {death.last_worker.address} died while it ran the task, which is not to be run again."
         )
 
 
-def _allow_deaths(key: str, reruns: int, dask_scheduler: Any = None) -> None:
-    """Give one task of a scheduler that others use too a number of reruns of its own."""
-    task = dask_scheduler.tasks.get(key)
-    if task is not None:
-        task.suspicious = dask_scheduler.allowed_failures - reruns
+def _set_deaths() -> Callable[..., Awaitable[None]]:
+    # Nested, so that it is pickled by value: the scheduler need not have this project.
+    async def set_deaths(key: str, reruns: int, dask_scheduler: Any = None) -> None:
+        import asyncio
+
+        # The graph with the task is on another connection and may come in later.
+        for _ in range(1000):
+            if (task := dask_scheduler.tasks.get(key)) is not None:
+                # Counted per task, so that other users of the scheduler keep their number of reruns.
+                task.suspicious = dask_scheduler.allowed_failures - reruns
+                return
+            await asyncio.sleep(0.005)
+
+    return set_deaths
+
+
+_SET_DEATHS = _set_deaths()

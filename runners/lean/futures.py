@@ -14,8 +14,8 @@ from prefect.states import State
 class SettledFuture(PrefectWrappedFuture[Any, Any]):
     """A future whose `.state` needs no API call once the wrapped future is done.
 
-    The task run engine asks every upstream future among a task's parameters for its state; Prefect's futures answer with
-    a request to the API although the wrapped future holds the state.
+    The task run engine asks every upstream future among a task's parameters for its state; Prefect's futures answer
+    with a request to the API although the wrapped future holds the state.
     """
 
     @property
@@ -56,5 +56,3 @@ def when_done(futures: Iterable[Future[Any]], then: Callable[[], None]) -> None:
     for future in pending:
         future.add_done_callback(one_done)
     one_done()
-
-

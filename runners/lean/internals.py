@@ -28,8 +28,15 @@ import prefect
 import prefect.context
 from prefect._internal.concurrency.api import create_call
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.context import AssetContext, AsyncClientContext, FlowRunContext, SettingsContext, SyncClientContext
-from prefect.context import TagsContext, TaskRunContext
+from prefect.context import (
+    AssetContext,
+    AsyncClientContext,
+    FlowRunContext,
+    SettingsContext,
+    SyncClientContext,
+    TagsContext,
+    TaskRunContext,
+)
 from prefect.events.worker import EventsWorker
 from prefect.logging.configuration import ensure_logging_setup
 from prefect.settings.context import get_current_settings
@@ -159,7 +166,7 @@ class _ThreadClients(threading.local):
         self._owner = _Owner()
         close = weakref.finalize(self._owner, self.contexts.clear)
         # Closed by the atexit hook below, which runs before the modules that closing needs are torn down.
-        close.atexit = False
+        close.atexit = False  # type: ignore[misc]
         _open_clients.add(self.contexts)
 
 
@@ -271,9 +278,17 @@ def _use_events_worker(key: str) -> None:
     """Send events by a burst worker of the current address. Upstream's keeps to the address that it began with."""
     while (worker := _events_workers.get(key, BurstEventsWorker.instance))._stopped:
         _events_workers.forget(key)
-    if EventsWorker._instances.get(worker._key) is not worker:
+    instances: dict[int, EventsWorker] = EventsWorker._instances  # type: ignore[misc]
+    if instances.get(worker._key) is not worker:
         with EventsWorker._instance_cache_lock:
-            EventsWorker._instances[worker._key] = worker
+            instances[worker._key] = worker
+
+
+def flush_events() -> None:
+    """Wait until the events of this process are sent."""
+    instances: dict[int, EventsWorker] = EventsWorker._instances  # type: ignore[misc]
+    for worker in list(instances.values()):
+        worker.wait_until_empty()
 
 
 # --- what a driver sends ----------------------------------------------------------------------------------------
@@ -440,6 +455,6 @@ def entered(
             token = prefect.context._deployment_id.set(UUID(deployment_id))
             stack.callback(prefect.context._deployment_id.reset, token)
         if deployment_parameters := rest.get("deployment_parameters"):
-            token = prefect.context._deployment_parameters.set(deployment_parameters)
-            stack.callback(prefect.context._deployment_parameters.reset, token)
+            parameters_token = prefect.context._deployment_parameters.set(deployment_parameters)
+            stack.callback(prefect.context._deployment_parameters.reset, parameters_token)
         yield

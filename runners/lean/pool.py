@@ -125,11 +125,15 @@ class ProcessPool:
     def _start(self) -> _Worker:
         calls, their_calls = self._multiprocessing.Pipe()
         messages, their_messages = self._multiprocessing.Pipe(duplex=False)
-        process = self._multiprocessing.Process(target=self._serve, args=(their_calls, their_messages, *self._arguments))
+        process = self._multiprocessing.Process(
+            target=self._serve, args=(their_calls, their_messages, *self._arguments)
+        )
         process.start()
         their_calls.close()
         their_messages.close()
-        reader = threading.Thread(target=self._read, args=(messages,), name=f"LeanProcessPool-{process.pid}", daemon=True)
+        reader = threading.Thread(
+            target=self._read, args=(messages,), name=f"LeanProcessPool-{process.pid}", daemon=True
+        )
         reader.start()
         worker = _Worker(process, calls, reader)
         with self._changed:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import cloudpickle
 from prefect._internal.uuid7 import uuid7
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.settings.context import get_current_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 from prefect.tasks import Task
@@ -47,13 +47,13 @@ class LeanProcessPoolTaskRunner(LeanRunner, ProcessPoolTaskRunner):
         self._futures: weakref.WeakSet[LeanConcurrentFuture] = weakref.WeakSet()
         self._flow_run_id: UUID | None = None
 
-    def submit(
+    def submit(  # type: ignore[override]
         self,
         task: Task[Any, Any],
         parameters: dict[str, Any],
         wait_for: Iterable[PrefectFuture[Any]] | None = None,
         dependencies: dict[str, set[Any]] | None = None,
-    ) -> PrefectFuture[Any]:
+    ) -> PrefectConcurrentFuture[Any]:
         if not self._started:
             raise RuntimeError("Task runner is not started")
         if internals.MOVED:
@@ -101,7 +101,8 @@ class LeanProcessPoolTaskRunner(LeanRunner, ProcessPoolTaskRunner):
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if internals.MOVED:
-            return super().__exit__(exc_type, exc_value, traceback)
+            super().__exit__(exc_type, exc_value, traceback)
+            return
         running = any(not future.wrapped_future.done() for future in self._futures)
         self._close(stop_running=running and (exc_type is not None or flow_run_ended_badly(self._flow_run_id)))
         super(ProcessPoolTaskRunner, self).__exit__(exc_type, exc_value, traceback)
@@ -195,7 +196,6 @@ class _Outbox:
 def _serve(calls: Connection, messages: Connection, env: dict[str, str], initializing: bytes) -> None:
     os.environ.update(env)
     from prefect.engine import handle_engine_signals
-    from prefect.events.worker import EventsWorker
     from prefect.task_runners import _initialize_process_pool_worker
 
     run = shipping.runner()
@@ -216,8 +216,7 @@ def _serve(calls: Connection, messages: Connection, env: dict[str, str], initial
         except BaseException as raised:
             ended = False, raised
         calls.send_bytes(_dumps_reply(ended))
-    for events_worker in list(EventsWorker._instances.values()):
-        events_worker.wait_until_empty()
+    internals.flush_events()
 
 
 def _dumps_reply(ended: tuple[bool, Any]) -> bytes:
@@ -225,5 +224,3 @@ def _dumps_reply(ended: tuple[bool, Any]) -> bytes:
         return cloudpickle.dumps(ended)
     except Exception as unpicklable:
         return cloudpickle.dumps((False, unpicklable))
-
-

@@ -24,6 +24,8 @@ from .futures import SettledFuture
 # A shared context above this size goes to the object store once instead of with every task.
 _INLINE_BYTES = 64 * 1024
 
+_CANCEL_ROUNDS = 3
+
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
 
 
@@ -68,9 +70,13 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished; those that run are interrupted."""
-        unfinished = [future for future in self._submitted if not future.done()]
-        for future in unfinished:
-            ray.cancel(future.wrapped_future)
+        unfinished = [future.wrapped_future for future in self._submitted if not future.done()]
+        # The interrupt can get lost in a worker that is still importing Prefect.
+        for _ in range(_CANCEL_ROUNDS):
+            for reference in unfinished:
+                ray.cancel(reference)
+            if unfinished:
+                _, unfinished = ray.wait(unfinished, num_returns=len(unfinished), timeout=2, fetch_local=False)
 
     def __enter__(self) -> LeanRayTaskRunner:
         super().__enter__()
@@ -154,9 +160,22 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             if self._final_state is not None:
                 raise
             self._final_state = self._died(death)
-        return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)
+        return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
 
     def _died(self, death: Exception) -> State[Any]:
-        return self._submitted.crashed(f"a Ray worker died while it ran the task: {death}")
+        if isinstance(death, ray.exceptions.RayTaskError):
+            # Ray gives the dependents of a task, which it never runs, the error of the task.
+            return self._submitted.not_ready()
+        return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
 
 
+def _worker_of(reference: Any) -> str:
+    """The worker that ran a task. Only Ray's dashboard can tell; without one, the task is all there is to name."""
+    from ray.util.state import get_task
+
+    try:
+        found = get_task(reference.task_id().hex(), timeout=3)
+        attempt = found[-1] if isinstance(found, list) else found
+        return f"Ray worker {attempt.worker_id} (process {attempt.worker_pid} on node {attempt.node_id})"
+    except Exception:
+        return f"the Ray worker of task {reference.task_id().hex()}"

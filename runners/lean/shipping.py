@@ -1,9 +1,9 @@
 """Bring `internals` and `worker` to workers that do not have this project.
 
 The source of both modules travels with each call, or with the remote function. A worker makes them once, as a package
-whose name holds the digest of the source: the package keeps what tasks share there (settings, clients), and two versions
-of this project on one cluster do not meet. Functions shipped by value alone would bring globals of their own with every
-call, and share nothing.
+whose name holds the digest of the source: the package keeps what tasks share there (settings, clients), and two
+versions of this project on one cluster do not meet. Functions shipped by value alone would bring globals of their own
+with every call, and share nothing.
 """
 
 from __future__ import annotations

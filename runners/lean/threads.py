@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     _stock = ("prefect.task_runners", "ThreadPoolTaskRunner")
 
-    def submit(
+    def submit(  # type: ignore[override]
         self,
         task: Task[Any, Any],
         parameters: dict[str, Any],
@@ -29,10 +30,10 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         stock = super().submit(task, parameters, wait_for, dependencies)
         future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
         # Upstream keeps the event of every task until the flow run is over.
-        stock.wrapped_future.add_done_callback(lambda _, run=stock.task_run_id: self._forget(run))
+        stock.wrapped_future.add_done_callback(partial(self._forget, stock.task_run_id))
         return future
 
-    def _forget(self, task_run_id: UUID) -> None:
+    def _forget(self, task_run_id: UUID, _: object) -> None:
         self._cancel_events.pop(task_run_id, None)
 
     def _arguments(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.task_engine import run_task_async, run_task_sync
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from . import internals
 
@@ -82,10 +83,16 @@ def upstream_value(index: int) -> Any:
 
 
 def revive_runner(lean: tuple[str, str], stock: tuple[str, str], kwargs: dict[str, Any]) -> Any:
-    """Stands for a lean runner in what is shipped: itself where this project is installed, else its stock base."""
-    try:
-        module, name = lean
-        return getattr(importlib.import_module(module), name)(**kwargs)
-    except ImportError:
-        module, name = stock
-        return getattr(importlib.import_module(module), name)(**kwargs)
+    """Stands for a lean runner in what is shipped, where it serves the tasks that tasks submit.
+
+    Itself where this project is installed, else its stock base. Where the integration is missing too, threads.
+    """
+    for module, name in (lean, stock):
+        try:
+            runner = getattr(importlib.import_module(module), name)
+        except ImportError:
+            # The stock base knows nothing of what the lean one adds.
+            kwargs = {name: value for name, value in kwargs.items() if name != "crash_reruns"}
+        else:
+            return runner(**kwargs)
+    return ThreadPoolTaskRunner()

@@ -68,6 +68,13 @@ def test_an_earlier_runs_unknown_profile_is_refused(tmp_path):
         Session(Options(resume=tmp_path))
 
 
+def test_a_folder_that_holds_a_run_is_refused_before_a_server_is_started(tmp_path):
+    (tmp_path / "records.jsonl").touch()
+
+    with pytest.raises(RecordError, match=r"holds a run already: go on with it by --lab-resume"):
+        Session(Options(out=tmp_path))
+
+
 def test_arms_named_twice_take_part_once():
     session = Session(Options(runners="dask, threads,dask", workers=3))
     session.release()
@@ -110,7 +117,7 @@ def test_collecting_starts_and_writes_nothing(tmp_path, users_environment):
             *("--collect-only", "-q", "-p", "no:cacheprovider", "--lab-out", "out", "--lab-profile", "smoke"),
         ],
         cwd=tmp_path,
-        env={**users_environment, "TMPDIR": str(tmp_path)},
+        env=users_environment,
         capture_output=True,
         text=True,
     )
@@ -121,4 +128,3 @@ def test_collecting_starts_and_writes_nothing(tmp_path, users_environment):
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert imported.isdisjoint({"prefect", "distributed", "ray", "matplotlib"})
     assert not (tmp_path / "out").exists()
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("rlab-")] == []

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -53,6 +54,8 @@ def lab(users_environment, tmp_path):
         env=users_environment,
         cwd=tmp_path,
         start_new_session=True,
+        # As in a terminal, even where the suite itself runs in the background of a shell.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     yield process
     process.kill()
@@ -103,7 +106,13 @@ def test_marks_this_processs_future_children_and_takes_the_mark_back():
     assert os.environ.get(MARK) == before
 
 
-def test_paths_of_sockets_in_the_scratch_folder_stay_short():
-    """Ray's are `ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store`, 107 bytes at most."""
-    with guard.guarded() as scratch:
-        assert len(str(scratch / "s12345678" / "ray" / "session_2026-01-01_00-00-00_000000_1234567")) < 85
+@pytest.mark.parametrize("temporary", ["/tmp", "a/long/path/for/temporary/files/of/one/user"])
+def test_paths_of_sockets_in_the_scratch_folder_stay_short(temporary, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / temporary))
+    Path(tempfile.gettempdir()).mkdir(parents=True, exist_ok=True)
+
+    scratch = guard.new_scratch()
+    scratch.rmdir()
+
+    ray = scratch / "s12345678" / "ray" / "session_2026-01-01_00-00-00_000000_1234567" / "sockets" / "plasma_store"
+    assert len(str(ray)) <= 107

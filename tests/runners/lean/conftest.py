@@ -1,4 +1,4 @@
-"""One Prefect server, one Dask cluster and one Ray instance for all lean runner tests, and one flow run for each arm."""
+"""One server, one Dask cluster and one Ray instance for all lean runner tests, and one flow run for each arm."""
 
 from __future__ import annotations
 
@@ -43,8 +43,19 @@ os.environ.update(
 @pytest.fixture(scope="session")
 def lab_server() -> Iterator[str]:
     """The API URL of a server of the session's own."""
-    log = open(f"{_HOME}/server.log", "wb")
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(_PORT), "--no-ui"]
+    log = Path(_HOME, "server.log").open("wb")  # noqa: SIM115
+    command = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(_PORT),
+        "--no-ui",
+    ]
     server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{_PORT}/api"
     try:

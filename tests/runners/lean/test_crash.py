@@ -37,14 +37,18 @@ def increment(x: int) -> int:
 
 @pytest.mark.parametrize("arm", LEAN_REMOTE, indirect=True)
 def test_dead_worker(arm, tmp_path, recorded):
+    runner = type(arm.make()).__name__
+    run_ids: list[Any] = []
+
     @flow(task_runner=arm.make(crash_reruns=0))
     def dies(folder: str) -> Any:
         doomed = die.submit(folder, 9)
         others = [increment.submit(i) for i in range(4)]
         after = increment.submit(doomed)
+        run_ids.extend([doomed.task_run_id, after.task_run_id])
         doomed.wait(120)
         assert doomed.state.is_crashed()
-        with pytest.raises(CrashedRun, match=type(arm.make()).__name__):
+        with pytest.raises(CrashedRun, match=runner):
             doomed.result()
         assert [other.result(120) for other in others] == [1, 2, 3, 4]
         after.wait(120)
@@ -54,9 +58,9 @@ def test_dead_worker(arm, tmp_path, recorded):
     state = dies(str(tmp_path), return_state=True)
     assert not state.is_completed()
     assert len(list(tmp_path.iterdir())) == 1
-    doomed_run, after_run = (found.state_details.task_run_id for found in state.data)
+    doomed_run, after_run = run_ids
     crashed = recorded(doomed_run, lambda run: run.state.is_crashed())
-    assert type(arm.make()).__name__ in crashed.state.message
+    assert runner in crashed.state.message
     assert any(word in crashed.state.message for word in ("process", "worker"))
     recorded(after_run, lambda run: run.state.name == "NotReady")
 
@@ -88,12 +92,9 @@ def test_failed_flow_starts_no_more_tasks(arm, tmp_path):
         raise ValueError("the flow fails")
 
     assert fails(str(tmp_path), return_state=True).is_failed()
-    # Those that ran at that moment may end, and a worker may have one more at hand.
-    time.sleep(3)
-    started = len(list(tmp_path.iterdir()))
-    assert started < 12
-    time.sleep(2)
-    assert len(list(tmp_path.iterdir())) == started
+    # Long enough for all of them, had they not been cancelled. What a worker had in hand by then may still have begun.
+    time.sleep(8)
+    assert len(list(tmp_path.iterdir())) <= 6
 
 
 @pytest.mark.parametrize("arm", ["processes-lean"], indirect=True)
@@ -123,6 +124,7 @@ def test_failed_flow_stops_its_own_processes(arm, tmp_path, recorded):
 
 def test_failed_flow_leaves_no_dask_cluster(lab_server, tmp_path):
     import psutil
+
     from runners.lean import LeanDaskTaskRunner
 
     @task
