@@ -87,8 +87,8 @@ PROFILES: Mapping[str, Profile] = {
             blocks=3,
             suites={
                 "startup": _empty(2),
-                "overhead": _empty(2, 8, 20),
-                "work": _working(8, 0.2),
+                "overhead": _empty(2, 8, 16),
+                "work": _working(4, 0.2),
                 "payload": _carrying(8, 1_000_000),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
