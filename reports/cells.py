@@ -13,14 +13,17 @@ from reports import statistics
 from reports.records import Record
 from reports.statistics import Comparison, Estimate, Noise
 
-BENCHES = ("startup", "overhead", "work", "payload", "cached", "retrying", "tax")
+BENCHES = ("startup", "overhead", "work", "metg", "payload", "cached", "retrying", "batching", "scaling", "tax")
 FEW_PAIRS = 4
 """Degrees of freedom below which one bench's A/A pairs say too little, and the whole run's are used."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What ran: the parameters of the task graph. `work_s` seconds a task body, `payload_bytes` a `hello` result."""
+    """What ran: the parameters of the task graph. `work_s` seconds an item, `payload_bytes` a `hello` result.
+
+    A body does `batch` items, one after another.
+    """
 
     id: str
     variant: str
@@ -30,6 +33,12 @@ class Graph:
     work_s: float
     payload_bytes: int
     failures: int
+    batch: int = 1
+
+    @property
+    def body_s(self) -> float:
+        """Seconds of work in one task body."""
+        return self.work_s * self.batch
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,7 @@ class Cell:
     graph: Graph
     arm: str
     cold: bool
+    workers: int
     ok: int
     failed: int
     by_block: dict[int, float]
@@ -171,6 +181,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         graph=_graph(first),
         arm=first.arm,
         cold=first.cold,
+        workers=first.workers,
         ok=len(good),
         failed=len(group) - len(good),
         by_block=by_block,
@@ -225,6 +236,7 @@ def _graph(record: Record) -> Graph:
         work_s=work.get("seconds", 0) or 0,
         payload_bytes=graph.get("payload_bytes") or 0,
         failures=graph.get("failures") or 0,
+        batch=graph.get("batch") or 1,
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reports import tables
-from reports.charts import Chart
+from reports.charts import FIRST_SCREEN, Chart
 from reports.summary import Summary
 from reports.tables import Entry, Table
 
@@ -23,13 +23,16 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
     lines += [f"- {escape(line)}" for line in verdict]
     if warnings:
         lines += ["", "## Before you rely on it", "", *(f"- {escape(line)}" for line in warnings)]
+    for chart in charts:
+        if chart.name in FIRST_SCREEN:
+            lines += ["", f"## {escape(chart.title)}", "", *_chart(chart)]
     lines += ["", "## The arms", "", *_table(tables.main(summary))]
     if versus := tables.against_baseline(summary):
         lines += ["", "## Against the baseline", "", *_table(versus)]
     if tax := tables.tax(summary):
         lines += ["", "## Where a task's time goes, in figures", "", *_table(tax)]
     lines += ["", "## Charts"]
-    for chart in charts:
+    for chart in [chart for chart in charts if chart.name not in FIRST_SCREEN]:
         lines += ["", f"### {escape(chart.title)}", "", *_chart(chart)]
     lines += ["", "## Every cell"]
     for bench in summary.benches:

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import tables
-from reports.charts import Chart, svg
+from reports.charts import FIRST_SCREEN, Chart, svg
 from reports.summary import Summary
 
 
@@ -25,6 +25,7 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         undefined=StrictUndefined,
     )
     script = _source("report.js")
+    drawn = [(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts]
     style = _source("report.css")
     return environment.get_template("report.html.j2").render(
         run=summary.run,
@@ -33,7 +34,8 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         main=tables.main(summary),
         versus=tables.against_baseline(summary),
         tax=tables.tax(summary),
-        charts=[(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts],
+        first=[pair for pair in drawn if pair[0].name in FIRST_SCREEN],
+        charts=[pair for pair in drawn if pair[0].name not in FIRST_SCREEN],
         cells=[tables.cells_of(summary, bench) for bench in summary.benches],
         failures=tables.failures(summary),
         environment=tables.environment(summary),

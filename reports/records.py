@@ -156,6 +156,8 @@ def graph_id(graph: dict[str, Any]) -> str:
         parts.append(f"{payload / 1e6:g}MB" if payload >= 1e6 else f"{payload / 1e3:g}kB")
     if failures := graph.get("failures"):
         parts.append(f"f{failures}")
+    if (batch := graph.get("batch") or 1) != 1:
+        parts.append(f"b{batch}")
     if delay := graph.get("retry_delay_s"):
         parts.append(f"d{delay:g}s")
     return "-".join(parts)

@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from reports import statistics
 from reports.fits import crossover
 from reports.run import Arm
 from reports.statistics import SMALLEST_TIE_BAND, Noise
-from reports.summary import Summary
+
+if TYPE_CHECKING:
+    from reports.summary import Summary
 
 ALIKE = 1.2
 """Where the slowest arm takes at most this many times the fastest one's time, any runner will do."""

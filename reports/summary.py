@@ -15,6 +15,7 @@ from reports import run as runs
 from reports import statistics, taxes
 from reports.cells import Cell, Graph, Pairs
 from reports.fits import MarginalCost, marginal_cost
+from reports.judgement import Model, judged
 from reports.records import Record, RecordError
 from reports.run import Arm, Run
 from reports.statistics import Comparison, Estimate, Noise
@@ -67,6 +68,7 @@ class Summary:
     noise_by_bench: dict[str, Noise]
     reference: Graph | None
     environment: dict[str, tuple[str, ...]]
+    model: Model
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     taxes: Taxes
@@ -118,6 +120,7 @@ def summarise(run_dir: Path) -> Summary:
     reference = max((c.graph for c in cells if c.bench == "overhead"), key=lambda g: (g.width, g.id), default=None)
     fits = {arm.name: _marginal(cells, arm.name) for arm in arms}
     rows = tuple(_row(arm, cells, fits, pairs, by_bench, run.baseline, reference) for arm in arms)
+    environment = _environment(records)
     return Summary(
         run=run,
         rows=rows,
@@ -125,7 +128,8 @@ def summarise(run_dir: Path) -> Summary:
         noise=whole,
         noise_by_bench=by_bench,
         reference=reference,
-        environment=_environment(records),
+        environment=environment,
+        model=judged(arms, cells, _cores(environment), by_bench.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes)),
         taxes=taxes.collect(records, [arm.name for arm in arms]),
@@ -247,6 +251,11 @@ def _environment(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
         for name, value in _flat(record.environment):
             seen.setdefault(printable(name, 80), {})[printable(str(value), 300)] = None
     return {name: tuple(values) for name, values in seen.items()}
+
+
+def _cores(environment: Mapping[str, Sequence[str]]) -> int | None:
+    told = environment.get("cores", ())
+    return int(told[0]) if len(told) == 1 and told[0].isdecimal() and 0 < int(told[0]) < 10**6 else None
 
 
 def _flat(value: Any, name: str = "", depth: int = 0) -> list[tuple[str, Any]]:

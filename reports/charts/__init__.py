@@ -13,11 +13,14 @@ from matplotlib import rc_context
 
 from reports.charts import svg
 from reports.charts.bare import prefect_over_bare
+from reports.charts.decision import decision_map
+from reports.charts.granularity import efficiency_by_duration
 from reports.charts.latency import latency_distributions
 from reports.charts.makespan import makespan_by_width
 from reports.charts.memory import memory_against_makespan
 from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
+from reports.charts.predicted import predicted_against_measured
 from reports.charts.ratios import paired_ratios
 from reports.charts.style import RC, Drawing, Missing
 from reports.charts.tax import where_a_task_goes
@@ -26,8 +29,10 @@ from reports.charts.work import cpu_against_wait
 from reports.summary import Summary
 
 CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
+    decision_map,
     makespan_by_width,
     cpu_against_wait,
+    efficiency_by_duration,
     where_time_goes,
     where_a_task_goes,
     paired_ratios,
@@ -36,7 +41,10 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     makespan_by_payload,
     memory_against_makespan,
     prefect_over_bare,
+    predicted_against_measured,
 )
+FIRST_SCREEN = ("decision-map",)
+"""Charts that stand beside the verdict."""
 
 
 @dataclass(frozen=True)

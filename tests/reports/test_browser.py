@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from reports import charts
 from tests.reports.conftest import SCRIPT, Run
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -73,7 +74,7 @@ def test_the_page_opens_clean_whole_and_alone(browser: Browser, full_run: Run, w
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = [chart.bounding_box() for chart in page.locator("figure svg").all()]
-    assert len(boxes) == 9
+    assert len(boxes) == len(charts.CHARTS)
     assert all(box and box["width"] > min(width, 500) * 0.8 and box["height"] > 100 for box in boxes)
     assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
     page.close()
@@ -186,7 +187,7 @@ def test_folded_tables_open_by_keyboard(desktop: Visit) -> None:
 
 def test_charts_and_tables_are_named_for_those_who_do_not_see_them(desktop: Visit) -> None:
     page = desktop.page
-    names = [page.locator("figure").nth(i).get_by_role("img").first for i in range(9)]
+    names = [page.locator("figure").nth(i).get_by_role("img").first for i in range(len(charts.CHARTS))]
     assert all(name.count() == 1 for name in names)
     snapshot = page.locator("main").aria_snapshot()
     assert 'img "Makespan by number of tasks' in snapshot

@@ -30,6 +30,9 @@ EXPECTED = {
     "cpu-against-wait",
     "memory-against-makespan",
     "prefect-over-bare",
+    "decision-map",
+    "efficiency-by-duration",
+    "predicted-against-measured",
 }
 
 

@@ -1,0 +1,138 @@
+"""The decision map: which arm is the fastest, over number of tasks and task duration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from scipy import ndimage
+
+from reports import units
+from reports.atlas import Map, maps
+from reports.charts import style
+from reports.charts.style import Drawing, Mark, Missing
+from reports.run import Arm
+from reports.summary import Summary
+
+TITLE = "Decision map"
+NAMES = {"sleep": "waiting (sleep)", "spin": "CPU under the GIL (spin)"}
+STOCK_ALPHA, LEAN_ALPHA = 0.85, 0.45
+SMALLEST_LABELLED = 0.06
+"""Share of a panel below which a region carries no name."""
+REFERENCE_TASKS = 1000
+
+
+def decision_map(summary: Summary) -> Drawing | Missing:
+    """Tasks by task duration, the fastest arm by the cost model as the colour, a panel for each kind and start."""
+    found = maps(summary)
+    if not found:
+        return Missing(
+            TITLE,
+            "It needs, of two arms, two widths of the overhead bench and a sleep or spin cell of the work bench.",
+        )
+    kinds, starts = list(dict.fromkeys(m.kind for m in found)), list(dict.fromkeys(m.cold for m in found))
+    fig, grid = style.figure(1.1 + 2.15 * len(starts), len(starts), len(kinds), sharex=True, sharey=True, squeeze=False)
+    marks = style.marks(summary.arms)
+    for drawn in found:
+        _panel(grid[starts.index(drawn.cold)][kinds.index(drawn.kind)], drawn, marks)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("one task takes")
+    for axes in grid[-1]:
+        axes.set_xlabel("tasks")
+    _legend(fig, found, marks)
+    return Drawing(TITLE, _takeaway(found), _READING, fig)
+
+
+_READING = (
+    "Find your number of tasks and how long one takes: the colour is the arm that is the fastest by the cost model. "
+    "Hatched: the second fastest cannot be told from it, so take the simpler of the two. Inside the dotted corner lie "
+    "the sizes that were measured; beyond it the model extrapolates. The thick line goes round where an arm on a "
+    "cluster clearly beats every arm on one host, its start counted where the panel is cold."
+)
+
+
+def _panel(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:
+    x, y = drawn.tasks, drawn.durations_s
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.grid(visible=False)
+    for place, found in enumerate(drawn.models):
+        field = drawn.lead[place]
+        if (field > 0).any():
+            axes.contourf(x, y, field, levels=[0, 1e9], colors=[marks[found.arm.name].colour], alpha=_alpha(found.arm))
+    if (drawn.tie < 0).any():
+        axes.contourf(x, y, drawn.tie, levels=[-1e9, 0], colors="none", hatches=["////"])
+    if drawn.cluster is not None and (drawn.cluster > 0).any() and (drawn.cluster < 0).any():
+        axes.contour(x, y, drawn.cluster, levels=[0], colors=[style.INK], linewidths=[2.2])
+    reach = [max(m.reach.tasks for m in drawn.models), max(m.reach.body_s for m in drawn.models)]
+    axes.plot([reach[0], reach[0], x[0]], [y[0], reach[1], reach[1]], color=style.INK, linewidth=1.2, linestyle=":")
+    _name_regions(axes, drawn)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(y[0], y[-1])
+    axes.set_xticks([10, 100, 1000, 10_000, 100_000], ["10", "100", "1k", "10k", "100k"])
+    axes.set_yticks([1e-3, 1e-2, 0.1, 1, 10, 100], ["1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s"])
+    axes.minorticks_off()
+    axes.set_title(f"{'cold' if drawn.cold else 'warm'}, {NAMES[drawn.kind]}", fontsize=9)
+
+
+def _alpha(arm: Arm) -> float:
+    return LEAN_ALPHA if arm.lean else STOCK_ALPHA
+
+
+def _name_regions(axes: Axes, drawn: Map) -> None:
+    """Each arm's name where its region is widest."""
+    first = drawn.lead.argmax(axis=0)
+    for place, found in enumerate(drawn.models):
+        region = first == place
+        if region.mean() < SMALLEST_LABELLED:
+            continue
+        depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+        row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+        inside = min(max(int(column), round(0.22 * depth.shape[1])), round(0.78 * depth.shape[1]))
+        axes.text(
+            drawn.tasks[inside],
+            drawn.durations_s[row],
+            style.short(found.arm.label, 14),
+            ha="center",
+            va="center",
+            fontsize=8,
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": style.SURFACE, "edgecolor": "none", "alpha": 0.85},
+        )
+
+
+def _legend(fig: Figure, found: Sequence[Map], marks: dict[str, Mark]) -> None:
+    shown = {m.arm.name: m.arm for drawn in found for _, m in drawn.shares()}
+    handles: list[Patch | Line2D] = [
+        Patch(facecolor=marks[name].colour, alpha=_alpha(arm), label=style.short(arm.label))
+        for name, arm in shown.items()
+    ]
+    handles.append(Patch(facecolor=style.MUTED, edgecolor=style.SURFACE, hatch="////", label="tie"))
+    handles.append(Line2D([], [], color=style.INK, linestyle=":", linewidth=1.2, label="measured"))
+    if any(drawn.cluster is not None and (drawn.cluster > 0).any() for drawn in found):
+        handles.append(Line2D([], [], color=style.INK, linewidth=2.2, label="cluster pays inside"))
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.5)
+
+
+def _takeaway(found: Sequence[Map]) -> str:
+    told = []
+    for kind in dict.fromkeys(drawn.kind for drawn in found):
+        first = {"cold" if m.cold else "warm": m.shares()[0][1].arm.label for m in found if m.kind == kind}
+        if len(set(first.values())) == 1:
+            told.append(f"{next(iter(first.values()))} for {kind} tasks, {units.listed(list(first))}")
+        else:
+            told.append(f"for {kind} tasks {units.listed([f'{arm} {start}' for start, arm in first.items()])}")
+    lines = [f"Fastest on most of the map: {'; '.join(told)}."]
+    pays = [
+        f"{drawn.kind} tasks of more than {units.about(point)}"
+        for drawn in found
+        if drawn.cold and (point := drawn.pays_from(REFERENCE_TASKS)) is not None
+    ]
+    if pays:
+        lines.append(f"Of {REFERENCE_TASKS:,} tasks, starting a cluster pays for {units.listed(pays)}.")
+    elif any(drawn.cold and drawn.cluster is not None for drawn in found):
+        lines.append(f"Of {REFERENCE_TASKS:,} tasks, there is no length for which starting a cluster begins to pay.")
+    return " ".join(lines)

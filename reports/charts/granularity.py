@@ -1,0 +1,150 @@
+"""Efficiency by task duration, with METG marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from reports import units
+from reports.charts import style
+from reports.charts.style import Drawing, Missing
+from reports.costs import makespan_s
+from reports.granularity import TARGET, Granularity, Sample, estimate
+from reports.model import ArmModel
+from reports.run import Arm
+from reports.summary import Summary
+
+TITLE = "How small may a task be?"
+BENCHES = ("metg", "work")
+KINDS = {"sleep": "waiting (sleep)", "spin": "CPU under the GIL (spin)"}
+
+
+def efficiency_by_duration(summary: Summary) -> Drawing | Missing:
+    """Efficiency by task duration: measured marks, the model's line, and METG(50 %) with its interval."""
+    arms = [arm for arm in summary.arms if arm.role != "control" and not arm.bare]
+    kinds = [kind for kind in KINDS if any(len(durations(samples(summary, kind, a))) > 1 for a in arms)]
+    if not kinds:
+        return Missing(TITLE, "No arm has sleep or spin tasks of two durations, in the metg bench or the work bench.")
+    arms = [arm for arm in arms if any(samples(summary, kind, arm) for kind in kinds)]
+    fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(kinds), sharey=True, squeeze=False)
+    marks = style.marks(summary.arms)
+    found = {}
+    for axes, kind in zip(grid.flat, kinds, strict=True):
+        found[kind] = [(arm, estimate(samples(summary, kind, arm))) for arm in arms]
+        _panel(axes, summary, kind, found[kind], marks)
+    grid.flat[0].set_ylabel("efficiency")
+    for axes in grid.flat:
+        axes.set_xlabel("one body takes")
+    style.legend(fig, arms, marks)
+    return Drawing(TITLE, _takeaway(found), _READING, fig)
+
+
+_READING = (
+    "Efficiency is what the bodies alone would need over what the arm needed. Marks are measured; lines are the cost "
+    "model. The large mark on the 50 % line is METG, the shortest task that is half useful, with its 95 % interval: "
+    "shorter tasks belong together in batches; hollow, it lies beyond the lengths measured and is the model's. An arm "
+    "without one does not clearly reach 50 % however long the task."
+)
+
+
+def samples(summary: Summary, kind: str, arm: Arm) -> list[Sample]:
+    """Efficiency of every block, of the metg bench where the arm has one, else of the work bench."""
+    for bench in BENCHES:
+        cells = [c for c in summary.of(bench, arm.name) if c.graph.work_kind == kind and c.efficiency and c.makespan_s]
+        if cells:
+            return [
+                Sample(cell.graph.body_s, min(cell.efficiency * cell.makespan_s / makespan, 1.0))
+                for cell in cells
+                for makespan in cell.by_block.values()
+                if cell.efficiency and cell.makespan_s
+            ]
+    return []
+
+
+def durations(taken: Sequence[Sample]) -> set[float]:
+    return {sample.seconds for sample in taken}
+
+
+def _panel(
+    axes: Axes,
+    summary: Summary,
+    kind: str,
+    found: Sequence[tuple[Arm, Granularity | None]],
+    marks: dict[str, style.Mark],
+) -> None:
+    axes.axhline(TARGET, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    everything = sorted({s.seconds for arm, _ in found for s in samples(summary, kind, arm)})
+    ends = (everything[0] / 4, everything[-1] * 2.5)
+    for arm, metg in found:
+        taken, look = samples(summary, kind, arm), marks[arm.name].plot()
+        means = {d: [s.efficiency for s in taken if s.seconds == d] for d in sorted(durations(taken))}
+        axes.plot(
+            list(means), [float(np.mean(v)) for v in means.values()], **look | {"linestyle": "none", "markersize": 4}
+        )
+        model = summary.model.arm(arm.name)
+        if model is not None and taken:
+            x = np.geomspace(*ends, 80)
+            axes.plot(
+                x, _curve(summary, model, kind, x), color=look["color"], linestyle=look["linestyle"], linewidth=1.2
+            )
+        if metg is not None and metg.bound == "about" and ends[0] < metg.seconds < ends[1]:
+            low, high = (metg.low or metg.seconds, metg.high or metg.seconds)
+            axes.plot(
+                [max(low, ends[0]), min(high, ends[1])], [TARGET] * 2, color=look["color"], linewidth=3, alpha=0.6
+            )
+            axes.plot([metg.seconds], [TARGET], **look | {"markersize": _size(look), "markeredgecolor": style.INK})
+        elif model is not None and taken and (crossing := _crossing(summary, model, kind, ends)) is not None:
+            axes.plot([crossing], [TARGET], **look | {"markersize": _size(look), "markerfacecolor": style.SURFACE})
+    axes.set_xscale("log")
+    axes.set_xlim(*ends)
+    style.log_time(axes.xaxis, 4)
+    axes.set_ylim(0, 1.03)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
+    axes.set_title(KINDS[kind], fontsize=9)
+
+
+def _curve(summary: Summary, model: ArmModel, kind: str, seconds: np.ndarray) -> np.ndarray:
+    """The model's efficiency on the graph whose cells were measured."""
+    cells = [c for b in BENCHES for c in summary.of(b, model.arm.name) if c.graph.work_kind == kind]
+    graph = cells[0].graph
+    slots = model.slots(None)
+    at_once = slots if kind == "sleep" else min(slots, model.cores or slots)
+    times = makespan_s(model.costs, graph.tasks, graph.width, seconds, kind, 0.0, slots, model.cores)
+    return np.minimum(graph.width * seconds / at_once / times, 1.0)
+
+
+def _size(look: dict[str, Any]) -> float:
+    return 11 if look["marker"] == "*" else 8
+
+
+def _crossing(summary: Summary, model: ArmModel, kind: str, ends: tuple[float, float]) -> float | None:
+    """Where the model's line passes the target, seconds; `None` outside the axis."""
+    x = np.geomspace(*ends, 400)
+    over = _curve(summary, model, kind, x) >= TARGET
+    return float(x[over.argmax()]) if over[-1] and not over[0] else None
+
+
+def _takeaway(found: dict[str, list[tuple[Arm, Granularity | None]]]) -> str:
+    told = []
+    for kind, arms in found.items():
+        reached = sorted(
+            (metg.seconds, arm.label, metg) for arm, metg in arms if metg and metg.reached and arm.engine != "none"
+        )
+        if reached:
+            seconds, label, metg = reached[0]
+            span = (
+                f" ({units.span(units.seconds(metg.low), units.seconds(metg.high))})"
+                if metg.bound == "about"
+                and metg.low is not None
+                and metg.high is not None
+                and not math.isinf(metg.high)
+                else ""
+            )
+            told.append(f"{kind} {metg.bound} {units.about(seconds)}{span} under {label}")
+        else:
+            told.append(f"{kind} under no runner at any length measured")
+    return f"Shortest task that is half useful, METG(50 %): {'; '.join(told)}."

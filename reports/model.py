@@ -1,0 +1,131 @@
+"""The cost model of an arm: what it predicts, and how sure it is. `reports.fitting` makes it from a run's cells."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from reports.costs import CPU_KINDS, Costs, Workload, makespan_s
+from reports.run import Arm
+from reports.statistics import CONFIDENCE
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The largest workload that was measured; beyond it a prediction is an extrapolation."""
+
+    tasks: int
+    body_s: float
+    payload_bytes: float
+    workers: int
+    kinds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Seconds a workload will take, with the 95 % interval of a single run."""
+
+    seconds: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ArmModel:
+    """One arm's terms, and how sure they are.
+
+    names, covariance: of the fitted terms that are free of their bounds.
+    misfit: standard deviation of log(predicted / measured) that the model leaves, `free` degrees of freedom.
+    noise:  standard deviation of the logarithm of one measurement of a cell.
+    cold_noise: the same of a cold start.
+    """
+
+    arm: Arm
+    costs: Costs
+    names: tuple[str, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    misfit: float
+    free: int
+    noise: float
+    cold_noise: float
+    cores: int | None
+    reach: Reach
+
+    @property
+    def workers(self) -> int:
+        return self.reach.workers
+
+    def slots(self, workers: int | None) -> int:
+        """Bodies at a time: direct calls have one, however many workers are asked for."""
+        return 1 if self.arm.engine == "none" else workers or self.workers
+
+    def ideal_s(self, work: Workload, workers: int | None = None) -> float:
+        """The bodies alone: on every slot, or for CPU work on at most the machine's cores."""
+        slots = self.slots(workers)
+        at_once = min(slots, self.cores or slots) if work.kind in CPU_KINDS else slots
+        return work.working * work.body_s / max(1, min(at_once, work.working))
+
+    def makespan_s(
+        self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any = 0.0, workers: int | None = None
+    ) -> Any:
+        """Of independent tasks on warm workers, seconds; arrays are welcome."""
+        return makespan_s(self.costs, tasks, tasks, body_s, kind, payload_bytes, self.slots(workers), self.cores)
+
+    def total_s(self, warm_s: Any, cold: bool) -> Any:
+        return warm_s + (self.costs.cold_s or 0.0) if cold else warm_s
+
+    def log_sd(
+        self,
+        tasks: Any,
+        body_s: Any,
+        kind: str,
+        payload_bytes: Any = 0.0,
+        cold: bool = False,
+        workers: int | None = None,
+    ) -> Any:
+        """Standard deviation of the logarithm of the expected time: what the terms and the model leave open."""
+        warm = self.makespan_s(tasks, body_s, kind, payload_bytes, workers)
+        variance = self.misfit**2 + self._terms_variance(tasks, body_s, kind, payload_bytes, workers)
+        if not cold or not self.costs.cold_s:
+            return np.sqrt(variance)
+        start = self.costs.cold_s
+        return np.sqrt(variance * warm**2 + (self.cold_noise * start) ** 2) / (warm + start)
+
+    def predict(self, work: Workload, cold: bool = False, workers: int | None = None) -> Prediction:
+        """One run of independent tasks, all of which have the body."""
+        shape = (work.tasks, work.body_s, work.kind, work.payload_bytes)
+        value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold))
+        reach = quantile(self.free) * math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
+        return Prediction(value, value * math.exp(-reach), value * math.exp(min(reach, 50.0)))
+
+    def _terms_variance(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any, workers: int | None) -> Any:
+        """Of the logarithm, to first order in the fitted terms (delta method)."""
+        slots = self.slots(workers)
+
+        def log_time(costs: Costs) -> Any:
+            return np.log(makespan_s(costs, tasks, tasks, body_s, kind, payload_bytes, slots, self.cores) + 1e-12)
+
+        at = np.array([term(self.costs, name) for name in self.names])
+        base, slopes = log_time(self.costs), []
+        for place in range(len(at)):
+            step = max(abs(at[place]) * 1e-4, 1e-12)
+            moved = at.copy()
+            moved[place] += step
+            slopes.append((log_time(self.costs.with_fitted(moved, self.names)) - base) / step)
+        covariance = np.asarray(self.covariance)
+        return sum(
+            covariance[i, j] * slopes[i] * slopes[j] for i in range(len(at)) for j in range(len(at))
+        ) + np.zeros_like(base)
+
+
+def term(costs: Costs, name: str) -> float:
+    return costs.gil_share[name] if name in CPU_KINDS else float(getattr(costs, name) or 0.0)
+
+
+def quantile(free: int) -> float:
+    """Student's t: standard deviations that a 95 % interval reaches."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, max(free, 1)))

@@ -1,0 +1,83 @@
+"""Answers and differences on a terminal, by rich; records may hold anything, so nothing is read as markup."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+from reports import answer as words
+from reports import units
+from reports.choice import Answer
+from reports.difference import Difference
+from reports.statistics import Verdict
+
+WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
+PLACES = {"submit": "driver", "workers": "workers", "gil": "GIL", "machine": "cores"}
+
+
+def show(answer: Answer, out: Console) -> None:
+    """The answer: headline, table, reasons, cautions."""
+    _say(out, f"{words.question(answer)}. Run {answer.run_id}.")
+    out.print(Text(words.headline(answer), style="bold"))
+    table = Table(
+        "arm",
+        *(Column(title, justify="right") for title in ("time", "95 %", "CPU s", "memory")),
+        "busiest",
+        box=SIMPLE_HEAD,
+    )
+    for arm in answer.ranked:
+        table.add_row(
+            Text(arm.arm),
+            units.seconds(arm.seconds),
+            words.between(arm),
+            units.digits(arm.cpu_s),
+            units.NONE if arm.memory_bytes is None else units.size(arm.memory_bytes),
+            PLACES[arm.bottleneck],
+            style="bold" if arm.leads else None,
+        )
+    out.print(table)
+    for title, lines in (
+        ("Why", words.reasons(answer)),
+        ("What no stopwatch shows", words.beyond_time(answer)),
+        ("How far to trust it", answer.cautions),
+    ):
+        if lines:
+            out.print(Text(title, style="bold"))
+            for line in lines:
+                out.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def show_difference(found: Difference, out: Console) -> None:
+    """What is not alike about the runs first, then the cells that changed, then how many did not."""
+    for line in (*found.facts, *found.cautions):
+        _say(out, line)
+    changed = [*found.of("slower"), *found.of("faster")]
+    if changed:
+        table = Table(
+            "cell",
+            *(Column(title, justify="right") for title in ("B / A", "95 %", "noise")),
+            "verdict",
+            box=SIMPLE_HEAD,
+        )
+        for cell in changed:
+            table.add_row(
+                Text(units.printable(cell.cell)),
+                units.times(cell.ratio.value),
+                units.interval(cell.ratio),
+                f"\u00b1{units.percent(cell.threshold)}",
+                cell.verdict,
+            )
+        out.print(table)
+    counts = [f"{len(found.of(v))} {word}" for v, word in WORDS.items()]
+    _say(out, f"{found.b} against {found.a}, {units.plural(len(found.cells), 'cell')}: {', '.join(counts)}.")
+    for name, cells in ((found.a, found.only_a), (found.b, found.only_b)):
+        if cells:
+            shown = ", ".join(units.printable(cell, 60) for cell in cells[:3])
+            _say(out, f"Only in {name}: {units.plural(len(cells), 'cell')} ({shown}{', ...' if cells[3:] else ''}).")
+
+
+def _say(out: Console, line: str) -> None:
+    out.print(line, markup=False, highlight=False)
