@@ -124,8 +124,8 @@ def _vague(ranked: Sequence[Ranked]) -> list[str]:
     if wide < VAGUE:
         return []
     return [
-        f"This run tells little: an interval that spans a factor of {min(wide, 1000):.0f} decides nothing. "
-        f"On a machine at rest, {MEASURE.replace('quick', 'full')} tells more."
+        f"This run tells little: an interval that spans a factor of {min(wide, 1000):.0f} decides nothing. On "
+        f"a machine at rest, {MEASURE.replace('quick', 'full')} tells more."
     ]
 
 
