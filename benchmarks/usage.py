@@ -24,8 +24,9 @@ class _Cpu:
 class Meter:
     """Measures between `start` and `stop`.
 
-    CPU is read at both ends only, and exactly: each process's own time, and that of the children it has waited for,
-    so that a worker that came and went in between is counted. Memory is sampled four times a second.
+    CPU is read at both ends: each process's own time, and that of the children it has waited for, so that a worker that
+    came and went in between is counted. Memory is sampled four times a second, and so is the workers' CPU: Ray
+    does not wait for the workers it ends, whose time would be missing from the second reading, all of it.
 
     Args:
         server_pid: the server's process; None where it is not on this machine or not the lab's.
@@ -37,11 +38,12 @@ class Meter:
         self._server_pid = server_pid
         self._local_workers = local_workers
         self._peaks = [0, 0, 0]
+        self._worker_cpu_s: dict[psutil.Process, tuple[float, float]] = {}
         self._stopped = threading.Event()
 
     def start(self) -> None:
         self._before = self._cpu()
-        self._sample()
+        self._sample(first=True)
         self._thread = threading.Thread(target=self._sampling, name="usage", daemon=True)
         self._thread.start()
 
@@ -53,7 +55,9 @@ class Meter:
         self._sample()
         before = self._before
         driver_s = after.driver_s - before.driver_s
-        workers_s = max(0.0, after.workers_s - before.workers_s)
+        # Each misses what the other sees: the readings, who ended unwaited for; the samples, a worker's last moments.
+        sampled_s = sum(last - first for first, last in self._worker_cpu_s.values())
+        workers_s = max(sampled_s, after.workers_s - before.workers_s)
         server_s = (
             after.server_s - before.server_s if after.server_s is not None and before.server_s is not None else None
         )
@@ -94,8 +98,12 @@ class Meter:
         while not self._stopped.wait(_INTERVAL_S):
             self._sample()
 
-    def _sample(self) -> None:
+    def _sample(self, first: bool = False) -> None:
         workers, server = self._trees()
+        for worker in workers:
+            if (now_s := _own_cpu_s(worker)) is not None:
+                begun_s, _ = self._worker_cpu_s.get(worker, (now_s if first else 0.0, 0.0))
+                self._worker_cpu_s[worker] = begun_s, now_s
         now = [_rss(processes) for processes in ([self._driver], workers, server)]
         self._peaks = [max(pair) for pair in zip(self._peaks, now, strict=True)]
 
@@ -105,6 +113,14 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.Error:
         return []
+
+
+def _own_cpu_s(process: psutil.Process) -> float | None:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return None
+    return times.user + times.system
 
 
 def _cpu_s(processes: Iterable[psutil.Process]) -> float:

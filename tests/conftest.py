@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -21,6 +22,10 @@ from runners import catalog, guard, isolation, server
 from runners.engine import Cluster, ClusterSettings
 from runners.server import Server
 from runners.spec import RunnerSpec
+
+# No test fails because the machine was slow, and a busy one is slow at drawing examples as well.
+hypothesis.settings.register_profile("lab", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("lab")
 
 WORKERS = 2
 LIMIT_S = 300.0

@@ -45,6 +45,29 @@ def test_a_child_that_still_runs_counts_as_worker():
     assert usage.workers_cpu_s >= 0.4
 
 
+def test_a_worker_that_nobody_waited_for_counts_and_takes_nothing_with_it():
+    grandchild = f"{BURN}\nprint('up', flush=True)\ninput()\nend = time.process_time() + 0.5\n"
+    grandchild += "while time.process_time() < end: pass\nprint('done', flush=True)\ninput()"
+    # Ignoring SIGCHLD is what keeps the time of a child that has ended from its parent.
+    code = "import signal, subprocess, sys\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    code += f"subprocess.Popen([sys.executable, '-c', {grandchild!r}]).wait()\nprint('gone', flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        child.stdout.readline()
+        meter = Meter(None)
+        meter.start()
+        print(file=child.stdin, flush=True)
+        child.stdout.readline()
+        meter._sample()
+        print(file=child.stdin, flush=True)
+        assert child.stdout.readline() == "gone\n"
+        usage, _ = meter.stop()
+        print(file=child.stdin, flush=True)
+
+    assert 0.4 <= usage.workers_cpu_s < 2.0
+
+
 def test_what_a_child_burned_before_does_not_count():
     subprocess.run([sys.executable, "-c", BURN], check=True)
     meter = Meter(None)
