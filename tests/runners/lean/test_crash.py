@@ -103,7 +103,7 @@ def begun(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("begun-*")}
 
 
-@pytest.mark.parametrize("arm", [*LEAN_REMOTE, "threads-lean"], indirect=True)
+@pytest.mark.parametrize("arm", ["threads-lean", *LEAN_REMOTE, "ray-stock"], indirect=True)
 @pytest.mark.parametrize("ending", [ValueError("fails"), TerminationSignal(15)], ids=["failed", "terminated"])
 def test_ended_flow_starts_no_more_tasks(arm, ending, tmp_path, until):
     """Two tasks hold both slots when the flow run ends: none of the others begins, whatever becomes of those two."""
@@ -123,7 +123,8 @@ def test_ended_flow_starts_no_more_tasks(arm, ending, tmp_path, until):
     withdrawn(arm, "note-", until)
     (tmp_path / "open").touch()
     settled(arm, futures)
-    assert begun(tmp_path) == before
+    # The stock runner for Ray cancels nothing.
+    assert begun(tmp_path) == ({f"begun-{name}" for name in range(8)} if arm.name == "ray-stock" else before)
 
 
 def withdrawn(arm: Any, prefix: str, until: Any) -> None:

@@ -106,10 +106,12 @@ def test_clients_close_with_their_thread(lab_server):
     from runners.lean import shipping
 
     internals = shipping.package().internals
+    # Those of threads that have ended before are not to be counted.
+    gc.collect()
     before = len(internals._open_clients)
     in_thread(lambda: run_here(which_client))
     gc.collect()
-    assert len(internals._open_clients) == before
+    assert len(internals._open_clients) <= before
 
 
 def test_settings_changed_in_place_are_sent(lab_server):
