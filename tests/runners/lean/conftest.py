@@ -6,6 +6,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -60,10 +61,23 @@ ARMS = [f"{engine}-{kind}" for engine in ("threads", "processes", "dask", "ray")
 
 @pytest.fixture(scope="session", params=ARMS)
 def arm(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[Arm]:
+    with _hosted(request.param, request) as arm:
+        yield arm
+
+
+@pytest.fixture(params=["threads", "processes", "dask", "ray"])
+def pair(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[tuple[Arm, Arm]]:
+    """The stock and the lean runner of one engine."""
+    with _hosted(f"{request.param}-stock", request) as stock, _hosted(f"{request.param}-lean", request) as lean:
+        yield stock, lean
+
+
+@contextmanager
+def _hosted(name: str, request: pytest.FixtureRequest) -> Iterator[Arm]:
     from prefect import flow
 
-    name = request.param
-    arm = HOSTS[name] = Arm(name, _maker(name, request))
+    key = f"{name}-{uuid4().hex}"
+    arm = HOSTS[key] = Arm(name, _maker(name, request))
     module = __name__
 
     def host(pet: str) -> None:
@@ -72,7 +86,7 @@ def arm(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[Arm]:
 
         from prefect.context import FlowRunContext
 
-        here = sys.modules[module].HOSTS[name]
+        here = sys.modules[module].HOSTS[key]
         flow_run_context = FlowRunContext.get()
         assert flow_run_context is not None
         assert flow_run_context.flow_run is not None
@@ -84,9 +98,11 @@ def arm(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[Arm]:
     hosting = threading.Thread(target=flow(host, name=name, task_runner=arm.make()), args=("fish",), daemon=True)
     hosting.start()
     assert arm._ready.wait(LIMIT_S)
-    yield arm
-    arm._done.set()
-    hosting.join(LIMIT_S)
+    try:
+        yield arm
+    finally:
+        arm._done.set()
+        hosting.join(LIMIT_S)
 
 
 def _maker(name: str, request: pytest.FixtureRequest) -> Callable[..., Any]:

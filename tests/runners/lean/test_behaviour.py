@@ -5,6 +5,7 @@ Tasks are local to their tests: a worker cannot import a test module, and gets t
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -382,41 +383,41 @@ def test_nested(arm):
     arm.run(body)
 
 
-def _outcome(body: Any) -> Any:
-    try:
-        return body()
-    except BaseException as raised:
-        return type(raised).__name__
+def test_what_cannot_travel(pair):
+    """What becomes of it depends on the engine, and not on whether its runner is lean."""
 
-
-def test_exception_that_does_not_pickle(arm):
     class Stubborn(Exception):
         def __init__(self, one: int, two: int) -> None:
             super().__init__("stubborn")
 
     @task
-    def raise_it() -> None:
+    def exception_that_does_not_pickle() -> None:
         raise Stubborn(1, 2)
 
-    outcome = arm.run(lambda: _outcome(lambda: raise_it.submit().result(LIMIT_S)))
-    assert outcome == {"threads": "Stubborn", "processes": "?", "dask": "?", "ray": "?"}[arm.engine]
-
-
-def test_argument_that_does_not_pickle(arm):
-    import threading
-
-    outcome = arm.run(lambda: _outcome(lambda: type(echo.submit(threading.Lock()).result(LIMIT_S)).__name__))
-    assert outcome == {"threads": "lock", "processes": "?", "dask": "?", "ray": "?"}[arm.engine]
-
-
-def test_generator_task(arm):
     @task
-    def count() -> Any:
+    def generator() -> Any:
         yield 1
         yield 2
 
-    outcome = arm.run(lambda: _outcome(lambda: count.submit().result(LIMIT_S)))
-    assert outcome == {"threads": [1, 2], "processes": "?", "dask": "?", "ray": "?"}[arm.engine]
+    def argument_that_does_not_pickle() -> Any:
+        return type(echo.submit(threading.Lock()).result(LIMIT_S)).__name__
+
+    def outcome(body: Any) -> Any:
+        try:
+            return body()
+        except BaseException as raised:
+            return type(raised).__name__
+
+    def outcomes(arm: Any) -> dict[str, Any]:
+        bodies = {
+            "exception": lambda: exception_that_does_not_pickle.submit().result(LIMIT_S),
+            "argument": argument_that_does_not_pickle,
+            "generator": lambda: str(type(generator.submit().result(LIMIT_S))),
+        }
+        return {name: arm.run(lambda body=body: outcome(body)) for name, body in bodies.items()}
+
+    stock, lean = pair
+    assert outcomes(lean) == outcomes(stock)
 
 
 def test_duplicate_and_equality(arm):
