@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 from prefect import allow_failure, flow, tags, task, unmapped
 from prefect.assets import materialize
@@ -425,5 +426,6 @@ def test_duplicate_and_equality(arm):
     twin = runner.duplicate()
     assert type(twin) is type(runner)
     assert twin == runner
+    assert cloudpickle.loads(cloudpickle.dumps(runner)) == runner
     with pytest.raises(RuntimeError, match="started"):
         runner.submit(increment, {"x": 1})
