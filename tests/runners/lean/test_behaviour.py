@@ -156,8 +156,6 @@ def test_wait_for_orders_tasks(arm, tmp_path):
     def body():
         first = first_task.submit()
         second = second_task.submit(wait_for=[first])
-        # It runs beside the first one: the second would have run before it, had it not waited.
-        assert increment.submit(1).result(LIMIT_S) == 2
         Path(gate).touch()
         assert second.result(LIMIT_S)
 
