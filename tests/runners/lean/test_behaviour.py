@@ -288,7 +288,12 @@ def test_logs_reach_the_api(arm, until):
     task_run_id = arm.run(body)
     wanted = LogFilter(task_run_id=LogFilterTaskRunId(any_=[task_run_id]))
     with get_client(sync_client=True) as client:
-        until(lambda: {"from the logger", "from print"} <= {log.message for log in client.read_logs(wanted)})
+        until(
+            lambda: (
+                {"from the logger", "from print"}
+                <= {log.message for log in client.read_logs(wanted, limit=100, offset=0)}
+            )
+        )
 
 
 def test_tags_name_and_runtime(arm):
