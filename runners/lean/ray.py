@@ -48,6 +48,7 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
         # In order of submission.
         self._submitted: weakref.WeakValueDictionary[UUID, LeanRayFuture] = weakref.WeakValueDictionary()
         self._let_go = _LetGo()
+        self._flow_run_id: UUID | None = None
 
     def submit(
         self,
@@ -93,7 +94,7 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
         self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef))
         self._remote_functions: internals.Recent[Any] = internals.Recent(size=64)
         self._stored: tuple[bytes, Any] = (b"", None)
-        self._flow_run_id: UUID | None = None
+        self._flow_run_id = None
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
