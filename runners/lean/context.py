@@ -6,6 +6,7 @@ import io
 import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,10 @@ class LeanRunner:
     def _arguments(self) -> dict[str, Any]:
         """The arguments that make an equal runner."""
         raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What a runner keeps of its tasks stays in its process.
+        return partial(type(self), **self._arguments()), ()
 
 
 @dataclass(frozen=True)

@@ -138,19 +138,6 @@ class LeanProcessPoolTaskRunner(LeanRunner, ProcessPoolTaskRunner):
             "crash_reruns": self.crash_reruns,
         }
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Locks and what lives in this process stay here.
-        state = self.__dict__.copy()
-        for name in ("_starting", "_pool", "_futures", "_context"):
-            state.pop(name, None)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._starting = threading.Lock()
-        self._pool = None
-        self._futures = weakref.WeakSet()
-
 
 def _request(job: Job, package: Package, pool: ProcessPool) -> None:
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID, uuid4
@@ -44,7 +45,10 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
     def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.crash_reruns = crash_reruns
-        self._submitted: weakref.WeakSet[LeanRayFuture] = weakref.WeakSet()
+        # In order of submission.
+        self._submitted: weakref.WeakValueDictionary[UUID, LeanRayFuture] = weakref.WeakValueDictionary()
+        self._let_go = _LetGo()
+        self._flow_run_id: UUID | None = None
 
     def submit(
         self,
@@ -61,8 +65,10 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
         task_run_id = uuid4()
         package = self._context.pack(task, task_run_id, parameters, wait_for, dependencies)
         reference = self._remote_function(task).remote(package.call, self._in_store(package.shared), *package.upstream)
-        future = LeanRayFuture(Submitted.of(task, task_run_id, self), reference)
-        self._submitted.add(future)
+        future = LeanRayFuture(Submitted.of(task, task_run_id, self), reference, self._let_go)
+        self._submitted[task_run_id] = future
+        self._flow_run_id = future.flow_run_id
+        self._let_go.tick()
         return future
 
     def duplicate(self) -> LeanRayTaskRunner:
@@ -70,7 +76,8 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished; those that run are interrupted."""
-        unfinished = [future.wrapped_future for future in self._submitted if not future.done()]
+        # Last submitted first: what waits must be gone before what runs leaves its slot to it.
+        unfinished = self._unfinished()[::-1]
         # The interrupt can get lost in a worker that is still importing Prefect.
         for _ in range(_CANCEL_ROUNDS):
             for reference in unfinished:
@@ -78,18 +85,23 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
             if unfinished:
                 _, unfinished = ray.wait(unfinished, num_returns=len(unfinished), timeout=2, fetch_local=False)
 
+    def _unfinished(self) -> list[Any]:
+        kept = [future.wrapped_future for future in self._submitted.values()]
+        return self._let_go.unfinished() + _unfinished(kept)
+
     def __enter__(self) -> LeanRayTaskRunner:
         super().__enter__()
         self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef))
         self._remote_functions: internals.Recent[Any] = internals.Recent(size=64)
         self._stored: tuple[bytes, Any] = (b"", None)
+        self._flow_run_id = None
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
-        unfinished = [future for future in self._submitted if not future.done()]
         # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
-        if unfinished and (exc_info[0] is not None or flow_run_ended_badly(unfinished[0].flow_run_id)):
+        if self._unfinished() and (exc_info[0] is not None or flow_run_ended_badly(self._flow_run_id)):
             self.cancel_all()
+        self._let_go.clear()
         self._stored = (b"", None)
         super().__exit__(*exc_info)
 
@@ -119,12 +131,18 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
 class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
     """A Ray future for which the death of its worker is a recorded state of the task run."""
 
-    def __init__(self, submitted: Submitted, wrapped_future: Any) -> None:
+    def __init__(self, submitted: Submitted, wrapped_future: Any, let_go: _LetGo) -> None:
         super().__init__(task_run_id=submitted.task_run_id, wrapped_future=wrapped_future)
         self._submitted = submitted
+        self._let_go = let_go
+
+    def __del__(self) -> None:
+        if self._final_state is None:
+            self._let_go.references.append(self._wrapped_future)
 
     @property
     def flow_run_id(self) -> UUID | None:
+        """The flow run that submitted the task."""
         return self._submitted.flow_run_id
 
     def done(self) -> bool:
@@ -143,6 +161,7 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
     def wait(self, timeout: float | None = None) -> None:
         if self._final_state is not None:
             return
+        self._let_go.tick()
         try:
             result = ray.get(self._wrapped_future, timeout=timeout)
         except _DEATHS as death:
@@ -154,6 +173,7 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
                 self._final_state = result
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+        self._let_go.tick()
         try:
             return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
         except _DEATHS as death:
@@ -167,6 +187,42 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             # Ray gives the dependents of a task, which it never runs, the error of the task.
             return self._submitted.not_ready()
         return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
+
+
+class _LetGo:
+    """References that nobody but the runner keeps, for as long as their tasks have not ended.
+
+    Ray runs such a task all the same, and only by a reference can it be cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.references: deque[Any] = deque()
+        self._ticks = 0
+
+    def tick(self) -> None:
+        """Now and then, drop those of tasks that have ended: a reference keeps the result in memory."""
+        self._ticks += 1
+        if self._ticks >= 16 and 2 * self._ticks >= len(self.references):
+            self._ticks = 0
+            self.unfinished()
+
+    def unfinished(self) -> list[Any]:
+        found: list[Any] = []
+        # Futures may be let go of meanwhile.
+        for _ in range(len(self.references)):
+            found.append(self.references.popleft())  # noqa: PERF401
+        found = _unfinished(found)
+        self.references.extend(found)
+        return found
+
+    def clear(self) -> None:
+        self.references.clear()
+
+
+def _unfinished(references: list[Any]) -> list[Any]:
+    if not references:
+        return []
+    return ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[1]
 
 
 def _worker_of(reference: Any) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import pickle
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from prefect.exceptions import CancelledRun
 from prefect.task_engine import run_task_async, run_task_sync
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -34,6 +37,7 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)
     if internals.MOVED:
         internals.warn_moved()
+        _stop_if_cancelled()
         return _run(fields, context=_stock_context(parts, rest))
 
     settings, flow_run = None, None
@@ -50,7 +54,33 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
 
     parameters = pickle.loads(parts["parameters"][1]) if "parameters" in parts else None
     with internals.entered(settings, flow_run, parameters, rest):
+        _stop_if_cancelled()
         return _run(fields)
+
+
+def _stop_if_cancelled() -> None:
+    """Raise if the engine has cancelled the task since the worker took it.
+
+    Unpacking it may have taken the import of Prefect: seconds in which Dask cannot stop it any more, and in which the
+    interrupt of Ray gets lost.
+    """
+    if _cancelled():
+        raise CancelledRun("The task was cancelled before it began.")
+
+
+def _cancelled() -> bool:
+    # Not imported here: a worker of one engine need not have the other.
+    ray, distributed = sys.modules.get("ray"), sys.modules.get("distributed")
+    # Either may be loaded where it does not run this task, and then has no answer.
+    if ray is not None:
+        with contextlib.suppress(RuntimeError, AttributeError):
+            if ray.is_initialized():
+                return bool(ray.get_runtime_context().is_canceled())
+    if distributed is not None:
+        with contextlib.suppress(LookupError, ValueError, AttributeError):
+            worker = distributed.get_worker()
+            return bool(worker.state.tasks[worker.get_current_task()].state == "cancelled")
+    return False
 
 
 def _run(fields: dict[str, Any], context: dict[str, Any] | None = None) -> Any:

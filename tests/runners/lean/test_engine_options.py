@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,6 +11,7 @@ from prefect import flow, task
 
 pytestmark = pytest.mark.slow
 
+LIMIT_S = 120.0
 DASK = ["dask-stock", "dask-lean"]
 RAY = ["ray-stock", "ray-lean"]
 
@@ -32,12 +34,16 @@ def test_dask_annotations(arm, dask_cluster):
         state = worker.state.tasks[worker.get_current_task()]
         return {"resources": dict(state.resource_restrictions), "all": dict(state.annotations or {})}
 
-    with Client(dask_cluster.scheduler_address) as client:
+    async def one_slot(dask_worker: Any) -> None:
+        await dask_worker.set_resources(slot=1)
+
+    with Client(dask_cluster.address, set_as_default=False) as client:
         address = next(iter(client.scheduler_info()["workers"]))
+        client.run(one_slot)
 
     def body():
         with dask.annotate(resources={"slot": 1}, priority=5, workers=[address], retries=2):
-            return annotations.submit().result(60)
+            return annotations.submit().result(LIMIT_S)
 
     found = arm.run(body)
     assert found["resources"] == {"slot": 1}
@@ -54,29 +60,45 @@ def test_dask_keys_carry_the_name_of_the_task(arm):
 
         return str(get_worker().get_current_task())
 
-    assert arm.run(lambda: key.submit().result(60)).startswith("key-")
+    assert arm.run(lambda: key.submit().result(LIMIT_S)).startswith("key-")
 
 
 @pytest.mark.parametrize("arm", DASK, indirect=True)
-def test_dask_cluster_of_its_own(arm, tmp_path):
-    """A cluster that the runner starts, scales and reports on."""
-    report = tmp_path / "report.html"
-    kwargs = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+def test_dask_cluster_of_its_own(arm, scratch):
+    """A cluster that the runner starts and scales."""
+    kwargs = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "local_directory": str(scratch)}
     runner = arm.make(
         address=None,
         cluster_class="distributed.LocalCluster",
         cluster_kwargs=kwargs,
         adapt_kwargs={"minimum": 1, "maximum": 1},
-        performance_report_path=str(report) if find_spec("bokeh") else None,
     )
 
     @flow(task_runner=runner)
     def own() -> int:
-        return increment.submit(1).result(120)
+        return increment.submit(1).result(LIMIT_S)
 
     assert own() == 2
-    assert report.exists() is (find_spec("bokeh") is not None)
     assert runner.duplicate() == runner
+
+
+@pytest.mark.parametrize("arm", DASK, indirect=True)
+def test_dask_performance_report(arm, tmp_path):
+    """Dask writes the report with bokeh. Without it, stock and lean alike fail when the flow is over."""
+    report = tmp_path / "report.html"
+    runner = arm.make(performance_report_path=str(report))
+    assert runner.duplicate().performance_report_path == str(report)
+
+    @flow(task_runner=runner)
+    def reported() -> int:
+        return increment.submit(1).result(LIMIT_S)
+
+    if find_spec("bokeh"):
+        assert reported() == 2
+    else:
+        with pytest.raises(ImportError, match="bokeh"):
+            reported()
+    assert report.exists() is (find_spec("bokeh") is not None)
 
 
 @pytest.mark.parametrize("arm", DASK, indirect=True)
@@ -88,10 +110,15 @@ def test_dask_rejects_what_cannot_go_together(arm):
 
 
 @pytest.mark.parametrize("arm", DASK, indirect=True)
-def test_dask_running_cluster(arm, dask_cluster):
-    runner = arm.make(address=None, cluster=dask_cluster)
-    with runner:
-        assert runner.submit(increment, {"x": 1}).result(60) == 2
+def test_dask_running_cluster(arm, scratch):
+    from distributed import LocalCluster
+
+    place = {"dashboard_address": None, "local_directory": str(scratch), "silence_logs": logging.CRITICAL}
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, **place) as cluster,
+        arm.make(address=None, cluster=cluster) as runner,
+    ):
+        assert runner.submit(increment, {"x": 1}).result(LIMIT_S) == 2
 
 
 @pytest.mark.parametrize("arm", RAY, indirect=True)
@@ -106,8 +133,8 @@ def test_ray_remote_options(arm):
 
     def body():
         with remote_options(num_cpus=2):
-            two = resources.submit().result(120)
-        return two, resources.submit().result(120)
+            two = resources.submit().result(LIMIT_S)
+        return two, resources.submit().result(LIMIT_S)
 
     two, one = arm.run(body)
     assert two["CPU"] == 2
@@ -124,7 +151,7 @@ def test_ray_keeps_the_name_and_large_shared_context(arm):
 
     @flow(task_runner=arm.make())
     def large(blob: bytes) -> list[str]:
-        return [future.result(120) for future in [name.submit(), name.submit()]]
+        return [future.result(LIMIT_S) for future in [name.submit(), name.submit()]]
 
     assert large(b"x" * 300_000) == ["a name of its own"] * 2
 

@@ -3,55 +3,57 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
-import sys
+import sysconfig
+import venv
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prefect import flow, task
+
+from runners import guard
+from runners.isolation import free_port
 
 pytestmark = pytest.mark.slow
 
 
+LIMIT_S = 120.0
+
+
 @pytest.fixture(scope="module")
-def bare_python(tmp_path_factory) -> Path:
-    """The interpreter of a virtual environment with Prefect and Dask alone."""
-    if shutil.which("uv") is None:
-        pytest.skip("needs uv to make a second virtual environment")
-    folder = tmp_path_factory.mktemp("bare") / "venv"
-    python = folder / "bin" / "python"
-    pinned = [f"{name}=={version(name)}" for name in ("prefect", "dask", "distributed", "cloudpickle", "fastapi")]
-    for command in (
-        ["uv", "venv", "-q", "-p", f"{sys.version_info.major}.{sys.version_info.minor}", str(folder)],
-        ["uv", "pip", "install", "-q", "--python", str(python), *pinned],
-    ):
-        made = subprocess.run(command, capture_output=True, text=True)
-        if made.returncode:
-            pytest.skip(f"no second virtual environment: {made.stderr[-300:]}")
-    return python
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a virtual environment without this project, prefect-dask and prefect-ray.
+
+    All else that is installed here is linked to, so that nothing need be downloaded.
+    """
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=False, symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        ours = any(name in entry.name for name in ("runner_lab", "prefect_dask", "prefect_ray"))
+        if not ours and entry.suffix != ".pth":
+            (packages / entry.name).symlink_to(entry)
+    return folder / "bin" / "python"
 
 
 @pytest.fixture
-def bare_cluster(bare_python: Path, lab_server: str, tmp_path: Path) -> Iterator[str]:
+def bare_cluster(bare_python: Path, lab_server: Any, tmp_path: Path) -> Iterator[str]:
     # Neither this project's folder nor, as in a worker elsewhere, the address of the API.
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PREFECT_API_URL")}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    address = f"tcp://127.0.0.1:{free_port()}"
     dask = [str(bare_python), "-m", "distributed.cli.dask_{}"]
     here = {"cwd": tmp_path, "env": environ, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     scheduler = [*dask[:2], dask[2].format("scheduler"), "--host", address, "--no-dashboard"]
     worker = [*dask[:2], dask[2].format("worker"), address, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
+    worker += ["--local-directory", str(tmp_path)]
     started = [subprocess.Popen(command, **here) for command in (scheduler, worker)]  # type: ignore[call-overload]
     yield address
+    guard.end([psutil.Process(process.pid) for process in started if process.poll() is None])
     for process in started:
-        process.terminate()
-        process.wait(30)
+        process.wait(LIMIT_S)
 
 
 def test_workers_without_this_project(bare_cluster):
@@ -69,12 +71,12 @@ def test_workers_without_this_project(bare_cluster):
 
     @task
     def nested() -> int:
-        return increment.submit(40).result(60)
+        return increment.submit(40).result(LIMIT_S)
 
     # Without assertions, which pytest rewrites into calls of its own that the worker would need.
-    @flow(task_runner=LeanDaskTaskRunner(address=bare_cluster))
+    @flow(task_runner=LeanDaskTaskRunner(address=bare_cluster, client_kwargs={"timeout": LIMIT_S}))
     def elsewhere() -> list[Any]:
         chain = increment.submit(increment.submit(0), wait_for=[increment.submit(5)])
-        return [lacks_project.submit().result(120), chain.result(60), nested.submit().result(60)]
+        return [lacks_project.submit().result(LIMIT_S), chain.result(LIMIT_S), nested.submit().result(LIMIT_S)]
 
     assert elsewhere() == [True, 2, 41]

@@ -47,14 +47,14 @@ def in_thread(call: Any) -> Any:
 def test_settings_and_client_are_made_once(lab_server):
     first, second = run_here(which_client), run_here(which_client)
     assert first == second
-    assert first[1].rstrip("/") == lab_server
+    assert first[1].rstrip("/") == lab_server.api_url
 
 
 def test_client_follows_address_and_key(lab_server):
     plain = run_here(which_client)
     with temporary_settings({PREFECT_API_KEY: "another"}):
         keyed = run_here(which_client)
-    with temporary_settings({PREFECT_API_URL: lab_server.replace("127.0.0.1", "localhost")}):
+    with temporary_settings({PREFECT_API_URL: lab_server.api_url.replace("127.0.0.1", "localhost")}):
         moved = run_here(which_client)
     with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: 5}):
         other_settings = run_here(which_client)
@@ -106,10 +106,12 @@ def test_clients_close_with_their_thread(lab_server):
     from runners.lean import shipping
 
     internals = shipping.package().internals
+    # Those of threads that have ended before are not to be counted.
+    gc.collect()
     before = len(internals._open_clients)
     in_thread(lambda: run_here(which_client))
     gc.collect()
-    assert len(internals._open_clients) == before
+    assert len(internals._open_clients) <= before
 
 
 def test_settings_changed_in_place_are_sent(lab_server):
@@ -136,7 +138,7 @@ def test_moved_internals_fall_back(lab_server, monkeypatch):
     shipped.internals._warned.clear()
     with pytest.warns(RuntimeWarning, match=r"3\.8\.8"):
         first = run_here(which_client)
-    assert first[1].rstrip("/") == lab_server
+    assert first[1].rstrip("/") == lab_server.api_url
     assert run_here(which_client)[1] == first[1]
     assert LeanThreadPoolTaskRunner(max_workers=2).duplicate()._max_workers == 2
 
