@@ -17,11 +17,14 @@ import psutil
 from benchmarks.environment import cores
 from benchmarks.plan import Cell
 from benchmarks.quiescence import wait_recorded
+from benchmarks.tax import SECTION, tax_of
 from benchmarks.usage import Meter
 from flows.bodies import Entry, Ledger
 from flows.wiring import Nodes, Outcome, wire
 from reports.records import Latencies, Phases, Record, Usage
+from reports.tax import Tax
 from runners.engine import Cluster, Engine
+from runners.probe import Schedule
 from runners.server import Server
 
 _MOST_LATENCIES = 512
@@ -58,6 +61,7 @@ class _Pass:
     called_s: float
     outcome: Outcome
     returned_s: float
+    tax: Tax | None = None
 
 
 def measure(cell: Cell, position: int, ready: Callable[[Cell], AbstractContextManager[Site]], blank: Record) -> Record:
@@ -119,15 +123,19 @@ def run_pass(cell: Cell, site: Site, ledger: Path) -> _Pass:
         with site.engine.bare(cell.arm, site.cluster, site.limit_s) as submitter:
             outcome = wire(cell.graph, str(ledger), Nodes(), submitter)
         return _Pass(called_s, outcome, time.monotonic())
+    from flows.chain import chain
     from flows.fanout import fanout
 
-    flow = fanout.with_options(timeout_seconds=site.limit_s)
+    probe = Schedule(str(ledger), cell.arm.engine, SECTION) if cell.graph.variant == "chain" else None
+    flow: Any = (chain if probe else fanout).with_options(timeout_seconds=site.limit_s)
     if not cell.arm.direct:
         flow = flow.with_options(task_runner=site.engine.task_runner(cell.arm, site.cluster, site.scratch))
-    with nullcontext() if cell.cold else _without_heartbeats():
+    arguments: dict[str, Any] = {"mark": probe} if probe else {}
+    with nullcontext() if cell.cold else _without_heartbeats(), probe or nullcontext():
         called_s = time.monotonic()
-        outcome = flow(cell.graph, str(ledger), direct=cell.arm.direct)
-        return _Pass(called_s, outcome, time.monotonic())
+        outcome = flow(cell.graph, str(ledger), direct=cell.arm.direct, **arguments)
+        returned_s = time.monotonic()
+    return _Pass(called_s, outcome, returned_s, tax_of(outcome, probe) if probe else None)
 
 
 def _without_heartbeats() -> AbstractContextManager[Any]:
@@ -170,6 +178,7 @@ def _measure(cell: Cell, site: Site, blank: Record) -> Record:
             usage=usage if wall_s else Usage(),
             background_cpu=min(1.0, others_s / (wall_s * (psutil.cpu_count() or 1))),
             executions=len(entries),
+            tax=passed.tax,
         )
         try:
             _check_result(cell, passed.outcome)
@@ -211,7 +220,8 @@ def _phases(passed: _Pass, entries: list[Entry]) -> Phases:
     return Phases(
         startup_s=min(entry.start_s for entry in entries) - passed.called_s if entries else None,
         first_result_s=min(outcome.seen_s.values()) - passed.called_s if outcome.seen_s else None,
-        submit_s=outcome.submitted_s - outcome.begun_s,
+        # A chain waits between its submits: they have no phase of their own.
+        submit_s=None if outcome.returns_s else outcome.submitted_s - outcome.begun_s,
         makespan_s=outcome.done_s - outcome.begun_s,
         shutdown_s=passed.returned_s - outcome.done_s,
         total_s=passed.returned_s - passed.called_s,

@@ -1,4 +1,5 @@
-"""How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on.
+"""How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on, `lean` for
+what the lean runners save.
 
 The widths of `payload`, `cached` and `retrying` are among those of `overhead`, which they are compared with.
 """
@@ -49,17 +50,9 @@ def _carrying(width: int, *sizes_bytes: int) -> tuple[GraphSpec, ...]:
     return tuple(GraphSpec(width=width, payload_bytes=size) for size in sizes_bytes)
 
 
-_ALL = (
-    BASELINE,
-    CONTROL,
-    "sequential",
-    "processes",
-    "dask",
-    "ray",
-    "bare-threads",
-    "bare-dask",
-    "bare-ray",
-)
+_PREFECT = (BASELINE, CONTROL, "sequential", "processes", "dask", "ray")
+_BARE = ("bare-threads", "bare-dask", "bare-ray")
+_LEAN = ("lean-threads", "lean-processes", "lean-dask", "lean-ray")
 
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
@@ -79,7 +72,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "quick",
-            _ALL,
+            (*_PREFECT, *_BARE),
             blocks=3,
             suites={
                 "startup": _empty(2),
@@ -92,7 +85,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "full",
-            _ALL,
+            (*_PREFECT, *_LEAN, *_BARE),
             blocks=7,
             suites={
                 "startup": _empty(2),
@@ -101,6 +94,19 @@ PROFILES: Mapping[str, Profile] = {
                 "payload": _carrying(12, 100_000, 1_000_000),
                 "cached": (GraphSpec("cached", width=12),),
                 "retrying": (GraphSpec("retrying", width=12, failures=1),),
+                "tax": (GraphSpec("chain", width=45),),
+            },
+        ),
+        Profile(
+            "lean",
+            (*_PREFECT, *_LEAN),
+            blocks=3,
+            suites={
+                "overhead": _empty(8, 32, 64),
+                "payload": _carrying(8, 1_000_000),
+                "cached": (GraphSpec("cached", width=8),),
+                "retrying": (GraphSpec("retrying", width=8, failures=1),),
+                "tax": (GraphSpec("chain", width=25),),
             },
         ),
     )

@@ -118,3 +118,18 @@ def greet(greeted: tuple[str, bytes], name: str, ledger: str) -> str:
 def gather(ledger: str, *greetings: str) -> str:
     with _recorded(ledger, "gather", 0):
         return summarise(list(greetings))
+
+
+def link(before: str, lane: int, ledger: str, mark: object) -> str:
+    """One task of a chain.
+
+    Args:
+        mark: nothing to this body; it travels with the call (see `flows.chain`).
+
+    Raises:
+        ValueError: `before` is not the result of the link before.
+    """
+    with _recorded(ledger, "link", lane):
+        if before != (f"link-{lane - 1}" if lane else ""):
+            raise ValueError(f"link {lane} was given {before!r}")
+        return f"link-{lane}"

@@ -3,6 +3,9 @@
 The fan-out of the Prefect tutorial, made wide. For each of `width` lanes a `create_hello` and a `create_world`,
 joined by a `greet`; one `gather` over all greetings at the end: 3 x width + 1 tasks. Each hello carries the work
 and the payload.
+
+The `chain` is another shape: `width` empty tasks one at a time, each submitted with the one before as its argument
+once the driver knows that one done. No task ever waits for a slot or an upstream, so what a task takes is its own.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-Variant = Literal["plain", "cached", "retrying"]
+Variant = Literal["plain", "cached", "retrying", "chain"]
 WorkKind = Literal["none", "sleep", "spin", "crunch"]
 
 
@@ -47,8 +50,9 @@ class GraphSpec:
 
     Args:
         variant: `plain`; `cached` (hellos, worlds, greetings and the gather have a cache key and persist their
-            results); `retrying` (each hello fails `failures` times, then succeeds).
-        width: lanes.
+            results); `retrying` (each hello fails `failures` times, then succeeds); `chain` (empty tasks, one at
+            a time).
+        width: lanes; links of a chain.
         work: what each hello does.
         payload_bytes: size of what each hello hands to its greet.
         failures: attempts of each hello that raise, for `retrying`.
@@ -79,9 +83,12 @@ class GraphSpec:
                 f"variant {self.variant!r} with {self.failures} failures: only `retrying` fails, at least once"
             )
 
+        if self.variant == "chain" and (self.work.kind != "none" or self.payload_bytes):
+            raise ValueError("a chain is of empty tasks: it takes no work and no payload")
+
     @property
     def tasks(self) -> int:
-        return 3 * self.width + 1
+        return self.width if self.variant == "chain" else 3 * self.width + 1
 
     @property
     def executions(self) -> int:
@@ -90,7 +97,9 @@ class GraphSpec:
 
     @property
     def result(self) -> str:
-        """What `gather` must return: the number of greetings, and a checksum over them and their payloads."""
+        """What must come out: of `gather` the number of greetings, and a checksum over them and their payloads."""
+        if self.variant == "chain":
+            return f"link-{self.width - 1}"
         return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
 
     def ideal_s(self, workers: int, cores: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -76,8 +77,9 @@ class PrefectSubmits:
 class Outcome:
     """What one pass over the graph gave, and the driver's clock (`time.monotonic`, seconds) on the way.
 
-    submits_s: before the submit of each hello, by lane.
-    seen_s: when the driver saw each greeting done, by lane.
+    submits_s: before the submit of each hello, by lane; of each link of a chain.
+    returns_s: after the submit of each link of a chain.
+    seen_s: when the driver saw each greeting done, by lane; each link of a chain.
     """
 
     result: str = ""
@@ -86,6 +88,7 @@ class Outcome:
     submitted_s: float = 0.0
     done_s: float = 0.0
     submits_s: list[float] = field(default_factory=list)
+    returns_s: list[float] = field(default_factory=list)
     seen_s: dict[int, float] = field(default_factory=dict)
 
     def see(self, lane: int) -> None:
@@ -108,5 +111,28 @@ def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Ou
     gathered = submitter.submit(nodes.gather, ledger, *greetings)
     outcome.submitted_s = time.monotonic()
     outcome.result = submitter.result(gathered)
+    outcome.done_s = time.monotonic()
+    return outcome
+
+
+def wire_chain(
+    spec: GraphSpec, ledger: str, node: Any, submitter: Submitter, mark: Callable[[int], object] = lambda lane: None
+) -> Outcome:
+    """Run a chain. `mark` is called before each submit, outside its time, and what it gives travels with the call."""
+    outcome = Outcome(begun_s=time.monotonic())
+    handle: Any = ""
+    for lane in range(spec.width):
+        marked = mark(lane)
+        outcome.submits_s.append(time.monotonic())
+        handle = submitter.submit(node, handle, lane, ledger, marked)
+        outcome.returns_s.append(time.monotonic())
+        # Told that it is done, and no more: within a graph a result goes to the next task, not through the driver, and
+        # a future that has not been asked yet may have to ask the server for its state.
+        done = threading.Event()
+        submitter.on_done(handle, done.set)
+        done.wait()
+        outcome.see(lane)
+    outcome.submitted_s = outcome.returns_s[-1]
+    outcome.result = submitter.result(handle)
     outcome.done_s = time.monotonic()
     return outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reports import units
 from reports.summary import Summary
+from reports.taxes import ALLOWED
 
 ENOUGH_BLOCKS = 5
 BUSY = 0.10
@@ -20,6 +21,7 @@ def warnings(summary: Summary) -> tuple[str, ...]:
         *_busy(summary),
         *_missing_task_runs(summary),
         *_mixed(summary),
+        *_probe(summary),
         *_bent(summary),
         *summary.notes,
     ]
@@ -31,6 +33,16 @@ def _partial(summary: Summary) -> list[str]:
         return []
     return [
         f"PARTIAL run: {summary.run.partial}. Go on with --lab-resume and this folder; until then read it as a preview."
+    ]
+
+
+def _probe(summary: Summary) -> list[str]:
+    probe = summary.taxes.probe
+    if probe is None or probe.low is None or probe.low <= 1 + ALLOWED:
+        return []
+    return [
+        f"The probe of the tax bench added more than {units.percent(ALLOWED)} to a task "
+        f"({probe.value:.3f} times as long with it on): take its stages as shares, not as times."
     ]
 
 

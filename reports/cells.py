@@ -13,7 +13,7 @@ from reports import statistics
 from reports.records import Record
 from reports.statistics import Comparison, Estimate, Noise
 
-BENCHES = ("startup", "overhead", "work", "metg", "payload", "cached", "retrying", "batching", "scaling")
+BENCHES = ("startup", "overhead", "work", "metg", "payload", "cached", "retrying", "batching", "scaling", "tax")
 FEW_PAIRS = 4
 """Degrees of freedom below which one bench's A/A pairs say too little, and the whole run's are used."""
 

@@ -29,6 +29,8 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
     lines += ["", "## The arms", "", *_table(tables.main(summary))]
     if versus := tables.against_baseline(summary):
         lines += ["", "## Against the baseline", "", *_table(versus)]
+    if tax := tables.tax(summary):
+        lines += ["", "## Where a task's time goes, in figures", "", *_table(tax)]
     lines += ["", "## Charts"]
     for chart in [chart for chart in charts if chart.name not in FIRST_SCREEN]:
         lines += ["", f"### {escape(chart.title)}", "", *_chart(chart)]

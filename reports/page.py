@@ -33,6 +33,7 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         warnings=warnings,
         main=tables.main(summary),
         versus=tables.against_baseline(summary),
+        tax=tables.tax(summary),
         first=[pair for pair in drawn if pair[0].name in FIRST_SCREEN],
         charts=[pair for pair in drawn if pair[0].name not in FIRST_SCREEN],
         cells=[tables.cells_of(summary, bench) for bench in summary.benches],

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports import validation
+from reports import tax, validation
+from reports.tax import Tax
 from reports.validation import RecordError
 
 SCHEMA = 1
@@ -77,7 +78,7 @@ class Record:
 
     run_id: str
     bench: str
-    """The suite: `startup`, `overhead`, `work`, `payload`, `cached` or `retrying`."""
+    """The suite: `startup`, `overhead`, `work`, `payload`, `cached`, `retrying` or `tax`."""
     graph: dict[str, Any]
     """variant, width, work {kind, seconds}, payload_bytes, failures, retry_delay_s."""
     arm: str
@@ -116,6 +117,8 @@ class Record:
     phases: Phases = field(default_factory=Phases)
     latencies: Latencies = field(default_factory=Latencies)
     usage: Usage = field(default_factory=Usage)
+    tax: Tax | None = None
+    """Stage by stage, where the cell was probed."""
     elapsed_s: float = 0.0
     """Wall time the cell took of the run, quiescence included."""
     background_cpu: float | None = None
@@ -235,7 +238,7 @@ def parse(line: bytes | str) -> Record:
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {data.get('schema')!r}; this version reads {SCHEMA}")
     known = {f.name for f in fields(Record)}
-    optional = {"phases", "latencies", "usage", "elapsed_s", "background_cpu", "environment"}
+    optional = {"phases", "latencies", "usage", "tax", "elapsed_s", "background_cpu", "environment"}
     if missing := sorted(known - optional - data.keys()):
         raise RecordError(f"not a record: {', '.join(missing)} missing")
     data = {name: value for name, value in data.items() if name in known}
@@ -244,6 +247,7 @@ def parse(line: bytes | str) -> Record:
         data["usage"] = Usage(**validation.durations(data.get("usage") or {}))
         latencies = {name: validation.numbers(values) for name, values in (data.get("latencies") or {}).items()}
         data["latencies"] = Latencies(**latencies)
+        data["tax"] = tax.parse(data.get("tax"))
         record = Record(**data)
         _check(record)
     except (TypeError, AttributeError, KeyError, OverflowError) as error:

@@ -12,13 +12,14 @@ from typing import Any
 from reports import cells as cell_building
 from reports import records as record_files
 from reports import run as runs
-from reports import statistics
+from reports import statistics, taxes
 from reports.cells import Cell, Graph, Pairs
 from reports.fits import MarginalCost, marginal_cost
 from reports.judgement import Model, judged
 from reports.records import Record, RecordError
 from reports.run import Arm, Run
 from reports.statistics import Comparison, Estimate, Noise
+from reports.taxes import Taxes
 from reports.units import printable
 
 SCHEMA = 1
@@ -70,6 +71,7 @@ class Summary:
     model: Model
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
+    taxes: Taxes
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -130,6 +132,7 @@ def summarise(run_dir: Path) -> Summary:
         model=judged(arms, cells, _cores(environment), by_bench.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes)),
+        taxes=taxes.collect(records, [arm.name for arm in arms]),
     )
 
 

@@ -9,6 +9,7 @@ from reports import units
 from reports.cells import Cell, Quantiles, Split
 from reports.statistics import Comparison, Estimate
 from reports.summary import ArmRow, Summary
+from reports.tax import HINTS
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,31 @@ def against_baseline(summary: Summary) -> Table | None:
         "The overhead bench counts the fixed cost of a cell too, such as a process pool's start."
     )
     return Table("benches", "Against the baseline, by bench", columns, body, note)
+
+
+def tax(summary: Summary) -> Table | None:
+    """An arm a row, a stage a column: milliseconds of an empty task."""
+    taxes = summary.taxes
+    if not taxes.arms:
+        return None
+    columns = (
+        Column("Arm", numeric=False),
+        Column("ms a task", "From submit to the driver being told that it is done; one task at a time."),
+        *(Column(stage, hint) for stage, hint in HINTS.items()),
+        Column("Probe", "Time of a task with the probe on over that with it off, in the same flow runs."),
+    )
+    rows = tuple(
+        (
+            Entry(_label(summary, found.arm)),
+            Entry(units.digits(found.total_s * 1e3), f"{found.tasks} tasks", found.total_s),
+            *(_plain(None if (time := found.stages_s.get(stage)) is None else time * 1e3) for stage in HINTS),
+            Entry(f"{found.probe.value:.3f}", _detail(found.probe), found.probe.value)
+            if found.probe
+            else Entry(units.NONE),
+        )
+        for found in taxes.arms
+    )
+    return Table("tax", "Where a task's time goes", columns, rows, "Milliseconds of an empty task, by stage; means.")
 
 
 def cells_of(summary: Summary, bench: str) -> Table:

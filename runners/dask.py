@@ -20,6 +20,13 @@ class Dask(Engine):
     own_place = frozenset({"address", "cluster", "cluster_class", "cluster_kwargs"})
     arms = (
         RunnerSpec("dask", "dask", "prefect_dask.DaskTaskRunner", summary="prefect-dask"),
+        RunnerSpec(
+            "lean-dask",
+            "dask",
+            "runners.lean.LeanDaskTaskRunner",
+            lean=True,
+            summary="prefect-dask without most of its cost per task",
+        ),
         RunnerSpec("bare-dask", "dask", bare=True, summary="distributed.Client, no Prefect"),
     )
 

@@ -16,6 +16,13 @@ class Processes(Engine):
             "prefect.task_runners.ProcessPoolTaskRunner",
             summary="a pool of processes, fresh for every flow run",
         ),
+        RunnerSpec(
+            "lean-processes",
+            "processes",
+            "runners.lean.LeanProcessPoolTaskRunner",
+            lean=True,
+            summary="such a pool without most of Prefect's cost per task",
+        ),
     )
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:

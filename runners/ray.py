@@ -17,6 +17,13 @@ class Ray(Engine):
     own_place = frozenset({"address", "init_kwargs"})
     arms = (
         RunnerSpec("ray", "ray", "prefect_ray.RayTaskRunner", summary="prefect-ray"),
+        RunnerSpec(
+            "lean-ray",
+            "ray",
+            "runners.lean.LeanRayTaskRunner",
+            lean=True,
+            summary="prefect-ray without most of its cost per task",
+        ),
         RunnerSpec("bare-ray", "ray", bare=True, summary="ray.remote, no Prefect"),
     )
 

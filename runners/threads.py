@@ -16,6 +16,13 @@ class Threads(Engine):
     worker_option = "max_workers"
     arms = (
         RunnerSpec("threads", "threads", "prefect.task_runners.ThreadPoolTaskRunner", summary="Prefect's default"),
+        RunnerSpec(
+            "lean-threads",
+            "threads",
+            "runners.lean.LeanThreadPoolTaskRunner",
+            lean=True,
+            summary="Prefect's default, its futures know their state",
+        ),
         RunnerSpec("bare-threads", "threads", bare=True, summary="concurrent.futures threads, no Prefect"),
     )
 

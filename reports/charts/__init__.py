@@ -23,6 +23,7 @@ from reports.charts.phases import where_time_goes
 from reports.charts.predicted import predicted_against_measured
 from reports.charts.ratios import paired_ratios
 from reports.charts.style import RC, Drawing, Missing
+from reports.charts.tax import where_a_task_goes
 from reports.charts.variants import variants
 from reports.charts.work import cpu_against_wait
 from reports.summary import Summary
@@ -33,6 +34,7 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     cpu_against_wait,
     efficiency_by_duration,
     where_time_goes,
+    where_a_task_goes,
     paired_ratios,
     latency_distributions,
     variants,

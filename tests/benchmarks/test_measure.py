@@ -125,6 +125,20 @@ def test_a_cell_has_all_its_figures(arm, make_cell, measured, cluster_for, arms)
 
 
 @pytest.mark.slow
+def test_a_chain_cell_says_where_its_tasks_time_goes(make_cell, measured):
+    graph = GraphSpec("chain", width=15)
+
+    record = measured(make_cell("threads", graph=graph, bench="tax"))
+
+    assert (record.status, record.error) == ("ok", None)
+    assert record.executions == record.recorded == graph.tasks
+    assert record.phases.submit_s is None
+    assert (len(record.tax.probed_s), len(record.tax.unprobed_s)) == (4, 8)
+    assert sum(record.tax.stages_s.values()) == pytest.approx(sum(record.tax.probed_s) / 4)
+    assert records.parse(records.to_json(record)) == record
+
+
+@pytest.mark.slow
 def test_a_cached_cell_runs_no_body_in_the_pass_that_is_measured(make_cell, measured):
     record = measured(make_cell(graph=GraphSpec("cached", width=3), bench="cached"))
 

@@ -40,6 +40,7 @@ RETRYING = st.builds(
         (GraphSpec("cached", width=8), 25, 25),
         (GraphSpec("retrying", width=8, failures=1), 25, 33),
         (GraphSpec("retrying", width=3, failures=2), 10, 16),
+        (GraphSpec("chain", width=5), 5, 5),
     ],
 )
 def test_counts_its_tasks_and_the_bodies_that_run(graph, tasks, executions):
@@ -70,7 +71,10 @@ def test_the_order_of_the_greetings_is_part_of_the_result():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GraphSpec("cachet"), "variant 'cachet' is not one of plain, cached, retrying"),
+        (lambda: GraphSpec("cachet"), "variant 'cachet' is not one of plain, cached, retrying, chain"),
+        (lambda: GraphSpec("chain", payload_bytes=1), "a chain is of empty tasks"),
+        (lambda: GraphSpec("chain", work=Work("sleep", 1.0)), "a chain is of empty tasks"),
+        (lambda: GraphSpec("chain", failures=1), "'chain' with 1 failures"),
         (lambda: GraphSpec(width=0), "width 0 must be at least 1"),
         (lambda: GraphSpec(width=-3), "width -3 must be at least 1"),
         (lambda: GraphSpec(payload_bytes=-1), "payload_bytes -1 must be at least 0"),

@@ -11,7 +11,7 @@ import pytest
 from flows import bodies
 from flows.bodies import Ledger
 from flows.graph import GraphSpec, Work
-from flows.wiring import DirectCalls, Nodes, wire
+from flows.wiring import DirectCalls, Nodes, wire, wire_chain
 from runners.threads import BareThreads
 
 GRAPHS = [
@@ -85,3 +85,24 @@ def test_what_a_body_raises_comes_out(tmp_path):
 
     with pytest.raises(bodies.PlannedFailure), ThreadPoolExecutor(2) as pool:
         wire(graph, str(tmp_path), Nodes(), BareThreads(pool, limit_s=300))
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2])
+def test_a_chain_runs_one_task_at_a_time_with_its_marks(threads, tmp_path):
+    graph, marked = GraphSpec("chain", width=6), []
+    with ThreadPoolExecutor(max(threads, 1)) as pool:
+        submitter = BareThreads(pool, limit_s=300) if threads else DirectCalls()
+        outcome = wire_chain(graph, str(tmp_path), bodies.link, submitter, marked.append)
+
+    links = sorted(Ledger(tmp_path).entries(), key=lambda entry: entry.lane)
+    assert outcome.result == graph.result
+    assert marked == [link.lane for link in links] == list(range(6))
+    clocks = zip(outcome.submits_s, links, (outcome.seen_s[lane] for lane in range(6)), strict=True)
+    edges = [edge for submit_s, link, seen_s in clocks for edge in (submit_s, link.start_s, link.end_s, seen_s)]
+    assert edges == sorted(edges)
+    assert all(submit <= back for submit, back in zip(outcome.submits_s, outcome.returns_s, strict=True))
+
+
+def test_a_link_that_is_given_another_result_than_the_one_before_fails(tmp_path):
+    with pytest.raises(ValueError, match="link 2 was given 'link-0'"):
+        bodies.link("link-0", 2, str(tmp_path), None)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from reports.records import FILE_NAME, Latencies, Phases, Record, Role, Usage, to_json
+from reports.tax import STAGES, Tax
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def suite(
         *(("payload", graph(4, payload_bytes=size)) for size in (0, 100_000, 1_000_000)),
         ("cached", graph(8, "cached")),
         ("retrying", graph(8, "retrying", failures=2)),
+        ("tax", graph(25, "chain")),
     ]
 
 
@@ -146,6 +148,18 @@ def makespan_s(truth: Truth, bench: str, spec: dict[str, Any]) -> float:
     cost = truth.fixed_s + truth.per_task_s * tasks * (0.6 if bench == "cached" else 1) + truth.quadratic_s * tasks**2
     payload = spec["payload_bytes"] * 2e-8 * spec["width"] * (1 if truth.engine in ("none", "threads") else 5)
     return cost + body + payload + spec["failures"] * spec["width"] * truth.retry_s
+
+
+SHARES = dict(zip(STAGES, (0.05, 0.2, 0.05, 0.2, 0.3, 0.1, 0.02, 0.08), strict=True))
+"""Of a synthetic task's time, by stage."""
+
+
+def tax(truth: Truth, rng: np.random.Generator, probe: float = 1.005) -> Tax:
+    """What the probe would have seen of 8 tasks with it on, `probe` times as long for it, and 12 with it off."""
+    unprobed = truth.per_task_s * np.exp(rng.normal(0, truth.noise, 12))
+    probed = truth.per_task_s * probe * np.exp(rng.normal(0, truth.noise, 8))
+    stages = {stage: share * float(probed.mean()) for stage, share in SHARES.items()}
+    return Tax(stages, tuple(map(float, probed)), tuple(map(float, unprobed)))
 
 
 def _record(
@@ -210,6 +224,7 @@ def _record(
             max(0, int((truth.memory_mb - 150) * 1e6)),
             0 if truth.bare else 310_000_000,
         ),
+        tax=tax(truth, rng) if bench == "tax" and not failed and not truth.bare else None,
         elapsed_s=makespan + startup + 0.6,
         background_cpu=background_cpu,
         environment=ENVIRONMENT,

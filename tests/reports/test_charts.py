@@ -22,6 +22,7 @@ from tests.reports.conftest import SCRIPT, Run
 EXPECTED = {
     "makespan-by-width",
     "where-time-goes",
+    "where-a-task-goes",
     "paired-ratios",
     "latency-distributions",
     "variants",

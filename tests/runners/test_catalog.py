@@ -10,6 +10,7 @@ import pytest
 
 from runners import catalog
 from runners.catalog import BASELINE, CONTROL, ConfigError
+from runners.engine import Cluster
 from runners.spec import ArmError
 
 USERS_MODULE = """
@@ -54,6 +55,20 @@ def test_has_an_arm_for_every_runner_and_bare_engine(arms):
         *("sequential", "threads", "processes", "dask", "ray", "bare-threads", "bare-dask", "bare-ray"),
         CONTROL,
     }
+
+
+def test_every_runner_has_a_lean_arm_on_the_same_cluster_with_the_same_options(arms):
+    lean = {name: spec for name, spec in arms.arms.items() if spec.lean}
+
+    assert lean.keys() == {"lean-threads", "lean-processes", "lean-dask", "lean-ray"}
+    for name, spec in lean.items():
+        stock = arms.arms[name.removeprefix("lean-")]
+        engine = arms.engine(stock)
+        cluster = Cluster("tcp://127.0.0.1:1") if engine.shares_cluster else None
+        assert spec.engine == stock.engine
+        assert engine.shares(spec) == engine.shares(stock)
+        assert engine.options(spec, cluster) == engine.options(stock, cluster)
+        arms.check(spec)
 
 
 def test_control_is_the_baseline_under_another_name(arms):

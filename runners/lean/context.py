@@ -1,0 +1,148 @@
+"""What a driver sends with a task: its call, and the context that all tasks of a flow run share."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import cloudpickle
+from prefect.futures import PrefectWrappedFuture
+from prefect.tasks import Task
+from prefect.utilities.annotations import BaseAnnotation
+from prefect.utilities.engine import collect_task_run_inputs_sync
+
+from . import internals, shipping
+
+
+class LeanRunner:
+    """What shipping needs to know of a lean runner, which may not exist where its flow is unpickled."""
+
+    _stock: tuple[str, str]
+
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments that make an equal runner."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What a runner keeps of its tasks stays in its process.
+        return partial(type(self), **self._arguments()), ()
+
+
+@dataclass(frozen=True)
+class Package:
+    """One call, ready for `worker.run`. The engine hands over the values of `upstream` in this order."""
+
+    call: bytes
+    shared: bytes
+    upstream: tuple[Any, ...]
+
+
+@dataclass
+class Context:
+    """Packs the calls of one runner. What does not change between submits is serialized once.
+
+    `future_type` is the engine's own future or reference type; `upstream` of a package holds objects of it.
+    """
+
+    future_type: type | tuple[type, ...]
+    _settings: internals.SettingsPart | None = field(default=None, init=False)
+    _flow_run: internals.FlowRunPart | None = field(default=None, init=False)
+    _shared_key: tuple[bytes | None, ...] = field(default=(), init=False)
+    _shared: bytes = field(default=b"", init=False)
+
+    def pack(
+        self,
+        task: Task[Any, Any],
+        task_run_id: UUID,
+        parameters: dict[str, Any],
+        wait_for: Iterable[Any] | None,
+        dependencies: dict[str, set[Any]] | None,
+    ) -> Package:
+        """Raises what pickling raises when an argument or the task cannot be pickled."""
+        inputs = {name: collect_task_run_inputs_sync(value) for name, value in parameters.items()}
+        for name, more in (dependencies or {}).items():
+            if name in inputs:
+                inputs[name] = inputs[name] | more
+        pickler = _CallPickler(self.future_type)
+        pickler.dump(
+            {
+                "task": task,
+                "task_run_id": task_run_id,
+                "parameters": parameters,
+                "wait_for": list(wait_for) if wait_for else None,
+                "dependencies": {name: found for name, found in inputs.items() if found},
+                "context": internals.rest_of_context(task, task_run_id, inputs),
+            }
+        )
+        return Package(pickler.file.getvalue(), self.shared(), tuple(pickler.upstream))
+
+    def shared(self) -> bytes:
+        """The settings, the flow run and its parameters, each under a name by which a worker knows it again."""
+        settings = internals.settings_context()
+        if settings is not None and (self._settings is None or not self._settings.serves(settings)):
+            self._settings = internals.SettingsPart(settings)
+        flow_run, parameters = internals.flow_run_context(), None
+        if flow_run is not None:
+            if self._flow_run is None or not self._flow_run.serves(flow_run):
+                self._flow_run = internals.FlowRunPart(flow_run, _dumps)
+            if (values := internals.flow_parameters(flow_run)) is not None:
+                parameters = _dumps(values)
+
+        key = (
+            self._settings.data if settings is not None and self._settings else None,
+            self._flow_run.data if flow_run is not None and self._flow_run else None,
+            parameters,
+        )
+        if key != self._shared_key:
+            parts = zip(("settings", "flow_run", "parameters"), key, strict=True)
+            named = {name: (internals.digest(data), data) for name, data in parts if data is not None}
+            self._shared, self._shared_key = pickle.dumps(named), key
+        return self._shared
+
+
+def _dumps(value: Any) -> bytes:
+    pickler = _Pickler()
+    pickler.dump(value)
+    return pickler.file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Pickles lean runners so that they can be had where this project is not installed."""
+
+    def __init__(self) -> None:
+        self.file = io.BytesIO()
+        super().__init__(self.file)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, LeanRunner):
+            lean = (type(obj).__module__, type(obj).__qualname__)
+            return shipping.package().worker.revive_runner, (lean, obj._stock, obj._arguments())
+        if isinstance(obj, BaseAnnotation):
+            # Pickled as the tuples they are, annotations come back wrapped twice.
+            return type(obj), (obj.unwrap(),)
+        return super().reducer_override(obj)
+
+
+class _CallPickler(_Pickler):
+    """Leaves the engine's futures out, wherever in the arguments they are, and collects them."""
+
+    def __init__(self, future_type: type | tuple[type, ...]) -> None:
+        super().__init__()
+        self.upstream: list[Any] = []
+        self._index: dict[Any, int] = {}
+        self._future_type = future_type
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, PrefectWrappedFuture) and isinstance(obj.wrapped_future, self._future_type):
+            obj = obj.wrapped_future
+        if isinstance(obj, self._future_type):
+            index = self._index.setdefault(obj, len(self.upstream))
+            if index == len(self.upstream):
+                self.upstream.append(obj)
+            return shipping.package().worker.upstream_value, (index,)
+        return super().reducer_override(obj)

@@ -1,0 +1,98 @@
+"""The end of a task run whose worker died, or that was stopped with its flow run: nobody else will record it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateDetails, TaskRun
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.logging import get_logger
+from prefect.states import Crashed, Pending, State
+from prefect.tasks import Task
+from prefect.utilities.engine import emit_task_run_state_change_event
+
+from . import internals
+
+# The events of a worker that died may still be under way when its death is noticed.
+_EVENTS_LATE_S = 2.0
+
+logger = get_logger("task_runner.lean")
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What is known of a task run where it was submitted."""
+
+    task: Task
+    task_run_id: UUID
+    flow_run_id: UUID | None
+    runner: str
+
+    @classmethod
+    def of(cls, task: Task, task_run_id: UUID, runner: object) -> Submitted:
+        flow_run_context = internals.flow_run_context()
+        flow_run = flow_run_context.flow_run if flow_run_context else None
+        return cls(task, task_run_id, flow_run.id if flow_run else None, type(runner).__name__)
+
+    def crashed(self, why: str) -> State:
+        """Record the task run as crashed. `why` names the worker."""
+        message = f"{self.runner}: {why}"
+        logger.error("Task run %s of task %r crashed: %s", self.task_run_id, self.task.name, message)
+        return self._record(Crashed(message=message, state_details=self._details()), wait_s=_EVENTS_LATE_S)
+
+    def not_ready(self, upstream: str = "") -> State:
+        """Record that the task run never started because an upstream task run crashed."""
+        message = f"Upstream task run {upstream}did not reach a 'COMPLETED' state."
+        # Such a task run never reached a worker: the API cannot know it yet.
+        return self._record(Pending(name="NotReady", message=message, state_details=self._details()), wait_s=0)
+
+    def _details(self) -> StateDetails:
+        return StateDetails(task_run_id=self.task_run_id, flow_run_id=self.flow_run_id)
+
+    def _record(self, state: State, wait_s: float) -> State:
+        try:
+            with get_client(sync_client=True) as client:
+                deadline = time.monotonic() + wait_s
+                while wait_s:
+                    try:
+                        client.set_task_run_state(self.task_run_id, state, force=True)
+                        return state
+                    except ObjectNotFound:
+                        if time.monotonic() > deadline:
+                            break
+                        time.sleep(0.1)
+        except (PrefectHTTPStatusError, OSError):
+            logger.warning("The API did not record the end of task run %s.", self.task_run_id, exc_info=True)
+        # As an event it is recorded in order of time, wherever late events of the worker come in.
+        key = str(uuid4())
+        task_run = TaskRun(
+            id=self.task_run_id,
+            name=f"{self.task.name}-{key[:3]}",
+            flow_run_id=self.flow_run_id,
+            task_key=self.task.task_key,
+            dynamic_key=key,
+            tags=sorted(self.task.tags),
+            state=state,
+            state_id=state.id,
+            state_type=state.type,
+            state_name=state.name,
+        )
+        emit_task_run_state_change_event(task_run=task_run, initial_state=None, validated_state=state)
+        return state
+
+
+def flow_run_ended_badly(flow_run_id: UUID | None) -> bool:
+    """Whether the flow run failed, crashed or is cancelled. Its own context does not tell a runner that is closing."""
+    if flow_run_id is None:
+        return False
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(flow_run_id).state
+    except (ObjectNotFound, PrefectHTTPStatusError, OSError):
+        return False
+    return state is not None and (
+        state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_cancelling()
+    )

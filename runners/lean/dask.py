@@ -1,0 +1,160 @@
+"""Dask without most of Prefect's cost per task."""
+
+from __future__ import annotations
+
+import operator
+import pickle
+import weakref
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from uuid import uuid4
+
+import distributed
+from dask._task_spec import Task as GraphTask
+from distributed.scheduler import KilledWorker
+from prefect.futures import PrefectFuture
+from prefect.states import State
+from prefect.tasks import Task
+from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
+
+from . import internals, shipping
+from .context import Context, LeanRunner
+from .crash import Submitted
+from .futures import SettledFuture
+
+
+class LeanDaskTaskRunner(LeanRunner, DaskTaskRunner):
+    """`DaskTaskRunner` at a fraction of its cost per task.
+
+    Args:
+        crash_reruns: How often a task may run again after the worker that ran it has died. None leaves that to the
+            scheduler (`distributed.scheduler.allowed-failures`, by default 3), as the stock runner does. A number
+            costs a message to the scheduler and back for every submit.
+
+    All other arguments are those of `DaskTaskRunner`.
+    """
+
+    _stock = ("prefect_dask.task_runners", "DaskTaskRunner")
+
+    def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.crash_reruns = crash_reruns
+        self._submitted: weakref.WeakSet[LeanDaskFuture] = weakref.WeakSet()
+
+    def submit(
+        self,
+        task: Task[Any, Any],
+        parameters: dict[str, Any],
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        dependencies: dict[str, set[Any]] | None = None,
+    ) -> PrefectDaskFuture[Any]:
+        if not self._started:
+            raise RuntimeError("The task runner must be started before submitting work.")
+        if internals.MOVED:
+            internals.warn_moved()
+            return super().submit(task, parameters, wait_for, dependencies)
+        task_run_id = uuid4()
+        package = self._context.pack(task, task_run_id, parameters, wait_for, dependencies)
+        # With a key of its own, no argument is tokenized.
+        key = f"{task.name}-{task_run_id}"
+        wrapped = self.client.submit(
+            # The scheduler unpickles and pickles what it passes on. It gets nothing but bytes and functions that any
+            # process can import: neither side falls back from pickle to cloudpickle.
+            operator.call,
+            GraphTask(None, pickle.loads, shipping.pickled_runner()),
+            package.call,
+            package.shared,
+            *package.upstream,
+            key=key,
+            pure=False,
+        )
+        if self.crash_reruns is not None:
+            self.client.run_on_scheduler(_SET_DEATHS, key=key, reruns=self.crash_reruns)
+        wrapped.task_run_id = task_run_id
+        future = LeanDaskFuture(Submitted.of(task, task_run_id, self), wrapped)
+        self._submitted.add(future)
+        return future
+
+    def duplicate(self) -> LeanDaskTaskRunner:
+        return type(self)(**self._arguments())
+
+    def cancel_all(self) -> None:
+        """Cancel the tasks that have not finished: those that have not started never will."""
+        unfinished = [future.wrapped_future for future in self._submitted if not future.wrapped_future.done()]
+        if unfinished and self._client is not None:
+            self._client.cancel(unfinished, reason="the flow run is over")
+
+    def __enter__(self) -> LeanDaskTaskRunner:
+        super().__enter__()
+        self._context = Context(future_type=distributed.Future)
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        self.cancel_all()
+        super().__exit__(*args)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "address": self.address,
+            "cluster_class": self.cluster_class,
+            "cluster_kwargs": self.cluster_kwargs,
+            "adapt_kwargs": self.adapt_kwargs,
+            "client_kwargs": self.client_kwargs,
+            "performance_report_path": self.performance_report_path,
+            "crash_reruns": self.crash_reruns,
+        }
+
+
+class LeanDaskFuture(SettledFuture, PrefectDaskFuture[Any]):
+    """A Dask future for which the death of its worker is a state of the task run, not an exception."""
+
+    def __init__(self, submitted: Submitted, wrapped_future: distributed.Future) -> None:
+        super().__init__(task_run_id=submitted.task_run_id, wrapped_future=wrapped_future)
+        self._submitted = submitted
+
+    def wait(self, timeout: float | None = None) -> None:
+        if self._final_state is not None:
+            return
+        try:
+            result = self._wrapped_future.result(timeout=timeout)
+        except KilledWorker as death:
+            result = self._died(death)
+        except Exception:
+            # As upstream: the task failed outside of its engine, or the time is up.
+            return
+        if isinstance(result, State):
+            self._final_state = result
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+        try:
+            return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
+        except KilledWorker as death:
+            self._final_state = self._died(death)
+            return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
+
+    def _died(self, death: KilledWorker) -> State[Any]:
+        if death.task != self._wrapped_future.key:
+            # Dask gives the dependents of a task, which it never runs, the error of the task.
+            return self._submitted.not_ready(f"'{str(death.task)[-36:]}' ")
+        return self._submitted.crashed(
+            f"Dask worker {death.last_worker.address} died while it ran the task, which is not to be run again."
+        )
+
+
+def _set_deaths() -> Callable[..., Awaitable[None]]:
+    # Nested, so that it is pickled by value: the scheduler need not have this project.
+    async def set_deaths(key: str, reruns: int, dask_scheduler: Any = None) -> None:
+        import asyncio
+
+        # The graph with the task is on another connection and may come in later.
+        for _ in range(1000):
+            if (task := dask_scheduler.tasks.get(key)) is not None:
+                # Counted per task, so that other users of the scheduler keep their number of reruns.
+                task.suspicious = dask_scheduler.allowed_failures - reruns
+                return
+            await asyncio.sleep(0.005)
+
+    return set_deaths
+
+
+_SET_DEATHS = _set_deaths()

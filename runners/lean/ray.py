@@ -1,0 +1,237 @@
+"""Ray without most of Prefect's cost per task."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID, uuid4
+
+import cloudpickle
+import ray
+from prefect.futures import PrefectFuture
+from prefect.states import State
+from prefect.tasks import Task
+from prefect_ray.context import RemoteOptionsContext
+from prefect_ray.task_runners import PrefectRayFuture, RayTaskRunner
+from ray.util.client.common import ClientObjectRef
+
+from . import internals, shipping
+from .context import Context, LeanRunner
+from .crash import Submitted, flow_run_ended_badly
+from .futures import SettledFuture
+
+# A shared context above this size goes to the object store once instead of with every task.
+_INLINE_BYTES = 64 * 1024
+
+_CANCEL_ROUNDS = 3
+
+_DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
+
+
+class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
+    """`RayTaskRunner` at a fraction of its cost per task.
+
+    Args:
+        crash_reruns: How often a task may run again after the worker that ran it has died: Ray's `max_retries`. None
+            leaves it to Ray (by default 3) and to `remote_options`, as the stock runner does.
+
+    All other arguments are those of `RayTaskRunner`.
+    """
+
+    _stock = ("prefect_ray.task_runners", "RayTaskRunner")
+
+    def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.crash_reruns = crash_reruns
+        # In order of submission.
+        self._submitted: weakref.WeakValueDictionary[UUID, LeanRayFuture] = weakref.WeakValueDictionary()
+        self._let_go = _LetGo()
+        self._flow_run_id: UUID | None = None
+
+    def submit(
+        self,
+        task: Task[Any, Any],
+        parameters: dict[str, Any],
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        dependencies: dict[str, set[Any]] | None = None,
+    ) -> PrefectRayFuture[Any]:
+        if not self._started:
+            raise RuntimeError("The task runner must be started before submitting work.")
+        if internals.MOVED:
+            internals.warn_moved()
+            return super().submit(task, parameters, wait_for, dependencies)
+        task_run_id = uuid4()
+        package = self._context.pack(task, task_run_id, parameters, wait_for, dependencies)
+        reference = self._remote_function(task).remote(package.call, self._in_store(package.shared), *package.upstream)
+        future = LeanRayFuture(Submitted.of(task, task_run_id, self), reference, self._let_go)
+        self._submitted[task_run_id] = future
+        self._flow_run_id = future.flow_run_id
+        self._let_go.tick()
+        return future
+
+    def duplicate(self) -> LeanRayTaskRunner:
+        return type(self)(**self._arguments())
+
+    def cancel_all(self) -> None:
+        """Cancel the tasks that have not finished; those that run are interrupted."""
+        # Last submitted first: what waits must be gone before what runs leaves its slot to it.
+        unfinished = self._unfinished()[::-1]
+        # The interrupt can get lost in a worker that is still importing Prefect.
+        for _ in range(_CANCEL_ROUNDS):
+            for reference in unfinished:
+                ray.cancel(reference)
+            if unfinished:
+                _, unfinished = ray.wait(unfinished, num_returns=len(unfinished), timeout=2, fetch_local=False)
+
+    def _unfinished(self) -> list[Any]:
+        kept = [future.wrapped_future for future in self._submitted.values()]
+        return self._let_go.unfinished() + _unfinished(kept)
+
+    def __enter__(self) -> LeanRayTaskRunner:
+        super().__enter__()
+        self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef))
+        self._remote_functions: internals.Recent[Any] = internals.Recent(size=64)
+        self._stored: tuple[bytes, Any] = (b"", None)
+        self._flow_run_id = None
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
+        if self._unfinished() and (exc_info[0] is not None or flow_run_ended_badly(self._flow_run_id)):
+            self.cancel_all()
+        self._let_go.clear()
+        self._stored = (b"", None)
+        super().__exit__(*exc_info)
+
+    def _remote_function(self, task: Task[Any, Any]) -> Any:
+        options = dict(RemoteOptionsContext.get().current_remote_options)
+        if self.crash_reruns is not None:
+            options.setdefault("max_retries", self.crash_reruns)
+        key = (task.name, cloudpickle.dumps(options) if options else None)
+
+        def make() -> Any:
+            decorate = ray.remote(**options) if options else ray.remote
+            return decorate(shipping.runner()).options(name=task.name)
+
+        return self._remote_functions.get(key, make)
+
+    def _in_store(self, shared: bytes) -> Any:
+        if len(shared) <= _INLINE_BYTES:
+            return shared
+        if self._stored[0] is not shared:
+            self._stored = (shared, ray.put(shared))
+        return self._stored[1]
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"address": self.address, "init_kwargs": self.init_kwargs, "crash_reruns": self.crash_reruns}
+
+
+class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
+    """A Ray future for which the death of its worker is a recorded state of the task run."""
+
+    def __init__(self, submitted: Submitted, wrapped_future: Any, let_go: _LetGo) -> None:
+        super().__init__(task_run_id=submitted.task_run_id, wrapped_future=wrapped_future)
+        self._submitted = submitted
+        self._let_go = let_go
+
+    def __del__(self) -> None:
+        if self._final_state is None:
+            self._let_go.references.append(self._wrapped_future)
+
+    @property
+    def flow_run_id(self) -> UUID | None:
+        """The flow run that submitted the task."""
+        return self._submitted.flow_run_id
+
+    def done(self) -> bool:
+        """Whether the task has ended, in whatever way."""
+        if self._final_state is not None:
+            return True
+        ready, _ = ray.wait([self._wrapped_future], timeout=0, fetch_local=False)
+        return bool(ready)
+
+    @property
+    def state(self) -> State[Any]:
+        if self._final_state is None and self.done():
+            self.wait()
+        return self._final_state or PrefectRayFuture.state.fget(self)  # type: ignore[attr-defined]
+
+    def wait(self, timeout: float | None = None) -> None:
+        if self._final_state is not None:
+            return
+        self._let_go.tick()
+        try:
+            result = ray.get(self._wrapped_future, timeout=timeout)
+        except _DEATHS as death:
+            self._final_state = self._died(death)
+        except Exception:
+            super().wait(timeout)
+        else:
+            if isinstance(result, State):
+                self._final_state = result
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+        self._let_go.tick()
+        try:
+            return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
+        except _DEATHS as death:
+            if self._final_state is not None:
+                raise
+            self._final_state = self._died(death)
+        return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
+
+    def _died(self, death: Exception) -> State[Any]:
+        if isinstance(death, ray.exceptions.RayTaskError):
+            # Ray gives the dependents of a task, which it never runs, the error of the task.
+            return self._submitted.not_ready()
+        return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
+
+
+class _LetGo:
+    """References that nobody but the runner keeps, for as long as their tasks have not ended.
+
+    Ray runs such a task all the same, and only by a reference can it be cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.references: deque[Any] = deque()
+        self._ticks = 0
+
+    def tick(self) -> None:
+        """Now and then, drop those of tasks that have ended: a reference keeps the result in memory."""
+        self._ticks += 1
+        if self._ticks >= 16 and 2 * self._ticks >= len(self.references):
+            self._ticks = 0
+            self.unfinished()
+
+    def unfinished(self) -> list[Any]:
+        found: list[Any] = []
+        # Futures may be let go of meanwhile.
+        for _ in range(len(self.references)):
+            found.append(self.references.popleft())  # noqa: PERF401
+        found = _unfinished(found)
+        self.references.extend(found)
+        return found
+
+    def clear(self) -> None:
+        self.references.clear()
+
+
+def _unfinished(references: list[Any]) -> list[Any]:
+    if not references:
+        return []
+    return ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[1]
+
+
+def _worker_of(reference: Any) -> str:
+    """The worker that ran a task. Only Ray's dashboard can tell; without one, the task is all there is to name."""
+    from ray.util.state import get_task
+
+    try:
+        found = get_task(reference.task_id().hex(), timeout=3)
+        attempt = found[-1] if isinstance(found, list) else found
+        return f"Ray worker {attempt.worker_id} (process {attempt.worker_pid} on node {attempt.node_id})"
+    except Exception:
+        return f"the Ray worker of task {reference.task_id().hex()}"

@@ -1,0 +1,40 @@
+"""Threads without the API call for every upstream future."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from .context import LeanRunner
+from .futures import LeanConcurrentFuture
+
+
+class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
+    """`ThreadPoolTaskRunner` whose futures know their state. Same arguments."""
+
+    _stock = ("prefect.task_runners", "ThreadPoolTaskRunner")
+
+    def submit(  # type: ignore[override]
+        self,
+        task: Task[Any, Any],
+        parameters: dict[str, Any],
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        dependencies: dict[str, set[Any]] | None = None,
+    ) -> LeanConcurrentFuture:
+        stock = super().submit(task, parameters, wait_for, dependencies)
+        future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
+        # Upstream keeps the event of every task until the flow run is over.
+        stock.wrapped_future.add_done_callback(partial(self._forget, stock.task_run_id))
+        return future
+
+    def _forget(self, task_run_id: UUID, _: object) -> None:
+        self._cancel_events.pop(task_run_id, None)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"max_workers": self._max_workers}

@@ -1,0 +1,128 @@
+"""What runs in a worker. Shipped there as source text together with `internals` (see `shipping`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import pickle
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.exceptions import CancelledRun
+from prefect.task_engine import run_task_async, run_task_sync
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from . import internals
+
+# A worker serves one or few flow runs at a time; each value below is rebuilt once and then serves every task.
+_settings: internals.Recent[internals.Settings] = internals.Recent()
+_flow_runs: internals.Recent[internals.FlowRun] = internals.Recent()
+_loading = threading.local()
+
+
+def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
+    """Run one task of a driver's `Context.pack` and return its final state.
+
+    `upstream` are the states of the futures among the task's arguments, which the engine has resolved.
+    """
+    _loading.upstream = upstream
+    try:
+        fields: dict[str, Any] = pickle.loads(call)
+    finally:
+        _loading.upstream = ()
+    rest = fields.pop("context")
+    parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)
+    if internals.MOVED:
+        internals.warn_moved()
+        _stop_if_cancelled()
+        return _run(fields, context=_stock_context(parts, rest))
+
+    settings, flow_run = None, None
+    if found := parts.get("settings"):
+        settings_name, data = found
+        settings = _settings.get(settings_name, lambda: internals.Settings(data))
+    if found := parts.get("flow_run"):
+        name, flow_run_data = found
+
+        def flow_run(client: Any) -> internals.FlowRun:
+            # Defaults of the context come from the settings, so a flow run is rebuilt for each of them.
+            key = (name, parts["settings"][0] if settings else None)
+            return _flow_runs.get(key, lambda: internals.FlowRun(flow_run_data, client))
+
+    parameters = pickle.loads(parts["parameters"][1]) if "parameters" in parts else None
+    with internals.entered(settings, flow_run, parameters, rest):
+        _stop_if_cancelled()
+        return _run(fields)
+
+
+def _stop_if_cancelled() -> None:
+    """Raise if the engine has cancelled the task since the worker took it.
+
+    Unpacking it may have taken the import of Prefect: seconds in which Dask cannot stop it any more, and in which the
+    interrupt of Ray gets lost.
+    """
+    if _cancelled():
+        raise CancelledRun("The task was cancelled before it began.")
+
+
+def _cancelled() -> bool:
+    # Not imported here: a worker of one engine need not have the other.
+    ray, distributed = sys.modules.get("ray"), sys.modules.get("distributed")
+    # Either may be loaded where it does not run this task, and then has no answer.
+    if ray is not None:
+        with contextlib.suppress(RuntimeError, AttributeError):
+            if ray.is_initialized():
+                return bool(ray.get_runtime_context().is_canceled())
+    if distributed is not None:
+        with contextlib.suppress(LookupError, ValueError, AttributeError):
+            worker = distributed.get_worker()
+            return bool(worker.state.tasks[worker.get_current_task()].state == "cancelled")
+    return False
+
+
+def _run(fields: dict[str, Any], context: dict[str, Any] | None = None) -> Any:
+    if not fields["task"].isasync:
+        return run_task_sync(**fields, return_type="state", context=context)
+
+    async def run_async() -> Any:
+        if context is not None:
+            return await run_task_async(**fields, return_type="state", context=context)
+        async with internals.async_client():
+            return await run_task_async(**fields, return_type="state")
+
+    return asyncio.run(run_async())
+
+
+def _stock_context(parts: Mapping[str, tuple[str, bytes]], rest: Mapping[str, Any]) -> dict[str, Any]:
+    """The same context in the form of Prefect's `serialize_context`."""
+    context = dict(rest)
+    for name in ("settings", "flow_run"):
+        if name in parts:
+            context[f"{name}_context"] = pickle.loads(parts[name][1])
+    if "parameters" in parts:
+        context["flow_run_context"]["parameters"] = pickle.loads(parts["parameters"][1])
+    return context
+
+
+def upstream_value(index: int) -> Any:
+    """Stands for an upstream future in a pickled call."""
+    return _loading.upstream[index]
+
+
+def revive_runner(lean: tuple[str, str], stock: tuple[str, str], kwargs: dict[str, Any]) -> Any:
+    """Stands for a lean runner in what is shipped, where it serves the tasks that tasks submit.
+
+    Itself where this project is installed, else its stock base. Where the integration is missing too, threads.
+    """
+    for module, name in (lean, stock):
+        try:
+            runner = getattr(importlib.import_module(module), name)
+        except ImportError:
+            # The stock base knows nothing of what the lean one adds.
+            kwargs = {name: value for name, value in kwargs.items() if name != "crash_reruns"}
+        else:
+            return runner(**kwargs)
+    return ThreadPoolTaskRunner()
