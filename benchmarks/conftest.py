@@ -68,6 +68,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # pytest makes one test without a cell of a suite that has none in this profile: it is no test.
+    items[:] = [item for item in items if not hasattr(item, "callspec") or _cell(item) is not None]
     by_key = {cell.key: item for item in items if (cell := _cell(item)) is not None}
     others = [item for item in items if _cell(item) is None]
     cells = config.stash[_LAB].order(cell for item in items if (cell := _cell(item)) is not None)
@@ -155,7 +157,8 @@ def _render(lab: Session) -> list[str]:
 
 def _cell(item: pytest.Item) -> Cell | None:
     callspec = getattr(item, "callspec", None)
-    return callspec.params.get("cell") if callspec else None
+    cell = callspec.params.get("cell") if callspec else None
+    return cell if isinstance(cell, Cell) else None
 
 
 def _took(record: Record) -> str:
