@@ -158,7 +158,7 @@ def test_a_stage_that_moved_is_not_told_and_neither_are_those_that_swallow_it(ch
     assert told.keys() == set(STAGES) - set(ABSORBERS[stage])
 
 
-@pytest.mark.parametrize("name", ["quick", "full"])
+@pytest.mark.parametrize("name", ["lean", "full"])
 def test_chains_end_with_the_probe_off(name):
     for graph in PROFILES[name].suites["tax"]:
         schedule = Schedule("", "dask", SECTION)
