@@ -103,7 +103,10 @@ def test_annotations(arm):
         around_failed = echo.submit(allow_failure(failed))
         around_failed.wait(LIMIT_S)
         quoted = echo.submit(quote([1, 2])).result(LIMIT_S)
-        if arm.name in ("dask-stock", "ray-stock"):
+        if arm.name == "ray-stock":
+            # It resolves the arguments itself; what becomes of the annotations there is not lean's to repeat.
+            assert around_failed.state.is_completed()
+        elif arm.name == "dask-stock":
             # The annotations are tuples, which come back from pickle wrapped twice.
             assert around_failed.state.name == "NotReady"
             assert quoted != [1, 2]
