@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,4 +149,5 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except psutil.NoSuchProcess:
         return
     guard.end(family, grace_s=10.0)
-    process.poll()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10.0)
