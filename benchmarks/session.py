@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import environment, measure
+from benchmarks.interrupts import Interrupts
 from benchmarks.plan import Cell, applies, order
 from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
@@ -119,6 +120,7 @@ class Session:
             ArmError, ServerError, RecordError: before anything is measured.
         """
         scratch = self._stack.enter_context(guarded(self._scratch))
+        self._interrupts = self._stack.enter_context(Interrupts())
         for arm in self.arms:
             self.catalog.check(arm)
         self._server = self._start_server(scratch / "home")
@@ -140,6 +142,7 @@ class Session:
 
     def measure(self, cell: Cell) -> Record:
         """The record of `cell`: measured now, and on disk, or that of the run that is resumed."""
+        self._interrupts.raise_lost()
         record = self.folder.records.get(cell.key)
         if record is None:
             assert self._stages is not None
