@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,20 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
         "server": {"database": server.database, "lab": server.pid is not None},
         "versions": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
+        "bytecode": _bytecode(),
     }
 
 
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _bytecode() -> bool:
+    """Whether a process that imports Prefect finds it compiled, or leaves it compiled for the next."""
+    found = find_spec("prefect")
+    compiled = bool(found and found.origin and Path(cache_from_source(found.origin)).exists())
+    return compiled or not sys.dont_write_bytecode
 
 
 def _version(package: str) -> str | None:

@@ -19,6 +19,7 @@ def warnings(summary: Summary) -> tuple[str, ...]:
         *_control(summary),
         *_blocks(summary),
         *_busy(summary),
+        *_uncompiled(summary),
         *_missing_task_runs(summary),
         *_mixed(summary),
         *_probe(summary),
@@ -107,6 +108,16 @@ def _busy(summary: Summary) -> list[str]:
     return [
         f"The CPU was busy with something else in {len(busy)} of {units.plural(len(known), 'cell')} (up to "
         f"{units.percent(worst.background_cpu or 0)} of the machine): close other programs and measure again."
+    ]
+
+
+def _uncompiled(summary: Summary) -> list[str]:
+    if "False" not in summary.environment.get("bytecode", ()):
+        return []
+    return [
+        "Prefect is installed without bytecode and PYTHONDONTWRITEBYTECODE is set: every worker that starts compiles "
+        "it anew, so cold starts and process pools look slower than they are. Install it with `uv sync "
+        "--compile-bytecode`."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,15 @@ def test_a_quiet_complete_run_has_no_warnings(tmp_path: Path) -> None:
     records = synthetic.records(synthetic.SMOKE, blocks=7, latencies=3, seed=11)
     found = summarise(synthetic.write(tmp_path, records, synthetic.plan(records)))
     assert advice.warnings(found) == ()
+
+
+def test_a_prefect_without_bytecode_is_said(tmp_path: Path) -> None:
+    records = [
+        replace(record, environment=record.environment | {"bytecode": False})
+        for record in synthetic.records(synthetic.SMOKE, blocks=5, latencies=3)
+    ]
+    found = summarise(synthetic.write(tmp_path, records))
+    assert any("without bytecode" in warning for warning in advice.warnings(found))
 
 
 def test_the_verdict_names_the_regime_and_its_border(tmp_path: Path) -> None:
