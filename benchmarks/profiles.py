@@ -76,11 +76,11 @@ PROFILES: Mapping[str, Profile] = {
             blocks=3,
             suites={
                 "startup": _empty(2),
-                "overhead": _empty(2, 8, 16),
+                "overhead": _empty(2, 6, 12),
                 "work": _working(4, 0.2),
-                "payload": _carrying(8, 1_000_000),
-                "cached": (GraphSpec("cached", width=8),),
-                "retrying": (GraphSpec("retrying", width=8, failures=1),),
+                "payload": _carrying(6, 1_000_000),
+                "cached": (GraphSpec("cached", width=6),),
+                "retrying": (GraphSpec("retrying", width=6, failures=1),),
             },
         ),
         Profile(
