@@ -142,6 +142,28 @@ def runners(
     _out.print(table)
 
 
+@app.command
+def placement(
+    *,
+    only: Annotated[str | None, Parameter(help="Groups of ways, such as dask,ray; all by default.")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder for placement.json; results/TIME-placement by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Can a task run on dedicated infrastructure? Each way is tried, and where its tasks landed is shown.
+
+    Example: runner-lab placement --only dask,ray
+    """
+    from benchmarks import placement as experiment
+    from reports import placement as findings
+
+    with _err.status("") as status:
+        found = experiment.run(only, out, status.update)
+    if as_json:
+        _out.print_json(json.dumps(found))
+    else:
+        findings.show(found, _out)
+
+
 def _arms(workers: int, config: Path | None) -> list[dict[str, Any]]:
     from runners import catalog
     from runners.spec import ArmError

@@ -1,0 +1,104 @@
+"""Two places to land, `left` and `right`, of each kind: Dask workers, Ray nodes, served tasks, work pools.
+
+All are processes of this machine. What makes them two places is what would make two machines so: names, resources,
+labels, an environment. Every process carries the mark of `runners.guard`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from runners import guard
+from runners.engine import Cluster
+from runners.ray import local_node
+
+PLACES = ("left", "right")
+START_LIMIT_S = 120.0
+"""For a place to come up. Generous: a worker imports Prefect first."""
+
+
+@contextmanager
+def dask_workers(scratch: Path) -> Iterator[Cluster]:
+    """A scheduler and two workers, each with a name and a resource of its own."""
+    import distributed
+
+    workers = {
+        place: {
+            "cls": distributed.Nanny,
+            "options": {
+                "nthreads": 1,
+                "resources": {place: 1},
+                "host": "127.0.0.1",
+                "dashboard": False,
+                "silence_logs": logging.CRITICAL,
+            },
+        }
+        for place in PLACES
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    with distributed.SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster:
+        yield Cluster(cluster.scheduler_address)
+
+
+@contextmanager
+def _process(command: list[str], variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with open(log, "ab") as out:
+        process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid)
+            guard.end([started, *started.children(recursive=True)])
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10.0)
+
+
+@contextmanager
+def ray_nodes(scratch: Path) -> Iterator[Cluster]:
+    """The driver's own node, `left`, and a second one as another machine would join: with more CPUs, and a GPU on paper."""
+    import ray
+
+    mine = {"resources": {PLACES[0]: 1}, "labels": {"place": PLACES[0]}}
+    started = ray.init(**local_node(1, scratch), **mine)
+    address = started.address_info["address"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--address", address]
+    command += ["--node-ip-address", "127.0.0.1", "--num-cpus", "2", "--num-gpus", "1"]
+    command += ["--resources", json.dumps({PLACES[1]: 1}), "--labels", f"place={PLACES[1]}"]
+    command += ["--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats"]
+    try:
+        with _process(command, dict(os.environ), scratch / "second-node.log") as second:
+            _until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 2, second, "second Ray node")
+            yield Cluster(address)
+    finally:
+        ray.shutdown()
+
+
+def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
+    """
+    Raises:
+        RuntimeError: the process ended, or was not ready within `START_LIMIT_S`.
+    """
+    deadline = time.monotonic() + START_LIMIT_S
+    while not ready():
+        if process.poll() is not None:
+            raise RuntimeError(f"the {what} ended at once")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the {what} did not come up within {START_LIMIT_S:.0f} s")
+        time.sleep(0.2)
+
+
+GROUPS: dict[str, Callable[[Path], AbstractContextManager[Cluster]]] = {"dask": dask_workers, "ray": ray_nodes}
+"""What can be up at one time: ways of one group share their places. Each is given a folder for its files."""
