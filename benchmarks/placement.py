@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -97,8 +98,11 @@ def _findings(groups: Sequence[str], scratch: Path, say: Say) -> Iterator[dict[s
                 yield try_way(way, arm, cluster, folder)
 
 
-def _tried(ways: Sequence[Way]) -> Iterator[tuple[Way, str]]:
-    return ((way, arm) for way in ways for arm in way.runners)
+def _tried(ways: Sequence[Way]) -> list[tuple[Way, str]]:
+    """Lean runners first: they are quick, and what was found stays when the rest is interrupted."""
+    return sorted(
+        ((way, arm) for way in ways for arm in way.runners), key=lambda tried: not tried[1].startswith("lean")
+    )
 
 
 def try_way(way: Way, arm: str, cluster: Cluster, scratch: Path) -> dict[str, Any]:
@@ -106,10 +110,13 @@ def try_way(way: Way, arm: str, cluster: Cluster, scratch: Path) -> dict[str, An
     from flows.placement import visits
 
     flow = visits.with_options(task_runner=_task_runner(arm, cluster, scratch), timeout_seconds=LIMIT_S)
+    begun_s = time.monotonic()
     try:
         made = flow(way.flow, _in_turn(way))
     except Exception as error:
-        return _finding(way, arm, error=one_line(error))
+        # Prefect's timeout is raised wherever the thread is, and may come out as the error of what it interrupted.
+        stopped = time.monotonic() - begun_s >= LIMIT_S
+        return _finding(way, arm, error=f"stopped after {LIMIT_S:.0f} s" if stopped else one_line(error))
     return _finding(way, arm, [{**asdict(visit), "landed": _landed(visit.places)} for visit in made])
 
 

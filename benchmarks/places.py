@@ -68,7 +68,7 @@ def _process(command: list[str], variables: dict[str, str], log: Path) -> Iterat
 
 @contextmanager
 def ray_nodes(scratch: Path) -> Iterator[Cluster]:
-    """The driver's own node, `left`, and a second one as another machine would join: with more CPUs, and a GPU on paper."""
+    """The driver's own node, `left`, and a second one that joins from outside, with more CPUs and a GPU on paper."""
     import ray
 
     mine = {"resources": {PLACES[0]: 1}, "labels": {"place": PLACES[0]}}

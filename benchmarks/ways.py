@@ -100,6 +100,7 @@ WAYS = (
         "a Ray cluster",
         "choose: Ray takes a node with a free CPU",
         ("ray",),
+        rounds=1,
     ),
     Way(
         "ray_resources",
@@ -109,6 +110,7 @@ WAYS = (
         "nodes started with --resources",
         "start a node that is not there, without an autoscaler: the task waits",
         _RAY,
+        rounds=2,
     ),
     Way(
         "ray_resources_map",
@@ -118,6 +120,7 @@ WAYS = (
         "nodes started with --resources",
         "tell the tasks of one map apart: all get the same",
         _RAY,
+        rounds=2,
     ),
     Way(
         "ray_label",
@@ -127,6 +130,7 @@ WAYS = (
         "nodes started with --labels",
         "count: any number of tasks may land there, as far as its CPUs go",
         _RAY,
+        rounds=2,
     ),
     Way(
         "ray_node",
@@ -136,6 +140,7 @@ WAYS = (
         "the id of the node",
         "outlive the node: with soft=False the task fails with it",
         _RAY,
+        rounds=2,
     ),
     Way(
         "ray_cpus",
@@ -146,6 +151,7 @@ WAYS = (
         "name a place: only what is large enough is ruled in",
         _RAY,
         places=("right",),
+        rounds=2,
     ),
     Way(
         "ray_gpus",
@@ -156,6 +162,7 @@ WAYS = (
         "check that there is a GPU: here it was one on paper",
         _RAY,
         places=("right",),
+        rounds=2,
     ),
     Way(
         "ray_runtime_env",
