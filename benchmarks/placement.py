@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks import environment
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import one_line
-from benchmarks.places import GROUPS
+from benchmarks.places import GROUPS, VARIABLE
 from benchmarks.run_folder import new_run_id, now
 from benchmarks.ways import WAYS, Way
 from runners import catalog
@@ -64,6 +64,7 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
         port = free_port()
         variables = lab_environment(scratch / "home", f"http://127.0.0.1:{port}/api")
         stack.enter_context(isolated(variables))
+        os.environ.pop(VARIABLE, None)
         interrupts = stack.enter_context(Interrupts())
         say("starting the lab's Prefect server")
         server = stack.enter_context(lab_server(scratch / "home", port=port))

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -23,15 +23,18 @@ from runners.engine import Cluster
 from runners.ray import local_node
 
 PLACES = ("left", "right")
+VARIABLE = "PLACEMENT"
+"""What the bodies of `flows.placement` read: it stands for what a machine of its own would have."""
 START_LIMIT_S = 120.0
 """For a place to come up. Generous: a worker imports Prefect first."""
 
 
 @contextmanager
 def dask_workers(scratch: Path) -> Iterator[Cluster]:
-    """A scheduler and two workers, each with a name and a resource of its own."""
+    """A scheduler and two workers, each with a name, a resource and a concurrency limit on a tag of its own."""
     import distributed
 
+    _limit_tags()
     workers = {
         place: {
             "cls": distributed.Nanny,
@@ -100,5 +103,58 @@ def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: st
         time.sleep(0.2)
 
 
-GROUPS: dict[str, Callable[[Path], AbstractContextManager[Cluster]]] = {"dask": dask_workers, "ray": ray_nodes}
+@contextmanager
+def served_tasks(scratch: Path) -> Iterator[Cluster]:
+    """Two processes, each serving the task that is meant for it."""
+    with ExitStack() as stack:
+        for place in PLACES:
+            serve = f"from flows.placement import on_{place}; on_{place}.serve()"
+            stack.enter_context(_process([sys.executable, "-c", serve], _variables(place), scratch / f"{place}.log"))
+        yield Cluster()
+
+
+@contextmanager
+def work_pools(scratch: Path) -> Iterator[Cluster]:
+    """Two work pools, each with a worker and a deployment of one flow."""
+    from prefect.deployments.runner import EntrypointType
+
+    from flows.placement import whereabouts
+
+    with ExitStack() as stack:
+        for place in PLACES:
+            _process_pool(place)
+            whereabouts.to_deployment(place, work_pool_name=place, entrypoint_type=EntrypointType.MODULE_PATH).apply()
+            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", place, "--name", place]
+            stack.enter_context(_process(command, _variables(place), scratch / f"{place}.log"))
+        yield Cluster()
+
+
+def _process_pool(name: str) -> None:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
+
+
+def _limit_tags() -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        for place in PLACES:
+            client.create_concurrency_limit(tag=place, concurrency_limit=1)
+
+
+def _variables(place: str) -> dict[str, str]:
+    return {**os.environ, VARIABLE: place}
+
+
+GROUPS: dict[str, Callable[[Path], AbstractContextManager[Cluster]]] = {
+    "dask": dask_workers,
+    "ray": ray_nodes,
+    "background": served_tasks,
+    "deployment": work_pools,
+}
 """What can be up at one time: ways of one group share their places. Each is given a folder for its files."""

@@ -13,8 +13,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from prefect import flow, task
+from prefect import flow, tags, task
 from prefect.cache_policies import NO_CACHE
+from prefect.deployments import run_deployment
 
 VARIABLE = "PLACEMENT"
 """Environment variable that stands for what a machine of its own would have: a GPU, a licence, a network."""
@@ -212,6 +213,47 @@ def ray_absent(place: str) -> Place | None:
         future = where.submit()
     future.wait(timeout=5)
     return future.result() if future.state.is_final() else None
+
+
+@task
+def on_left() -> Place:
+    return here()
+
+
+@task
+def on_right() -> Place:
+    return here()
+
+
+@flow
+def background(place: str) -> Place:
+    dedicated = {"left": on_left, "right": on_right}[place]
+    return dedicated.delay().result()
+
+
+@flow
+def prefect_task_runner(place: str) -> Place:
+    """Under `PrefectTaskRunner`, which hands what is submitted to the processes that serve the task."""
+    dedicated = {"left": on_left, "right": on_right}[place]
+    return dedicated.submit().result()
+
+
+@flow(persist_result=True)
+def whereabouts() -> Place:
+    return where()
+
+
+@flow
+def deployment(place: str) -> Place:
+    flow_run = run_deployment(f"whereabouts/{place}", poll_interval=1)
+    return flow_run.state.result()
+
+
+@flow
+def tag_limit(place: str) -> list[Place]:
+    with tags(place):
+        futures = where.map(range(2))
+    return futures.result()
 
 
 @flow(name="placement", persist_result=False)
