@@ -33,6 +33,28 @@ def show(report: dict[str, Any], out: Console) -> None:
     out.print(f"findings: {report['folder']}/placement.json", markup=False, highlight=False, soft_wrap=True)
 
 
+def markdown(report: dict[str, Any]) -> str:
+    """The same table, with what each way needs and cannot do; where runners share a way, they share a row."""
+    titles = ("way", "places", "needs", "proven", "one placement, median", "cannot")
+    rows = [titles, ("---",) * len(titles)]
+    ways: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for finding in report["findings"]:
+        ways.setdefault((finding["group"], finding["way"]), []).append(finding)
+    for (group, _), findings in ways.items():
+        first = findings[0]
+        rows.append(
+            (
+                f"{group}: `{first['asks']}`",
+                first["unit"],
+                first["needs"],
+                "<br>".join(f"{finding['runner']}: {cells(finding)[3]}, {cells(finding)[4]}" for finding in findings),
+                "<br>".join(f"{finding['runner']}: {cells(finding)[5]}" for finding in findings),
+                first["cannot"],
+            )
+        )
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
 def cells(finding: dict[str, Any]) -> tuple[str, ...]:
     """One row of the table."""
     milliseconds = finding["placement_ms"]
