@@ -30,8 +30,8 @@ from runners.isolation import free_port, isolated
 from runners.server import lab_server
 
 FILE = "placement.json"
-LIMIT_S = 180.0
-"""For one way under one runner, all its rounds: after that it is stopped."""
+LIMIT_S = 300.0
+"""For one way under one runner, all its rounds, the start of workers included: after that it is stopped."""
 DRIVER = "the flow's process"
 NOWHERE = "no worker"
 

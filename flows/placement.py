@@ -215,12 +215,12 @@ def ray_absent(place: str) -> Place | None:
     return future.result() if future.state.is_final() else None
 
 
-@task
+@task(refresh_cache=True)
 def on_left() -> Place:
     return here()
 
 
-@task
+@task(refresh_cache=True)
 def on_right() -> Place:
     return here()
 
