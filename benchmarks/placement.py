@@ -76,7 +76,7 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
             "findings": [],
         }
         for finding in _findings(groups, scratch, say):
-            report["findings"].append(finding)
+            report["findings"] = sorted([*report["findings"], finding], key=_as_listed)
             _write(folder, report)
             interrupts.raise_lost()
     return report
@@ -119,6 +119,13 @@ def try_way(way: Way, arm: str, cluster: Cluster, scratch: Path) -> dict[str, An
         stopped = time.monotonic() - begun_s >= LIMIT_S
         return _finding(way, arm, error=f"stopped after {LIMIT_S:.0f} s" if stopped else one_line(error))
     return _finding(way, arm, [{**asdict(visit), "landed": _landed(visit.places)} for visit in made])
+
+
+def _as_listed(finding: dict[str, Any]) -> tuple[int, int]:
+    """Where a finding stands in the table: runners of one way beside each other."""
+    listed = [(way.flow, way.group) for way in WAYS]
+    place = listed.index((finding["way"], finding["group"]))
+    return place, WAYS[place].runners.index(finding["runner"])
 
 
 def _in_turn(way: Way) -> list[str]:
