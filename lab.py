@@ -157,7 +157,7 @@ def placement(
     from reports import placement as findings
 
     with _err.status("") as status:
-        found = experiment.run(only, out, status.update)
+        found = experiment.run(only, out, status.update if _err.is_terminal else _err.print)
     if as_json:
         _out.print_json(json.dumps(found))
     else:

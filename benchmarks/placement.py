@@ -83,6 +83,7 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
 
 
 def _findings(groups: Sequence[str], scratch: Path, say: Say) -> Iterator[dict[str, Any]]:
+    left = sum(len(way.runners) for way in WAYS if way.group in groups)
     for group in groups:
         ways = [way for way in WAYS if way.group == group]
         say(f"{group}: starting two places")
@@ -92,10 +93,12 @@ def _findings(groups: Sequence[str], scratch: Path, say: Say) -> Iterator[dict[s
             try:
                 cluster = stack.enter_context(GROUPS[group](folder))
             except Exception as error:
+                left -= len(_tried(ways))
                 yield from (_finding(way, arm, error=f"no places: {one_line(error)}") for way, arm in _tried(ways))
                 continue
             for way, arm in _tried(ways):
-                say(f"{group}: {way.asks} ({arm})")
+                say(f"{group}: {way.asks} ({arm}), {left} to go")
+                left -= 1
                 yield try_way(way, arm, cluster, folder)
 
 

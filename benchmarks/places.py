@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -123,7 +124,10 @@ def work_pools(scratch: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
         for place in PLACES:
             _process_pool(place)
-            whereabouts.to_deployment(place, work_pool_name=place, entrypoint_type=EntrypointType.MODULE_PATH).apply()
+            deployment: Any = whereabouts.to_deployment(
+                place, work_pool_name=place, entrypoint_type=EntrypointType.MODULE_PATH
+            )
+            deployment.apply()
             command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", place, "--name", place]
             stack.enter_context(_process(command, _variables(place), scratch / f"{place}.log"))
         yield Cluster()

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from prefect import flow, tags, task
 from prefect.cache_policies import NO_CACHE
@@ -72,7 +73,12 @@ def _ray_worker() -> tuple[str, dict[str, float]] | None:
     if not ray.is_initialized():
         return None
     context = ray.get_runtime_context()
-    return context.get_node_labels().get("place", context.get_node_id()), context.get_assigned_resources()
+    try:
+        resources = context.get_assigned_resources()
+    except AssertionError:
+        # The driver, which is on a node as well, but on none that a task was sent to.
+        return None
+    return context.get_node_labels().get("place", context.get_node_id()), resources
 
 
 @task(cache_policy=NO_CACHE)
@@ -245,7 +251,7 @@ def whereabouts() -> Place:
 
 @flow
 def deployment(place: str) -> Place:
-    flow_run = run_deployment(f"whereabouts/{place}", poll_interval=1)
+    flow_run: Any = run_deployment(f"whereabouts/{place}", poll_interval=1)
     return flow_run.state.result()
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from reports import units
 
-TITLES = ("way", "runner", "places", "proven", "as asked", "median")
+TITLES = ("way", "runner", "places", "proven", "median")
 
 
 def show(report: dict[str, Any], out: Console) -> None:
@@ -21,7 +21,7 @@ def show(report: dict[str, Any], out: Console) -> None:
         TITLES[1],
         TITLES[2],
         TITLES[3],
-        *(Column(title, justify="right") for title in TITLES[4:]),
+        Column(TITLES[4], justify="right"),
         box=SIMPLE_HEAD,
     )
     for finding in report["findings"]:
@@ -44,11 +44,11 @@ def markdown(report: dict[str, Any]) -> str:
         first = findings[0]
         rows.append(
             (
-                f"{group}: `{first['asks']}`",
+                f"{group}: {first['asks']}",
                 first["unit"],
                 first["needs"],
-                "<br>".join(f"{finding['runner']}: {cells(finding)[3]}, {cells(finding)[4]}" for finding in findings),
-                "<br>".join(f"{finding['runner']}: {cells(finding)[5]}" for finding in findings),
+                "<br>".join(f"{finding['runner']}: {cells(finding)[3]}" for finding in findings),
+                "<br>".join(f"{finding['runner']}: {cells(finding)[4]}" for finding in findings),
                 first["cannot"],
             )
         )
@@ -58,12 +58,12 @@ def markdown(report: dict[str, Any]) -> str:
 def cells(finding: dict[str, Any]) -> tuple[str, ...]:
     """One row of the table."""
     milliseconds = finding["placement_ms"]
+    as_asked = sum(_as_asked(visit) for visit in finding["visits"])
     return (
         finding["asks"],
         finding["runner"],
         finding["unit"],
-        "yes" if finding["proven"] else "no",
-        f"{sum(_as_asked(visit) for visit in finding['visits'])} of {len(finding['visits'])}",
+        f"{'yes' if finding['proven'] else 'no'}, {as_asked}/{len(finding['visits'])}",
         units.NONE if milliseconds is None else units.seconds(milliseconds / 1e3),
     )
 
