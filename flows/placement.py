@@ -221,6 +221,7 @@ def ray_absent(place: str) -> Place | None:
     return future.result() if future.state.is_final() else None
 
 
+# A served task is cached whatever its policy, and the future of a cached run is never told that it has ended.
 @task(refresh_cache=True)
 def on_left() -> Place:
     return here()

@@ -63,8 +63,15 @@ def dask_places(lab_server: Any, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arm", ["dask", "lean-dask"])
-@pytest.mark.parametrize("flow", ["dask_resources", "dask_resources_map", "dask_workers"])
+@pytest.mark.parametrize(
+    ("flow", "arm"),
+    [
+        ("dask_resources", "dask"),
+        ("dask_resources", "lean-dask"),
+        ("dask_resources_map", "dask"),
+        ("dask_workers", "lean-dask"),
+    ],
+)
 def test_an_annotated_task_runs_on_the_dask_worker_it_asks_for(flow, arm, dask_places, tmp_path):
     finding = try_way(way(flow), arm, dask_places, tmp_path)
 
