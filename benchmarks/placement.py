@@ -10,8 +10,8 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -75,14 +75,16 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
             "environment": environment.describe(server, "placement"),
             "findings": [],
         }
-        for finding in _findings(groups, scratch, say):
+        # Closed before the server is: what an interrupt leaves up still talks to it.
+        findings = stack.enter_context(closing(_findings(groups, scratch, say)))
+        for finding in findings:
             report["findings"] = sorted([*report["findings"], finding], key=_as_listed)
             _write(folder, report)
             interrupts.raise_lost()
     return report
 
 
-def _findings(groups: Sequence[str], scratch: Path, say: Say) -> Iterator[dict[str, Any]]:
+def _findings(groups: Sequence[str], scratch: Path, say: Say) -> Generator[dict[str, Any]]:
     left = sum(len(way.runners) for way in WAYS if way.group in groups)
     for group in groups:
         ways = [way for way in WAYS if way.group == group]

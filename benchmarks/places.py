@@ -25,7 +25,10 @@ from runners.ray import local_node
 
 PLACES = ("left", "right")
 VARIABLE = "PLACEMENT"
-"""What the bodies of `flows.placement` read: it stands for what a machine of its own would have."""
+"""What the bodies of `flows.placement` read: it stands for what a machine of its own would have.
+
+Named here once more because to import them is to import Prefect, which must not be before its environment is set.
+"""
 START_LIMIT_S = 120.0
 """For a place to come up. Generous: a worker imports Prefect first."""
 
