@@ -94,7 +94,7 @@ def test_client_outlives_a_server_that_closes_connections(lab_server):
             assert settings is not None
             key = internals.client_key(settings.settings)
             for _ in range(3):
-                with internals._client(key) as client:
+                with internals.thread_client(key) as client:
                     assert get_client(sync_client=True) is client
                     assert client.api_healthcheck() is None
     finally:
@@ -108,10 +108,10 @@ def test_clients_close_with_their_thread(lab_server):
     internals = shipping.package().internals
     # Those of threads that have ended before are not to be counted.
     gc.collect()
-    before = len(internals._open_clients)
+    before = len(internals.open_clients)
     in_thread(lambda: run_here(which_client))
     gc.collect()
-    assert len(internals._open_clients) <= before
+    assert len(internals.open_clients) <= before
 
 
 def test_settings_changed_in_place_are_sent(lab_server):
@@ -135,7 +135,7 @@ def test_moved_internals_fall_back(lab_server, monkeypatch):
     assert internals.moved({"prefect.context:no_such_thing": "x"}) == ("prefect.context:no_such_thing",)
     shipped = shipping.package()
     monkeypatch.setattr(shipped.internals, "MOVED", ("prefect.context:hydrated_context",))
-    shipped.internals._warned.clear()
+    shipped.internals.tested._warned.clear()
     with pytest.warns(RuntimeWarning, match=r"3\.8\.8"):
         first = run_here(which_client)
     assert first[1].rstrip("/") == lab_server.api_url
