@@ -140,3 +140,23 @@ def test_what_cannot_travel(pair):
 
     stock, lean = pair
     assert outcomes(lean) == outcomes(stock)
+
+
+def test_large_arguments(arm):
+    """What an engine takes another way than a call: large bytes and arrays, wherever they are in the arguments."""
+    import numpy
+
+    blob, array = b"x" * 300_000, numpy.arange(100_000)
+
+    @task
+    def see(blob: bytes, nested: dict[str, Any], quoted: Any, upstream: Any) -> tuple[bool, int, int, int]:
+        return nested["twice"][0] is nested["twice"][1], len(blob), int(quoted.sum()), int(upstream["array"].sum())
+
+    def body():
+        upstream = echo.submit({"array": array})
+        future = see.submit(blob, {"twice": [array, array], "of it": (blob, upstream)}, quote(array), upstream)
+        return future.result(LIMIT_S)
+
+    same, length, *sums = arm.run(body)
+    assert same
+    assert (length, *sums) == (300_000, int(array.sum()), int(array.sum()))
