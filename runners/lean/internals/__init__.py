@@ -5,7 +5,7 @@ installed: they import nothing but Prefect, cloudpickle and the standard library
 """
 
 from .clients import async_client, client_key, close_clients, open_clients, thread_client
-from .events import BurstEventsWorker, flush_events
+from .events import BurstEventsWorker, events_workers, flush_events
 from .incoming import FlowRun, Settings, complete_models, entered, unpacked
 from .outgoing import (
     FlowRunPart,
@@ -34,6 +34,7 @@ __all__ = [
     "complete_models",
     "digest",
     "entered",
+    "events_workers",
     "flow_parameters",
     "flow_run_context",
     "flush_events",

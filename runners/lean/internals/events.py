@@ -62,6 +62,12 @@ def use_events_worker(key: str) -> None:
 
 def flush_events() -> None:
     """Wait until the events of this process are sent."""
-    instances: dict[int, EventsWorker] = EventsWorker._instances  # type: ignore[misc]
-    for worker in list(instances.values()):
+    for worker in events_workers():
         worker.wait_until_empty()
+
+
+def events_workers() -> list[EventsWorker]:
+    """Those of this process that run."""
+    instances: dict[int, Any] = EventsWorker._instances  # type: ignore[misc]
+    # All services of Prefect are there. That of the logs never says that its queue is empty.
+    return [worker for worker in list(instances.values()) if isinstance(worker, EventsWorker)]

@@ -32,6 +32,10 @@ _TESTED = {
     "prefect._internal.concurrency.services:_QueueServiceBase": "1177bb2f91bd043b0a89722fb2be210f",
     "prefect._internal.concurrency.services:QueueService": "19310330dfd21597b85e39b58ccd472d",
     "prefect.client.orchestration:PrefectClient.__init__": "d1957ab50293feb8b3e3868c9f4eb842",
+    "prefect.task_runners:_initialize_process_pool_worker": "4e5392f425fdef4c06503e91ea41fd9f",
+    "prefect.task_runners:ProcessPoolTaskRunner._forward_subprocess_messages": "26db6f23eba9193d5e899d614276a28a",
+    "prefect.task_runners:ProcessPoolTaskRunner._stop_message_forwarding": "2a20dbfcac5268025a21aad95767ff56",
+    "prefect.utilities.engine:emit_task_run_state_change_event": "bb3b4568ba398a153e8f78033981e911",
 }
 
 

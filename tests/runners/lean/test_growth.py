@@ -21,14 +21,14 @@ def nothing() -> None: ...
 @pytest.mark.parametrize("arm", ["threads-lean", "processes-lean", "dask-lean", "ray-lean"], indirect=True)
 def test_nothing_grows_with_the_number_of_tasks(arm):
     """Objects of the driver, by type, after many tasks against those after fewer."""
-    from prefect.events.worker import EventsWorker
+    from runners.lean.internals import events_workers
 
     def run_tasks() -> None:
         for future in [nothing.submit() for _ in range(TASKS)]:
             future.wait(LIMIT_S)
 
     def objects() -> Counter[str]:
-        for worker in list(EventsWorker._instances.values()):
+        for worker in events_workers():
             worker.wait_until_empty()
             # Events wait in a buffer of a fixed size until the server has confirmed them.
             worker._client._unconfirmed_events.clear()
