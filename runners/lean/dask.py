@@ -6,6 +6,7 @@ import operator
 import pickle
 import weakref
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import distributed
@@ -19,6 +20,9 @@ from .context import Context, Package
 from .crash import Submitted
 from .futures import SettledFuture
 from .runner import LeanRemoteRunner
+
+
+_ANSWER_S = 5.0
 
 
 class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
@@ -88,7 +92,12 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         unfinished = {future.wrapped_future.key: future for future in self._unfinished()}
         if not unfinished or self._client is None:
             return []
-        found = self._client.run(_KEYS_AT_WORK, on_error="ignore")
+        try:
+            # As `Client.run`, which would wait for ever for a worker that is ending by itself, as Ctrl-C has them do.
+            ask = partial(self._client._run, _KEYS_AT_WORK, on_error="ignore")
+            found = self._client.sync(ask, callback_timeout=_ANSWER_S)
+        except (TimeoutError, OSError, RuntimeError):
+            return []
         return [(unfinished[key], worker) for worker, keys in found.items() for key in keys if key in unfinished]
 
     def _arguments(self) -> dict[str, Any]:

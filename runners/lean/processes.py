@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import queue
+import signal
 import threading
 import weakref
 from concurrent.futures import Future
@@ -161,6 +162,9 @@ class _Outbox:
 
 def _serve(calls: Connection, messages: Connection, env: dict[str, str], initializing: bytes) -> None:
     os.environ.update(env)
+    # Ctrl-C reaches every process of a terminal, and is the driver's to answer: a process that ended its task by itself
+    # would be given the next one. A handler, since a signal that is ignored stays so in programs that tasks start.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
     threading.Thread(target=_end_with_parent, name="LeanProcessPoolParent", daemon=True).start()
     from prefect.engine import handle_engine_signals
     from prefect.task_runners import _initialize_process_pool_worker

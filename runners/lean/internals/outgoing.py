@@ -91,4 +91,11 @@ def rest_of_context(task: Any, task_run_id: UUID | None, task_inputs: dict[str, 
         # Without assets the engine in the worker makes the same, empty context by itself.
         if assets.direct_asset_dependencies or assets.downstream_assets or assets.upstream_assets:
             rest["asset_context"] = assets.serialize()
+        forget_no_assets(FlowRunContext.get(), task_run_id)
     return {name: value for name, value in rest.items() if value}
+
+
+def forget_no_assets(flow_run_context: FlowRunContext | None, task_run_id: UUID) -> None:
+    """Prefect notes for every task run, until the flow run is over, which assets it has: also that it has none."""
+    if flow_run_context is not None and flow_run_context.task_run_assets.get(task_run_id) == set():
+        del flow_run_context.task_run_assets[task_run_id]

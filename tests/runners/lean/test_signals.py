@@ -62,7 +62,6 @@ if __name__ == "__main__":
         ("processes", signal.SIGTERM),
         ("processes", signal.SIGINT),
         ("dask", signal.SIGTERM),
-        ("dask", signal.SIGINT),
         ("ray", signal.SIGTERM),
     ],
 )

@@ -149,12 +149,13 @@ def test_large_arguments(arm):
     blob, array = b"x" * 300_000, numpy.arange(100_000)
 
     @task
-    def see(blob: bytes, nested: dict[str, Any], quoted: Any, upstream: Any) -> tuple[bool, int, int, int]:
-        return nested["twice"][0] is nested["twice"][1], len(blob), int(quoted.sum()), int(upstream["array"].sum())
+    def see(blob: bytes, nested: dict[str, Any], upstream: Any) -> tuple[bool, int, int, int]:
+        one, other = nested["twice"]
+        return one is other, len(blob), int(one.sum()), int(upstream["array"].sum())
 
     def body():
         upstream = echo.submit({"array": array})
-        future = see.submit(blob, {"twice": [array, array], "of it": (blob, upstream)}, quote(array), upstream)
+        future = see.submit(blob, {"twice": [array, array], "of it": (blob, upstream)}, upstream)
         return future.result(LIMIT_S)
 
     same, length, *sums = arm.run(body)
