@@ -6,7 +6,6 @@ import operator
 import pickle
 import weakref
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import distributed
@@ -20,7 +19,6 @@ from .context import Context, Package
 from .crash import Submitted
 from .futures import SettledFuture
 from .runner import LeanRemoteRunner
-
 
 _ANSWER_S = 5.0
 
@@ -94,8 +92,8 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
             return []
         try:
             # As `Client.run`, which would wait for ever for a worker that is ending by itself, as Ctrl-C has them do.
-            ask = partial(self._client._run, _KEYS_AT_WORK, on_error="ignore")
-            found = self._client.sync(ask, callback_timeout=_ANSWER_S)
+            run, seconds = self._client._run, _ANSWER_S
+            found = self._client.sync(run, _KEYS_AT_WORK, on_error="ignore", callback_timeout=seconds)
         except (TimeoutError, OSError, RuntimeError):
             return []
         return [(unfinished[key], worker) for worker, keys in found.items() for key in keys if key in unfinished]
