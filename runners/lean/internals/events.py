@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 from typing import Any
 
@@ -14,12 +15,16 @@ from .recent import Recent
 # Long enough for the events of one short task to come in together, short beside the lag of the server.
 _BURST_S = 0.01
 
+# Bursts that may be empty before the loop hands the waiting over to a thread again: a tenth of a second.
+_LOOKS = 10
+
 
 class BurstEventsWorker(EventsWorker):
     """Prefect's events worker, woken once for a burst of events.
 
     Prefect hands every event from the task's thread to a queue thread to the event loop's thread. A task of no length
-    has three of them, and each hand-over makes the task wait for the interpreter lock.
+    has three of them, and each hand-over makes the task wait for the interpreter lock. While events keep coming, this
+    loop looks for them itself.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -29,22 +34,30 @@ class BurstEventsWorker(EventsWorker):
 
     async def _main_loop(self) -> None:
         while True:
-            event = await self._queue_get_thread.submit(create_call(self._queue.get)).aresult()
-            if event is not None and not self._stopped:
-                await asyncio.sleep(_BURST_S)
+            events = [await self._queue_get_thread.submit(create_call(self._queue.get)).aresult()]
+            empty = 0
+            while empty < _LOOKS:
+                if events != [None] and not self._stopped:
+                    await asyncio.sleep(_BURST_S)
+                events += self._queued()
+                empty = 0 if events else empty + 1
+                for event in events:
+                    try:
+                        if event is None:
+                            return
+                        await self._handle(event)
+                    except Exception:
+                        self._logger.error("Failed to send event %r", event, exc_info=True)
+                    finally:
+                        self._queue.task_done()
+                events = []
+
+    def _queued(self) -> list[Any]:
+        found = []
+        with contextlib.suppress(queue.Empty):
             while True:
-                try:
-                    if event is None:
-                        return
-                    await self._handle(event)
-                except Exception:
-                    self._logger.error("Failed to send event %r", event, exc_info=True)
-                finally:
-                    self._queue.task_done()
-                try:
-                    event = self._queue.get_nowait()
-                except queue.Empty:
-                    break
+                found.append(self._queue.get_nowait())
+        return found
 
 
 _events_workers: Recent[EventsWorker] = Recent(size=4, dropped=lambda worker: worker._stop())
