@@ -144,7 +144,7 @@ def runners(
 
 @app.command
 def demo() -> None:
-    """Take the tutorial's tour on this machine: flows, deployment, worker, schedule; about two minutes, nothing is left.
+    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
 
     Example: runner-lab demo
     """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic, sleep
 
 from prefect import flow, task
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -23,7 +23,7 @@ class Timed:
 @task
 def create_greeting(name: str, seconds: float) -> str:
     """Wait, as for an answer from elsewhere."""
-    time.sleep(seconds)
+    sleep(seconds)
     return f"hello {name}"
 
 
@@ -49,8 +49,8 @@ def _submitted(names: tuple[str, ...], seconds: float) -> list[str]:
 
 
 def _timed(way: Callable[[], list[str]]) -> Timed:
-    begun = time.monotonic()
-    return Timed(way(), time.monotonic() - begun)
+    begun = monotonic()
+    return Timed(way(), monotonic() - begun)
 
 
 if __name__ == "__main__":
