@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import uuid
 from typing import Any
 
 from prefect import flow, task
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
-
-# Ray reads these when it is imported. Under `uv run` it would otherwise pack the working folder for its workers.
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
 def threads() -> TaskRunner[Any]:
@@ -21,17 +18,34 @@ def threads() -> TaskRunner[Any]:
 
 
 def dask() -> TaskRunner[Any]:
+    """Two processes of one thread each, on loopback; of its log lines only errors."""
+    os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")
     from prefect_dask import DaskTaskRunner
 
     local = {"n_workers": 2, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    return DaskTaskRunner(cluster_kwargs=local)
+    return DaskTaskRunner(cluster_kwargs={**local, "silence_logs": logging.CRITICAL})
 
 
 def ray() -> TaskRunner[Any]:
+    """Two processes on a node of its own, on loopback; without its log lines, telemetry and dashboard."""
+    for name, value in RAY.items():
+        os.environ.setdefault(name, value)
     from prefect_ray import RayTaskRunner
 
-    local = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False, "_node_ip_address": "127.0.0.1"}
-    return RayTaskRunner(init_kwargs=local)
+    local = {"num_cpus": 2, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    return RayTaskRunner(init_kwargs={**local, "log_to_driver": False, "logging_level": "CRITICAL"})
+
+
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Under `uv run` Ray would pack the working folder, and start each worker by `uv run` again.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    # Without one Ray writes a token to ~/.ray.
+    "RAY_AUTH_TOKEN": uuid.uuid4().hex,
+    # Ray warns where it is not set.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Read by Ray when it is imported, and by its workers, which inherit them."""
 
 
 @task
