@@ -37,9 +37,9 @@ FLOWS = {
     "parallel_tasks": "Tasks that run at the same time",
     "choose_runner": "One flow under threads, Dask and Ray",
 }
-STEPS = len(FLOWS) + 7
-SCHEDULE_S = 5
-"""The tutorial's minute is long to watch."""
+STEPS = len(FLOWS) + 8
+SCHEDULE_S = 20
+"""A minute, as in prefect.yaml, is long to watch; with much less runs pile up, as each imports Prefect twice."""
 
 _LIMIT_S = 180.0
 
@@ -57,7 +57,7 @@ def demo(console: Console) -> None:
     if not (ROOT / "prefect.yaml").exists():
         raise DemoError(f"no prefect.yaml in {ROOT}: the demo deploys the project's own folder; run it in a checkout")
     begun = time.monotonic()
-    with guarded() as scratch, _progress(console) as progress:
+    with _progress(console) as progress, guarded() as scratch:
         tour = Tour(scratch, progress)
         tour.step("Plain Python")
         tour.run("python -m flows.hello_world")
@@ -70,7 +70,6 @@ def demo(console: Console) -> None:
                 _deploy(tour)
         except ServerError as error:
             raise DemoError(str(error)) from error
-        tour.step("All of it is stopped and removed")
     console.print(f"\nThat was the tutorial, in {time.monotonic() - begun:.0f} s: docs/tutorial.md, docs/deploying.md")
 
 
@@ -88,7 +87,8 @@ def _deploy(tour: Tour) -> None:
     described = tour.scratch / "prefect.yaml"
     described.write_text(yaml.safe_dump(scheduled(SCHEDULE_S)))
     tour.run(f"prefect --no-prompt deploy -n hello-flow-deployment --prefect-file {described}")
-    tour.wait("two scheduled runs are Completed", lambda: len(tour.scheduled_and_completed()) >= 2)
+    tour.wait("a scheduled run is Completed", lambda: bool(tour.scheduled_and_completed()))
+    tour.step("Everything is stopped and removed")
 
 
 def scheduled(interval_s: float, path: Path = ROOT / "prefect.yaml") -> dict[str, Any]:

@@ -69,10 +69,10 @@ def test_the_bar_ends_full(monkeypatch, said):
 
 def test_the_schedule_is_that_of_the_project_but_active(tmp_path):
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    described = demo.scheduled(5)
+    described = demo.scheduled(20)
 
     assert project["deployments"][0]["schedules"] == [{"interval": 60, "active": False}]
-    project["deployments"][0]["schedules"] = [{"interval": 5, "active": True}]
+    project["deployments"][0]["schedules"] = [{"interval": 20, "active": True}]
     assert described == project
 
 

@@ -23,6 +23,7 @@ VARIES = (
     (r"(low run|ask run|task) '([\w-]+)-[0-9a-f]{3}'", r"\1 '\2-ID'"),
     (r"(low run) '[a-z]+-[a-z]+'", r"\1 'NAME'"),
     (r"(\w+://)?127\.0\.0\.1:\d+", "ADDRESS"),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
     (r"\d+\.\d( s| times)", r"N\1"),
 )
 
