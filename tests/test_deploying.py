@@ -92,7 +92,7 @@ def flow_runs(name: str) -> list[Any]:
 @pytest.fixture(scope="module")
 def deployed(prefect) -> str:
     """What the server says of the deployment while no worker is up."""
-    for begin in ("prefect work-pool create my-pool", "prefect --no-prompt deploy"):
+    for begin in ("prefect work-pool create my-pool", "prefect --no-prompt deploy -n hello"):
         code, said = prefect(from_docs(begin))
         assert code == 0, said
     return status()
@@ -162,7 +162,7 @@ def test_runs_appear_by_themselves_only_where_the_schedule_is_active(worker, pre
     assert flow_runs("hello-flow/idle") == []
 
     # Switched off as the page says: what was scheduled and has not begun is gone as well.
-    code, said = prefect(from_docs("prefect --no-prompt deploy"))
+    code, said = prefect(from_docs("prefect --no-prompt deploy -n hello"))
     assert code == 0, said
     assert [run.state_name for run in flow_runs(DEPLOYMENT) if run.state_name == "Scheduled"] == []
 
