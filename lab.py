@@ -142,6 +142,17 @@ def runners(
     _out.print(table)
 
 
+@app.command
+def demo() -> None:
+    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
+
+    Example: runner-lab demo
+    """
+    from demo import demo as tour
+
+    tour(_out)
+
+
 def _arms(workers: int, config: Path | None) -> list[dict[str, Any]]:
     from runners import catalog
     from runners.spec import ArmError
