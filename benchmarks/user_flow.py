@@ -176,31 +176,26 @@ def _checked(flow: Flow[Any, Any], texts: dict[str, str], values: dict[str, Any]
     """`values`; where the flow takes text for what looks like a number, the text."""
     if not flow.should_validate_parameters:
         return values
-    refused = _refusal(flow, values)
-    if refused is None:
-        return values
-    for key, text in texts.items():
-        if not isinstance(values[key], str) and _refusal(flow, changed := {**values, key: text}) != refused:
-            values, refused = changed, _refusal(flow, changed)
-        if refused is None:
-            return values
-    shown = ", ".join(f"--param {key}={text}" for key, text in texts.items()) or "the defaults"
-    raise FlowError(f"{shown}: {refused}")
+    refused = _refused(flow, values)
+    as_text = {**values, **{key: texts[key] for key in refused if key in texts}}
+    if not refused or not _refused(flow, as_text):
+        return as_text
+    key, reason = next(iter(refused.items()))
+    raise FlowError(f"--param {key}={texts[key]}: {reason}" if key in texts else f"{key}: {reason}")
 
 
-def _refusal(flow: Flow[Any, Any], values: dict[str, Any]) -> str | None:
-    """Why the flow does not take the values; None where it does."""
+def _refused(flow: Flow[Any, Any], values: dict[str, Any]) -> dict[str, str]:
+    """By parameter, why the flow does not take its value."""
     from prefect.exceptions import ParameterTypeError
     from prefect.utilities.callables import get_call_parameters
 
     try:
         flow.validate_parameters(get_call_parameters(flow.fn, (), values))
     except ParameterTypeError as error:
-        first, _, reasons = str(error).partition("\n")
-        return " ".join((reasons or first).replace(" - ", "; ").split()).lstrip("; ")
-    except TypeError as error:
-        return " ".join(str(error).split())
-    return None
+        first, *reasons = str(error).split("\n - ")
+        told = [reason.partition(": ") for reason in reasons] or [("its parameters", "", first)]
+        return {place.partition(".")[0]: " ".join(reason.split()) for place, _, reason in told}
+    return {}
 
 
 def _own_runner(flow: Flow[Any, Any]) -> str:

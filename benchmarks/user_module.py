@@ -7,10 +7,11 @@ worker gets by reference it can import.
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import os
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -56,14 +57,15 @@ def _unshadowed(name: str, path: Path, root: Path, scratch: Path) -> str:
     """The name to import by: `name`, unless this process has another module of that name, such as the lab's `flows`."""
     top, _, rest = name.partition(".")
     taken = sys.modules.get(top)
-    if rest:
-        # A package of the same name is one with the lab's here; in workers it is found by itself.
-        if taken is not None and str(root / top) not in list(getattr(taken, "__path__", [])):
-            if name in sys.modules or any((Path(f) / f"{rest}.py").exists() for f in taken.__path__):
-                raise FlowError(
-                    f"{path.name}: the lab has a module {name} too; rename yours, or its package, to compare"
-                )
+    if rest and taken is not None:
+        # One package with the lab's of that name, here; workers have no need of the lab's and find the user's alone.
+        if str(root / top) not in taken.__path__:
             taken.__path__.append(str(root / top))
+        with suppress(ImportError):
+            found = importlib.util.find_spec(name)
+            if found is not None and found.origin != str(path):
+                raise FlowError(f"{path.name}: there is a module {name} already; rename yours, or its package")
+    if rest:
         return name
     if (taken is None or getattr(taken, "__file__", None) == str(path)) and name.isidentifier():
         return name
