@@ -133,20 +133,19 @@ def test_a_flow_that_takes_too_long_is_stopped_and_says_so(compare):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["nested.py", "flows.py", "beside/report.py"])
-def test_workers_import_what_the_flow_does(compare, target):
-    records = compare(target, under=("threads", "dask", "lean-dask"))
+def test_workers_import_what_the_flow_does(compare):
+    records = compare("beside/report.py", under=("threads", "processes"))
 
-    assert [(r.status, r.error) for r in records] == [("ok", None)] * 3
-    assert {r.flow_run.result for r in records} == {"same"}
-    assert len({tuple(r.flow_run.states.items()) for r in records}) == 1
+    assert [(r.status, r.error) for r in records] == [("ok", None)] * 2
+    assert [r.flow_run.result for r in records] == ["same"] * 2
+    assert [r.flow_run.states for r in records] == [{"Completed": 2}] * 2
 
 
 @pytest.mark.slow
 def test_another_result_is_an_error_unless_it_was_asked_for(compare):
-    records = compare("whose_process.py", under=("threads", "dask"))
+    records = compare("whose_process.py", under=("threads", "processes"))
     assert records[1].error == "another result: 'worker', but 'main' under threads"
     assert records[1].flow_run.result == "different"
 
-    records = compare("whose_process.py", under=("threads", "dask"), check=False)
-    assert [(r.status, r.flow_run.result) for r in records] == [("ok", "unchecked")] * 2
+    (unchecked,) = compare("whose_process.py", under=("threads",), check=False)
+    assert (unchecked.status, unchecked.flow_run.result) == ("ok", "unchecked")
