@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import operator
 import tempfile
 import threading
 import time
@@ -60,6 +61,22 @@ class Seen:
                 self.direct += not submitted
 
 
+class _NoteRunId:
+    """The hook by which the id of the flow run is learned.
+
+    A flow travels with each of its tasks, its hooks with it: what arrives in a worker is a callable that nobody calls.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    def __call__(self, flow: Any, flow_run: Any, state: Any) -> None:
+        self._seen.flow_run_id = str(flow_run.id)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return operator.attrgetter, ("id",)
+
+
 @dataclass(frozen=True)
 class Passed:
     """One pass; clocks are `time.monotonic`. `raised` is what the flow raised instead of returning `result`."""
@@ -112,12 +129,8 @@ def run_pass(cell: Cell, site: Site, user: UserFlow) -> Passed:
     runner = site.engine.task_runner(cell.arm, site.cluster, site.scratch)
     limit_s = min(site.limit_s, user.flow.timeout_seconds or site.limit_s)
 
-    def note_id(flow: Any, flow_run: Any, state: Any) -> None:
-        seen.flow_run_id = str(flow_run.id)
-
-    flow = user.flow.with_options(
-        task_runner=runner, timeout_seconds=limit_s, on_running=[note_id, *(user.flow.on_running_hooks or [])]
-    )
+    hooks = [_NoteRunId(seen), *(user.flow.on_running_hooks or [])]
+    flow = user.flow.with_options(task_runner=runner, timeout_seconds=limit_s, on_running=hooks)
     storage = Path(tempfile.mkdtemp(prefix="results-", dir=site.scratch))
     with without_heartbeats(), temporary_settings({PREFECT_LOCAL_STORAGE_PATH: storage}), _counted(runner, seen):
         called_s = time.monotonic()

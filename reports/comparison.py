@@ -144,7 +144,7 @@ def _results(summary: Summary) -> list[str]:
         return [f"Results could not be compared: {units.printable(remark)}."]
     if found["nothing"]:
         return ["The flow returned nothing, so there was no result to compare."]
-    return ["All arms returned the same result."] if len(summary.cells) > 1 else []
+    return ["All arms returned the same result."] if len(ranked(summary)) > 1 else []
 
 
 def _compared(cell: Cell, block: int) -> bool:

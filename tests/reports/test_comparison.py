@@ -116,7 +116,7 @@ def test_another_result_is_told_and_no_fast_time(tmp_path):
     ],
 )
 def test_what_became_of_results_and_task_runs(tmp_path, run, line):
-    words, _ = told(tmp_path, synthetic.comparison((THREADS, CONTROL), **run))
+    words, _ = told(tmp_path, synthetic.comparison((THREADS, CONTROL, SLOW), **run))
 
     assert line in words.splitlines()
 
