@@ -134,9 +134,14 @@ def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
                 failed += record.status != "ok"
                 bar.update(task, advance=1, description=comparison.progress.line())
                 took = f"{record.value_s:.3g} s" if record.status == "ok" else record.error
-                terminal.print(f"block {record.block}  {record.arm}  {took}", markup=False, soft_wrap=True)
+                line = f"block {record.block}  {record.arm}  {took}"
+                if not terminal.is_terminal:
+                    line = f"{line}  ({comparison.progress.line()})"
+                terminal.print(line, markup=False, soft_wrap=True)
 
             interrupted = comparison.run(cells, done)
+    if interrupted and not comparison.folder.records:
+        raise KeyboardInterrupt
     return interrupted, failed, comparison.folder.path
 
 

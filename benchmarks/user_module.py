@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
+import runners
+
 _MOST_FOLDERS = 8
 """Folders that the imports of one file may put on the path."""
 
@@ -36,6 +38,7 @@ def load(path: Path, scratch: Path) -> ModuleType:
     root = path.parent
     while (root / "__init__.py").exists():
         root = root.parent
+    _refuse_hiding(root)
     name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
     _put_on_path(root)
     name = _unshadowed(name, path, root, scratch)
@@ -51,6 +54,17 @@ def load(path: Path, scratch: Path) -> ModuleType:
         except (Exception, SystemExit) as error:
             raise FlowError(_reason(path, error)) from error
     raise FlowError(f"{path.name} cannot be imported: its modules lie in too many folders")
+
+
+def _refuse_hiding(root: Path) -> None:
+    """
+    Raises:
+        FlowError: a module beside the user's would be taken for `runners`, which processes of the lab import.
+    """
+    own = Path(runners.__file__ or "").parent
+    for taken in (root / "runners.py", root / "runners" / "__init__.py"):
+        if taken.exists() and taken.parent != own:
+            raise FlowError(f"{taken} hides the lab's own runners from its processes: rename it to compare")
 
 
 def _unshadowed(name: str, path: Path, root: Path, scratch: Path) -> str:

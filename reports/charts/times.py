@@ -35,8 +35,8 @@ def time_by_arm(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Further left is faster. A stroke is one measurement, the mark their mean, the bar its 95 % interval over blocks. "
-    "The axis is logarithmic: equal distances are equal ratios."
+    "Further left is faster. A stroke is one measurement, the mark their mean, the bar its 95 % interval over blocks, "
+    "wider still where it runs out of the chart. The axis is logarithmic: equal distances are equal ratios."
 )
 
 

@@ -126,6 +126,13 @@ def test_a_package_named_like_the_labs_own_is_found_beside_it(tmp_path, monkeypa
     )
 
 
+def test_a_module_that_would_hide_the_labs_runners_is_refused(tmp_path):
+    shutil.copy(FLOWS / "etl_map.py", tmp_path)
+    (tmp_path / "runners.py").touch()
+
+    assert "runners.py hides the lab's own runners" in refused(str(tmp_path / "etl_map.py"), tmp_path, "n=1")
+
+
 @pytest.mark.slow
 def test_another_process_imports_what_this_one_did(tmp_path):
     found = loaded("shop/orders/daily.py", tmp_path, 'items=["a"]')
