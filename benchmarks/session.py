@@ -12,11 +12,12 @@ from pathlib import Path
 
 from benchmarks import environment, measure
 from benchmarks.interrupts import Interrupts
+from benchmarks.measure import Site
 from benchmarks.plan import Cell, applies, order
 from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
 from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
-from benchmarks.stages import Limits, Stages
+from benchmarks.stages import Limits, Stages, small_pass
 from flows.graph import GraphSpec
 from reports.records import Record
 from runners import catalog as catalogs
@@ -53,11 +54,15 @@ class Options:
 class Session:
     """A run: planned in `__init__`, started by `start`, fed cell by cell, closed by `close`.
 
+    What it is called, in its folder's name and its command, are `label` and `program`.
+
     Its environment is set from the first moment: to plan it may take the import of a user's runner, and so of Prefect.
 
     Raises:
         UsageError, ArmError, ConfigError, RecordError: the options make no run.
     """
+
+    program = "pytest"
 
     def __init__(self, options: Options, say: Say = lambda line: None) -> None:
         self._options = options
@@ -81,16 +86,27 @@ class Session:
         earlier = RunFolder.resume(options.resume) if options.resume else None
         if options.out:
             RunFolder.refuse_taken(options.out)
-        if earlier and earlier.plan.profile not in PROFILES:
-            raise UsageError(f"--lab-resume {options.resume}: there is no profile {earlier.plan.profile!r}")
-        self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]
+        self.profile: Profile = self._profile(earlier)
         self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
         self.blocks = earlier.plan.blocks if earlier else options.blocks or self.profile.blocks
-        names = earlier.plan.arms if earlier else _names(options.runners, self.profile)
+        names = earlier.plan.arms if earlier else self._names()
         self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
         self._earlier = earlier
         self._positions: dict[tuple[str, int], int] = {}
+
+    def _profile(self, earlier: RunFolder | None) -> Profile:
+        name = earlier.plan.profile if earlier else self._options.profile
+        if name not in PROFILES:
+            raise UsageError(f"--lab-resume {self._options.resume}: there is no profile {name!r}")
+        return PROFILES[name]
+
+    @property
+    def label(self) -> str:
+        return self.profile.name
+
+    def _names(self) -> list[str]:
+        return _names(self._options.runners, self.profile)
 
     def cells(self, suite: Suite) -> list[Cell]:
         """All cells of one suite, unordered."""
@@ -130,7 +146,8 @@ class Session:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
         limits = Limits(cell_s=self._options.cell_timeout_s)
-        self._stages = Stages(self.catalog, self._server, scratch, self.folder.plan.run_id, self._environment, limits)
+        run_id = self.folder.plan.run_id
+        self._stages = Stages(self.catalog, self._server, scratch, run_id, self._environment, limits, self._warm_up)
         direct = self.catalog.arms["sequential"]
         try:
             with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):
@@ -147,10 +164,16 @@ class Session:
         if record is None:
             assert self._stages is not None
             blank = measure.blank_record(cell, self.folder.plan.run_id, self._environment)
-            record = measure.measure(cell, self._positions[cell.key], self._stages.ready, blank)
+            record = self._record(cell, self._stages, blank)
             self.folder.add(record)
         self.progress.done(record)
         return record
+
+    def _record(self, cell: Cell, stages: Stages, blank: Record) -> Record:
+        return measure.measure(cell, self._positions[cell.key], stages.ready, blank)
+
+    def _warm_up(self, cell: Cell, site: Site) -> None:
+        small_pass(cell, site)
 
     def close(self, interrupted: bool) -> None:
         """Stop everything; what was measured stays."""
@@ -188,7 +211,7 @@ class Session:
         out = self._options.out
         results = Path("results")
         existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-        run_id = out.name if out else new_run_id(self.profile.name, existing)
+        run_id = out.name if out else new_run_id(self.label, existing)
         plan = Plan(
             run_id=run_id,
             profile=self.profile.name,
@@ -196,7 +219,7 @@ class Session:
             blocks=self.blocks,
             workers=self.workers,
             baseline=BASELINE,
-            command=without_password(shlex.join(["pytest", *sys.argv[1:]])),
+            command=without_password(shlex.join([self.program, *sys.argv[1:]])),
             started_at=now(),
         )
         return out or results / run_id, plan

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from reports import cells as cell_building
+from reports import described, flow_runs, statistics, taxes
 from reports import records as record_files
 from reports import run as runs
-from reports import statistics, taxes
 from reports.cells import Cell, Graph, Pairs
+from reports.described import Described
 from reports.fits import MarginalCost, marginal_cost
 from reports.judgement import Model, judged
 from reports.records import Record, RecordError
@@ -59,7 +60,10 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files."""
+    """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files.
+
+    `flow` is the user's flow of a run that compares one, and nothing else.
+    """
 
     run: Run
     rows: tuple[ArmRow, ...]
@@ -72,6 +76,7 @@ class Summary:
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     taxes: Taxes
+    flow: Described | None
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -133,6 +138,7 @@ def summarise(run_dir: Path) -> Summary:
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes)),
         taxes=taxes.collect(records, [arm.name for arm in arms]),
+        flow=described.described(records[0].graph) if all(r.bench == flow_runs.BENCH for r in records) else None,
     )
 
 

@@ -38,6 +38,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Entry, ...], ...]
     note: str = ""
+    rows_are: str = "cells"
 
 
 def main(summary: Summary) -> Table:

@@ -24,6 +24,7 @@ from reports.charts.predicted import predicted_against_measured
 from reports.charts.ratios import paired_ratios
 from reports.charts.style import RC, Drawing, Missing
 from reports.charts.tax import where_a_task_goes
+from reports.charts.times import time_by_arm
 from reports.charts.variants import variants
 from reports.charts.work import cpu_against_wait
 from reports.summary import Summary
@@ -43,7 +44,9 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     prefect_over_bare,
     predicted_against_measured,
 )
-FIRST_SCREEN = ("decision-map",)
+OF_A_FLOW = (time_by_arm,)
+"""Those of a run that compares a user's flow: the others are about graphs of the lab's own."""
+FIRST_SCREEN = ("decision-map", "time-by-arm")
 """Charts that stand beside the verdict."""
 
 
@@ -70,7 +73,7 @@ def draw(summary: Summary) -> list[Chart]:
     with rc_context(RC), warnings.catch_warnings():
         # Matplotlib would tell the terminal about names in scripts its font lacks, and about odd data.
         warnings.simplefilter("ignore", UserWarning)
-        return [_draw(function, summary) for function in CHARTS]
+        return [_draw(function, summary) for function in (OF_A_FLOW if summary.flow else CHARTS)]
 
 
 def _draw(function: Callable[[Summary], Drawing | Missing], summary: Summary) -> Chart:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.flow_runs import FlowRun
 from reports.records import FILE_NAME, Latencies, Phases, Record, Role, Usage, to_json
 from reports.tax import STAGES, Tax
 
@@ -112,6 +113,33 @@ def records(
                 out.append(
                     _record(truth, bench, spec, block, position, (1 + drift) ** block, rng, latencies, background_cpu)
                 )
+    return out
+
+
+FLOW = {"variant": "flow", "name": "etl(n=3)", "file": "etl.py", "width": 0, "work": {"kind": "none", "seconds": 0}}
+
+
+def comparison(truths: Sequence[Truth], blocks: int = 5, spec: dict[str, Any] = FLOW, **run: Any) -> list[Record]:
+    """A user's flow under each arm, `per_task_s` seconds a run; `run` is what each `FlowRun` holds."""
+    rng = np.random.default_rng(7)
+    flow_run = FlowRun(**{"states": {"Completed": 7}, "submitted": 7, "result": "same"} | run)
+    out = []
+    for record in records(truths, [("compare", graph(2))], blocks):
+        truth = next(truth for truth in truths if truth.name == record.arm)
+        time_s = truth.per_task_s * float(np.exp(rng.normal(0, truth.noise)))
+        failed = record.status == "error"
+        out.append(
+            replace(
+                record,
+                graph=spec,
+                tasks=flow_run.tasks,
+                phases=Phases() if failed else Phases(makespan_s=time_s, total_s=time_s),
+                latencies=Latencies(),
+                recorded=None if failed else flow_run.tasks,
+                expected_recorded=flow_run.tasks,
+                flow_run=None if failed else flow_run,
+            )
+        )
     return out
 
 
