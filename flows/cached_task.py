@@ -19,7 +19,7 @@ def create_greeting(name: str) -> str:
 
 
 @flow(log_prints=True)
-def cached_task(name: str = "world", refresh: bool = False) -> str:
+def cached_task(name: str = "world", refresh: bool = False) -> str | None:
     """Greet; the name of the task's final state says whether its body ran: Completed or Cached.
 
     Args:

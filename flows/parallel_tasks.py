@@ -27,7 +27,7 @@ def create_greeting(name: str, seconds: float) -> str:
     return f"hello {name}"
 
 
-@flow(task_runner=ThreadPoolTaskRunner(max_workers=len(NAMES)), log_prints=True)
+@flow(task_runner=ThreadPoolTaskRunner(max_workers=len(NAMES)), log_prints=True)  # type: ignore[arg-type]
 def parallel_tasks(names: tuple[str, ...] = NAMES, seconds: float = 0.5) -> dict[str, Timed]:
     """Run a task for each name three times over: by direct calls, by `.submit`, by `.map`."""
     ways = {
