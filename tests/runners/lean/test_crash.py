@@ -123,8 +123,8 @@ def test_failed_flow_starts_no_more_tasks(arm, tmp_path, until, recorded):
     settled(arm, futures)
     # The stock runner for Ray cancels nothing.
     assert begun(tmp_path) == ({f"begun-{name}" for name in range(8)} if arm.name == "ray-stock" else before)
-    if arm.name in ("processes-lean", "ray-lean"):
-        # These two stop what runs, and say so.
+    if arm.name == "processes-lean":
+        # It stops what runs, and says so.
         for name in before:
             task_run_id = futures[int(name.removeprefix("begun-"))].task_run_id
             recorded(task_run_id, lambda run: run.state.is_crashed())
