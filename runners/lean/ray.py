@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import weakref
 from collections import deque
 from typing import Any
@@ -65,11 +63,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         return self._let_go.unfinished() + _unfinished(kept)
 
     def __enter__(self) -> LeanRayTaskRunner:
-        handler = signal.getsignal(signal.SIGTERM)
         super().__enter__()
-        # Ray has put its own there, which ends the process at once: nobody would record how flow run and tasks ended.
-        if callable(handler) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
         # What is large goes to the object store, from which a worker reads it without a copy.
         self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef), large_apart=True)
         self._remote_functions: internals.Recent[Any] = internals.Recent(size=64)

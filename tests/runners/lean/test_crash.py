@@ -104,7 +104,7 @@ def begun(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("arm", ["threads-lean", *LEAN_REMOTE, "ray-stock"], indirect=True)
-def test_failed_flow_starts_no_more_tasks(arm, tmp_path, until):
+def test_failed_flow_starts_no_more_tasks(arm, tmp_path, until, recorded):
     """Two tasks hold both slots when the flow run fails: none of the others begins, whatever becomes of those two."""
     futures: list[Any] = []
     before: set[str] = set()
@@ -123,6 +123,11 @@ def test_failed_flow_starts_no_more_tasks(arm, tmp_path, until):
     settled(arm, futures)
     # The stock runner for Ray cancels nothing.
     assert begun(tmp_path) == ({f"begun-{name}" for name in range(8)} if arm.name == "ray-stock" else before)
+    if arm.name == "processes-lean":
+        # It stops what runs, and says so.
+        for name in before:
+            task_run_id = futures[int(name.removeprefix("begun-"))].task_run_id
+            recorded(task_run_id, lambda run: run.state.is_crashed())
 
 
 def withdrawn(arm: Any, prefix: str, until: Any) -> None:

@@ -94,6 +94,9 @@ def test_stopped_flow(engine, sent, lab_server, scratch, tmp_path, until, record
             process.kill()
 
     (begun,) = tmp_path.glob("begun-*")
+    if engine == "ray":
+        # It replaces Prefect's handler of SIGTERM by one that ends the process at once: nobody is left to say so.
+        return
     flow_run_id, *task_run_ids = (tmp_path / "ids").read_text().splitlines()
     recorded(task_run_ids[int(begun.name.split("-")[1])], lambda run: run.state.is_crashed())
     with get_client(sync_client=True) as client:
