@@ -33,7 +33,7 @@ def measured(monkeypatch):
 def test_a_run_that_fails_is_one_line_with_its_last_word(tmp_path):
     import nightly
 
-    with pytest.raises(nightly.RunError, match=r"ended with exit code 4: .*no-such-profile") as failed:
+    with pytest.raises(nightly.RunError, match=r"ended with exit code 2: .*no-such-profile") as failed:
         nightly.measure.fn("no-such-profile", tmp_path / "run")
 
     assert "\n" not in str(failed.value)
