@@ -128,8 +128,7 @@ def run_pass(cell: Cell, site: Site, user: UserFlow) -> Passed:
     seen = Seen()
     runner = site.engine.task_runner(cell.arm, site.cluster, site.scratch)
     limit_s = min(site.limit_s, user.flow.timeout_seconds or site.limit_s)
-
-    hooks = [_NoteRunId(seen), *(user.flow.on_running_hooks or [])]
+    hooks: list[Any] = [_NoteRunId(seen), *(user.flow.on_running_hooks or [])]
     flow = user.flow.with_options(task_runner=runner, timeout_seconds=limit_s, on_running=hooks)
     storage = Path(tempfile.mkdtemp(prefix="results-", dir=site.scratch))
     with without_heartbeats(), temporary_settings({PREFECT_LOCAL_STORAGE_PATH: storage}), _counted(runner, seen):
