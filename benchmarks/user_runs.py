@@ -25,7 +25,6 @@ from benchmarks.user_flow import UserFlow
 from reports.flow_runs import FlowRun
 from reports.records import Phases, Record
 
-
 _AFTER_FAILURE_S = 10.0
 
 
