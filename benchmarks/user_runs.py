@@ -25,6 +25,8 @@ from benchmarks.user_flow import UserFlow
 from reports.flow_runs import FlowRun
 from reports.records import Phases, Record
 
+_AFTER_FAILURE_S = 10.0
+
 
 class FlowFailedError(CellError):
     """The flow failed under an arm; `flow_run` is what the server has of it."""
@@ -128,7 +130,6 @@ def run_pass(cell: Cell, site: Site, user: UserFlow) -> Passed:
     seen = Seen()
     runner = site.engine.task_runner(cell.arm, site.cluster, site.scratch)
     limit_s = min(site.limit_s, user.flow.timeout_seconds or site.limit_s)
-
     hooks: list[Any] = [_NoteRunId(seen), *(user.flow.on_running_hooks or [])]
     flow = user.flow.with_options(task_runner=runner, timeout_seconds=limit_s, on_running=hooks)
     storage = Path(tempfile.mkdtemp(prefix="results-", dir=site.scratch))
@@ -230,7 +231,9 @@ def _settle(cell: Cell, site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
     seen = passed.seen
     if seen.flow_run_id is None:
         raise FlowFailedError(one_line(passed.raised) if passed.raised else "it never ran", FlowRun())
-    settled = wait_settled(site.server.api_url, seen.flow_run_id, seen.begun, site.quiet_limit_s)
+    # What a flow that failed has left behind may never end.
+    limit_s = site.quiet_limit_s if passed.raised is None else min(_AFTER_FAILURE_S, site.quiet_limit_s)
+    settled = wait_settled(site.server.api_url, seen.flow_run_id, seen.begun, limit_s)
     flow_run = FlowRun(settled.states, seen.submitted, seen.direct, settled.subflow_tasks)
     if passed.raised is not None:
         raise FlowFailedError(one_line(passed.raised), flow_run)

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from reports import regimes, units
 from reports.cells import Cell
 from reports.flow_runs import BENCH, FlowRun
-from reports.ranking import ENGINES
+from reports.ranking import ENGINES, LARGEST_TIE
 from reports.run import Arm
 from reports.summary import Summary
 
+NOISY = LARGEST_TIE - 1
+"""Two identical arms that may differ by more than this leave nothing but a guess."""
 UNENDED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
 """Final states of task runs that a reader has to know of."""
 
@@ -36,6 +38,8 @@ def hedged(line: str, summary: Summary) -> str:
         return f"Measured once, so no more than a first look: {line}"
     if not summary.noise.covers_one:
         return f"With an A/A control that is off, no more than a first look: {line}"
+    if summary.flow and summary.noise.threshold > NOISY:
+        return f"In so noisy a run no more than a first look: {line}"
     return line
 
 
@@ -93,9 +97,11 @@ def _headline(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
     place = {arm.label: _simplicity(arm) for arm, _ in timed}
     choice = min(level, key=lambda label: place[label])
     base = next((arm.label for arm in summary.arms if arm.name == summary.run.baseline), "")
-    rivals = [label for label in level if label != choice]
+    times = {arm.label: cell.time_s.value for arm, cell in timed if cell.time_s}
+    # Noise may leave open that an arm is level which took several times as long: no reader would call it near.
+    rivals = [label for label in level if label != choice and times[label] <= LARGEST_TIE * times[choice]]
     if choice == base:
-        also = f"; {units.listed(rivals)} cannot be told from it" if rivals else ": no other runner came near"
+        also = f"; {units.listed(rivals)} cannot be told from it" if rivals else ": no other runner was faster"
         return [hedged(f"Stay with {choice} for {flow.name}{also}.", summary)]
     versus = next(cell.versus for arm, cell in timed if arm.label == choice)
     gain = "" if versus is None else f": {_gain(versus.ratio.value)} {base}"

@@ -132,6 +132,13 @@ def test_a_flow_that_takes_too_long_is_stopped_and_says_so(compare):
     assert record.error == "TimeoutError: not done after 1 s (--cell-timeout), and stopped"
 
 
+def test_tasks_that_wait_for_tasks_of_a_full_pool_are_stopped_too(compare):
+    (record,) = compare("nested_submits.py:deep", limit_s=3.0)
+
+    assert record.status == "error"
+    assert "--cell-timeout" in record.error
+
+
 @pytest.mark.slow
 def test_workers_import_what_the_flow_does(compare):
     records = compare("beside/report.py", under=("threads", "processes"))

@@ -42,7 +42,7 @@ def test_a_faster_arm_is_named_with_its_gain(tmp_path):
 def test_where_none_is_faster_threads_stays(tmp_path):
     words, _ = told(tmp_path, synthetic.comparison((THREADS, CONTROL, SLOW)))
 
-    assert words.startswith("Stay with threads for etl(n=3): no other runner came near.")
+    assert words.startswith("Stay with threads for etl(n=3): no other runner was faster.")
 
 
 def test_where_none_can_be_told_apart_the_simplest_is_named(tmp_path):
@@ -50,6 +50,14 @@ def test_where_none_can_be_told_apart_the_simplest_is_named(tmp_path):
     words, _ = told(tmp_path, synthetic.comparison((THREADS, CONTROL, level)))
 
     assert words.startswith("Stay with threads for etl(n=3); ray cannot be told from it.")
+
+
+def test_in_a_noisy_run_nothing_is_sure_and_what_took_six_times_as_long_is_not_near(tmp_path):
+    rough = [replace(truth, noise=0.6) for truth in (THREADS, CONTROL, replace(SLOW, per_task_s=0.12))]
+    words, _ = told(tmp_path, synthetic.comparison(rough, blocks=2))
+
+    assert words.startswith("In so noisy a run no more than a first look: Stay with threads")
+    assert "dask cannot be told" not in words
 
 
 def test_one_block_is_a_first_look(tmp_path):
