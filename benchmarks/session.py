@@ -13,13 +13,15 @@ from pathlib import Path
 from benchmarks import environment, measure
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
-from benchmarks.plan import Cell, applies, order
+from benchmarks.plan import Cell, Search, applies, order
 from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
 from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
+from benchmarks.search import durations
 from benchmarks.stages import Limits, Stages, small_pass
 from flows.graph import GraphSpec
 from reports.records import Record
+from reports.run import family
 from runners import catalog as catalogs
 from runners.catalog import BASELINE, Catalog
 from runners.guard import guarded, new_scratch
@@ -110,18 +112,24 @@ class Session:
 
     def cells(self, suite: Suite) -> list[Cell]:
         """All cells of one suite, unordered."""
+        blocks = min(self.blocks, self.profile.first_blocks.get(suite.name, self.blocks))
+        make = Search if suite.search else Cell
         return [
-            Cell(suite.name, graph, arm, block, self._stage(arm), suite.cold)
+            make(suite.name, graph, arm, block, self._stage(arm), suite.cold)
             for graph in self.profile.graphs(suite.name)
-            for arm in self.arms
-            if applies(graph, arm, suite.cold)
-            for block in range(self.blocks)
+            for base in self.arms
+            if suite.takes(base) and applies(graph, base, suite.cold)
+            for arm in (self._sizes(base) if suite.scaling else (base,))
+            for block in range(blocks)
         ]
 
     def order(self, cells: Iterable[Cell]) -> list[Cell]:
         """The cells in the order of the run; on a resumed run, those it had selected."""
         selected = set(self._earlier.plan.cells) if self._earlier else set()
-        ordered = order(cell for cell in cells if not selected or cell.id in selected)
+        # By arm, since not every suite has all of them: which one comes first is the profile's to say.
+        place = {arm.name: i for i, arm in enumerate(self.arms)}
+        by_arm = sorted(cells, key=lambda cell: place[family(cell.arm.name)])
+        ordered = order(cell for cell in by_arm if not selected or cell.id in selected)
         counts: dict[int, int] = {}
         for cell in ordered:
             self._positions[cell.key] = counts.setdefault(cell.block, 0)
@@ -141,7 +149,7 @@ class Session:
             self.catalog.check(arm)
         self._server = self._start_server(scratch / "home")
         self.folder = self._earlier or RunFolder.create(*self._new_folder())
-        self.folder.save(planned_cells=len(self._positions), cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
+        self.folder.save(planned_cells=self.progress.total, cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
@@ -169,6 +177,18 @@ class Session:
         self.progress.done(record)
         return record
 
+    def search(self, planned: Search) -> list[Record]:
+        """The records of the cells of a search, each as `measure` gives it, all in the search's place in the block."""
+
+        def found(cell: Cell) -> Record:
+            self._positions[cell.key] = self._positions[planned.key]
+            return self.measure(cell)
+
+        records = durations(planned, self.folder.records.values(), found, self.blocks)
+        self.progress.searched(planned, records)
+        self.folder.save(planned_cells=self.progress.total)
+        return records
+
     def _record(self, cell: Cell, stages: Stages, blank: Record) -> Record:
         return measure.measure(cell, self._positions[cell.key], stages.ready, blank)
 
@@ -191,7 +211,19 @@ class Session:
         self._stack.close()
 
     def _stage(self, arm: RunnerSpec) -> str:
-        return arm.engine if arm.bare or self.catalog.engine(arm).shares(arm) else arm.name
+        if not (arm.bare or self.catalog.engine(arm).shares(arm)):
+            return arm.name
+        return arm.engine if arm.workers == self.workers else f"{arm.engine}@{arm.workers}"
+
+    def _sizes(self, arm: RunnerSpec) -> list[RunnerSpec]:
+        """The arm under 1, 2, 4, ... workers, up to the cores and once beyond, and under the run's own number.
+
+        Nothing where the number is not the lab's to set.
+        """
+        if not self.catalog.engine(arm).resizable(arm, self.catalog.settings(arm)):
+            return []
+        powers = [2**i for i in range(20) if 2**i <= 2 * environment.cores()]
+        return [arm if n == arm.workers else arm.sized(n) for n in sorted({arm.workers, *powers})]
 
     def _start_server(self, home: Path) -> Server:
         if self._options.api_url:

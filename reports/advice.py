@@ -51,12 +51,12 @@ def _probe(summary: Summary) -> list[str]:
 
 def _failures(summary: Summary) -> list[str]:
     lines = []
-    for row in summary.rows:
-        cells = [cell for cell in summary.cells if cell.arm == row.arm.name]
+    for arm in (*summary.arms, *summary.resized):
+        cells = [cell for cell in summary.cells if cell.arm == arm.name]
         measured = sum(cell.ok + cell.failed for cell in cells)
-        if row.failed:
-            what = "failed altogether" if row.failed == measured else f"failed {row.failed} of {measured} measurements"
-            lines.append(f"{row.arm.label} {what}; the reasons are under Failures. Its figures are from the rest.")
+        if failed := sum(cell.failed for cell in cells):
+            what = "failed altogether" if failed == measured else f"failed {failed} of {measured} measurements"
+            lines.append(f"{arm.label} {what}; the reasons are under Failures. Its figures are from the rest.")
     return lines
 
 

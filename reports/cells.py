@@ -136,8 +136,9 @@ def collect(records: Sequence[Record], baseline: str, arms: Sequence[str]) -> di
         graph_of = group[0].graph
         work = graph_of["work"]
         known = BENCHES.index(bench) if bench in BENCHES else len(BENCHES)
-        size = (str(work.get("kind")), work.get("seconds", 0), graph_of.get("payload_bytes", 0), graph_of["width"])
-        return (known, bench, *size, graph, place[arm])
+        batch = graph_of.get("batch") or 1
+        size = (str(work.get("kind")), work.get("seconds", 0), graph_of.get("payload_bytes", 0), batch)
+        return (known, bench, *size, graph_of["width"], graph, place[arm])
 
     return dict(sorted(groups.items(), key=order))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reports import comparison_tables, tables
+from reports import comparison_tables, suite_tables, tables
 from reports.charts import FIRST_SCREEN, Chart
 from reports.page import every_cell, titled
 from reports.summary import Summary
@@ -30,8 +30,8 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
     lines += ["", "## The arms", "", *_table(comparison_tables.main(summary) if summary.flow else tables.main(summary))]
     if not summary.flow and (versus := tables.against_baseline(summary)):
         lines += ["", "## Against the baseline", "", *_table(versus)]
-    if tax := tables.tax(summary):
-        lines += ["", "## Where a task's time goes, in figures", "", *_table(tax)]
+    for table in (*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])):
+        lines += ["", f"## {escape(table.caption)}, in figures", "", *_table(table)]
     others = [chart for chart in charts if chart.name not in FIRST_SCREEN]
     lines += ["", "## Charts"] if others else []
     for chart in others:

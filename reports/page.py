@@ -10,7 +10,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import comparison_tables, tables
+from reports import comparison_tables, suite_tables, tables
 from reports.charts import FIRST_SCREEN, Chart, svg
 from reports.summary import Summary
 
@@ -34,7 +34,7 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         title=titled(summary),
         main=comparison_tables.main(summary) if summary.flow else tables.main(summary),
         versus=None if summary.flow else tables.against_baseline(summary),
-        tax=tables.tax(summary),
+        figures=[*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])],
         first=[pair for pair in drawn if pair[0].name in FIRST_SCREEN],
         charts=[pair for pair in drawn if pair[0].name not in FIRST_SCREEN],
         cells=every_cell(summary),

@@ -79,10 +79,10 @@ class Record:
 
     run_id: str
     bench: str
-    """The suite: `startup`, `overhead`, `work`, `payload`, `cached`, `retrying`, `tax`; `compare` for a user's flow."""
+    """The suite: the `NAME` of a `benchmarks/bench_NAME.py`; `compare` for a user's flow."""
     graph: dict[str, Any]
-    """variant, width, work {kind, seconds}, payload_bytes, failures, retry_delay_s. A user's flow: variant `flow`, its
-    name, file, direct_calls, submits and own_runner; its width is 0, as nobody knows it."""
+    """variant, width, work {kind, seconds}, payload_bytes, failures, retry_delay_s, batch. A user's flow: variant
+    `flow`, its name, file, direct_calls, submits and own_runner; its width is 0, as nobody knows it."""
     arm: str
     role: Role
     engine: str
@@ -294,7 +294,7 @@ def _check_graph(graph: dict[str, Any]) -> None:
         raise RecordError("not a record: graph needs width and work")
     if not isinstance(graph.get("variant", "?"), str):
         raise RecordError("not a record: the graph's variant must be text")
-    for name in ("width", "payload_bytes", "failures"):
+    for name in ("width", "payload_bytes", "failures", "batch"):
         validation.count(name, graph.get(name) if name == "width" else graph.get(name, 0))
     validation.number(work.get("seconds", 0))
     validation.number(graph.get("retry_delay_s", 0))

@@ -62,7 +62,8 @@ class ArmRow:
 class Summary:
     """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files.
 
-    `flow` is the user's flow of a run that compares one, and nothing else.
+    `resized` are arms of the scaling bench that are another one with a different number of workers: they have cells,
+    and no row. `flow` is the user's flow of a run that compares one, and nothing else.
     """
 
     run: Run
@@ -76,11 +77,17 @@ class Summary:
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     taxes: Taxes
+    resized: tuple[Arm, ...]
     flow: Described | None
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         return tuple(row.arm for row in self.rows)
+
+    @property
+    def cores(self) -> int | None:
+        """Of the machine; `None` where the records do not say, or not alike."""
+        return _cores(self.environment)
 
     @property
     def benches(self) -> tuple[str, ...]:
@@ -114,9 +121,12 @@ def summarise(run_dir: Path) -> Summary:
         raise RecordError(f"{run_dir / record_files.FILE_NAME} is empty: nothing was measured")
     plan, plan_notes = runs.read_plan(run_dir)
     run = runs.describe(records, plan)
-    arms = runs.arms(records, plan)
-    groups = cell_building.collect(records, run.baseline, [arm.name for arm in arms])
-    pairs = cell_building.log_ratios(groups, run.baseline)
+    everyone = runs.arms(records, plan)
+    arms = tuple(arm for arm in everyone if not arm.resized)
+    groups = cell_building.collect(records, run.baseline, [arm.name for arm in everyone])
+    # Where arms have durations or workers of their own, those that fall together are no comparison.
+    alike = {key: group for key, group in groups.items() if key[0] != "metg" and key[2] in {arm.name for arm in arms}}
+    pairs = cell_building.log_ratios(alike, run.baseline)
     whole, by_bench = cell_building.noise_by_bench(pairs, run.control)
     cells = tuple(
         cell_building.build(group, _compare([pairs.get(bench, {}).get(arm, {}).get(graph, {})], by_bench.get(bench)))
@@ -134,10 +144,11 @@ def summarise(run_dir: Path) -> Summary:
         noise_by_bench=by_bench,
         reference=reference,
         environment=environment,
-        model=judged(arms, cells, _cores(environment), by_bench.get("work", whole)),
+        model=judged(everyone, cells, _cores(environment), by_bench.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes)),
         taxes=taxes.collect(records, [arm.name for arm in arms]),
+        resized=tuple(arm for arm in everyone if arm.resized),
         flow=described.described(records[0].graph) if all(r.bench == flow_runs.BENCH for r in records) else None,
     )
 

@@ -13,6 +13,7 @@ from matplotlib import rc_context
 
 from reports.charts import svg
 from reports.charts.bare import prefect_over_bare
+from reports.charts.batching import speedup_by_batch
 from reports.charts.decision import decision_map
 from reports.charts.granularity import efficiency_by_duration
 from reports.charts.latency import latency_distributions
@@ -22,6 +23,7 @@ from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
 from reports.charts.predicted import predicted_against_measured
 from reports.charts.ratios import paired_ratios
+from reports.charts.scaling import speedup_by_workers
 from reports.charts.style import RC, Drawing, Missing
 from reports.charts.tax import where_a_task_goes
 from reports.charts.times import time_by_arm
@@ -34,6 +36,8 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     makespan_by_width,
     cpu_against_wait,
     efficiency_by_duration,
+    speedup_by_batch,
+    speedup_by_workers,
     where_time_goes,
     where_a_task_goes,
     paired_ratios,
