@@ -28,7 +28,7 @@ def start(tmp_path, users_environment):
     def run(*arguments: str) -> subprocess.Popen[str]:
         started.append(
             subprocess.Popen(
-                [sys.executable, str(ROOT / "lab.py"), "compare", *arguments],
+                [sys.executable, "-m", "lab", "compare", *arguments],
                 cwd=tmp_path,
                 env=users_environment,
                 stdout=subprocess.PIPE,

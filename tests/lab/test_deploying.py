@@ -24,7 +24,7 @@ from runners import guard, isolation
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIMIT_S = 300.0
 DEPLOYMENT = "hello-flow/hello-flow-deployment"
 

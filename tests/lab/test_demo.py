@@ -18,10 +18,10 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-import demo
 import lab
+from lab import demo
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIMIT_S = 300.0
 
 

@@ -10,14 +10,14 @@ import yaml
 from tests.reports import synthetic
 from tests.reports.test_difference import slowed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TRUTHS = (synthetic.THREADS, synthetic.CONTROL, synthetic.DASK)
 
 
 @pytest.fixture
 def measured(monkeypatch):
     """Runs of known truth in the place of measured ones; Dask's times are multiplied by what is asked for."""
-    import nightly
+    from lab import nightly
 
     asked = {"factor": 1.0, "seed": 0}
 
@@ -31,7 +31,7 @@ def measured(monkeypatch):
 
 
 def test_a_run_that_fails_is_one_line_with_its_last_word(tmp_path):
-    import nightly
+    from lab import nightly
 
     with pytest.raises(nightly.RunError, match=r"ended with exit code 2: .*no-such-profile") as failed:
         nightly.measure.fn("no-such-profile", tmp_path / "run")
@@ -59,7 +59,7 @@ def test_it_is_deployed_and_its_schedule_is_not_active(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("lab_server")
 def test_each_run_is_compared_with_the_one_before(measured, tmp_path):
-    from nightly import nightly_comparison
+    from lab.nightly import nightly_comparison
 
     first = nightly_comparison(results=str(tmp_path))
     same = nightly_comparison(results=str(tmp_path))

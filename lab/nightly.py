@@ -16,7 +16,7 @@ from reports.asking import find_run
 from reports.records import RecordError
 from runners.guard import guarded
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 RESULTS = "results/nightly"
 
 

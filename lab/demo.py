@@ -27,7 +27,7 @@ from runners.guard import guarded
 from runners.isolation import environment, without_foreign
 from runners.server import ServerError, lab_server
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parent.parent
 DEPLOYMENT = "hello-flow/hello-flow-deployment"
 FLOWS = {
     "hello_flow": "A flow",
