@@ -114,7 +114,7 @@ def _legend(fig: Figure, arms: Sequence[Arm], marks: dict[str, Mark], cores: int
         handles.append(Line2D([], [], color=style.MUTED, linewidth=1.1, linestyle=(0, (5, 2)), label=label))
     if model:
         handles.append(Line2D([], [], color=style.MUTED, linewidth=1.4, linestyle=MODEL_LINE, label="by the model"))
-    fig.legend(handles=handles, loc="outside lower center", ncols=4, columnspacing=1.2, handletextpad=0.5)
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.5)
 
 
 def _told(graph: Graph) -> str:
