@@ -53,11 +53,12 @@ def test_nothing_grows_with_the_number_of_tasks(arm, until):
 def released(arm, until):
     """Return once a scheduler in the driver has heard that nobody wants the tasks any more.
 
-    Its log of the last 1,000 transitions, with what was sent, is of a fixed size.
+    Its log of the last 1,000 transitions, and that of each connection's last 1,000 messages, are of a fixed size.
     """
     if arm.engine != "dask":
         return
     from distributed import Client
+    from distributed.batched import BatchedSend
 
     def on_scheduler(dask_scheduler):
         dask_scheduler.transition_log.clear()
@@ -65,3 +66,5 @@ def released(arm, until):
 
     with Client(arm.make().address, set_as_default=False) as client:
         until(lambda: not client.run_on_scheduler(on_scheduler))
+    for connection in [found for found in gc.get_objects() if isinstance(found, BatchedSend)]:
+        connection.recent_message_log.clear()
