@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import rows
-from benchmarks.plan import Cell
+from benchmarks.plan import Cell, Search
 from benchmarks.session import Options, Session
 from reports.records import Record, RecordError
 from runners.catalog import ConfigError
@@ -22,7 +22,9 @@ _USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     lab = parser.getgroup("lab", "Runner Lab: which Prefect task runner, and at what cost")
-    lab.addoption("--lab-profile", default="quick", metavar="NAME", help="smoke, quick (default) or full")
+    lab.addoption(
+        "--lab-profile", default="quick", metavar="NAME", help="how much: smoke, quick (default), choice, full or lean"
+    )
     lab.addoption("--lab-runners", metavar="A,B", help="arms to measure, by name; `runner-lab runners` lists them")
     lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells; more make narrower intervals")
     lab.addoption("--workers", type=int, metavar="N", help="worker slots of each arm (default: the cores, at least 2)")
@@ -92,17 +94,20 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest, benchmark):
-    """Measure a cell, and fail its test with the reason when its figures mean nothing."""
+    """Measure a cell, or those of a search, and fail its test with the reason when its figures mean nothing."""
     lab = request.config.stash[_LAB]
 
     def measure_cell(cell: Cell) -> None:
         # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
         # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
-        record: Record = benchmark.pedantic(lab.measure, args=(cell,))
-        benchmark.extra_info["cell"] = record.cell
-        request.config.stash[_LINE] = f"{lab.progress.line()}  [{record.cell}{_took(record)}]"
-        if record.status != "ok":
-            pytest.fail(f"{record.cell}, block {record.block}: {record.error}", pytrace=False)
+        measure = lab.search if isinstance(cell, Search) else lambda cell: [lab.measure(cell)]
+        records: list[Record] = benchmark.pedantic(measure, args=(cell,))
+        benchmark.extra_info["cells"] = [record.cell for record in records]
+        took = ", ".join(f"{record.cell}{_took(record)}" for record in records) or f"{cell.id} known"
+        request.config.stash[_LINE] = f"{lab.progress.line()}  [{took}]"
+        for record in records:
+            if record.status != "ok":
+                pytest.fail(f"{record.cell}, block {record.block}: {record.error}", pytrace=False)
 
     return measure_cell
 

@@ -131,14 +131,14 @@ def run_pass(cell: Cell, site: Site, ledger: Path) -> _Pass:
     if not cell.arm.direct:
         flow = flow.with_options(task_runner=site.engine.task_runner(cell.arm, site.cluster, site.scratch))
     arguments: dict[str, Any] = {"mark": probe} if probe else {}
-    with nullcontext() if cell.cold else _without_heartbeats(), probe or nullcontext():
+    with nullcontext() if cell.cold else without_heartbeats(), probe or nullcontext():
         called_s = time.monotonic()
         outcome = flow(cell.graph, str(ledger), direct=cell.arm.direct, **arguments)
         returned_s = time.monotonic()
     return _Pass(called_s, outcome, returned_s, tax_of(outcome, probe) if probe else None)
 
 
-def _without_heartbeats() -> AbstractContextManager[Any]:
+def without_heartbeats() -> AbstractContextManager[Any]:
     """No heartbeats of flow runs: a flow waits at its end for their thread, which sleeps in whole seconds.
 
     That second is no task runner's, and it would be most of the run time of the lab. Cold cells, which measure

@@ -8,7 +8,7 @@ differs by from the baseline is what any two arms may differ by for standing apa
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from flows.graph import GraphSpec
@@ -48,6 +48,23 @@ class Cell:
     def role(self) -> Role:
         roles: dict[str, Role] = {BASELINE: "baseline", CONTROL: "control"}
         return roles.get(self.arm.name, "arm")
+
+
+@dataclass(frozen=True)
+class Search(Cell):
+    """Cells of one graph under one arm in one block, the task duration of each decided when it is reached.
+
+    graph: the first guess; the cells differ from it by `work.seconds`.
+    """
+
+    @property
+    def id(self) -> str:
+        return f"{self.bench}/{self.graph.work.kind}/{self.arm.name}"
+
+    def at(self, seconds: float) -> Cell:
+        """The cell of this search whose work takes so long."""
+        graph = replace(self.graph, work=replace(self.graph.work, seconds=seconds))
+        return Cell(self.bench, graph, self.arm, self.block, self.stage)
 
 
 def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool) -> bool:

@@ -1,5 +1,5 @@
 """How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on, `lean` for
-what the lean runners save.
+what the lean runners save, `choice` for what `runner-lab choose` and the decision map rest on.
 
 The widths of `payload`, `cached` and `retrying` are among those of `overhead`, which they are compared with.
 """
@@ -7,10 +7,11 @@ The widths of `payload`, `cached` and `retrying` are among those of `overhead`, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flows.graph import GraphSpec, Work, WorkKind
 from runners.catalog import BASELINE, CONTROL
+from runners.spec import RunnerSpec
 
 
 @dataclass(frozen=True)
@@ -18,20 +19,35 @@ class Suite:
     """One `bench_*.py` file.
 
     cold: its cells start and stop a cluster or pool of their own.
+    search: the task durations of its cells are searched for, begun at that of the profile's graph.
+    scaling: its cells run under several numbers of workers.
+    without: sorts of arms that take no part: `bare` engines, the `control`, `direct` calls.
     """
 
     name: str
     cold: bool = False
+    search: bool = False
+    scaling: bool = False
+    without: frozenset[str] = frozenset()
+
+    def takes(self, arm: RunnerSpec) -> bool:
+        """Whether an arm is of a sort that takes part."""
+        sorts = {"bare": arm.bare, "control": arm.name == CONTROL, "direct": arm.direct}
+        return not any(sorts[sort] for sort in self.without)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Arms, blocks, and the graphs of each suite."""
+    """Arms, blocks, and the graphs of each suite.
+
+    first_blocks: suites that are measured in the first blocks only, by how many: those that cost most and decide least.
+    """
 
     name: str
     arms: tuple[str, ...]
     blocks: int
     suites: Mapping[str, tuple[GraphSpec, ...]]
+    first_blocks: Mapping[str, int] = field(default_factory=dict)
 
     def graphs(self, suite: str) -> tuple[GraphSpec, ...]:
         return self.suites.get(suite, ())
@@ -48,6 +64,17 @@ def _working(width: int, *seconds: float) -> tuple[GraphSpec, ...]:
 
 def _carrying(width: int, *sizes_bytes: int) -> tuple[GraphSpec, ...]:
     return tuple(GraphSpec(width=width, payload_bytes=size) for size in sizes_bytes)
+
+
+def _batched(items: int, work: Work, *batches: int) -> tuple[GraphSpec, ...]:
+    """The same items, so many to a task."""
+    return tuple(GraphSpec(width=items // batch, work=work, batch=batch) for batch in batches)
+
+
+def _both(width: int, seconds: float) -> tuple[GraphSpec, ...]:
+    """Tasks that wait, and tasks under the GIL: the kinds of the decision map."""
+    kinds: tuple[WorkKind, ...] = ("sleep", "spin")
+    return tuple(GraphSpec(width=width, work=Work(kind, seconds)) for kind in kinds)
 
 
 _PREFECT = (BASELINE, CONTROL, "sequential", "processes", "dask", "ray")
@@ -86,16 +113,42 @@ PROFILES: Mapping[str, Profile] = {
         Profile(
             "full",
             (*_PREFECT, *_LEAN, *_BARE),
-            blocks=7,
+            blocks=5,
             suites={
                 "startup": _empty(2),
-                "overhead": _empty(4, 12, 24, 48),
-                "work": _working(8, 0.05, 0.5),
-                "payload": _carrying(12, 100_000, 1_000_000),
-                "cached": (GraphSpec("cached", width=12),),
-                "retrying": (GraphSpec("retrying", width=12, failures=1),),
-                "tax": (GraphSpec("chain", width=45),),
+                "overhead": _empty(4, 8, 24),
+                "work": _working(4, 0.05, 0.25),
+                "payload": _carrying(8, 100_000, 1_000_000),
+                "cached": (GraphSpec("cached", width=8),),
+                "retrying": (GraphSpec("retrying", width=8, failures=1),),
+                "metg": _both(4, 0.05),
+                "batching": _batched(32, Work("sleep", 0.02), 1, 4, 16),
+                "scaling": _both(4, 0.25),
+                "tax": (GraphSpec("chain", width=25),),
             },
+            first_blocks={
+                "startup": 3,
+                "payload": 3,
+                "cached": 3,
+                "retrying": 3,
+                "tax": 3,
+                "batching": 2,
+                "scaling": 2,
+            },
+        ),
+        Profile(
+            "choice",
+            _PREFECT,
+            blocks=2,
+            suites={
+                "startup": _empty(2),
+                "overhead": _empty(2, 8, 16),
+                "work": (*_both(4, 0.05), *_both(4, 0.4)),
+                "metg": _both(4, 0.05),
+                "batching": _batched(16, Work("sleep", 0.02), 1, 4, 8),
+                "scaling": _both(4, 0.25),
+            },
+            first_blocks={"startup": 1, "batching": 1, "scaling": 1},
         ),
         Profile(
             "lean",

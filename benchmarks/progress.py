@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import geometric_mean, mean, median
 
-from benchmarks.plan import Cell
+from benchmarks.plan import Cell, Search
 from reports.records import Record
+from reports.run import family
 
 
 class Progress:
@@ -30,8 +31,20 @@ class Progress:
             return
         self._elapsed_by_cell[record.cell].append(record.elapsed_s)
         self._elapsed_by_arm[record.arm].append(record.elapsed_s)
-        if record.value_s and not record.bare and record.role != "control":
+        # Only arms with the same work on the same workers are held against each other.
+        if record.value_s and not record.bare and record.role != "control" and family(record.arm) == record.arm:
             self._values[record.bench, record.graph_id][record.arm].append(record.value_s)
+
+    def searched(self, search: Search, records: Sequence[Record]) -> None:
+        """A search has measured its cells: until now it counted as one."""
+        if self._left.pop(search.key, None):
+            self._total += len(records) - 1
+            self._elapsed_by_cell[search.id].append(sum(record.elapsed_s for record in records))
+
+    @property
+    def total(self) -> int:
+        """Cells of the run, as far as it is known: a search that is still to come counts as one."""
+        return self._total
 
     @property
     def left(self) -> int:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.plan import Cell
+from benchmarks.plan import Cell, Search
 from reports.records import Record, graph_id
 
 
 def test_id(cell: Cell) -> str:
-    return f"{graph_id(cell.graph.as_dict())}-{cell.arm.name}-block{cell.block}"
+    graph = cell.graph.work.kind if isinstance(cell, Search) else graph_id(cell.graph.as_dict())
+    return f"{graph}-{cell.arm.name}-block{cell.block}"
 
 
 def merge(benchmarks: Iterable[Any], records: Iterable[Record]) -> list[Any]:
     """The first of each cell's benchmarks, with the values of all its blocks as rounds; cells without one fall out.
 
     Args:
-        benchmarks: `pytest_benchmark.stats.Metadata`, one a test.
+        benchmarks: `pytest_benchmark.stats.Metadata`, one a test, with the ids of its `cells`: a search has several.
         records: all of the run, those of before a resume among them.
     """
     by_cell: dict[str, list[Record]] = {}
@@ -27,11 +29,9 @@ def merge(benchmarks: Iterable[Any], records: Iterable[Record]) -> list[Any]:
             by_cell.setdefault(record.cell, []).append(record)
     merged: dict[str, Any] = {}
     for benchmark in benchmarks:
-        cell = benchmark.extra_info.get("cell")
-        if cell not in by_cell:
-            continue
-        if cell not in merged:
-            merged[cell] = _row(benchmark, by_cell[cell])
+        for cell in benchmark.extra_info.get("cells", ()):
+            if cell in by_cell and cell not in merged:
+                merged[cell] = _row(copy(benchmark), by_cell[cell])
     return list(merged.values())
 
 
@@ -47,14 +47,14 @@ def _row(benchmark: Any, records: list[Record]) -> Any:
     for record in records:
         benchmark.stats.update(record.value_s)
     benchmark.fixture.has_error = False
-    benchmark.extra_info.update(
-        cell=first.cell,
-        engine=first.engine,
-        workers=first.workers,
-        tasks=first.tasks,
-        blocks=[record.block for record in records],
-        measures=[_measures(record) for record in records],
-    )
+    benchmark.extra_info = {
+        "cell": first.cell,
+        "engine": first.engine,
+        "workers": first.workers,
+        "tasks": first.tasks,
+        "blocks": [record.block for record in records],
+        "measures": [_measures(record) for record in records],
+    }
     return benchmark
 
 

@@ -12,13 +12,16 @@ from pathlib import Path
 
 from benchmarks import environment, measure
 from benchmarks.interrupts import Interrupts
-from benchmarks.plan import Cell, applies, order
+from benchmarks.measure import Site
+from benchmarks.plan import Cell, Search, applies, order
 from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
 from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
-from benchmarks.stages import Limits, Stages
+from benchmarks.search import durations
+from benchmarks.stages import Limits, Stages, small_pass
 from flows.graph import GraphSpec
 from reports.records import Record
+from reports.run import family
 from runners import catalog as catalogs
 from runners.catalog import BASELINE, Catalog
 from runners.guard import guarded, new_scratch
@@ -53,11 +56,15 @@ class Options:
 class Session:
     """A run: planned in `__init__`, started by `start`, fed cell by cell, closed by `close`.
 
+    What it is called, in its folder's name and its command, are `label` and `program`.
+
     Its environment is set from the first moment: to plan it may take the import of a user's runner, and so of Prefect.
 
     Raises:
         UsageError, ArmError, ConfigError, RecordError: the options make no run.
     """
+
+    program = "pytest"
 
     def __init__(self, options: Options, say: Say = lambda line: None) -> None:
         self._options = options
@@ -81,31 +88,48 @@ class Session:
         earlier = RunFolder.resume(options.resume) if options.resume else None
         if options.out:
             RunFolder.refuse_taken(options.out)
-        if earlier and earlier.plan.profile not in PROFILES:
-            raise UsageError(f"--lab-resume {options.resume}: there is no profile {earlier.plan.profile!r}")
-        self.profile: Profile = PROFILES[earlier.plan.profile if earlier else options.profile]
+        self.profile: Profile = self._profile(earlier)
         self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
         self.blocks = earlier.plan.blocks if earlier else options.blocks or self.profile.blocks
-        names = earlier.plan.arms if earlier else _names(options.runners, self.profile)
+        names = earlier.plan.arms if earlier else self._names()
         self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
         self._earlier = earlier
         self._positions: dict[tuple[str, int], int] = {}
 
+    def _profile(self, earlier: RunFolder | None) -> Profile:
+        name = earlier.plan.profile if earlier else self._options.profile
+        if name not in PROFILES:
+            raise UsageError(f"--lab-resume {self._options.resume}: there is no profile {name!r}")
+        return PROFILES[name]
+
+    @property
+    def label(self) -> str:
+        return self.profile.name
+
+    def _names(self) -> list[str]:
+        return _names(self._options.runners, self.profile)
+
     def cells(self, suite: Suite) -> list[Cell]:
         """All cells of one suite, unordered."""
+        blocks = min(self.blocks, self.profile.first_blocks.get(suite.name, self.blocks))
+        make = Search if suite.search else Cell
         return [
-            Cell(suite.name, graph, arm, block, self._stage(arm), suite.cold)
+            make(suite.name, graph, arm, block, self._stage(arm), suite.cold)
             for graph in self.profile.graphs(suite.name)
-            for arm in self.arms
-            if applies(graph, arm, suite.cold)
-            for block in range(self.blocks)
+            for base in self.arms
+            if suite.takes(base) and applies(graph, base, suite.cold)
+            for arm in (self._sizes(base) if suite.scaling else (base,))
+            for block in range(blocks)
         ]
 
     def order(self, cells: Iterable[Cell]) -> list[Cell]:
         """The cells in the order of the run; on a resumed run, those it had selected."""
         selected = set(self._earlier.plan.cells) if self._earlier else set()
-        ordered = order(cell for cell in cells if not selected or cell.id in selected)
+        # By arm, since not every suite has all of them: which one comes first is the profile's to say.
+        place = {arm.name: i for i, arm in enumerate(self.arms)}
+        by_arm = sorted(cells, key=lambda cell: place[family(cell.arm.name)])
+        ordered = order(cell for cell in by_arm if not selected or cell.id in selected)
         counts: dict[int, int] = {}
         for cell in ordered:
             self._positions[cell.key] = counts.setdefault(cell.block, 0)
@@ -125,12 +149,13 @@ class Session:
             self.catalog.check(arm)
         self._server = self._start_server(scratch / "home")
         self.folder = self._earlier or RunFolder.create(*self._new_folder())
-        self.folder.save(planned_cells=len(self._positions), cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
+        self.folder.save(planned_cells=self.progress.total, cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
         limits = Limits(cell_s=self._options.cell_timeout_s)
-        self._stages = Stages(self.catalog, self._server, scratch, self.folder.plan.run_id, self._environment, limits)
+        run_id = self.folder.plan.run_id
+        self._stages = Stages(self.catalog, self._server, scratch, run_id, self._environment, limits, self._warm_up)
         direct = self.catalog.arms["sequential"]
         try:
             with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):
@@ -147,10 +172,28 @@ class Session:
         if record is None:
             assert self._stages is not None
             blank = measure.blank_record(cell, self.folder.plan.run_id, self._environment)
-            record = measure.measure(cell, self._positions[cell.key], self._stages.ready, blank)
+            record = self._record(cell, self._stages, blank)
             self.folder.add(record)
         self.progress.done(record)
         return record
+
+    def search(self, planned: Search) -> list[Record]:
+        """The records of the cells of a search, each as `measure` gives it, all in the search's place in the block."""
+
+        def found(cell: Cell) -> Record:
+            self._positions[cell.key] = self._positions[planned.key]
+            return self.measure(cell)
+
+        records = durations(planned, self.folder.records.values(), found, self.blocks)
+        self.progress.searched(planned, records)
+        self.folder.save(planned_cells=self.progress.total)
+        return records
+
+    def _record(self, cell: Cell, stages: Stages, blank: Record) -> Record:
+        return measure.measure(cell, self._positions[cell.key], stages.ready, blank)
+
+    def _warm_up(self, cell: Cell, site: Site) -> None:
+        small_pass(cell, site)
 
     def close(self, interrupted: bool) -> None:
         """Stop everything; what was measured stays."""
@@ -168,7 +211,19 @@ class Session:
         self._stack.close()
 
     def _stage(self, arm: RunnerSpec) -> str:
-        return arm.engine if arm.bare or self.catalog.engine(arm).shares(arm) else arm.name
+        if not (arm.bare or self.catalog.engine(arm).shares(arm)):
+            return arm.name
+        return arm.engine if arm.workers == self.workers else f"{arm.engine}@{arm.workers}"
+
+    def _sizes(self, arm: RunnerSpec) -> list[RunnerSpec]:
+        """The arm under 1, 2, 4, ... workers, up to the cores and once beyond, and under the run's own number.
+
+        Nothing where the number is not the lab's to set.
+        """
+        if not self.catalog.engine(arm).resizable(arm, self.catalog.settings(arm)):
+            return []
+        powers = [2**i for i in range(20) if 2**i <= 2 * environment.cores()]
+        return [arm if n == arm.workers else arm.sized(n) for n in sorted({arm.workers, *powers})]
 
     def _start_server(self, home: Path) -> Server:
         if self._options.api_url:
@@ -188,7 +243,7 @@ class Session:
         out = self._options.out
         results = Path("results")
         existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-        run_id = out.name if out else new_run_id(self.profile.name, existing)
+        run_id = out.name if out else new_run_id(self.label, existing)
         plan = Plan(
             run_id=run_id,
             profile=self.profile.name,
@@ -196,7 +251,7 @@ class Session:
             blocks=self.blocks,
             workers=self.workers,
             baseline=BASELINE,
-            command=without_password(shlex.join(["pytest", *sys.argv[1:]])),
+            command=without_password(shlex.join([self.program, *sys.argv[1:]])),
             started_at=now(),
         )
         return out or results / run_id, plan

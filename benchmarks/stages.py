@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,11 +26,30 @@ class Limits:
     quiet_s: float = 60.0
 
 
+def small_pass(cell: Cell, site: Site) -> None:
+    """A small graph under the cell's arm, and its end on the server waited for: how an arm is warmed up."""
+    small = replace(cell, graph=GraphSpec(width=2 * cell.arm.workers))
+    passed = run_pass(small, site, Path(tempfile.mkdtemp(prefix="warm-", dir=site.scratch)))
+    if passed.outcome.flow_run_id:
+        wait_recorded(site.server.api_url, passed.outcome.flow_run_id, small.graph.tasks, site.quiet_limit_s)
+
+
 class Stages:
-    """At most one stage's cluster is up at a time."""
+    """At most one stage's cluster is up at a time.
+
+    Args:
+        warm: one pass under an arm, so that no cell pays for what the first use of a worker costs.
+    """
 
     def __init__(
-        self, catalog: Catalog, server: Server, scratch: Path, run_id: str, environment: dict[str, Any], limits: Limits
+        self,
+        catalog: Catalog,
+        server: Server,
+        scratch: Path,
+        run_id: str,
+        environment: dict[str, Any],
+        limits: Limits,
+        warm: Callable[[Cell, Site], None] = small_pass,
     ) -> None:
         self._catalog = catalog
         self._server = server
@@ -38,6 +57,7 @@ class Stages:
         self._run_id = run_id
         self._environment = environment
         self._limits = limits
+        self._pass = warm
         self._stack = ExitStack()
         self._stage: tuple[str, int] | None = None
         self._cluster: Cluster | None = None
@@ -103,15 +123,8 @@ class Stages:
         self._stage = stage
 
     def _warm_up(self, cell: Cell, site: Site) -> None:
-        """One small pass, so that no cell pays for what the first use of a worker costs.
-
-        A pool that is new in every flow run has nothing to keep warm.
-        """
+        """Once while its cluster is up. A pool that is new in every flow run has nothing to keep warm."""
         if cell.arm.name in self._warm or cell.arm.engine == "processes":
             return
-        small = replace(cell, graph=GraphSpec(width=2 * cell.arm.workers))
-        folder = Path(tempfile.mkdtemp(prefix="warm-", dir=self._scratch))
-        passed = run_pass(small, site, folder)
-        if passed.outcome.flow_run_id:
-            wait_recorded(site.server.api_url, passed.outcome.flow_run_id, small.graph.tasks, site.quiet_limit_s)
+        self._pass(cell, site)
         self._warm.add(cell.arm.name)

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from flows.wiring import Outcome
 from reports.tax import ABSORBERS, STAGES, Tax
-from runners.probe import Schedule, Span
+from runners.probe import Schedule
+from runners.probe_spans import Span
 
 SECTION = 5
 """Tasks of a chain with the probe off, then as many with it on, and so on; see `runners.probe.Schedule`.

@@ -86,13 +86,16 @@ def perform(work: Work) -> None:
             hashlib.sha256(block).digest()
 
 
-def hello(lane: int, work: Work, payload_bytes: int, failures: int, ledger: str) -> tuple[str, bytes]:
-    """Raises:
-    PlannedFailure: in the first `failures` executions of this lane.
+def hello(lane: int, work: Work, payload_bytes: int, failures: int, ledger: str, batch: int = 1) -> tuple[str, bytes]:
+    """Do the work of each item of the batch, one after another.
+
+    Raises:
+        PlannedFailure: in the first `failures` executions of this lane.
     """
     attempt = Ledger(ledger).attempts("hello", lane) if failures else 0
     with _recorded(ledger, "hello", lane):
-        perform(work)
+        for _ in range(batch):
+            perform(work)
         if attempt < failures:
             raise PlannedFailure(f"hello {lane}: attempt {attempt + 1} of {failures} that fail")
         return f"hello-{lane}", payload(lane, payload_bytes)

@@ -53,10 +53,11 @@ class GraphSpec:
             results); `retrying` (each hello fails `failures` times, then succeeds); `chain` (empty tasks, one at
             a time).
         width: lanes; links of a chain.
-        work: what each hello does.
+        work: what each hello does, for each of its items.
         payload_bytes: size of what each hello hands to its greet.
         failures: attempts of each hello that raise, for `retrying`.
         retry_delay_s: seconds between two attempts.
+        batch: items that one hello does one after another, each of them the work; `width` is items / `batch`.
 
     Raises:
         ValueError: a value out of range.
@@ -68,12 +69,15 @@ class GraphSpec:
     payload_bytes: int = 0
     failures: int = 0
     retry_delay_s: float = 0.0
+    batch: int = 1
 
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
             raise ValueError(f"variant {self.variant!r} is not one of {', '.join(get_args(Variant))}")
         if self.width < 1:
             raise ValueError(f"width {self.width} must be at least 1")
+        if self.batch < 1:
+            raise ValueError(f"batch {self.batch} must be at least 1")
         if self.payload_bytes < 0:
             raise ValueError(f"payload_bytes {self.payload_bytes} must be at least 0")
         if not 0 <= self.retry_delay_s < float("inf"):
@@ -82,9 +86,8 @@ class GraphSpec:
             raise ValueError(
                 f"variant {self.variant!r} with {self.failures} failures: only `retrying` fails, at least once"
             )
-
-        if self.variant == "chain" and (self.work.kind != "none" or self.payload_bytes):
-            raise ValueError("a chain is of empty tasks: it takes no work and no payload")
+        if self.variant == "chain" and (self.work.kind != "none" or self.payload_bytes or self.batch > 1):
+            raise ValueError("a chain is of empty tasks: it takes no work, no payload and no batch")
 
     @property
     def tasks(self) -> int:
@@ -105,7 +108,7 @@ class GraphSpec:
     def ideal_s(self, workers: int, cores: int) -> float:
         """Body seconds over effective workers: all of them for waiting, at most `cores` for CPU work."""
         effective = workers if self.work.kind == "sleep" else min(workers, cores)
-        return self.width * self.work.seconds / effective
+        return self.width * self.batch * self.work.seconds / effective
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

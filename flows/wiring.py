@@ -101,7 +101,8 @@ def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Ou
     hellos = []
     for lane in range(spec.width):
         outcome.submits_s.append(time.monotonic())
-        hellos.append(submitter.submit(nodes.hello, lane, spec.work, spec.payload_bytes, spec.failures, ledger))
+        arguments = (lane, spec.work, spec.payload_bytes, spec.failures, ledger, spec.batch)
+        hellos.append(submitter.submit(nodes.hello, *arguments))
     worlds = [submitter.submit(nodes.world, lane, ledger) for lane in range(spec.width)]
     greetings = []
     for lane, (hello, world) in enumerate(zip(hellos, worlds, strict=True)):

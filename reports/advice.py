@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports import units
+from reports import comparison, units
 from reports.summary import Summary
 from reports.taxes import ALLOWED
 
@@ -22,6 +22,7 @@ def warnings(summary: Summary) -> tuple[str, ...]:
         *_uncompiled(summary),
         *_missing_task_runs(summary),
         *_mixed(summary),
+        *comparison.remarks(summary),
         *_probe(summary),
         *_bent(summary),
         *summary.notes,
@@ -33,7 +34,8 @@ def _partial(summary: Summary) -> list[str]:
     if summary.run.partial is None:
         return []
     return [
-        f"PARTIAL run: {summary.run.partial}. Go on with --lab-resume and this folder; until then read it as a preview."
+        f"PARTIAL run: {summary.run.partial}. Go on with {_option(summary, 'resume')} and this folder; until then read "
+        "it as a preview."
     ]
 
 
@@ -49,12 +51,12 @@ def _probe(summary: Summary) -> list[str]:
 
 def _failures(summary: Summary) -> list[str]:
     lines = []
-    for row in summary.rows:
-        cells = [cell for cell in summary.cells if cell.arm == row.arm.name]
+    for arm in (*summary.arms, *summary.resized):
+        cells = [cell for cell in summary.cells if cell.arm == arm.name]
         measured = sum(cell.ok + cell.failed for cell in cells)
-        if row.failed:
-            what = "failed altogether" if row.failed == measured else f"failed {row.failed} of {measured} measurements"
-            lines.append(f"{row.arm.label} {what}; the reasons are under Failures. Its figures are from the rest.")
+        if failed := sum(cell.failed for cell in cells):
+            what = "failed altogether" if failed == measured else f"failed {failed} of {measured} measurements"
+            lines.append(f"{arm.label} {what}; the reasons are under Failures. Its figures are from the rest.")
     return lines
 
 
@@ -90,13 +92,22 @@ def _control(summary: Summary) -> list[str]:
 def _blocks(summary: Summary) -> list[str]:
     most = summary.paired_blocks
     if most == 1:
-        return ["One block only: there is no interval and no verdict. Run at least 5 blocks (--lab-blocks 5)."]
-    if most < ENOUGH_BLOCKS:
         return [
-            f"Only {most} blocks: intervals are wide, and small differences stay inconclusive. "
-            "For a decision that hangs on less than a factor of 1.5 use --lab-blocks 7 or the full profile."
+            "One block only: there is no interval and no verdict. Run at least 5 blocks "
+            f"({_option(summary, 'blocks')} 5)."
+        ]
+    if most < ENOUGH_BLOCKS:
+        profile = "" if summary.flow else " or the full profile"
+        return [
+            f"Only {most} blocks: intervals are wide, and small differences stay inconclusive. For a decision that "
+            f"hangs on less than a factor of 1.5 use {_option(summary, 'blocks')} 7{profile}."
         ]
     return []
+
+
+def _option(summary: Summary, name: str) -> str:
+    """As the command takes it that made the run: pytest has options of its own beside the lab's."""
+    return f"--{name}" if summary.flow else f"--lab-{name}"
 
 
 def _busy(summary: Summary) -> list[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 
 from reports import units
 from reports.choice import Answer, Ranked
 from reports.costs import Bottleneck
+
+WORTH_SAYING = 1.1
+"""A measured batch is told of where it was this many times as fast."""
 
 WHY: dict[Bottleneck, str] = {
     "submit": "the driver, which submits one task after another",
@@ -36,12 +40,15 @@ def to_json(answer: Answer) -> str:
 
 
 def question(answer: Answer) -> str:
-    """`2000 tasks of 300 ms (sleep), 200 kB each, on 2 workers, warm`."""
+    """`2000 tasks of 300 ms (sleep), 200 kB each, on 2 workers, warm`; workers beyond those measured are said."""
     asked = answer.request
     body = f" of {units.exactly(asked.seconds)} ({asked.kind})" if asked.seconds else ", empty"
     carrying = f", {units.size(asked.payload_bytes)} each" if asked.payload_bytes else ""
     start = "cold start included" if asked.cold else "warm"
-    return f"{units.plural(asked.tasks, 'task')}{body}{carrying}, on {units.plural(answer.workers, 'worker')}, {start}"
+    workers = units.plural(answer.workers, "worker")
+    if answer.measured_workers and answer.workers > answer.measured_workers[-1]:
+        workers += f" (extrapolated: at most {answer.measured_workers[-1]} were measured)"
+    return f"{units.plural(asked.tasks, 'task')}{body}{carrying}, on {workers}, {start}"
 
 
 def headline(answer: Answer) -> str:
@@ -98,14 +105,29 @@ def _batch(answer: Answer) -> list[str]:
             f"Batch {batch.size} items to a task: {units.seconds(batch.seconds)} under {batch.arm}. Given up: Prefect "
             f"then sees, retries and caches {batch.size} items as one."
         )
+    lines += _measured_batch(answer)
     if answer.request.seconds and answer.half_s is None:
         lines.append(f"At no task length does {answer.leaders[0].arm} spend half of its time on the bodies.")
     elif answer.request.seconds and answer.half_s is not None:
+        enough = math.ceil(answer.half_s / answer.request.seconds)
+        there = f"batch at least {enough} to a task" if enough > 1 else "batch there"
         lines.append(
             f"Under about {units.about(answer.half_s)} a task {answer.leaders[0].arm} spends most of its time on "
-            "itself: batch there."
+            f"itself: {there}."
         )
     return lines
+
+
+def _measured_batch(answer: Answer) -> list[str]:
+    """The run's own figure, where its items are like those asked about and batching them gained something."""
+    seen = answer.measured_batch
+    if seen is None or seen.gains[seen.best].value < WORTH_SAYING:
+        return []
+    return [
+        f"Measured: {seen.items} items of {units.exactly(seen.item_s)} ({units.printable(seen.kind, 20)}) under "
+        f"{seen.arm.label} were done {units.times(seen.gains[seen.best].value)} as fast {seen.best} to a task as "
+        f"{min(seen.gains)} to a task."
+    ]
 
 
 def _changes(answer: Answer) -> list[str]:

@@ -24,7 +24,7 @@ COLUMNS, ROWS = 81, 65
 class Map:
     """One kind of work, warm or cold, on a grid: rows are durations, columns numbers of tasks, both ascending.
 
-    lead:    for each arm the logarithm of (fastest of the others / arm): above 0 where it is the fastest.
+    times:   for each arm the logarithm of its seconds.
     tie:     below 0 where the second fastest cannot be told from the fastest.
     cluster: above 0 where the fastest arm on a cluster is faster than every arm on one host by more than a tie allows;
              `None` where the run has but one sort of arms.
@@ -35,13 +35,18 @@ class Map:
     models: tuple[ArmModel, ...]
     tasks: NDArray[np.float64]
     durations_s: NDArray[np.float64]
-    lead: NDArray[np.float64]
+    times: NDArray[np.float64]
     tie: NDArray[np.float64]
     cluster: NDArray[np.float64] | None
 
+    @property
+    def first(self) -> NDArray[np.intp]:
+        """The place of the fastest arm among `models`."""
+        return self.times.argmin(axis=0)
+
     def shares(self) -> list[tuple[float, ArmModel]]:
         """Share of the map on which each arm is the fastest, the largest first; arms that never are left out."""
-        first = self.lead.argmax(axis=0)
+        first = self.first
         found = [(float(np.mean(first == i)), m) for i, m in enumerate(self.models)]
         return sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
 
@@ -78,7 +83,6 @@ def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
     order = np.argsort(times, axis=0)
     best, second = (np.take_along_axis(times, order[i : i + 1], 0)[0] for i in (0, 1))
     spread = [np.take_along_axis(unsure, order[i : i + 1], 0)[0] for i in (0, 1)]
-    others = np.where(times == best, second, best)
     far = [m.arm.engine in CLUSTERS for m in models]
     near = [not is_far for is_far in far]
     cluster = None
@@ -91,7 +95,7 @@ def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
         models=tuple(models),
         tasks=tasks,
         durations_s=durations,
-        lead=others - times,
+        times=times,
         tie=second - best - _tie(*spread),
         cluster=cluster,
     )

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports import statistics
+from reports.flow_runs import BENCH, FlowRun
 from reports.records import Record
 from reports.statistics import Comparison, Estimate, Noise
 
-BENCHES = ("startup", "overhead", "work", "metg", "payload", "cached", "retrying", "batching", "scaling", "tax")
+BENCHES = ("startup", "overhead", "work", "metg", "payload", "cached", "retrying", "batching", "scaling", "tax", BENCH)
 FEW_PAIRS = 4
 """Degrees of freedom below which one bench's A/A pairs say too little, and the whole run's are used."""
 
@@ -78,6 +79,7 @@ class Cell:
     overhead_s: core-seconds a task costs beyond its body, (makespan - ideal) x workers / tasks.
     recorded:   task runs the server had recorded, over all blocks, of `expected_recorded`.
     errors:     the reason of each failed block.
+    flow_runs:  by block, where the cell is a user's flow.
     queue, body, seen: quantiles over the tasks of all blocks; `queue_p95_s` is the mean of each block's own.
     """
 
@@ -113,6 +115,7 @@ class Cell:
     visibility_lag_s: float | None
     background_cpu: float | None
     errors: tuple[tuple[int, str], ...]
+    flow_runs: dict[int, FlowRun]
 
 
 SHORTEST_S = 1e-9
@@ -133,8 +136,9 @@ def collect(records: Sequence[Record], baseline: str, arms: Sequence[str]) -> di
         graph_of = group[0].graph
         work = graph_of["work"]
         known = BENCHES.index(bench) if bench in BENCHES else len(BENCHES)
-        size = (str(work.get("kind")), work.get("seconds", 0), graph_of.get("payload_bytes", 0), graph_of["width"])
-        return (known, bench, *size, graph, place[arm])
+        batch = graph_of.get("batch") or 1
+        size = (str(work.get("kind")), work.get("seconds", 0), graph_of.get("payload_bytes", 0), batch)
+        return (known, bench, *size, graph_of["width"], graph, place[arm])
 
     return dict(sorted(groups.items(), key=order))
 
@@ -217,6 +221,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         visibility_lag_s=median(lambda r: r.visibility_lag_s),
         background_cpu=_highest(r.background_cpu for r in group),
         errors=tuple((r.block, r.error or "no reason given") for r in group if r.status != "ok"),
+        flow_runs={r.block: r.flow_run for r in group if r.flow_run is not None},
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import costs, units
+from reports import batching, costs, units
 from reports.alternatives import Batch, Change, batch_of, changes_of, half_used_from
 from reports.asking import MEASURE
+from reports.batching import Batched
 from reports.costs import Bottleneck
 from reports.model import ArmModel
 from reports.ranking import Request, leaders, simplicity, time_s
@@ -40,13 +41,20 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Answer:
-    """`ranked` has the arms that lead first, the simplest of them at the top; the others by time."""
+    """`ranked` has the arms that lead first, the simplest of them at the top; the others by time.
+
+    measured_workers: the numbers of workers that the run has measured, ascending.
+    measured_batch:   what batches of like items gained in the run, under the arm that batching is advised for, else the
+                      named one.
+    """
 
     request: Request
     workers: int
     run_id: str
     ranked: tuple[Ranked, ...]
+    measured_workers: tuple[int, ...]
     batch: Batch | None
+    measured_batch: Batched | None
     half_s: float | None
     """Duration of a task from which the named arm spends at least half of its time on the bodies."""
     changes: tuple[Change, ...]
@@ -78,12 +86,16 @@ def choose(summary: Summary, request: Request) -> Answer:
     named = leading[0]
     order = [*leading, *sorted((m for m in models if m not in leading), key=lambda m: time_s(m, request))]
     ranked = tuple(_ranked(m, request, summary, m in leading) for m in order)
+    batch = batch_of(models, request)
+    batching_arm = next((m for m in models if batch and m.arm.label == batch.arm), named)
     return Answer(
         request=request,
         workers=request.workers or max(m.workers for m in models),
         run_id=summary.run.run_id,
         ranked=ranked,
-        batch=batch_of(models, request),
+        measured_workers=_measured_workers(models),
+        batch=batch,
+        measured_batch=batching.nearest(summary, batching_arm.arm.name, request.kind, request.seconds),
         half_s=half_used_from(named, request),
         changes=tuple(changes_of(models, request, named)),
         cautions=(*_vague(ranked), *_cautions(summary, request, models)),
@@ -132,14 +144,7 @@ def _vague(ranked: Sequence[Ranked]) -> list[str]:
 def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) -> list[str]:
     work = request.workload()
     most = max(models, key=lambda m: m.reach.tasks).reach
-    lines = []
-    if request.workers and request.workers > most.workers:
-        lines.append(
-            f"{request.workers} workers are more than the {most.workers} that were measured: the model extrapolates, "
-            f"and takes the machine to have {summary_cores(models)} as it had."
-        )
-    elif request.workers and request.workers < most.workers:
-        lines.append(f"{request.workers} of {most.workers} measured workers: by the model, not by measurement.")
+    lines = [*_workers(request, models)]
     beyond = [
         f"{told} (measured up to {limit})"
         for over, told, limit in (
@@ -179,6 +184,24 @@ def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) ->
     return lines
 
 
-def summary_cores(models: Sequence[ArmModel]) -> str:
+def _workers(request: Request, models: Sequence[ArmModel]) -> list[str]:
+    measured = _measured_workers(models)
+    if request.workers is None or not measured or request.workers in measured:
+        return []
+    if request.workers > measured[-1]:
+        return [
+            f"{request.workers} workers are more than the {measured[-1]} that were measured: the model extrapolates, "
+            f"and takes the machine to have {_cores_of(models)} as it had."
+        ]
+    counts = units.listed([str(count) for count in measured])
+    return [f"{units.plural(request.workers, 'worker')}, by the model and not by measurement: {counts} were measured."]
+
+
+def _measured_workers(models: Sequence[ArmModel]) -> tuple[int, ...]:
+    """Of the arms that have any: direct calls have one slot whatever is asked."""
+    return tuple(sorted({n for m in models if m.arm.engine != "none" for n in m.reach.worker_counts}))
+
+
+def _cores_of(models: Sequence[ArmModel]) -> str:
     cores = next((m.cores for m in models if m.cores), None)
     return "as many cores" if cores is None else units.plural(cores, "core")

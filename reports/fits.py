@@ -1,19 +1,14 @@
-"""Marginal cost, METG and crossovers: figures that need more than one graph."""
+"""Marginal cost and crossovers: figures that need more than one graph."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
 from reports import statistics
 from reports.statistics import Estimate
-
-EFFICIENT = 0.5
 
 
 @dataclass(frozen=True)
@@ -85,38 +80,6 @@ def marginal_cost(makespans: Mapping[int, Mapping[int, float]]) -> MarginalCost 
         by_block=dict(zip(blocks, map(float, slopes), strict=True)),
         fixed_by_block=dict(zip(blocks, map(float, intercepts), strict=True)),
     )
-
-
-@dataclass(frozen=True)
-class Metg:
-    """Minimum effective task granularity: the smallest task duration at which at least half the time is useful work.
-
-    `bound` says whether `seconds` lies between two measured durations (`about`), below the shortest (`below`), or above
-    the longest (`above`).
-
-    Source: Slaughter et al., Task Bench, SC20.
-    """
-
-    seconds: float
-    bound: Literal["about", "below", "above"]
-
-
-def metg(efficiency: Mapping[float, float], target: float = EFFICIENT) -> Metg | None:
-    """METG from efficiency (0 to 1) by task duration in seconds; `None` without durations above 0.
-
-    Between two durations the efficiency is taken as linear over the logarithm of the duration. Where the curve crosses
-    more than once the last crossing counts: from there on every longer task is efficient.
-    """
-    points = sorted((seconds, value) for seconds, value in efficiency.items() if seconds > 0)
-    if not points:
-        return None
-    if points[-1][1] < target:
-        return Metg(points[-1][0], "above")
-    for (short, low), (long, high) in reversed(list(pairwise(points))):
-        if low < target <= high:
-            share = (target - low) / (high - low)
-            return Metg(math.exp(math.log(short) + share * math.log(long / short)), "about")
-    return Metg(points[0][0], "below")
 
 
 def crossover(sizes: Sequence[float], first: Sequence[float], second: Sequence[float]) -> float | None:

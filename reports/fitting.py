@@ -15,10 +15,10 @@ import numpy as np
 from scipy import optimize
 
 from reports import statistics
-from reports.cells import Cell
+from reports.cells import Cell, Graph
 from reports.costs import CPU_KINDS, Costs, makespan_s
 from reports.model import ArmModel, Reach
-from reports.run import Arm
+from reports.run import Arm, family
 from reports.statistics import Estimate
 
 FEWEST_SIZES = 2
@@ -63,19 +63,13 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         tasks=max(c.graph.tasks for c in warm),
         body_s=max(c.graph.body_s for c in warm),
         payload_bytes=max(c.graph.payload_bytes * c.graph.width for c in warm),
-        workers=max(c.workers for c in warm),
+        worker_counts=tuple(sorted({c.workers for c in warm})),
         kinds=tuple(dict.fromkeys(c.graph.work_kind for c in warm)),
     )
     start, cold_noise = _cold_start(costs, arm, [c for c in cells if c.arm == arm.name and c.cold], cores)
     costs = Costs(**{**vars(costs), **start})
     noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
     return ArmModel(arm, costs, names, covariance, misfit, free, noise, cold_noise, cores, reach)
-
-
-def family(arm: str) -> str:
-    """The runner's name: `dask@4` is `dask` with another number of workers than the rest of the run."""
-    stem, _, workers = arm.rpartition("@")
-    return stem if stem and workers.isdecimal() else arm
 
 
 def slots_of(arm: Arm, cell: Cell) -> int:
@@ -89,7 +83,11 @@ def usable(cell: Cell) -> bool:
 
 def expected_s(costs: Costs, cell: Cell, workers: int, cores: int | None) -> float:
     """The model's makespan of a measured cell."""
-    graph = cell.graph
+    return graph_s(costs, cell.graph, workers, cores)
+
+
+def graph_s(costs: Costs, graph: Graph, workers: int, cores: int | None) -> float:
+    """The model's makespan of one of the lab's graphs, seconds."""
     working = graph.width if graph.work_s > 0 else 0
     payload = graph.payload_bytes * graph.width
     return float(makespan_s(costs, graph.tasks, working, graph.body_s, graph.work_kind, payload, workers, cores))

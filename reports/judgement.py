@@ -11,9 +11,11 @@ from reports import fitting
 from reports.cells import Cell, Graph
 from reports.model import ArmModel
 from reports.regimes import level_with_best
-from reports.run import Arm
+from reports.run import Arm, family
 from reports.statistics import Noise
 
+CLOSE = ("metg",)
+"""Benches no graph of which is kept out: their durations lie so close that a neighbour would give the answer away."""
 ENOUGH_HELD_OUT = 3
 """Held-out cells of an arm from which their error, and not that of the fit, says how good its model is."""
 
@@ -40,7 +42,8 @@ class Model:
 
     median_error: relative, over all held-out cells; `None` where none could be spared.
     named:        held-out graphs for which the arm with the smallest prediction is the truly fastest one, or cannot be
-                  told from it by the paired comparison of the measurements, `of` so many.
+                  told from it by the paired comparison of the measurements, `of` so many; under the run's own number
+                  of workers.
     skipped:      arms too few of whose cells were measured for a fit.
     """
 
@@ -58,35 +61,31 @@ class Model:
 def judged(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> Model:
     """Fit every arm that a user can choose: not the engines without Prefect, not the control."""
     choices: dict[str, Arm] = {}
-    for arm in sorted(arms, key=lambda arm: arm.name != fitting.family(arm.name)):
+    for arm in sorted(arms, key=lambda arm: arm.name != family(arm.name)):
         if not arm.bare and arm.role != "control":
-            choices.setdefault(fitting.family(arm.name), arm)
-    choices = {
-        fitting.family(arm.name): choices[fitting.family(arm.name)]
-        for arm in arms
-        if fitting.family(arm.name) in choices
-    }
+            choices.setdefault(family(arm.name), arm)
+    choices = {family(arm.name): choices[family(arm.name)] for arm in arms if family(arm.name) in choices}
     fits = {name: fitting.fit(arm, cells, cores) for name, arm in choices.items()}
     fitted = {name: found for name, found in fits.items() if found is not None}
-    warm = [c for c in cells if fitting.usable(c) and fitting.family(c.arm) in fitted]
+    warm = [c for c in cells if fitting.usable(c) and family(c.arm) in fitted]
     held: list[HeldOut] = []
     named = of = 0
-    for graph in spared(warm):
+    for graph in spared([c for c in warm if c.bench not in CLOSE]):
         rest = [c for c in cells if c.graph != graph]
         out = [c for c in warm if c.graph == graph]
-        predicted = {c.arm: p for c in out if (p := _predicted(fitted[fitting.family(c.arm)], c, rest)) is not None}
+        left = {name: fitting.fit(fitted[name].arm, rest, fitted[name].cores) for name in {family(c.arm) for c in out}}
+        predicted = {c.arm: _expected_s(found, c) for c in out if (found := left[family(c.arm)]) is not None}
         held += [
             HeldOut(c.bench, graph.id, c.arm, c.time_s.value, predicted[c.arm])
             for c in out
             if c.time_s and c.arm in predicted
         ]
-        if len(predicted) > 1:
+        alike = [c for c in out if c.arm in predicted and family(c.arm) == c.arm]
+        if len(alike) > 1:
             of += 1
-            truly = level_with_best({c.arm: c.by_block for c in out if c.arm in predicted}, noise)
-            named += min(predicted, key=lambda name: predicted[name]) in truly
-    models = tuple(
-        _with_error(found, [h for h in held if fitting.family(h.arm) == name]) for name, found in fitted.items()
-    )
+            truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
+            named += min((c.arm for c in alike), key=lambda name: predicted[name]) in truly
+    models = tuple(_with_error(found, [h for h in held if family(h.arm) == name]) for name, found in fitted.items())
     return Model(
         arms=models,
         held_out=tuple(held),
@@ -120,11 +119,8 @@ def _others(graphs: Sequence[Graph], one: Graph, alike: Callable[[Graph], bool])
     return sum(graph != one and alike(graph) for graph in graphs)
 
 
-def _predicted(whole: ArmModel, cell: Cell, rest: Sequence[Cell]) -> float | None:
-    found = fitting.fit(whole.arm, rest, whole.cores)
-    return (
-        None if found is None else fitting.expected_s(found.costs, cell, fitting.slots_of(found.arm, cell), found.cores)
-    )
+def _expected_s(found: ArmModel, cell: Cell) -> float:
+    return fitting.expected_s(found.costs, cell, fitting.slots_of(found.arm, cell), found.cores)
 
 
 def _with_error(found: ArmModel, held: Sequence[HeldOut]) -> ArmModel:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reports import tables
+from reports import comparison_tables, suite_tables, tables
 from reports.charts import FIRST_SCREEN, Chart
+from reports.page import every_cell, titled
 from reports.summary import Summary
 from reports.tables import Entry, Table
 
@@ -16,7 +17,7 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
     run = summary.run
     facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else ""]
     facts += [f"{run.blocks} blocks", f"{run.measured} measurements", escape(run.started_at or "")]
-    lines = ["# Which Prefect task runner?", ""]
+    lines = [f"# {escape(titled(summary))}", ""]
     if run.partial:
         lines += [f"**PARTIAL: {escape(run.partial)}**", ""]
     lines += [" · ".join(filter(None, facts)), "", "## Verdict", ""]
@@ -26,18 +27,18 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
     for chart in charts:
         if chart.name in FIRST_SCREEN:
             lines += ["", f"## {escape(chart.title)}", "", *_chart(chart)]
-    lines += ["", "## The arms", "", *_table(tables.main(summary))]
-    if versus := tables.against_baseline(summary):
+    lines += ["", "## The arms", "", *_table(comparison_tables.main(summary) if summary.flow else tables.main(summary))]
+    if not summary.flow and (versus := tables.against_baseline(summary)):
         lines += ["", "## Against the baseline", "", *_table(versus)]
-    if tax := tables.tax(summary):
-        lines += ["", "## Where a task's time goes, in figures", "", *_table(tax)]
-    lines += ["", "## Charts"]
-    for chart in [chart for chart in charts if chart.name not in FIRST_SCREEN]:
+    for table in (*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])):
+        lines += ["", f"## {escape(table.caption)}, in figures", "", *_table(table)]
+    others = [chart for chart in charts if chart.name not in FIRST_SCREEN]
+    lines += ["", "## Charts"] if others else []
+    for chart in others:
         lines += ["", f"### {escape(chart.title)}", "", *_chart(chart)]
     lines += ["", "## Every cell"]
-    for bench in summary.benches:
-        table = tables.cells_of(summary, bench)
-        lines += ["", *_folded(f"{table.caption}: {len(table.rows)} cells", _table(table))]
+    for table in every_cell(summary):
+        lines += ["", *_folded(f"{table.caption}: {len(table.rows)} {table.rows_are}", _table(table))]
     if failures := tables.failures(summary):
         lines += ["", "## Failures", "", *_table(failures)]
     lines += ["", "## Environment", ""]

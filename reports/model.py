@@ -21,8 +21,12 @@ class Reach:
     tasks: int
     body_s: float
     payload_bytes: float
-    workers: int
+    worker_counts: tuple[int, ...]
     kinds: tuple[str, ...]
+
+    @property
+    def workers(self) -> int:
+        return max(self.worker_counts)
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class ArmModel:
 
     @property
     def workers(self) -> int:
-        return self.reach.workers
+        """Of the run, which `scaling` cells may go beyond."""
+        return self.arm.workers
 
     def slots(self, workers: int | None) -> int:
         """Bodies at a time: direct calls have one, however many workers are asked for."""

@@ -10,7 +10,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import tables
+from reports import comparison_tables, suite_tables, tables
 from reports.charts import FIRST_SCREEN, Chart, svg
 from reports.summary import Summary
 
@@ -31,12 +31,13 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         run=summary.run,
         verdict=verdict,
         warnings=warnings,
-        main=tables.main(summary),
-        versus=tables.against_baseline(summary),
-        tax=tables.tax(summary),
+        title=titled(summary),
+        main=comparison_tables.main(summary) if summary.flow else tables.main(summary),
+        versus=None if summary.flow else tables.against_baseline(summary),
+        figures=[*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])],
         first=[pair for pair in drawn if pair[0].name in FIRST_SCREEN],
         charts=[pair for pair in drawn if pair[0].name not in FIRST_SCREEN],
-        cells=[tables.cells_of(summary, bench) for bench in summary.benches],
+        cells=every_cell(summary),
         failures=tables.failures(summary),
         environment=tables.environment(summary),
         noise=summary.noise,
@@ -46,6 +47,18 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
             style.replace("/*light*/", svg.variables(dark=False)).replace("/*dark*/", svg.variables(dark=True))
         ),
     )
+
+
+def titled(summary: Summary) -> str:
+    """The question that the run answers."""
+    return f"Which task runner for {summary.flow.name}?" if summary.flow else "Which Prefect task runner?"
+
+
+def every_cell(summary: Summary) -> list[tables.Table]:
+    """A table for each bench; of a user's flow one of its measurements."""
+    if summary.flow:
+        return [comparison_tables.measurements(summary)]
+    return [tables.cells_of(summary, bench) for bench in summary.benches]
 
 
 def _source(name: str) -> str:

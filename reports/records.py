@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports import tax, validation
+from reports import flow_runs, tax, validation
+from reports.flow_runs import FlowRun
 from reports.tax import Tax
 from reports.validation import RecordError
 
@@ -78,9 +79,10 @@ class Record:
 
     run_id: str
     bench: str
-    """The suite: `startup`, `overhead`, `work`, `payload`, `cached`, `retrying` or `tax`."""
+    """The suite: the `NAME` of a `benchmarks/bench_NAME.py`; `compare` for a user's flow."""
     graph: dict[str, Any]
-    """variant, width, work {kind, seconds}, payload_bytes, failures, retry_delay_s."""
+    """variant, width, work {kind, seconds}, payload_bytes, failures, retry_delay_s, batch. A user's flow: variant
+    `flow`, its name, file, direct_calls, submits and own_runner; its width is 0, as nobody knows it."""
     arm: str
     role: Role
     engine: str
@@ -119,6 +121,8 @@ class Record:
     usage: Usage = field(default_factory=Usage)
     tax: Tax | None = None
     """Stage by stage, where the cell was probed."""
+    flow_run: FlowRun | None = None
+    """What a user's flow did."""
     elapsed_s: float = 0.0
     """Wall time the cell took of the run, quiescence included."""
     background_cpu: float | None = None
@@ -148,6 +152,8 @@ class Record:
 
 
 def graph_id(graph: dict[str, Any]) -> str:
+    if graph.get("variant") == "flow":
+        return str(graph.get("name") or "flow")
     parts = [str(graph.get("variant", "?")), f"w{graph.get('width', '?')}"]
     work = graph.get("work") or {}
     if work.get("kind", "none") != "none":
@@ -238,7 +244,7 @@ def parse(line: bytes | str) -> Record:
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {data.get('schema')!r}; this version reads {SCHEMA}")
     known = {f.name for f in fields(Record)}
-    optional = {"phases", "latencies", "usage", "tax", "elapsed_s", "background_cpu", "environment"}
+    optional = {"phases", "latencies", "usage", "tax", "flow_run", "elapsed_s", "background_cpu", "environment"}
     if missing := sorted(known - optional - data.keys()):
         raise RecordError(f"not a record: {', '.join(missing)} missing")
     data = {name: value for name, value in data.items() if name in known}
@@ -248,6 +254,7 @@ def parse(line: bytes | str) -> Record:
         latencies = {name: validation.numbers(values) for name, values in (data.get("latencies") or {}).items()}
         data["latencies"] = Latencies(**latencies)
         data["tax"] = tax.parse(data.get("tax"))
+        data["flow_run"] = flow_runs.parse(data.get("flow_run"))
         record = Record(**data)
         _check(record)
     except (TypeError, AttributeError, KeyError, OverflowError) as error:
@@ -287,7 +294,7 @@ def _check_graph(graph: dict[str, Any]) -> None:
         raise RecordError("not a record: graph needs width and work")
     if not isinstance(graph.get("variant", "?"), str):
         raise RecordError("not a record: the graph's variant must be text")
-    for name in ("width", "payload_bytes", "failures"):
+    for name in ("width", "payload_bytes", "failures", "batch"):
         validation.count(name, graph.get(name) if name == "width" else graph.get(name, 0))
     validation.number(work.get("seconds", 0))
     validation.number(graph.get("retry_delay_s", 0))

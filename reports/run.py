@@ -14,9 +14,18 @@ from reports.units import plural, printable
 FILE_NAME = "run.json"
 
 
+def family(arm: str) -> str:
+    """The runner's name: `dask@4` is `dask` with another number of workers than the rest of the run."""
+    stem, _, workers = arm.rpartition("@")
+    return stem if stem and workers.isdecimal() else arm
+
+
 @dataclass(frozen=True)
 class Arm:
-    """One runner as it took part. `label` is its name made safe to show; tables and charts use nothing else."""
+    """One runner as it took part. `label` is its name made safe to show; tables and charts use nothing else.
+
+    resized: another arm of the run with a different number of workers, as `dask@4` is of `dask`.
+    """
 
     name: str
     label: str
@@ -26,6 +35,7 @@ class Arm:
     workers: int
     bare: bool
     lean: bool
+    resized: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +110,7 @@ def arms(records: Sequence[Record], plan: dict[str, Any]) -> tuple[Arm, ...]:
             workers=first[name].workers,
             bare=first[name].bare,
             lean=first[name].lean,
+            resized=family(name) != name and family(name) in first,
         )
         for name in names
     )

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from reports import cells as cell_building
+from reports import described, flow_runs, statistics, taxes
 from reports import records as record_files
 from reports import run as runs
-from reports import statistics, taxes
 from reports.cells import Cell, Graph, Pairs
+from reports.described import Described
 from reports.fits import MarginalCost, marginal_cost
 from reports.judgement import Model, judged
 from reports.records import Record, RecordError
@@ -59,7 +60,11 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files."""
+    """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files.
+
+    `resized` are arms of the scaling bench that are another one with a different number of workers: they have cells,
+    and no row. `flow` is the user's flow of a run that compares one, and nothing else.
+    """
 
     run: Run
     rows: tuple[ArmRow, ...]
@@ -72,10 +77,17 @@ class Summary:
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     taxes: Taxes
+    resized: tuple[Arm, ...]
+    flow: Described | None
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         return tuple(row.arm for row in self.rows)
+
+    @property
+    def cores(self) -> int | None:
+        """Of the machine; `None` where the records do not say, or not alike."""
+        return _cores(self.environment)
 
     @property
     def benches(self) -> tuple[str, ...]:
@@ -109,9 +121,12 @@ def summarise(run_dir: Path) -> Summary:
         raise RecordError(f"{run_dir / record_files.FILE_NAME} is empty: nothing was measured")
     plan, plan_notes = runs.read_plan(run_dir)
     run = runs.describe(records, plan)
-    arms = runs.arms(records, plan)
-    groups = cell_building.collect(records, run.baseline, [arm.name for arm in arms])
-    pairs = cell_building.log_ratios(groups, run.baseline)
+    everyone = runs.arms(records, plan)
+    arms = tuple(arm for arm in everyone if not arm.resized)
+    groups = cell_building.collect(records, run.baseline, [arm.name for arm in everyone])
+    # Where arms have durations or workers of their own, those that fall together are no comparison.
+    alike = {key: group for key, group in groups.items() if key[0] != "metg" and key[2] in {arm.name for arm in arms}}
+    pairs = cell_building.log_ratios(alike, run.baseline)
     whole, by_bench = cell_building.noise_by_bench(pairs, run.control)
     cells = tuple(
         cell_building.build(group, _compare([pairs.get(bench, {}).get(arm, {}).get(graph, {})], by_bench.get(bench)))
@@ -129,10 +144,12 @@ def summarise(run_dir: Path) -> Summary:
         noise_by_bench=by_bench,
         reference=reference,
         environment=environment,
-        model=judged(arms, cells, _cores(environment), by_bench.get("work", whole)),
+        model=judged(everyone, cells, _cores(environment), by_bench.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes)),
         taxes=taxes.collect(records, [arm.name for arm in arms]),
+        resized=tuple(arm for arm in everyone if arm.resized),
+        flow=described.described(records[0].graph) if all(r.bench == flow_runs.BENCH for r in records) else None,
     )
 
 

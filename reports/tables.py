@@ -38,6 +38,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Entry, ...], ...]
     note: str = ""
+    rows_are: str = "cells"
 
 
 def main(summary: Summary) -> Table:
@@ -97,7 +98,7 @@ def tax(summary: Summary) -> Table | None:
             Entry(_label(summary, found.arm)),
             Entry(units.digits(found.total_s * 1e3), f"{found.tasks} tasks", found.total_s),
             *(_plain(None if (time := found.stages_s.get(stage)) is None else time * 1e3) for stage in HINTS),
-            Entry(f"{found.probe.value:.3f}", _detail(found.probe), found.probe.value)
+            Entry(f"{found.probe.value:.3f}", small_print(found.probe), found.probe.value)
             if found.probe
             else Entry(units.NONE),
         )
@@ -165,7 +166,7 @@ def ratio(versus: Comparison | None) -> Entry:
         return Entry(units.NONE)
     return Entry(
         f"{units.times(versus.ratio.value)} {versus.verdict}",
-        _detail(versus.ratio),
+        small_print(versus.ratio),
         versus.ratio.value,
         versus.verdict,
     )
@@ -230,7 +231,7 @@ def _arm_entry(row: ArmRow) -> Entry:
 
 
 def _label(summary: Summary, name: str) -> str:
-    return next(arm.label for arm in summary.arms if arm.name == name)
+    return next(arm.label for arm in (*summary.arms, *summary.resized) if arm.name == name)
 
 
 def _seconds(estimate: Estimate | None) -> Entry:
@@ -246,14 +247,15 @@ def _seconds(estimate: Estimate | None) -> Entry:
 def _scaled(estimate: Estimate | None, scale: float) -> Entry:
     if estimate is None:
         return Entry(units.NONE)
-    return Entry(units.digits(estimate.value * scale), _detail(estimate, scale), estimate.value)
+    return Entry(units.digits(estimate.value * scale), small_print(estimate, scale), estimate.value)
 
 
 def _plain(value: float | None) -> Entry:
     return Entry(units.digits(value), sort=value)
 
 
-def _detail(estimate: Estimate, scale: float = 1.0) -> str:
+def small_print(estimate: Estimate, scale: float = 1.0) -> str:
+    """Interval and n, a line each."""
     return _with_n(units.interval(estimate, scale), estimate.n)
 
 

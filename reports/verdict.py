@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import regimes, units
+from reports import comparison, regimes, units
 from reports.fits import crossover
 from reports.regimes import ALIKE, Regime
 from reports.summary import ArmRow, Summary
@@ -19,6 +19,8 @@ KINDS = {
 
 def of(summary: Summary) -> tuple[str, ...]:
     """The verdict, a sentence or two a line: which runner, then each regime, then what a cold start costs."""
+    if summary.flow is not None:
+        return comparison.words(summary)
     rows = [row for row in summary.rows if not row.arm.bare and row.arm.role != "control"]
     cheapest = _cheapest(rows, summary)
     kinds = dict.fromkeys([*KINDS, *(cell.graph.work_kind for cell in summary.of("work"))])
@@ -31,11 +33,7 @@ def of(summary: Summary) -> tuple[str, ...]:
     ]
     if not lines:
         return ("The records hold no comparison of two arms: see the tables for what was measured.",)
-    if summary.paired_blocks == 1:
-        lines[0] = f"Measured once, so no more than a first look: {lines[0]}"
-    elif not summary.noise.covers_one:
-        lines[0] = f"With an A/A control that is off, no more than a first look: {lines[0]}"
-    return tuple(lines)
+    return (comparison.hedged(lines[0], summary), *lines[1:])
 
 
 def _cheapest(rows: Sequence[ArmRow], summary: Summary) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -85,6 +86,10 @@ def load(config: Path | None = None) -> Catalog:
                 raise ArmError(name, "is the lab's own and keeps its meaning: give yours another name")
             if not name.strip() or "," in name:
                 raise ArmError(name, "a name must not be empty or hold a comma: --lab-runners could not name it")
+            if re.search(r".@\d+$", name):
+                raise ArmError(
+                    name, "a name must not end in @ and a number: that is how the lab names an arm it resizes"
+                )
             arms[name] = _arm(name, table)
         for key, table in declared.items():
             engine = _engine_name(key, found)

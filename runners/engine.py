@@ -88,6 +88,12 @@ class Engine:
         """Whether the arm runs on the engine's shared cluster."""
         return self.shares_cluster and not self.own_place & spec.options.keys()
 
+    def resizable(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
+        """Whether the number of workers is the lab's to set: not of a cluster it attaches to, or of options given."""
+        if self.shares_cluster:
+            return self.shares(spec) and not settings.address and not settings.cluster_class
+        return self.worker_option is not None and self.worker_option not in spec.options
+
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         """Where its tasks would run, in words."""
         return "this process"

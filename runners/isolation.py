@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 MARK = "RUNNER_LAB_MARK"
 """Environment variable that every process of a run carries, so that `runners.guard` can find what is left of it."""
+
+_RAY_TOKEN = uuid.uuid4().hex
 
 _PREFIXES = ("PREFECT_", "DASK_", "RAY_")
 
@@ -41,7 +44,16 @@ def environment(home: Path, api_url: str | None = None) -> dict[str, str]:
     }
     if api_url:
         variables["PREFECT_API_URL"] = api_url
+    if token := _ray_token():
+        variables["RAY_AUTH_TOKEN"] = token
     return variables
+
+
+def _ray_token() -> str | None:
+    """The secret of Ray's processes: the user's where there is one, else one that Ray need not write into their home."""
+    if Path.home().joinpath(".ray", "auth_token").exists():
+        return os.environ.get("RAY_AUTH_TOKEN")
+    return os.environ.get("RAY_AUTH_TOKEN", _RAY_TOKEN)
 
 
 @contextmanager

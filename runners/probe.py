@@ -3,7 +3,7 @@
 `Schedule` turns it on and off while tasks are submitted one at a time. Each task carries a `Mark`, which does the same
 in the worker that unpickles it, so it reaches workers of every engine and also those that join late. What is timed is
 listed in `runners.probe_points`: these functions are wrapped while the probe is on, and are themselves while it is off.
-Spans are written to one file a process, as `time.monotonic` readings, which all processes of one host share.
+Spans are kept in one file a process, as `time.monotonic` readings, which all processes of one host share.
 
 Importing this module imports neither Prefect nor an engine.
 """
@@ -18,10 +18,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from runners.probe_points import POINTS, Point, Target
+from runners.probe_spans import Span, SpanFile, read_moved, read_spans
 from runners.spec import EngineName
 
 SETTLE = 1
@@ -63,27 +63,7 @@ class Schedule:
 
     def recording(self) -> Recording:
         """What all processes have written."""
-        spans, moved = [], set()
-        for path in sorted(Path(self.folder).glob("*.spans")):
-            pid = int(path.stem)
-            for line in path.read_text().splitlines(keepends=True):
-                stage, *rest = line.split()
-                if stage == "moved" and line.endswith("\n"):
-                    moved.add(rest[0])
-                elif line.endswith("\n"):
-                    spans.append(Span(stage, pid, int(rest[0]), float(rest[1]), float(rest[2])))
-        return Recording(os.getpid(), tuple(spans), frozenset(moved))
-
-
-@dataclass(frozen=True)
-class Span:
-    """A process was at something from `begin_s` to `end_s`: see `Point.stage`."""
-
-    stage: str
-    pid: int
-    thread: int
-    begin_s: float
-    end_s: float
+        return Recording(os.getpid(), tuple(read_spans(self.folder)), read_moved(self.folder))
 
 
 @dataclass(frozen=True)
@@ -125,13 +105,17 @@ class _Local(threading.local):
 
 @dataclass
 class _Probe:
-    """The probe of this process."""
+    """The probe of this process.
+
+    What it puts in place of each function is made once: to turn it on or off takes a worker little time, of which some
+    falls to tasks that are judged, since only the first task of a section is not and there are several workers.
+    """
 
     caller: int = 0
-    _file: int = -1
     _folder: str = ""
-    _spans: list[tuple[str, int, float, float]] = field(default_factory=list)
-    _wrapped: dict[Target, Any] = field(default_factory=dict)
+    _file: SpanFile | None = None
+    _timers: dict[Target, tuple[Any, Any]] = field(default_factory=dict)
+    _on: bool = False
     _waiting: tuple[Point, ...] | None = None
     _modules: int = 0
     _marked: bool = False
@@ -141,40 +125,34 @@ class _Probe:
     def switch(self, mark: Mark) -> None:
         with self._lock:
             if not mark.on:
-                self._restore()
+                self._turn_off()
             else:
-                self._open(mark.folder)
-                self._wrap(mark)
+                self._open(mark)
+                self._find(mark)
+                self._turn_on()
             self._marked = mark.on
-        self.flush()
 
     def note(self, stage: str, begin_s: float, end_s: float) -> None:
-        self._spans.append((stage, threading.get_ident(), begin_s, end_s))
-
-    def flush(self) -> None:
-        spans, self._spans = self._spans, []
-        if spans and self._file >= 0:
-            os.write(self._file, "".join(f"{s} {t} {b!r} {e!r}\n" for s, t, b, e in spans).encode())
+        if self._file is not None:
+            self._file.note(stage, begin_s, end_s)
 
     def _end_of_task(self) -> None:
-        self.flush()
         # A task that brought no mark is not of the chain: whoever left the probe on is gone.
         if not self._marked:
             with self._lock:
-                self._restore()
+                self._turn_off()
         self._marked = False
 
-    def _open(self, folder: str) -> None:
-        if folder == self._folder:
-            return
-        if self._file >= 0:
-            os.close(self._file)
-        path = Path(folder) / f"{os.getpid()}.spans"
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._folder = folder
+    def _open(self, mark: Mark) -> None:
+        """Begin anew with each chain: what its engine is, and what has changed, belongs to its recording."""
+        if mark.folder != self._folder:
+            self._turn_off()
+            self._file, self._folder = SpanFile(mark.folder), mark.folder
+            self._timers.clear()
+            self._waiting = None
 
-    def _wrap(self, mark: Mark) -> None:
-        """Wrap what is imported by now; what is imported later is wrapped at a later mark."""
+    def _find(self, mark: Mark) -> None:
+        """The functions that are imported by now; what is imported later is found at a later mark."""
         if self._waiting is not None and len(sys.modules) == self._modules:
             return
         self._modules = len(sys.modules)
@@ -188,16 +166,25 @@ class _Probe:
                 later.append(point)
             for target in targets:
                 if target.moved(point):
-                    os.write(self._file, f"moved {point.stage}\n".encode())
+                    assert self._file is not None
+                    self._file.moved(point.stage)
                 else:
-                    self._wrapped[target] = target.replace(lambda function, p=point: self._timed(p, function))  # type: ignore[misc]
+                    original = target.current()
+                    self._timers[target] = original, self._timed(point, original)
+                    self._on = False
         self._waiting = tuple(later)
 
-    def _restore(self) -> None:
-        while self._wrapped:
-            target, original = self._wrapped.popitem()
-            target.restore(original)
-        self._waiting = None
+    def _turn_on(self) -> None:
+        if not self._on:
+            for target, (_, timed) in self._timers.items():
+                target.put(timed)
+            self._on = True
+
+    def _turn_off(self) -> None:
+        if self._on:
+            for target, (original, _) in self._timers.items():
+                target.put(original)
+            self._on = False
 
     def _timed(self, point: Point, function: Callable[..., Any]) -> Callable[..., Any]:
         forms = {"call": self._call, "enter": self._enter, "within": self._within, "arrive": self._arrive}

@@ -63,16 +63,13 @@ class Target:
         found = source_digest(self.module, self.name)
         return found == "missing" or (bool(point.digest) and found != point.digest)
 
-    def replace(self, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Any:
-        """Put `make(function)` in its place; gives what `restore` puts back."""
+    def current(self) -> Any:
         owner, name = self._place()
-        original = vars(owner)[name]
-        setattr(owner, name, make(original))
-        return original
+        return vars(owner)[name]
 
-    def restore(self, original: Any) -> None:
+    def put(self, function: Callable[..., Any]) -> None:
         owner, name = self._place()
-        setattr(owner, name, original)
+        setattr(owner, name, function)
 
     def _place(self) -> tuple[Any, str]:
         owner: Any = sys.modules[self.module]

@@ -13,6 +13,7 @@ from matplotlib import rc_context
 
 from reports.charts import svg
 from reports.charts.bare import prefect_over_bare
+from reports.charts.batching import speedup_by_batch
 from reports.charts.decision import decision_map
 from reports.charts.granularity import efficiency_by_duration
 from reports.charts.latency import latency_distributions
@@ -22,8 +23,10 @@ from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
 from reports.charts.predicted import predicted_against_measured
 from reports.charts.ratios import paired_ratios
+from reports.charts.scaling import speedup_by_workers
 from reports.charts.style import RC, Drawing, Missing
 from reports.charts.tax import where_a_task_goes
+from reports.charts.times import time_by_arm
 from reports.charts.variants import variants
 from reports.charts.work import cpu_against_wait
 from reports.summary import Summary
@@ -33,6 +36,8 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     makespan_by_width,
     cpu_against_wait,
     efficiency_by_duration,
+    speedup_by_batch,
+    speedup_by_workers,
     where_time_goes,
     where_a_task_goes,
     paired_ratios,
@@ -43,7 +48,9 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     prefect_over_bare,
     predicted_against_measured,
 )
-FIRST_SCREEN = ("decision-map",)
+OF_A_FLOW = (time_by_arm,)
+"""Those of a run that compares a user's flow: the others are about graphs of the lab's own."""
+FIRST_SCREEN = ("decision-map", "time-by-arm")
 """Charts that stand beside the verdict."""
 
 
@@ -70,7 +77,7 @@ def draw(summary: Summary) -> list[Chart]:
     with rc_context(RC), warnings.catch_warnings():
         # Matplotlib would tell the terminal about names in scripts its font lacks, and about odd data.
         warnings.simplefilter("ignore", UserWarning)
-        return [_draw(function, summary) for function in CHARTS]
+        return [_draw(function, summary) for function in (OF_A_FLOW if summary.flow else CHARTS)]
 
 
 def _draw(function: Callable[[Summary], Drawing | Missing], summary: Summary) -> Chart:

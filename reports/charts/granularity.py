@@ -14,12 +14,12 @@ from reports.charts import style
 from reports.charts.style import Drawing, Missing
 from reports.costs import makespan_s
 from reports.granularity import TARGET, Granularity, Sample, estimate
+from reports.metg import BENCHES, samples
 from reports.model import ArmModel
 from reports.run import Arm
 from reports.summary import Summary
 
 TITLE = "How small may a task be?"
-BENCHES = ("metg", "work")
 KINDS = {"sleep": "waiting (sleep)", "spin": "CPU under the GIL (spin)"}
 
 
@@ -49,20 +49,6 @@ _READING = (
     "shorter tasks belong together in batches; hollow, it lies beyond the lengths measured and is the model's. An arm "
     "without one does not clearly reach 50 % however long the task."
 )
-
-
-def samples(summary: Summary, kind: str, arm: Arm) -> list[Sample]:
-    """Efficiency of every block, of the metg bench where the arm has one, else of the work bench."""
-    for bench in BENCHES:
-        cells = [c for c in summary.of(bench, arm.name) if c.graph.work_kind == kind and c.efficiency and c.makespan_s]
-        if cells:
-            return [
-                Sample(cell.graph.body_s, min(cell.efficiency * cell.makespan_s / makespan, 1.0))
-                for cell in cells
-                for makespan in cell.by_block.values()
-                if cell.efficiency and cell.makespan_s
-            ]
-    return []
 
 
 def durations(taken: Sequence[Sample]) -> set[float]:
@@ -109,12 +95,17 @@ def _panel(
 
 def _curve(summary: Summary, model: ArmModel, kind: str, seconds: np.ndarray) -> np.ndarray:
     """The model's efficiency on the graph whose cells were measured."""
-    cells = [c for b in BENCHES for c in summary.of(b, model.arm.name) if c.graph.work_kind == kind]
-    graph = cells[0].graph
-    slots = model.slots(None)
-    at_once = slots if kind == "sleep" else min(slots, model.cores or slots)
-    times = makespan_s(model.costs, graph.tasks, graph.width, seconds, kind, 0.0, slots, model.cores)
-    return np.minimum(graph.width * seconds / at_once / times, 1.0)
+    cell = next(
+        c
+        for bench in BENCHES
+        for c in summary.of(bench, model.arm.name)
+        if c.graph.work_kind == kind and c.efficiency and c.makespan_s
+    )
+    graph = cell.graph
+    # The ideal as the records have it: of direct calls, too, it is that of all workers.
+    ideal = (cell.efficiency or 0.0) * (cell.makespan_s or 0.0) / graph.body_s * seconds
+    times = makespan_s(model.costs, graph.tasks, graph.width, seconds, kind, 0.0, model.slots(None), model.cores)
+    return np.minimum(ideal / times, 1.0)
 
 
 def _size(look: dict[str, Any]) -> float:

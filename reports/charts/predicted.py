@@ -7,7 +7,7 @@ import numpy as np
 from reports import units
 from reports.charts import style
 from reports.charts.style import Drawing, Missing
-from reports.fitting import family
+from reports.run import family
 from reports.summary import Summary
 
 TITLE = "Predicted against measured"

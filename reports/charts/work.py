@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from reports import units
 from reports.charts import style
 from reports.charts.style import Drawing, Missing
-from reports.fits import EFFICIENT, Metg, metg
+from reports.granularity import TARGET, Granularity
+from reports.metg import found as metg_of
 from reports.run import Arm
 from reports.summary import Summary
 
@@ -43,7 +44,7 @@ _READING = (
 
 def _panel(axes: Axes, summary: Summary, kind: str, arms: list[Arm]) -> None:
     marks = style.marks(summary.arms)
-    axes.axhline(EFFICIENT, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.axhline(TARGET, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
     durations: set[float] = set()
     for place, arm in enumerate(arms):
         points = sorted(efficiencies(summary, kind, arm.name).items())
@@ -79,7 +80,7 @@ def _takeaway(summary: Summary, kinds: list[str], arms: list[Arm]) -> str:
             if not arm.bare
             and arm.role != "control"
             and arm.engine != "none"
-            and (granularity := metg(efficiencies(summary, kind, arm.name)))
+            and (granularity := metg_of(summary, kind, arm))
         ]
         reached = sorted((g.seconds, label, g) for g, label in found if g.bound != "above")
         if reached:
@@ -89,5 +90,5 @@ def _takeaway(summary: Summary, kinds: list[str], arms: list[Arm]) -> str:
     return f"Smallest task that runs at 50 % efficiency or better: {'; '.join(told)}." if told else "No arm to compare."
 
 
-def _granularity(found: Metg) -> str:
+def _granularity(found: Granularity) -> str:
     return f"{found.bound} {units.about(found.seconds)}"

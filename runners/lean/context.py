@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,9 @@ from prefect.utilities.annotations import BaseAnnotation
 from prefect.utilities.engine import collect_task_run_inputs_sync
 
 from . import internals, shipping
+
+_LARGE_BYTES = 64 * 1024
+"""From this size on a value is given to the engine as it is, which takes fewer copies than within a pickled call."""
 
 
 class LeanRunner:
@@ -46,10 +50,12 @@ class Package:
 class Context:
     """Packs the calls of one runner. What does not change between submits is serialized once.
 
-    `future_type` is the engine's own future or reference type; `upstream` of a package holds objects of it.
+    future_type: the engine's own future or reference type; `upstream` of a package holds objects of it.
+    large_apart: whether `upstream` also holds large bytes and arrays, as they are.
     """
 
     future_type: type | tuple[type, ...]
+    large_apart: bool = False
     _settings: internals.SettingsPart | None = field(default=None, init=False)
     _flow_run: internals.FlowRunPart | None = field(default=None, init=False)
     _shared_key: tuple[bytes | None, ...] = field(default=(), init=False)
@@ -68,7 +74,9 @@ class Context:
         for name, more in (dependencies or {}).items():
             if name in inputs:
                 inputs[name] = inputs[name] | more
-        pickler = _CallPickler(self.future_type)
+        pickler = _CallPickler(self.future_type, self.large_apart)
+        if self.large_apart:
+            parameters = {name: pickler.apart(value) for name, value in parameters.items()}
         pickler.dump(
             {
                 "task": task,
@@ -128,21 +136,44 @@ class _Pickler(cloudpickle.Pickler):
         return super().reducer_override(obj)
 
 
-class _CallPickler(_Pickler):
-    """Leaves the engine's futures out, wherever in the arguments they are, and collects them."""
+@dataclass(frozen=True)
+class _Apart:
+    """Stands for a value that was left out."""
 
-    def __init__(self, future_type: type | tuple[type, ...]) -> None:
+    index: int
+
+
+class _CallPickler(_Pickler):
+    """Leaves the engine's futures out, and what is large, wherever in the arguments they are, and collects them."""
+
+    def __init__(self, future_type: type | tuple[type, ...], large_apart: bool) -> None:
         super().__init__()
         self.upstream: list[Any] = []
-        self._index: dict[Any, int] = {}
+        self._index: dict[int, int] = {}
         self._future_type = future_type
+        numpy = sys.modules.get("numpy") if large_apart else None
+        self._array: Any = numpy.ndarray if numpy is not None else ()
+
+    def apart(self, value: Any) -> Any:
+        """Bytes never come to `reducer_override`: those that are a parameter are replaced before."""
+        return _Apart(self._leave_out(value)) if type(value) is bytes and len(value) >= _LARGE_BYTES else value
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, PrefectWrappedFuture) and isinstance(obj.wrapped_future, self._future_type):
             obj = obj.wrapped_future
-        if isinstance(obj, self._future_type):
-            index = self._index.setdefault(obj, len(self.upstream))
-            if index == len(self.upstream):
-                self.upstream.append(obj)
-            return shipping.package().worker.upstream_value, (index,)
-        return super().reducer_override(obj)
+        if isinstance(obj, _Apart):
+            index = obj.index
+        elif isinstance(obj, self._future_type) or (
+            isinstance(obj, self._array) and obj.nbytes >= _LARGE_BYTES and not obj.dtype.hasobject
+        ):
+            index = self._leave_out(obj)
+        else:
+            return super().reducer_override(obj)
+        return shipping.package().worker.upstream_value, (index,)
+
+    def _leave_out(self, obj: Any) -> int:
+        # By identity: `upstream` keeps each of them alive.
+        index = self._index.setdefault(id(obj), len(self.upstream))
+        if index == len(self.upstream):
+            self.upstream.append(obj)
+        return index

@@ -5,25 +5,25 @@ from __future__ import annotations
 import operator
 import pickle
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import uuid4
 
 import distributed
 from dask._task_spec import Task as GraphTask
 from distributed.scheduler import KilledWorker
-from prefect.futures import PrefectFuture
 from prefect.states import State
-from prefect.tasks import Task
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from . import internals, shipping
-from .context import Context, LeanRunner
+from . import shipping
+from .context import Context, Package
 from .crash import Submitted
 from .futures import SettledFuture
+from .runner import LeanRemoteRunner
+
+_ANSWER_S = 5.0
 
 
-class LeanDaskTaskRunner(LeanRunner, DaskTaskRunner):
+class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
     """`DaskTaskRunner` at a fraction of its cost per task.
 
     Args:
@@ -36,30 +36,37 @@ class LeanDaskTaskRunner(LeanRunner, DaskTaskRunner):
 
     _stock = ("prefect_dask.task_runners", "DaskTaskRunner")
 
-    def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.crash_reruns = crash_reruns
         self._submitted: weakref.WeakSet[LeanDaskFuture] = weakref.WeakSet()
 
-    def submit(
-        self,
-        task: Task[Any, Any],
-        parameters: dict[str, Any],
-        wait_for: Iterable[PrefectFuture[Any]] | None = None,
-        dependencies: dict[str, set[Any]] | None = None,
-    ) -> PrefectDaskFuture[Any]:
-        if not self._started:
-            raise RuntimeError("The task runner must be started before submitting work.")
-        if internals.MOVED:
-            internals.warn_moved()
-            return super().submit(task, parameters, wait_for, dependencies)
-        task_run_id = uuid4()
-        package = self._context.pack(task, task_run_id, parameters, wait_for, dependencies)
+    def cancel_all(self) -> None:
+        """Cancel the tasks that have not finished: those that have not started never will."""
+        unfinished = [future.wrapped_future for future in self._unfinished()]
+        if unfinished and self._client is not None:
+            self._client.cancel(unfinished, reason="the flow run is over")
+
+    def __enter__(self) -> LeanDaskTaskRunner:
+        self._owns_cluster = self.address is None and self._cluster is None
+        super().__enter__()
+        # What is large Dask sends beside its pickles, without a copy.
+        self._context = Context(future_type=distributed.Future, large_apart=True)
+        return self
+
+    def __exit__(self, *args: Any) -> None:
+        stopped = self._running() if self._owns_cluster else []
+        self.cancel_all()
+        super().__exit__(*args)
+        # They end with the workers of the cluster, which then cannot say so any more.
+        for future, worker in stopped:
+            future.was_stopped(worker)
+
+    def _send(self, submitted: Submitted, package: Package) -> LeanDaskFuture:
         # With a key of its own, no argument is tokenized.
-        key = f"{task.name}-{task_run_id}"
+        key = f"{submitted.task.name}-{submitted.task_run_id}"
         wrapped = self.client.submit(
-            # The scheduler unpickles and pickles what it passes on. It gets nothing but bytes and functions that any
-            # process can import: neither side falls back from pickle to cloudpickle.
+            # The scheduler unpickles and pickles what it passes on. It gets nothing but bytes, arrays and functions
+            # that any process can import: neither side falls back from pickle to cloudpickle.
             operator.call,
             GraphTask(None, pickle.loads, shipping.pickled_runner()),
             package.call,
@@ -70,28 +77,26 @@ class LeanDaskTaskRunner(LeanRunner, DaskTaskRunner):
         )
         if self.crash_reruns is not None:
             self.client.run_on_scheduler(_SET_DEATHS, key=key, reruns=self.crash_reruns)
-        wrapped.task_run_id = task_run_id
-        future = LeanDaskFuture(Submitted.of(task, task_run_id, self), wrapped)
+        wrapped.task_run_id = submitted.task_run_id
+        future = LeanDaskFuture(submitted, wrapped)
         self._submitted.add(future)
         return future
 
-    def duplicate(self) -> LeanDaskTaskRunner:
-        return type(self)(**self._arguments())
+    def _unfinished(self) -> list[LeanDaskFuture]:
+        return [future for future in self._submitted if not future.wrapped_future.done()]
 
-    def cancel_all(self) -> None:
-        """Cancel the tasks that have not finished: those that have not started never will."""
-        unfinished = [future.wrapped_future for future in self._submitted if not future.wrapped_future.done()]
-        if unfinished and self._client is not None:
-            self._client.cancel(unfinished, reason="the flow run is over")
-
-    def __enter__(self) -> LeanDaskTaskRunner:
-        super().__enter__()
-        self._context = Context(future_type=distributed.Future)
-        return self
-
-    def __exit__(self, *args: Any) -> None:
-        self.cancel_all()
-        super().__exit__(*args)
+    def _running(self) -> list[tuple[LeanDaskFuture, str]]:
+        """The futures of tasks that a worker is at, with the worker's address."""
+        unfinished = {future.wrapped_future.key: future for future in self._unfinished()}
+        if not unfinished or self._client is None:
+            return []
+        try:
+            # As `Client.run`, which would wait for ever for a worker that is ending by itself, as Ctrl-C has them do.
+            run, seconds = self._client._run, _ANSWER_S
+            found = self._client.sync(run, _KEYS_AT_WORK, on_error="ignore", callback_timeout=seconds)
+        except (TimeoutError, OSError, RuntimeError):
+            return []
+        return [(unfinished[key], worker) for worker, keys in found.items() for key in keys if key in unfinished]
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -132,6 +137,12 @@ class LeanDaskFuture(SettledFuture, PrefectDaskFuture[Any]):
             self._final_state = self._died(death)
             return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
 
+    def was_stopped(self, worker: str) -> None:
+        """The runner has ended the worker."""
+        self._final_state = self._submitted.crashed(
+            f"Dask worker {worker} was stopped while it ran the task, because the flow run is over."
+        )
+
     def _died(self, death: KilledWorker) -> State[Any]:
         if death.task != self._wrapped_future.key:
             # Dask gives the dependents of a task, which it never runs, the error of the task.
@@ -158,3 +169,13 @@ def _set_deaths() -> Callable[..., Awaitable[None]]:
 
 
 _SET_DEATHS = _set_deaths()
+
+
+def _keys_at_work() -> Callable[..., list[str]]:
+    def keys_at_work(dask_worker: Any = None) -> list[str]:
+        return [task.key for task in dask_worker.state.executing | dask_worker.state.long_running]
+
+    return keys_at_work
+
+
+_KEYS_AT_WORK = _keys_at_work()

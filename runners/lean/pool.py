@@ -25,7 +25,8 @@ _GRACE_S = 10.0
 class Job:
     """One request to a process, and what to make of its reply or of its end."""
 
-    request: bytes
+    request: tuple[bytes, ...]
+    """Sent one by one, so that what is large is not copied into one."""
     loads: Callable[[bytes], Any]
     """The reply as the result of `future`."""
     died: Callable[[int | None, int | None], Any]
@@ -46,7 +47,7 @@ class ProcessPool:
     """Up to `size` processes, started as they are needed, each with a thread that feeds it.
 
     In each process runs `serve(calls, messages, *arguments)`: it answers every request on `calls` with one reply and
-    ends at an empty request. What it sends on `messages` goes to `deliver`.
+    ends at one that begins with nothing. What it sends on `messages` goes to `deliver`.
     """
 
     def __init__(
@@ -101,7 +102,8 @@ class ProcessPool:
             if worker is None or not worker.process.is_alive():
                 worker = self._start()
             try:
-                worker.calls.send_bytes(job.request)
+                for part in job.request:
+                    worker.calls.send_bytes(part)
                 reply = worker.calls.recv_bytes()
             except (EOFError, OSError):
                 self._end(worker)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import queue
+import signal
 import threading
 import weakref
-from collections.abc import Iterable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any
-from uuid import UUID
 
 import cloudpickle
-from prefect._internal.uuid7 import uuid7
-from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.settings.context import get_current_settings
 from prefect.task_runners import ProcessPoolTaskRunner
-from prefect.tasks import Task
 
 from . import internals, shipping
-from .context import Context, LeanRunner, Package
-from .crash import Submitted, flow_run_ended_badly
+from .context import Context, Package
+from .crash import Submitted
 from .futures import LeanConcurrentFuture, when_done
 from .pool import Job, ProcessPool
+from .runner import LeanRemoteRunner
 
 
-class LeanProcessPoolTaskRunner(LeanRunner, ProcessPoolTaskRunner):
+class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
     """`ProcessPoolTaskRunner` at a fraction of its cost per task.
 
     Args:
@@ -39,51 +37,11 @@ class LeanProcessPoolTaskRunner(LeanRunner, ProcessPoolTaskRunner):
 
     _stock = ("prefect.task_runners", "ProcessPoolTaskRunner")
 
-    def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.crash_reruns = crash_reruns
         self._pool: ProcessPool | None = None
         self._starting = threading.Lock()
         self._futures: weakref.WeakSet[LeanConcurrentFuture] = weakref.WeakSet()
-        self._flow_run_id: UUID | None = None
-
-    def submit(  # type: ignore[override]
-        self,
-        task: Task[Any, Any],
-        parameters: dict[str, Any],
-        wait_for: Iterable[PrefectFuture[Any]] | None = None,
-        dependencies: dict[str, set[Any]] | None = None,
-    ) -> PrefectConcurrentFuture[Any]:
-        if not self._started:
-            raise RuntimeError("Task runner is not started")
-        if internals.MOVED:
-            internals.warn_moved()
-            return super().submit(task, parameters, wait_for, dependencies)
-        pool = self._running_pool()
-        task_run_id = uuid7()
-        submitted = Submitted.of(task, task_run_id, self)
-        self._flow_run_id = submitted.flow_run_id
-        job = Job(
-            request=b"",
-            loads=_loads_reply,
-            died=lambda pid, exitcode: submitted.crashed(_how_it_died(pid, exitcode, self._stopping)),
-            reruns=self.crash_reruns or 0,
-        )
-        try:
-            package = self._context.pack(task, task_run_id, parameters, wait_for, dependencies)
-        except Exception as unpicklable:
-            # As upstream, which pickles later, in a thread: the future has it.
-            job.future.set_exception(unpicklable)
-        else:
-            when_done(package.upstream, lambda: _request(job, package, pool))
-        future = LeanConcurrentFuture(task_run_id=task_run_id, wrapped_future=job.future)
-        self._futures.add(future)
-        return future
-
-    def duplicate(self) -> LeanProcessPoolTaskRunner:
-        twin = super().duplicate()
-        twin.crash_reruns = self.crash_reruns
-        return twin
 
     def cancel_all(self) -> None:
         """Cancel the tasks that wait, wait for those that run, and end the processes."""
@@ -104,8 +62,30 @@ class LeanProcessPoolTaskRunner(LeanRunner, ProcessPoolTaskRunner):
             super().__exit__(exc_type, exc_value, traceback)
             return
         running = any(not future.wrapped_future.done() for future in self._futures)
-        self._close(stop_running=running and (exc_type is not None or flow_run_ended_badly(self._flow_run_id)))
+        self._close(stop_running=running and self._ended_badly(exc_type))
         super(ProcessPoolTaskRunner, self).__exit__(exc_type, exc_value, traceback)
+
+    def _send(self, submitted: Submitted, package: Package) -> LeanConcurrentFuture:
+        pool = self._running_pool()
+        job = Job(
+            request=(),
+            loads=_loads_reply,
+            died=lambda pid, exitcode: submitted.crashed(_how_it_died(pid, exitcode, self._stopping)),
+            reruns=self.crash_reruns or 0,
+        )
+        when_done(package.upstream, lambda: _request(job, package, pool))
+        return self._future(submitted, job.future)
+
+    def _unsent(self, submitted: Submitted, unpicklable: Exception) -> LeanConcurrentFuture:
+        # As upstream, which pickles later, in a thread: the future has it.
+        failed: Future[Any] = Future()
+        failed.set_exception(unpicklable)
+        return self._future(submitted, failed)
+
+    def _future(self, submitted: Submitted, wrapped: Future[Any]) -> LeanConcurrentFuture:
+        future = LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=wrapped)
+        self._futures.add(future)
+        return future
 
     def _running_pool(self) -> ProcessPool:
         with self._starting:
@@ -141,8 +121,8 @@ class LeanProcessPoolTaskRunner(LeanRunner, ProcessPoolTaskRunner):
 
 def _request(job: Job, package: Package, pool: ProcessPool) -> None:
     try:
-        upstream = [future.result() for future in package.upstream]
-        job.request = cloudpickle.dumps((package.call, package.shared, upstream))
+        upstream = cloudpickle.dumps([future.result() for future in package.upstream])
+        job.request = (package.call, package.shared, upstream)
     except BaseException as failed:
         # An upstream future without a state: cancelled with the pool, or its reply could not be unpickled.
         job.future.set_exception(failed)
@@ -182,6 +162,10 @@ class _Outbox:
 
 def _serve(calls: Connection, messages: Connection, env: dict[str, str], initializing: bytes) -> None:
     os.environ.update(env)
+    # Ctrl-C reaches every process of a terminal, and is the driver's to answer: a process that ended its task by itself
+    # would be given the next one. A handler, since a signal that is ignored stays so in programs that tasks start.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    threading.Thread(target=_end_with_parent, name="LeanProcessPoolParent", daemon=True).start()
     from prefect.engine import handle_engine_signals
     from prefect.task_runners import _initialize_process_pool_worker
 
@@ -190,20 +174,28 @@ def _serve(calls: Connection, messages: Connection, env: dict[str, str], initial
     _initialize_process_pool_worker(_Outbox(messages), initializer, initargs)
     while True:
         try:
-            request = calls.recv_bytes()
+            call = calls.recv_bytes()
+            if not call:
+                break
+            shared, upstream = calls.recv_bytes(), calls.recv_bytes()
         except EOFError:
             return
-        if not request:
-            break
-        call, shared, upstream = cloudpickle.loads(request)
         ended: tuple[bool, Any]
         try:
             with handle_engine_signals():
-                ended = True, run(call, shared, *upstream)
+                ended = True, run(call, shared, *cloudpickle.loads(upstream))
         except BaseException as raised:
             ended = False, raised
         calls.send_bytes(_dumps_reply(ended))
     internals.flush_events()
+
+
+def _end_with_parent() -> None:
+    # Only a process that waits for its next task notices by itself that whoever sends them was killed.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _dumps_reply(ended: tuple[bool, Any]) -> bytes:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Iterable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import cloudpickle
 import ray
-from prefect.futures import PrefectFuture
 from prefect.states import State
 from prefect.tasks import Task
 from prefect_ray.context import RemoteOptionsContext
@@ -18,9 +16,10 @@ from prefect_ray.task_runners import PrefectRayFuture, RayTaskRunner
 from ray.util.client.common import ClientObjectRef
 
 from . import internals, shipping
-from .context import Context, LeanRunner
-from .crash import Submitted, flow_run_ended_badly
+from .context import Context, Package
+from .crash import Submitted
 from .futures import SettledFuture
+from .runner import LeanRemoteRunner
 
 # A shared context above this size goes to the object store once instead of with every task.
 _INLINE_BYTES = 64 * 1024
@@ -30,7 +29,7 @@ _CANCEL_ROUNDS = 3
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
 
 
-class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
+class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
     """`RayTaskRunner` at a fraction of its cost per task.
 
     Args:
@@ -42,37 +41,11 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
 
     _stock = ("prefect_ray.task_runners", "RayTaskRunner")
 
-    def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.crash_reruns = crash_reruns
         # In order of submission.
         self._submitted: weakref.WeakValueDictionary[UUID, LeanRayFuture] = weakref.WeakValueDictionary()
         self._let_go = _LetGo()
-        self._flow_run_id: UUID | None = None
-
-    def submit(
-        self,
-        task: Task[Any, Any],
-        parameters: dict[str, Any],
-        wait_for: Iterable[PrefectFuture[Any]] | None = None,
-        dependencies: dict[str, set[Any]] | None = None,
-    ) -> PrefectRayFuture[Any]:
-        if not self._started:
-            raise RuntimeError("The task runner must be started before submitting work.")
-        if internals.MOVED:
-            internals.warn_moved()
-            return super().submit(task, parameters, wait_for, dependencies)
-        task_run_id = uuid4()
-        package = self._context.pack(task, task_run_id, parameters, wait_for, dependencies)
-        reference = self._remote_function(task).remote(package.call, self._in_store(package.shared), *package.upstream)
-        future = LeanRayFuture(Submitted.of(task, task_run_id, self), reference, self._let_go)
-        self._submitted[task_run_id] = future
-        self._flow_run_id = future.flow_run_id
-        self._let_go.tick()
-        return future
-
-    def duplicate(self) -> LeanRayTaskRunner:
-        return type(self)(**self._arguments())
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished; those that run are interrupted."""
@@ -91,19 +64,35 @@ class LeanRayTaskRunner(LeanRunner, RayTaskRunner[Any]):
 
     def __enter__(self) -> LeanRayTaskRunner:
         super().__enter__()
-        self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef))
+        # What is large goes to the object store, from which a worker reads it without a copy.
+        self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef), large_apart=True)
         self._remote_functions: internals.Recent[Any] = internals.Recent(size=64)
         self._stored: tuple[bytes, Any] = (b"", None)
-        self._flow_run_id = None
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
         # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
-        if self._unfinished() and (exc_info[0] is not None or flow_run_ended_badly(self._flow_run_id)):
+        if self._unfinished() and self._ended_badly(exc_info[0]):
             self.cancel_all()
+            if self._owns_ray:
+                self._settle()
         self._let_go.clear()
         self._stored = (b"", None)
         super().__exit__(*exc_info)
+
+    def _send(self, submitted: Submitted, package: Package) -> LeanRayFuture:
+        function = self._remote_function(submitted.task)
+        reference = function.remote(package.call, self._in_store(package.shared), *package.upstream)
+        future = LeanRayFuture(submitted, reference, self._let_go)
+        self._submitted[submitted.task_run_id] = future
+        self._let_go.tick()
+        return future
+
+    def _settle(self) -> None:
+        """Have futures keep how their tasks ended: without its Ray, they could not ask any more."""
+        for future in list(self._submitted.values()):
+            if future.done():
+                future.wait()
 
     def _remote_function(self, task: Task[Any, Any]) -> Any:
         options = dict(RemoteOptionsContext.get().current_remote_options)

@@ -11,6 +11,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
+from . import internals
 from .context import LeanRunner
 from .futures import LeanConcurrentFuture
 
@@ -29,12 +30,15 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
     ) -> LeanConcurrentFuture:
         stock = super().submit(task, parameters, wait_for, dependencies)
         future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
-        # Upstream keeps the event of every task until the flow run is over.
-        stock.wrapped_future.add_done_callback(partial(self._forget, stock.task_run_id))
+        stock.wrapped_future.add_done_callback(
+            partial(self._forget, stock.task_run_id, internals.flow_run_context()),
+        )
         return future
 
-    def _forget(self, task_run_id: UUID, _: object) -> None:
+    def _forget(self, task_run_id: UUID, flow_run_context: Any, _: object) -> None:
+        # Upstream keeps either for every task until the flow run is over.
         self._cancel_events.pop(task_run_id, None)
+        internals.forget_no_assets(flow_run_context, task_run_id)
 
     def _arguments(self) -> dict[str, Any]:
         return {"max_workers": self._max_workers}

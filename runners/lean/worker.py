@@ -26,7 +26,8 @@ _loading = threading.local()
 def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     """Run one task of a driver's `Context.pack` and return its final state.
 
-    `upstream` are the states of the futures among the task's arguments, which the engine has resolved.
+    `upstream` are what the call leaves out: the states of the futures among the task's arguments, which the engine has
+    resolved, and what is large.
     """
     _loading.upstream = upstream
     try:
@@ -55,7 +56,12 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     parameters = pickle.loads(parts["parameters"][1]) if "parameters" in parts else None
     with internals.entered(settings, flow_run, parameters, rest):
         _stop_if_cancelled()
-        return _run(fields)
+        try:
+            return _run(fields)
+        except BaseException:
+            # Whoever interrupts a task may end its process next, and with it the events that tell of the end.
+            internals.flush_events()
+            raise
 
 
 def _stop_if_cancelled() -> None:
@@ -101,14 +107,14 @@ def _stock_context(parts: Mapping[str, tuple[str, bytes]], rest: Mapping[str, An
     context = dict(rest)
     for name in ("settings", "flow_run"):
         if name in parts:
-            context[f"{name}_context"] = pickle.loads(parts[name][1])
+            context[f"{name}_context"] = internals.unpacked(parts[name][1])
     if "parameters" in parts:
         context["flow_run_context"]["parameters"] = pickle.loads(parts["parameters"][1])
     return context
 
 
 def upstream_value(index: int) -> Any:
-    """Stands for an upstream future in a pickled call."""
+    """Stands for an upstream future, or for what is large, in a pickled call."""
     return _loading.upstream[index]
 
 

@@ -96,7 +96,7 @@ def misbehaving(tmp_path, monkeypatch, make_cell):
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", ["sequential", "threads", "bare-threads", "dask", "bare-dask"])
 def test_a_cell_has_all_its_figures(arm, make_cell, measured, cluster_for, arms):
-    graph = GraphSpec(width=4, work=Work("sleep", 0.02))
+    graph = GraphSpec(width=4, work=Work("sleep", 0.02), batch=2)
     cell = make_cell(arm, graph=graph)
 
     record = measured(cell, cluster_for(cell.arm))
@@ -111,7 +111,7 @@ def test_a_cell_has_all_its_figures(arm, make_cell, measured, cluster_for, arms)
     assert phases.makespan_s >= record.ideal_s > 0
     latencies = record.latencies
     assert [len(latencies.queue_s), len(latencies.body_s), len(latencies.seen_s)] == [4, 4, 4]
-    assert min(latencies.body_s) >= 0.02
+    assert min(latencies.body_s) >= 2 * 0.02
     assert min(latencies.queue_s) >= 0
     assert min(latencies.seen_s) >= 0
     assert record.usage.driver_cpu_s > 0

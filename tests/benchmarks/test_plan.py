@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.plan import Cell, applies, order, rotated
-from flows.graph import GraphSpec
+from benchmarks.plan import Cell, Search, applies, order, rotated
+from flows.graph import GraphSpec, Work
 from runners import catalog
 
 ARMS = catalog.load().arms
@@ -152,3 +152,13 @@ def test_ids_are_the_same_in_every_block_and_keys_are_not(make_cell):
 
     assert first.id == second.id == "overhead/plain-w2/dask"
     assert first.key != second.key
+
+
+def test_a_search_is_one_place_in_the_order_and_its_cells_differ_by_their_duration_alone():
+    search = Search("metg", GraphSpec(width=4, work=Work("sleep", 0.05)), ARMS["dask"], 1, "dask")
+
+    assert order([search]) == [search]
+    assert search.id == "metg/sleep/dask"
+    assert search.key != search.at(0.05).key
+    assert search.at(0.2) == Cell("metg", GraphSpec(width=4, work=Work("sleep", 0.2)), ARMS["dask"], 1, "dask")
+    assert search.at(0.2).id == "metg/plain-w4-sleep200ms/dask"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from benchmarks import bench_batching, bench_metg, bench_scaling, environment
+from benchmarks.plan import Search
 from benchmarks.profiles import PROFILES
+from benchmarks.session import Options, Session
 from runners import catalog
 
 
@@ -28,4 +33,66 @@ def test_variants_and_payloads_are_as_wide_as_an_empty_graph(name):
     suites = PROFILES[name].suites
     widths = {graph.width for graph in suites["overhead"]}
     for suite in ("payload", "cached", "retrying"):
-        assert {graph.width for graph in suites[suite]} <= widths
+        assert {graph.width for graph in suites.get(suite, ())} <= widths
+
+
+@pytest.mark.parametrize("name", sorted(PROFILES))
+def test_a_batch_leaves_the_items_as_they_are(name):
+    graphs = PROFILES[name].graphs("batching")
+    assert len({(graph.width * graph.batch, graph.work) for graph in graphs}) <= 1
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    """A planned run on a machine of two cores; it may be made though the suite has imported Prefect."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "prefect", raising=False)
+    monkeypatch.setattr(environment, "cores", lambda: 2)
+    made = []
+
+    def planned(**options) -> Session:
+        made.append(Session(Options(**options)))
+        return made[-1]
+
+    yield planned
+    for each in made:
+        each.release()
+
+
+def test_scaling_runs_once_beyond_the_cores_and_shares_clusters_of_one_size(session):
+    cells = session(profile="full", blocks=5).cells(bench_scaling.SUITE)
+
+    assert {cell.arm.workers for cell in cells} == {1, 2, 4}
+    assert {cell.arm.name: cell.stage for cell in cells if cell.arm.engine in ("dask", "threads")} == {
+        **{"threads@1": "threads@1", "threads": "threads", "threads@4": "threads@4"},
+        **{"lean-threads@1": "lean-threads@1", "lean-threads": "lean-threads", "lean-threads@4": "lean-threads@4"},
+        **{"dask@1": "dask@1", "dask": "dask", "dask@4": "dask@4"},
+        **{"lean-dask@1": "dask@1", "lean-dask": "dask", "lean-dask@4": "dask@4"},
+    }
+    assert {cell.block for cell in cells} == {0, 1}
+
+
+def test_an_arm_whose_workers_are_not_the_labs_to_set_is_not_scaled(session, tmp_path):
+    (tmp_path / "runners.toml").write_text(
+        '[arms.four]\nclass = "prefect.task_runners.ThreadPoolTaskRunner"\nengine = "threads"\n'
+        'options = { max_workers = 4 }\n[dask]\naddress = "tcp://h:1"\n'
+    )
+    cells = session(profile="full", runners="four,dask,processes").cells(bench_scaling.SUITE)
+
+    assert {cell.arm.name for cell in cells} == {"processes@1", "processes", "processes@4"}
+
+
+def test_only_what_a_user_can_choose_is_searched_and_batched(session):
+    run = session(profile="full")
+    searched, batched = run.cells(bench_metg.SUITE), run.cells(bench_batching.SUITE)
+
+    assert all(isinstance(cell, Search) for cell in searched)
+    names = {arm.name for arm in run.arms if not arm.bare and arm.name != "control"}
+    assert {cell.arm.name for cell in batched} == {cell.arm.name for cell in searched} == names
+
+
+def test_the_order_of_a_run_is_begun_by_its_first_arm_whatever_suites_it_is_in(session):
+    run = session(profile="full")
+    first = run.order([*run.cells(bench_batching.SUITE), *run.cells(bench_scaling.SUITE)])[0]
+
+    assert first.arm.name == "threads"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.plan import Search
 from benchmarks.progress import Progress, spoken
-from flows.graph import GraphSpec
+from flows.graph import GraphSpec, Work
 
 
 def test_counts_what_is_done_and_what_failed(make_cell, make_record):
@@ -66,6 +67,16 @@ def test_neither_the_control_nor_a_bare_engine_leads(make_cell, make_record):
     assert progress.leader() is None
 
 
+def test_an_arm_with_more_workers_than_the_others_does_not_lead(make_cell, make_record):
+    threads = make_cell("threads")
+    cells = [threads, make_cell("dask"), make_cell(threads.arm.sized(4))]
+    progress = Progress(cells, "threads")
+    for cell, value_s in zip(cells, [1.0, 0.9, 0.1], strict=True):
+        progress.done(make_record(cell, value_s))
+
+    assert progress.leader() == "dask"
+
+
 def test_no_leader_without_the_baseline_beside_it(make_cell, make_record):
     cells = [make_cell("threads", graph=GraphSpec(width=9)), make_cell("dask"), make_cell("ray")]
     progress = Progress(cells, "threads")
@@ -82,6 +93,23 @@ def test_a_cell_of_an_earlier_run_counts_as_done_once(make_cell, make_record):
     progress.done(make_record(cell))
 
     assert progress.line() == "1/1 cells"
+
+
+def test_a_search_counts_as_one_cell_until_it_has_measured_its_own(make_cell, make_record):
+    fixed = make_cell()
+    first, second = (
+        Search("metg", GraphSpec(width=4, work=Work("sleep", 0.1)), fixed.arm, block, "threads") for block in (0, 1)
+    )
+    progress = Progress([fixed, first, second], "threads")
+    records = [make_record(first.at(seconds), elapsed_s=3.0) for seconds in (0.1, 0.4, 0.2)]
+    for record in records:
+        progress.done(record)
+    progress.searched(first, records)
+    assert progress.line().startswith("3/5 cells, about 12 s left")
+
+    progress.searched(second, [])
+    progress.done(make_record(fixed))
+    assert (progress.total, progress.left) == (4, 0)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def tested(make_cell):
             group=None,
             param=rows.test_id(cell),
             params={"cell": cell},
-            extra_info={"cell": cell.id},
+            extra_info={"cells": [cell.id]},
             cprofile_stats=None,
             cprofile=False,
             has_error=True,
@@ -75,6 +75,22 @@ def test_a_test_that_was_interrupted_has_no_row(tested, make_cell, make_record):
     started.extra_info.clear()
 
     assert rows.merge([started], [make_record(cell)]) == []
+
+
+def test_a_search_has_a_row_for_each_of_its_cells(tested, make_cell, make_record):
+    cells = [make_cell(graph=GraphSpec(width=width)) for width in (2, 4)]
+    test = tested(cells[0])
+    test.extra_info["cells"] = [cell.id for cell in cells]
+    known = tested(cells[0])
+    known.extra_info["cells"] = []
+
+    found = rows.merge([known, test], [make_record(cell, float(i)) for i, cell in enumerate(cells, start=1)])
+
+    assert [(row.name, row.stats.data) for row in found] == [
+        ("bench_overhead[plain-w2-threads]", [1.0]),
+        ("bench_overhead[plain-w4-threads]", [2.0]),
+    ]
+    assert [row.extra_info["cell"] for row in found] == [cell.id for cell in cells]
 
 
 def test_cells_that_were_not_selected_have_no_row(tested, make_cell, make_record):

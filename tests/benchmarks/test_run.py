@@ -200,6 +200,31 @@ def test_a_killed_run_is_resumed_with_no_record_lost_or_doubled_and_leaves_no_pr
     assert "6/6 cells" in printed
 
 
+def test_a_killed_search_goes_on_where_it_stopped_and_has_a_row_for_each_duration(start, tmp_path, lab_server):
+    out, where = tmp_path / "out", ("--lab-api-url", lab_server.api_url)
+    options = ("--lab-profile", "choice", "--lab-runners", "threads", "--lab-blocks", "1", "--lab-out", "out")
+    run = start(*options, *where, select="metg and sleep")
+    wait_for(lambda: len(written(out)) >= 2, run)
+    run.kill()
+    run.wait()
+    before = {(r["graph"]["work"]["seconds"], r["phases"]["makespan_s"]) for r in written(out)}
+
+    again = start("--lab-resume", "out", *where, select=None)
+    printed, errors = again.communicate()
+
+    assert again.returncode == 0, printed + errors
+    parsed, warnings = records.read(out)
+    assert not warnings
+    assert before <= {(r.graph["work"]["seconds"], r.value_s) for r in parsed}
+    assert len(written(out)) == len(parsed) == len({r.graph["work"]["seconds"] for r in parsed}) > len(before)
+    assert {(r.bench, r.arm, r.block, r.status) for r in parsed} == {("metg", "threads", 0, "ok")}
+    plan = json.loads((out / "run.json").read_text())
+    assert (plan["planned_cells"], plan["interrupted"]) == (len(parsed), False)
+    assert plan["cells"] == ["metg/sleep/threads"]
+    rows = json.loads((out / "benchmark.json").read_text())["benchmarks"]
+    assert {row["extra_info"]["cell"] for row in rows} == {r.cell for r in parsed}
+
+
 @pytest.mark.parametrize(("arm", "own_server"), [("dask", True), ("ray", False)])
 def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(start, tmp_path, lab_server, arm, own_server):
     out = tmp_path / "out"

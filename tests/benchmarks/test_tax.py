@@ -14,8 +14,9 @@ from benchmarks.profiles import PROFILES
 from benchmarks.tax import SECTION, Window, account, tax_of
 from flows.wiring import Outcome
 from reports.tax import ABSORBERS, STAGES
-from runners.probe import Recording, Schedule, Span
+from runners.probe import Recording, Schedule
 from runners.probe_points import POINTS
+from runners.probe_spans import Span
 
 DRIVER, WORKER = 1, 2
 WINDOW = Window(100.0, 101.0, 110.0)

@@ -21,6 +21,7 @@ PLAIN = st.builds(
     width=st.integers(1, 50),
     work=WORKS,
     payload_bytes=st.integers(0, 1000),
+    batch=st.integers(1, 20),
 )
 RETRYING = st.builds(
     GraphSpec,
@@ -41,6 +42,7 @@ RETRYING = st.builds(
         (GraphSpec("retrying", width=8, failures=1), 25, 33),
         (GraphSpec("retrying", width=3, failures=2), 10, 16),
         (GraphSpec("chain", width=5), 5, 5),
+        (GraphSpec(width=8, work=Work("sleep", 1.0), batch=10), 25, 25),
     ],
 )
 def test_counts_its_tasks_and_the_bodies_that_run(graph, tasks, executions):
@@ -75,6 +77,8 @@ def test_the_order_of_the_greetings_is_part_of_the_result():
         (lambda: GraphSpec("chain", payload_bytes=1), "a chain is of empty tasks"),
         (lambda: GraphSpec("chain", work=Work("sleep", 1.0)), "a chain is of empty tasks"),
         (lambda: GraphSpec("chain", failures=1), "'chain' with 1 failures"),
+        (lambda: GraphSpec("chain", batch=2), "a chain is of empty tasks"),
+        (lambda: GraphSpec(batch=0), "batch 0 must be at least 1"),
         (lambda: GraphSpec(width=0), "width 0 must be at least 1"),
         (lambda: GraphSpec(width=-3), "width -3 must be at least 1"),
         (lambda: GraphSpec(payload_bytes=-1), "payload_bytes -1 must be at least 0"),
@@ -115,6 +119,13 @@ def test_every_attempt_of_every_task_is_an_execution(graph):
 )
 def test_ideal_uses_all_workers_for_waiting_and_the_cores_for_cpu(work, ideal_s):
     assert GraphSpec(width=8, work=work).ideal_s(workers=4, cores=2) == pytest.approx(ideal_s)
+
+
+def test_a_batch_has_the_ideal_time_of_its_items():
+    work = Work("sleep", 0.5)
+    alone, together = GraphSpec(width=8, work=work), GraphSpec(width=2, work=work, batch=4)
+
+    assert together.ideal_s(2, 2) == alone.ideal_s(2, 2) == pytest.approx(2.0)
 
 
 def test_ideal_never_has_more_cores_than_workers():

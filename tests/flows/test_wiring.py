@@ -60,6 +60,16 @@ def test_clocks_of_a_pass_follow_each_other(tmp_path):
     assert all(outcome.seen_s[lane] >= greeted[lane] for lane in range(4))
 
 
+def test_a_hello_does_the_work_of_each_item_of_its_batch(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(bodies, "perform", done.append)
+    graph = GraphSpec(width=3, work=Work("sleep", 1.0), batch=4)
+
+    assert wire(graph, str(tmp_path), Nodes(), DirectCalls()).result == graph.result
+    assert done == [graph.work] * 12
+    assert len(Ledger(tmp_path).entries()) == graph.executions
+
+
 def test_a_payload_that_arrives_changed_gives_another_result(tmp_path):
     def damaged(*args):
         text, data = bodies.hello(*args)

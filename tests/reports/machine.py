@@ -116,7 +116,7 @@ class Task:
 def fan_out(spec: dict[str, Any]) -> list[Task]:
     """The lab's graph: hellos, worlds, greetings, and the gather."""
     width, work = spec["width"], spec["work"]
-    hellos = [Task(work["seconds"], work["kind"])] * width
+    hellos = [Task(work["seconds"] * spec.get("batch", 1), work["kind"])] * width
     greets = [Task(payload_bytes=spec["payload_bytes"], needs=(i, width + i)) for i in range(width)]
     return [*hellos, *[Task()] * width, *greets, Task(needs=tuple(range(2 * width, 3 * width)))]
 
@@ -239,7 +239,7 @@ def _record(
         error=None,
         started_at=f"2026-11-23T01:{block:02d}:00Z",
         tasks=tasks,
-        ideal_s=spec["width"] * work["seconds"] / (1 if runner.engine == "none" else workers),
+        ideal_s=spec["width"] * spec.get("batch", 1) * work["seconds"] / _effective(runner, work["kind"], workers),
         expected_executions=tasks,
         executions=tasks,
         expected_recorded=tasks,
@@ -259,6 +259,16 @@ def _record(
         background_cpu=0.01,
         environment=ENVIRONMENT | {"profile": "full", "cores": CORES},
     )
+
+
+def _effective(runner: Runner, kind: str, workers: int) -> int:
+    return 1 if runner.engine == "none" else workers if kind == "sleep" else min(workers, CORES)
+
+
+def resized(runner: Runner, workers: int, **options: Any) -> list[Record]:
+    """The scaling bench of a runner under another number of workers, as `dask@4` is of `dask`."""
+    found = records([replace(runner, name=f"{runner.name}@{workers}")], workers=workers, **options)
+    return [replace(record, role="arm") for record in found]
 
 
 def fastest(runners: Iterable[Runner], tasks: Callable[[], list[Task]], workers: int = 2) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.flow_runs import FlowRun
 from reports.records import FILE_NAME, Latencies, Phases, Record, Role, Usage, to_json
 from reports.tax import STAGES, Tax
 
@@ -29,6 +30,7 @@ class Truth:
     quadratic_s: float = 0.0
     noise: float = 0.03
     spin_workers: int = 2
+    workers: int = 2
     memory_mb: float = 200.0
     retry_s: float = 0.02
     recorded: float = 1.0
@@ -59,7 +61,6 @@ LEAN = (
     Truth("lean-dask", "dask", lean=True, startup_s=6.0, fixed_s=0.04, per_task_s=0.026, memory_mb=600),
     Truth("lean-ray", "ray", lean=True, startup_s=13.0, fixed_s=0.1, per_task_s=0.022, memory_mb=1200),
 )
-WORKERS = 2
 PLAIN = {"variant": "plain", "width": 16, "work": {"kind": "none", "seconds": 0}, "payload_bytes": 0, "failures": 0}
 ENVIRONMENT = {
     "versions": {"python": "3.11.7", "prefect": "3.8.8", "dask": "2026.8.0", "ray": "2.60.0"},
@@ -88,7 +89,20 @@ def suite(
         *(("payload", graph(4, payload_bytes=size)) for size in (0, 100_000, 1_000_000)),
         ("cached", graph(8, "cached")),
         ("retrying", graph(8, "retrying", failures=2)),
+        *(("batching", graph(16 // b, kind="sleep", seconds=0.02, batch=b)) for b in (1, 4)),
+        ("scaling", graph(4, kind="sleep", seconds=0.2)),
         ("tax", graph(25, "chain")),
+    ]
+
+
+def resized(truth: Truth, counts: Sequence[int] = (1, 4)) -> list[Truth]:
+    """The arm under other numbers of workers, where the scaling bench has them."""
+    if truth.bare or truth.role == "control" or truth.engine == "none":
+        return []
+    role: Role = "arm"
+    return [
+        replace(truth, name=f"{truth.name}@{n}", role=role, workers=n, spin_workers=min(n, truth.spin_workers))
+        for n in counts
     ]
 
 
@@ -108,10 +122,38 @@ def records(
     for block in range(blocks):
         order = [*truths[block % len(truths) :], *truths[: block % len(truths)]]
         for bench, spec in cells:
-            for position, truth in enumerate(order):
+            others = [other for truth in order for other in resized(truth)] if bench == "scaling" else []
+            for position, truth in enumerate([*order, *others]):
                 out.append(
                     _record(truth, bench, spec, block, position, (1 + drift) ** block, rng, latencies, background_cpu)
                 )
+    return out
+
+
+FLOW = {"variant": "flow", "name": "etl(n=3)", "file": "etl.py", "width": 0, "work": {"kind": "none", "seconds": 0}}
+
+
+def comparison(truths: Sequence[Truth], blocks: int = 5, spec: dict[str, Any] = FLOW, **run: Any) -> list[Record]:
+    """A user's flow under each arm, `per_task_s` seconds a run; `run` is what each `FlowRun` holds."""
+    rng = np.random.default_rng(7)
+    flow_run = FlowRun(**{"states": {"Completed": 7}, "submitted": 7, "result": "same"} | run)
+    out = []
+    for record in records(truths, [("compare", graph(2))], blocks):
+        truth = next(truth for truth in truths if truth.name == record.arm)
+        time_s = truth.per_task_s * float(np.exp(rng.normal(0, truth.noise)))
+        failed = record.status == "error"
+        out.append(
+            replace(
+                record,
+                graph=spec,
+                tasks=flow_run.tasks,
+                phases=Phases() if failed else Phases(makespan_s=time_s, total_s=time_s),
+                latencies=Latencies(),
+                recorded=None if failed else flow_run.tasks,
+                expected_recorded=flow_run.tasks,
+                flow_run=None if failed else flow_run,
+            )
+        )
     return out
 
 
@@ -143,8 +185,8 @@ def makespan_s(truth: Truth, bench: str, spec: dict[str, Any]) -> float:
     """The makespan without noise."""
     tasks = 3 * spec["width"] + 1
     kind, seconds = spec["work"]["kind"], spec["work"]["seconds"]
-    workers = 1 if truth.engine == "none" else truth.spin_workers if kind == "spin" else WORKERS
-    body = spec["width"] * seconds / workers
+    workers = 1 if truth.engine == "none" else truth.spin_workers if kind == "spin" else truth.workers
+    body = spec["width"] * spec.get("batch", 1) * seconds / workers
     cost = truth.fixed_s + truth.per_task_s * tasks * (0.6 if bench == "cached" else 1) + truth.quadratic_s * tasks**2
     payload = spec["payload_bytes"] * 2e-8 * spec["width"] * (1 if truth.engine in ("none", "threads") else 5)
     return cost + body + payload + spec["failures"] * spec["width"] * truth.retry_s
@@ -180,7 +222,8 @@ def _record(
         (truth.startup_s if cold else min(truth.startup_s, 0.2)) * drift * float(np.exp(rng.normal(0, truth.noise)))
     )
     first = startup + 4 * truth.per_task_s
-    ideal = spec["width"] * spec["work"]["seconds"] / (1 if truth.engine == "none" else WORKERS)
+    items = spec["width"] * spec.get("batch", 1)
+    ideal = items * spec["work"]["seconds"] / (1 if truth.engine == "none" else truth.workers)
     waits = np.sort(rng.gamma(2.0, makespan / 6, latencies))
     executions = 0 if bench == "cached" else tasks + spec["failures"] * spec["width"]
     expected = 0 if truth.bare else tasks
@@ -195,7 +238,7 @@ def _record(
         bare=truth.bare,
         lean=truth.lean,
         cold=cold,
-        workers=WORKERS,
+        workers=truth.workers,
         block=block,
         position=position,
         status="error" if failed else "ok",

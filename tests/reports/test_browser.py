@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from reports import charts
-from tests.reports.conftest import SCRIPT, Run
+from tests.reports import synthetic
+from tests.reports.conftest import SCRIPT, Run, render
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = [
@@ -102,6 +103,20 @@ def test_nothing_in_a_chart_is_cut_off(desktop: Visit) -> None:
         })"""
     )
     assert outside == []
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_the_page_of_a_users_flow_opens_clean_and_whole(browser: Browser, tmp_path: Path, width: int) -> None:
+    records = synthetic.comparison((*synthetic.SMOKE, synthetic.STOCK[5]))
+    opened = visit(browser, render(synthetic.write(tmp_path, records, synthetic.plan(records))), width, "light")
+    page = opened.page
+    assert opened.complaints == []
+    assert page.locator("h1").inner_text() == "Which task runner for etl(n=3)?"
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#measurements tbody tr").count() == 20
+    assert page.locator("figure svg").count() == 1
+    page.close()
 
 
 def test_dark_and_light_pages_differ_and_both_are_readable(browser: Browser, full_run: Run) -> None:

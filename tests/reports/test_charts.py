@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 
 import reports
 from reports import charts
-from reports.charts import memory, style, svg
+from reports.atlas import Map
+from reports.charts import decision, memory, style, svg
 from reports.charts.style import Missing
 from reports.run import Arm
 from reports.summary import summarise
@@ -33,6 +38,8 @@ EXPECTED = {
     "decision-map",
     "efficiency-by-duration",
     "predicted-against-measured",
+    "speedup-by-batch",
+    "speedup-by-workers",
 }
 
 
@@ -155,6 +162,30 @@ def test_the_frontier_is_what_no_prefect_arm_beats() -> None:
 
     points = [point("bare", 0.1, 1, bare=True), point("a", 1, 5), point("b", 2, 3), point("c", 3, 4), point("d", 4, 2)]
     assert [p.arm.name for p in memory.frontier(points)] == ["a", "b", "d"]
+
+
+def test_the_regions_of_the_decision_map_leave_no_gap_where_three_arms_meet() -> None:
+    runners = [arm("threads"), arm("dask", "dask"), arm("lean-dask", "dask", lean=True)]
+    drawn = Map(
+        kind="spin",
+        cold=True,
+        models=tuple(SimpleNamespace(arm=runner) for runner in runners),
+        tasks=np.array([2.0, 100.0]),
+        durations_s=np.array([0.1, 10.0]),
+        times=np.array([[[0.0, 5.0], [5.0, 5.0]], [[5.0, 0.0], [5.0, 5.0]], [[5.0, 5.0], [0.0, 5.0]]]),
+        tie=np.ones((2, 2)),
+        cluster=None,
+    )
+    fig = Figure(figsize=(2, 2), dpi=100)
+    axes = fig.add_axes((0, 0, 1, 1), xscale="log", yscale="log", xlim=(2, 100), ylim=(0.1, 10))
+    axes.set_axis_off()
+    decision._regions(axes, drawn, style.marks(runners))
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    assert (pixels.min(axis=2) < 250).all()
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) >= 3
 
 
 def test_a_chart_shows_hostile_names_as_text(full_run: Run) -> None:

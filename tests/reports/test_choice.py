@@ -158,7 +158,7 @@ def test_what_was_not_measured_is_said(summary: Summary) -> None:
         return " ".join(choose(summary, request).cautions)
 
     assert "8 workers are more than the 2 that were measured" in said(Request(10, 0.1, workers=8))
-    assert "1 of 2 measured workers" in said(Request(10, 0.1, workers=1))
+    assert "1 worker, by the model and not by measurement: 2 were measured" in said(Request(10, 0.1, workers=1))
     assert "5000 tasks (measured up to 145)" in said(Request(5000, 0.1))
     assert "20 s (measured up to 0.5 s)" in said(Request(10, 20.0)).replace("500 ms", "0.5 s")
     assert "1 GB of payload" in said(Request(100, 0.1, payload_bytes=1e7))
@@ -199,7 +199,7 @@ def test_the_map_agrees_with_the_answers(summary: Summary) -> None:
         for row, column in ((8, 16), (32, 45), (56, 70)):
             request = Request(int(drawn.tasks[column]), float(drawn.durations_s[row]), drawn.kind, cold=drawn.cold)
             predicted = times(summary, request)
-            first = drawn.models[int(drawn.lead[:, row, column].argmax())]
+            first = drawn.models[int(drawn.first[row, column])]
             assert predicted[first.arm.name] == pytest.approx(min(predicted.values()))
         assert sum(share for share, _ in drawn.shares()) == pytest.approx(1)
         assert 0 < drawn.tied() < 1

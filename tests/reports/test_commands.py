@@ -138,7 +138,7 @@ def test_choose_starts_without_prefect_dask_ray_or_matplotlib(run: Path) -> None
         [sys.executable, "-c", code, *ASKED, "--from", str(run)],
         capture_output=True,
         text=True,
-        cwd=Path(lab.__file__).parent,
+        cwd=Path(lab.__file__).parents[1],
     )
     assert done.returncode == 0, done.stderr
     assert "Why" in done.stdout

@@ -46,7 +46,7 @@ def test_two_runs_of_the_same_are_not_called_different(tmp_path: Path) -> None:
         found = difference(*(read(tmp_path / f"{seed}-{i}", r) for i, r in enumerate(records)))
         wrong += bool(found.of("slower") or found.of("faster"))
         assert not found.facts
-        assert len(found.cells) == 57
+        assert len(found.cells) == 70
     assert wrong <= 2
 
 
@@ -103,7 +103,7 @@ def test_cells_of_one_run_only_are_listed(tmp_path: Path) -> None:
     found = difference(
         read(tmp_path / "a", both), read(tmp_path / "b", [r for r in both if r.bench != "payload" and r.arm != "dask"])
     )
-    assert len(found.cells) + len(found.only_a) == 57
+    assert len(found.cells) + len(found.only_a) == 70
     assert not found.only_b
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.fits import crossover, marginal_cost, metg
+from reports.fits import crossover, marginal_cost
 
 SIZES = (13, 49, 145)
 
@@ -70,27 +70,6 @@ def test_blocks_that_lack_a_size_are_left_out() -> None:
     makespans = curve(0.1, 0.02)
     del makespans[145][2]
     assert marginal_cost(makespans).by_block.keys() == {0, 1}
-
-
-@pytest.mark.parametrize("overhead", [0.003, 0.03, 0.3])
-def test_metg_of_a_constant_overhead_is_the_overhead(overhead: float) -> None:
-    efficiency = {d: d / (d + overhead) for d in np.geomspace(1e-3, 1, 25)}
-    found = metg(efficiency)
-    assert found.bound == "about"
-    assert found.seconds == pytest.approx(overhead, rel=0.05)
-
-
-def test_metg_outside_the_durations_says_so() -> None:
-    assert metg({0.01: 0.6, 0.1: 0.9}).bound == "below"
-    assert metg({0.01: 0.1, 0.1: 0.4}) == metg({0.1: 0.4})
-    assert metg({0.1: 0.4}).bound == "above"
-    assert metg({}) is None
-    assert metg({0.0: 0.9}) is None
-
-
-def test_metg_takes_the_last_crossing() -> None:
-    found = metg({0.001: 0.7, 0.01: 0.3, 0.1: 0.9})
-    assert 0.01 < found.seconds < 0.1
 
 
 def test_a_crossover_lies_where_the_curves_meet() -> None:

@@ -103,7 +103,7 @@ def test_a_control_that_is_off_is_told_first_and_raises_the_threshold(tmp_path: 
         (
             synthetic.SMOKE,
             {"blocks": 2, "background_cpu": 0.4},
-            "busy with something else in 57 of 57 cells (up to 40 %",
+            "busy with something else in 70 of 70 cells (up to 40 %",
         ),
         ((synthetic.THREADS, synthetic.DASK), {"blocks": 2}, "No A/A control"),
     ],

@@ -169,6 +169,7 @@ def test_clusters_are_declared_by_engine(declare):
         ('[arms.threads]\nclass = "a.B"', "arm 'threads': is the lab's own"),
         ('[arms.control]\nclass = "a.B"', "arm 'control': is the lab's own"),
         ('[arms."a,b"]\nclass = "a.B"', "arm 'a,b': a name must not be empty or hold a comma"),
+        ('[arms."a@4"]\nclass = "a.B"', "arm 'a@4': a name must not end in @ and a number"),
         ('[arms.x]\nclass = "no_such_module.B"', "arm 'x': class: 'no_such_module.B' cannot be imported"),
         ('[arms.x]\nclass = "..B"', "arm 'x': class: '..B' cannot be imported"),
     ],

@@ -87,3 +87,18 @@ def test_a_free_port_can_be_listened_on():
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", isolation.free_port()))
         listener.listen()
+
+
+def test_ray_writes_no_token_into_the_users_home_and_keeps_theirs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    token = isolation.environment(tmp_path)["RAY_AUTH_TOKEN"]
+    assert token == isolation.environment(tmp_path)["RAY_AUTH_TOKEN"]
+
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "the user's")
+    assert isolation.environment(tmp_path)["RAY_AUTH_TOKEN"] == "the user's"
+
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").touch()
+    assert "RAY_AUTH_TOKEN" not in isolation.environment(tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import signal
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from reports.tax import STAGES
 from runners import probe, probe_points
 from runners.probe import Mark, Schedule
 from runners.probe_points import POINTS, Point, source_digest
+from runners.probe_spans import SpanFile, read_spans
 
 WORKERS = 2
 SECTIONS = 5
@@ -117,10 +119,37 @@ def test_an_engine_that_is_not_in_use_is_not_reported(boundary, tmp_path, monkey
     assert schedule.recording().moved == frozenset()
 
 
-def test_a_line_that_was_cut_off_is_no_span(boundary, tmp_path):
-    (tmp_path / "77.spans").write_text("task 1 2.0 3.0\nbody 1 2.0 2.")
+def test_what_a_killed_process_was_writing_is_no_span(tmp_path):
+    pid = os.fork()
+    if not pid:
+        spans = SpanFile(str(tmp_path), capacity=2)
+        for begin_s in (1.0, 2.0, 3.0):
+            spans.note("task", begin_s, begin_s + 0.5)
+        # All of a record but its first byte.
+        part, _ = spans._part
+        part[25:50] = b"\0" + b"x" * 24
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
 
-    assert [(span.stage, span.pid) for span in Schedule(str(tmp_path), "dask", 1).recording().spans] == [("task", 77)]
+    found = [(span.stage, span.pid, span.begin_s, span.end_s) for span in read_spans(str(tmp_path))]
+    assert found == [("task", pid, begin_s, begin_s + 0.5) for begin_s in (1.0, 2.0, 3.0)]
+
+
+def test_a_function_that_is_imported_in_mid_section_is_timed_from_the_next_mark_on(boundary, tmp_path, monkeypatch):
+    late = ModuleType(f"{MODULE}_late")
+    exec("def step():\n    return 1\n", late.__dict__)
+    monkeypatch.setattr(probe, "POINTS", (*probe.POINTS, replace(probe.POINTS[0], module=late.__name__, digest="")))
+    schedule = Schedule(str(tmp_path), "threads", section=2)
+
+    with schedule:
+        schedule(2)
+        monkeypatch.setitem(sys.modules, late.__name__, late)
+        original = late.step
+        schedule(3)
+        assert boundary.step.__wrapped__ is not original
+        assert late.step.__wrapped__ is original
+        schedule(4)
+        assert late.step is original
 
 
 def test_a_mark_unpickled_in_its_own_process_changes_nothing(boundary, tmp_path):
@@ -169,7 +198,7 @@ def test_splits_the_time_of_real_tasks(name, arms, cluster_for, scratch, tmp_pat
     if not arm.direct:
         flow = chain.with_options(task_runner=arms.engine(arm).task_runner(arm, cluster_for(arm), scratch))
     before = [target for point in POINTS for target in point.targets()]
-    originals = [vars(target._place()[0])[target._place()[1]] for target in before]
+    originals = [target.current() for target in before]
 
     with Schedule(str(tmp_path), arm.engine, SECTION) as schedule:
         outcome = flow(graph, str(tmp_path), schedule, direct=arm.direct)
@@ -196,4 +225,4 @@ def test_splits_the_time_of_real_tasks(name, arms, cluster_for, scratch, tmp_pat
         assert tax.stages_s["hydrate"] > 0
     if arm.engine != "none" and not arm.lean:
         assert tax.stages_s["client"] > 0
-    assert [vars(target._place()[0])[target._place()[1]] for target in before] == originals
+    assert [target.current() for target in before] == originals

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gc
-import http.server
 import threading
 from collections import Counter
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow, task
@@ -25,15 +24,29 @@ def which_client() -> tuple[int, str, int]:
     return id(client), str(client.api_url), id(get_current_settings())
 
 
-def run_here(task: Any) -> Any:
-    """One task, packed and run as a worker does."""
+def packed(task: Any) -> tuple[UUID, Any]:
     from concurrent.futures import Future
 
-    from runners.lean import shipping
     from runners.lean.context import Context
 
-    package = Context(future_type=Future).pack(task, uuid4(), {}, None, None)
+    task_run_id = uuid4()
+    return task_run_id, Context(future_type=Future).pack(task, task_run_id, {}, None, None)
+
+
+def run_here(task: Any) -> Any:
+    """One task, packed and run as a worker does."""
+    from runners.lean import shipping
+
+    _, package = packed(task)
     return shipping.runner()(package.call, package.shared).result()
+
+
+def clients_since(before: set[Any]) -> set[Any]:
+    """The clients that threads of this process keep for their tasks, but for those of `before`."""
+    from runners.lean import shipping
+
+    kept = shipping.package().internals.open_clients
+    return {context.client for contexts in list(kept) for context in contexts._values.values()} - before
 
 
 def in_thread(call: Any) -> Any:
@@ -64,54 +77,84 @@ def test_client_follows_address_and_key(lab_server):
     assert run_here(which_client) == plain
 
 
-def test_client_outlives_a_server_that_closes_connections(lab_server):
-    """A connection that the other side has closed, by a restart or for idleness, is replaced."""
-    from prefect.client.orchestration import get_client
+def test_client_and_events_outlive_idleness_and_a_restart_of_the_server(scratch, monkeypatch, until, recorded):
+    """One client of one worker thread, whose connection was idle for too long, and whose server was then restarted."""
+    from concurrent.futures import ThreadPoolExecutor
 
-    class OneRequest(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    from runners import server
+    from runners.isolation import free_port
+    from runners.lean import shipping
 
-        def do_GET(self) -> None:
-            body = b'"3.8.8"' if self.path.endswith("version") else b"true"
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            # Closed without a word to the client.
-            self.close_connection = True
+    @task
+    def ask() -> int:
+        from prefect.client.orchestration import get_client
 
-        def log_message(self, *args: Any) -> None:
-            pass
+        client = get_client(sync_client=True)
+        client.hello().raise_for_status()
+        return id(client)
 
-    from runners.lean import internals
+    def asked() -> int:
+        task_run_id, package = packed(ask)
+        client_id = worker.submit(shipping.runner(), package.call, package.shared).result().result()
+        # The task's events go another way than its requests.
+        recorded(task_run_id, lambda run: run.state.is_completed())
+        return client_id
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), OneRequest)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{server.server_port}/api"}):
-            settings = internals.settings_context()
-            assert settings is not None
-            key = internals.client_key(settings.settings)
-            for _ in range(3):
-                with internals._client(key) as client:
-                    assert get_client(sync_client=True) is client
-                    assert client.api_healthcheck() is None
-    finally:
-        server.shutdown()
-        server.server_close()
+    def closed_by_the_server() -> bool:
+        (client,) = clients_since(before)
+        return all(connection.has_expired() for connection in client._client._transport._pool.connections)
+
+    monkeypatch.setenv("PREFECT_SERVER_API_KEEPALIVE_TIMEOUT", "1")
+    home, port = scratch / "restarted", free_port()
+    before = clients_since(set())
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}), ThreadPoolExecutor(1) as worker:
+        with server.lab_server(home, port=port):
+            first = asked()
+            until(closed_by_the_server)
+            assert asked() == first
+        with server.lab_server(home, port=port):
+            assert asked() == first
 
 
 def test_clients_close_with_their_thread(lab_server):
-    from runners.lean import shipping
-
-    internals = shipping.package().internals
     # Those of threads that have ended before are not to be counted.
     gc.collect()
-    before = len(internals._open_clients)
-    in_thread(lambda: run_here(which_client))
+    before = clients_since(set())
+    (client,) = in_thread(lambda: [run_here(which_client), clients_since(before)][1])
     gc.collect()
-    assert len(internals._open_clients) <= before
+    assert client._client.is_closed
+    assert clients_since(before) == set()
+
+
+def test_clients_close_with_their_process(lab_server, tmp_path):
+    """At the end of a worker process, after everything that a task has left to be done then."""
+    from runners.lean import LeanProcessPoolTaskRunner
+
+    path = str(tmp_path / "closed")
+
+    def prepare(path: str) -> None:
+        import atexit
+        import sys
+
+        def say() -> None:
+            with open(path, "w") as file:
+                file.write(str(sys.client_of_task._client.is_closed))  # type: ignore[attr-defined]
+
+        # Runs last: what is registered later, as all that the first task imports, runs before.
+        atexit.register(say)
+
+    @task
+    def keep_client() -> None:
+        import sys
+
+        from prefect.client.orchestration import get_client
+
+        sys.client_of_task = get_client(sync_client=True)  # type: ignore[attr-defined]
+        assert not sys.client_of_task._client.is_closed  # type: ignore[attr-defined]
+
+    with LeanProcessPoolTaskRunner(max_workers=1, initializer=prepare, initargs=(path,)) as runner:
+        runner.submit(keep_client, {}).result(timeout=120)
+    assert (tmp_path / "closed").read_text() == "True"
 
 
 def test_settings_changed_in_place_are_sent(lab_server):
@@ -135,7 +178,7 @@ def test_moved_internals_fall_back(lab_server, monkeypatch):
     assert internals.moved({"prefect.context:no_such_thing": "x"}) == ("prefect.context:no_such_thing",)
     shipped = shipping.package()
     monkeypatch.setattr(shipped.internals, "MOVED", ("prefect.context:hydrated_context",))
-    shipped.internals._warned.clear()
+    shipped.internals.tested._warned.clear()
     with pytest.warns(RuntimeWarning, match=r"3\.8\.8"):
         first = run_here(which_client)
     assert first[1].rstrip("/") == lab_server.api_url

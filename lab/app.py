@@ -1,0 +1,53 @@
+"""The program: its commands, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cyclopts import App, CycloptsError
+
+from lab.arms import runners
+from lab.comparing import compare
+from lab.console import ERR, OUT, end, one_line
+from lab.placing import placement
+from lab.reading import choose, diff, report
+
+app = App(
+    name="runner-lab",
+    help="Which Prefect task runner should I use, and what will it cost me?\n\n"
+    "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow",
+    version_flags=["--version"],
+)
+
+
+def demo() -> None:
+    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
+
+    Example: runner-lab demo
+    """
+    from lab.demo import demo as tour
+
+    tour(OUT)
+
+
+for command in (report, compare, choose, diff, runners, placement, demo):
+    app.command(command)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. What the user can mend is one line and exit code 2; `--debug` shows where it was raised."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except KeyboardInterrupt:
+        end(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (CycloptsError, ValueError, OSError) as error:
+        if debug:
+            raise
+        ERR.print(f"runner-lab: {one_line(error)}", markup=False, soft_wrap=True)
+        end(2)

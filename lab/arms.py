@@ -1,0 +1,77 @@
+"""The command `runners`: the arms, and whether they can start here."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
+from rich.text import Text
+
+from lab.console import ERR, OUT, AsJson, Config, LabError
+
+
+def runners(
+    *,
+    workers: Annotated[int | None, Parameter(help="Worker slots; the machine's cores, at least 2, by default.")] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the arms: name, class, options, where each would run, and whether it can start here.
+
+    Example: runner-lab runners --config my-runners.toml
+    """
+    from benchmarks.environment import cores
+    from runners import isolation
+
+    if workers is not None and workers < 1:
+        raise LabError(f"--workers {workers}: at least 1 is needed")
+    with (
+        tempfile.TemporaryDirectory(prefix="rlab-") as home,
+        isolation.isolated(isolation.environment(Path(home))),
+        ERR.status("importing Prefect, Dask and Ray to see which arms can start"),
+    ):
+        rows = _arms(workers or max(2, cores()), config)
+    if as_json:
+        OUT.print_json(json.dumps(rows))
+        return
+    table = Table(
+        "arm", Column("what it is, where it runs, its class", overflow="fold"), "starts here", box=SIMPLE_HEAD
+    )
+    for row in rows:
+        options = ", ".join(f"{key}={value!r}" for key, value in row["options"].items())
+        declared = f"{row['class']}({options})" if row["class"] else ""
+        what = "\n".join(line for line in (f"{row['summary']}; in {row['where']}", declared) if line)
+        table.add_row(Text(row["arm"]), Text(what), Text(row["error"] or "yes"))
+    OUT.print(table)
+
+
+def _arms(workers: int, config: Path | None) -> list[dict[str, Any]]:
+    from runners import catalog
+    from runners.spec import ArmError
+
+    found = catalog.load(config or catalog.default_config())
+    rows = []
+    for arm in found.select(found.arms, workers):
+        try:
+            found.check(arm)
+            error = None
+        except ArmError as refused:
+            error = str(refused)
+        rows.append(
+            {
+                "arm": arm.name,
+                "engine": arm.engine,
+                "class": arm.class_path,
+                "options": dict(arm.options),
+                "workers": arm.workers,
+                "summary": arm.summary,
+                "where": found.engine(arm).where(arm, found.settings(arm)),
+                "error": error,
+            }
+        )
+    return rows

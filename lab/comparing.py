@@ -1,0 +1,109 @@
+"""The command `compare`: a flow of the user's under each runner."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from lab.console import Config, LabError, end, one_line
+from lab.reading import report
+
+
+def compare(
+    flow: Annotated[str, Parameter(help="FILE.py:FLOW, or FILE.py where the file has one flow.")],
+    *,
+    runners: Annotated[
+        str | None, Parameter(help="Arms, such as threads,dask,lean-dask; threads,processes,dask,ray by default.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, Parameter(negative="", help="NAME=VALUE, a JSON value or text; once for each parameter.")
+    ] = None,
+    blocks: Annotated[int | None, Parameter(help="Measurements of each arm; 5 by default.")] = None,
+    workers: Annotated[int | None, Parameter(help="Worker slots; the machine's cores, at least 2, by default.")] = None,
+    check_result: Annotated[
+        bool, Parameter(help="Whether all arms must return the same; not for impure flows.")
+    ] = True,
+    cell_timeout: Annotated[float, Parameter(help="Seconds that one run of the flow may take.")] = 300.0,
+    out: Annotated[Path | None, Parameter(help="The run's folder; results/TIME-compare-FLOW by default.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Go on with a comparison that was interrupted.")] = None,
+    config: Config = None,
+    api_url: Annotated[str | None, Parameter(help="Use this Prefect server instead of starting one.")] = None,
+    database_url: Annotated[str | None, Parameter(help="Of the lab's own server, instead of SQLite.")] = None,
+) -> None:
+    """Run a flow of yours, unchanged, under each task runner, and say which to use for it.
+
+    Arms take turns in blocks, beside threads a second time (the control), which tells noise from difference. Each
+    cluster runs the flow once unmeasured, to be warm: a flow runs about twice as often as there are measurements.
+    Results are compared; task runs are counted by final state.
+
+    Exit code 0: all went well. 1: the flow failed, or returned another result, under some arm; the others are measured
+    all the same. 2: nothing to measure. 130: Ctrl-C, and a report of what was measured.
+
+    Example: runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask --param n=100 --blocks 5
+    """
+    from benchmarks.compare import Asked
+    from benchmarks.session import Options
+
+    options = Options(
+        runners=runners,
+        blocks=blocks,
+        workers=workers,
+        out=out,
+        resume=resume,
+        config=config,
+        api_url=api_url,
+        database_url=database_url,
+        cell_timeout_s=cell_timeout,
+    )
+    try:
+        interrupted, failed, folder = _compare(Asked(flow, param or (), check_result), options)
+    except (ValueError, RuntimeError) as error:
+        # The same options are `--lab-...` to pytest, where others have names of their own.
+        raise LabError(one_line(error).replace("--lab-", "--")) from error
+    report(folder)
+    if interrupted or failed:
+        end(130 if interrupted else 1)
+
+
+def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
+    """Measure, with a progress line; whether it was interrupted, how many cells failed, and the run's folder."""
+    from benchmarks.compare import Comparison
+
+    # A terminal of its own: what flows and workers write to the standard streams goes to a file meanwhile.
+    with open(os.dup(2), "w", encoding="utf-8") as stream:
+        terminal = Console(file=stream, highlight=False)
+        with terminal.status("importing Prefect and the flow") as status:
+            comparison = Comparison(asked, options, say=status.update)
+            try:
+                cells = comparison.plan()
+                for line in comparison.notes():
+                    terminal.print(line, markup=False, soft_wrap=True)
+                comparison.start()
+            except BaseException:
+                comparison.release()
+                raise
+        failed = 0
+        columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
+        # What a flow prints is not for the terminal.
+        with Progress(*columns, console=terminal, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
+            task = bar.add_task(f"{len(cells)} cells", total=len(cells))
+
+            def done(record: Any) -> None:
+                nonlocal failed
+                failed += record.status != "ok"
+                bar.update(task, advance=1, description=comparison.progress.line())
+                took = f"{record.value_s:.3g} s" if record.status == "ok" else record.error
+                line = f"block {record.block}  {record.arm}  {took}"
+                if not terminal.is_terminal:
+                    line = f"{line}  ({comparison.progress.line()})"
+                terminal.print(line, markup=False, soft_wrap=True)
+
+            interrupted = comparison.run(cells, done)
+    if interrupted and not comparison.folder.records:
+        raise KeyboardInterrupt
+    return interrupted, failed, comparison.folder.path

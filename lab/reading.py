@@ -1,0 +1,81 @@
+"""Commands that read runs: `report`, `choose`, `diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lab.console import ERR, OUT, AsJson, LabError, end
+
+
+def report(run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")]) -> None:
+    """Render a run again: report.html, report.md, charts, summary.json.
+
+    Example: runner-lab report results/20260101-120000-quick
+    """
+    from reports import render
+
+    rendered = render(run)
+    for line in rendered.verdict:
+        OUT.print(line, markup=False, highlight=False)
+    for warning in rendered.warnings:
+        ERR.print(f"warning: {warning}", markup=False)
+    OUT.print(f"report: {rendered.html}", markup=False, soft_wrap=True)
+
+
+def choose(
+    *,
+    tasks: Annotated[str, Parameter(help="How many, such as 2000.")],
+    task_seconds: Annotated[str | None, Parameter(help="One task's own work, such as 0.3 or 300ms.")] = None,
+    work: Annotated[str, Parameter(help="sleep (waits), spin (CPU, holds the GIL), crunch (CPU, no GIL) or none.")] = (
+        "sleep"
+    ),
+    payload: Annotated[str, Parameter(help="What each task hands on: 200kB, 1.5MB.")] = "0",
+    workers: Annotated[str | None, Parameter(help="Worker slots; as many as were measured by default.")] = None,
+    startup: Annotated[str, Parameter(help="warm, or cold to count the start of the cluster or pool.")] = "warm",
+    run: Annotated[
+        Path | None, Parameter(name="--from", help="The run to answer from; the newest under results/ by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Rank the runners for your work: time, CPU and memory, why, and when the answer would change.
+
+    Example: runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB
+    """
+    from reports import answer, asking, choice, terminal
+    from reports.summary import summarise
+
+    asked = asking.request(tasks, task_seconds, work, payload, workers, startup)
+    found = choice.choose(summarise(asking.find_run(run)), asked)
+    if as_json:
+        OUT.print_json(answer.to_json(found))
+    else:
+        terminal.show(found, OUT)
+
+
+def diff(
+    a: Annotated[Path, Parameter(help="A run's folder, or a JSON of pytest-benchmark.")],
+    b: Annotated[Path, Parameter(help="The run to hold against it.")],
+    *,
+    fail_on: Annotated[str | None, Parameter(help="`slower`: exit 1 if a cell is slower beyond the noise.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs cell by cell, beyond the noise of both.
+
+    Example: runner-lab diff results/before results/after --fail-on slower
+    """
+    from reports import difference, terminal, timings
+
+    if fail_on not in (None, "slower"):
+        raise LabError(f"--fail-on {fail_on}: must be slower")
+    found = difference.difference(timings.read(a), timings.read(b))
+    if not found.cells:
+        raise LabError(f"{a} and {b} have no cell in common")
+    if as_json:
+        OUT.print_json(difference.to_json(found))
+    else:
+        terminal.show_difference(found, OUT)
+    if fail_on and found.of("slower"):
+        end(1)

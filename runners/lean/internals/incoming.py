@@ -1,0 +1,114 @@
+"""What a worker enters before a task's engine runs."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import cloudpickle
+import prefect.context
+import prefect.types._datetime
+from prefect.context import AssetContext, FlowRunContext, SettingsContext, TaskRunContext
+from prefect.logging.configuration import ensure_logging_setup
+from prefect.settings.context import get_current_settings
+
+from .clients import client_key, thread_client
+from .events import use_events_worker
+
+
+def unpacked(data: bytes) -> dict[str, Any]:
+    """A context in the form of its `serialize`, from what a `SettingsPart` or a `FlowRunPart` holds."""
+    serialized: dict[str, Any] = cloudpickle.loads(zlib.decompress(data))
+    return serialized
+
+
+class Settings:
+    """A settings context rebuilt in a worker, and the key of the client that serves it."""
+
+    def __init__(self, data: bytes) -> None:
+        rebuilt = SettingsContext(**unpacked(data))
+        self.profile, self.settings = rebuilt.profile, rebuilt.settings
+        self.client_key = client_key(self.settings)
+
+    def context(self) -> SettingsContext:
+        return SettingsContext.model_construct(profile=self.profile, settings=self.settings)
+
+
+class FlowRun:
+    """A flow run context rebuilt in a worker. Every task gets a copy with mutable parts of its own."""
+
+    def __init__(self, data: bytes, client: Any) -> None:
+        complete_models()
+        serialized = unpacked(data)
+        self.flow = serialized["flow"]
+        self._has_start_time = "start_time" in serialized
+        self._template = FlowRunContext(
+            **serialized, client=client, task_runner=self.flow.task_runner, detached=True, parameters=None
+        )
+
+    def context(self, client: Any, task_runner: Any, parameters: dict[str, Any] | None) -> FlowRunContext:
+        store = self._template.result_store
+        update: dict[str, Any] = {
+            "client": client,
+            "task_runner": task_runner,
+            "parameters": parameters,
+            # A shared cache would hand one task's record to another and keep results alive.
+            "result_store": store.model_copy(update={"cache": type(store.cache)(maxsize=store.cache.maxsize)}),
+            "flow_run_suspension_request": type(self._template.flow_run_suspension_request)(),
+        }
+        for name in ("task_run_dynamic_keys", "observed_flow_pauses", "run_results", "task_run_assets"):
+            update[name] = {}
+        if not self._has_start_time:
+            update["start_time"] = prefect.types._datetime.now("UTC")
+        return self._template.model_copy(update=update)
+
+
+@cache
+def complete_models() -> None:
+    """As `hydrated_context` does for every task: a fresh process has not yet resolved the types the models name."""
+    from prefect._internal.result_records import ResultRecordMetadata
+    from prefect.flows import Flow
+    from prefect.tasks import Task
+
+    types = {"Flow": Flow, "Task": Task, "ResultRecordMetadata": ResultRecordMetadata}
+    FlowRunContext.model_rebuild(_types_namespace=types)
+    TaskRunContext.model_rebuild(_types_namespace=types)
+
+
+@contextmanager
+def entered(
+    settings: Settings | None,
+    flow_run: Callable[[Any], FlowRun] | None,
+    parameters: dict[str, Any] | None,
+    rest: Mapping[str, Any],
+) -> Iterator[None]:
+    """As `hydrated_context`, from parts that were rebuilt before."""
+    with ExitStack() as stack:
+        ensure_logging_setup()
+        if settings is not None:
+            stack.enter_context(settings.context())
+        key = settings.client_key if settings is not None else client_key(get_current_settings())
+        client = stack.enter_context(thread_client(key))
+        use_events_worker(key)
+        if flow_run is not None:
+            rebuilt = flow_run(client)
+            task_runner = stack.enter_context(rebuilt.flow.task_runner.duplicate())
+            stack.enter_context(rebuilt.context(client, task_runner, parameters))
+        if task_run_context := rest.get("task_run_context"):
+            complete_models()
+            stack.enter_context(TaskRunContext(**task_run_context, client=client))
+        if tags_context := rest.get("tags_context"):
+            stack.enter_context(prefect.context.tags(*tags_context["current_tags"]))
+        if asset_context := rest.get("asset_context"):
+            stack.enter_context(AssetContext(**asset_context))
+        if deployment_id := rest.get("deployment_id"):
+            token = prefect.context._deployment_id.set(UUID(deployment_id))
+            stack.callback(prefect.context._deployment_id.reset, token)
+        if deployment_parameters := rest.get("deployment_parameters"):
+            parameters_token = prefect.context._deployment_parameters.set(deployment_parameters)
+            stack.callback(prefect.context._deployment_parameters.reset, parameters_token)
+        yield

@@ -1,0 +1,70 @@
+"""What the lean runners whose tasks run in other processes have in common: how a task is submitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from prefect.futures import PrefectFuture
+from prefect.tasks import Task
+
+from . import internals
+from .context import Context, LeanRunner, Package
+from .crash import Submitted, flow_run_ended_badly
+
+
+class LeanRemoteRunner(LeanRunner):
+    """A lean runner whose tasks run in other processes. To be put before the stock runner among the base classes.
+
+    Args:
+        crash_reruns: How often a task may run again after the worker that ran it has died.
+    """
+
+    _context: Context
+    _started: bool
+
+    def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.crash_reruns = crash_reruns
+        self._flow_run_id: UUID | None = None
+
+    def submit(
+        self,
+        task: Task[Any, Any],
+        parameters: dict[str, Any],
+        wait_for: Iterable[PrefectFuture[Any]] | None = None,
+        dependencies: dict[str, set[Any]] | None = None,
+    ) -> Any:
+        """Send a task to a worker.
+
+        Raises:
+            RuntimeError: the runner is not started.
+            Exception: what pickling raises when an argument or the task cannot be pickled.
+        """
+        if not self._started:
+            raise RuntimeError("The task runner must be started before submitting work.")
+        if internals.MOVED:
+            internals.warn_moved()
+            return super().submit(task, parameters, wait_for, dependencies)  # type: ignore[misc]
+        submitted = Submitted.of(task, internals.new_id(), self)
+        self._flow_run_id = submitted.flow_run_id
+        try:
+            package = self._context.pack(task, submitted.task_run_id, parameters, wait_for, dependencies)
+        except Exception as unpicklable:
+            return self._unsent(submitted, unpicklable)
+        return self._send(submitted, package)
+
+    def duplicate(self) -> Any:
+        return type(self)(**self._arguments())
+
+    def _send(self, submitted: Submitted, package: Package) -> PrefectFuture[Any]:
+        """Hand a task to the engine."""
+        raise NotImplementedError
+
+    def _unsent(self, submitted: Submitted, unpicklable: Exception) -> PrefectFuture[Any]:
+        raise unpicklable
+
+    def _ended_badly(self, exception: Any) -> bool:
+        """Whether the flow run failed or is cancelled. `exception` is what the runner exits with."""
+        return exception is not None or flow_run_ended_badly(self._flow_run_id)

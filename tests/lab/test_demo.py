@@ -1,0 +1,145 @@
+"""`runner-lab demo`: its commands are those of the docs, and nothing of it is left, whatever ends it."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+
+import lab
+from lab import demo
+
+ROOT = Path(__file__).parents[2]
+LIMIT_S = 300.0
+
+
+@pytest.fixture
+def said() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def tour(tmp_path, said) -> demo.Tour:
+    return demo.Tour(tmp_path, Progress(console=Console(file=said, width=200), disable=True))
+
+
+def commands_of_the_docs() -> set[str]:
+    pages = [(ROOT / "docs" / name).read_text() for name in ("tutorial.md", "deploying.md")]
+    return {command for page in pages for command in re.findall(r"^\$ uv run (.*)$", page, re.MULTILINE)}
+
+
+def test_every_command_is_in_the_docs(monkeypatch, said):
+    commands = []
+    monkeypatch.setattr(demo.Tour, "run", lambda self, command: commands.append(command))
+    monkeypatch.setattr(demo.Tour, "start", lambda self, command: commands.append(command))
+    monkeypatch.setattr(demo.Tour, "wait", lambda self, what, condition: None)
+    monkeypatch.setattr(demo.Tour, "server", lambda self: nullcontext())
+
+    demo.demo(Console(file=said))
+
+    assert {command.partition(" --prefect-file")[0] for command in commands} <= commands_of_the_docs()
+    assert len(commands) == 12
+    assert "That was the tutorial" in said.getvalue()
+
+
+def test_the_bar_ends_full(monkeypatch, said):
+    bars = []
+    for name in ("run", "start", "wait"):
+        monkeypatch.setattr(demo.Tour, name, lambda *args: None)
+    monkeypatch.setattr(demo.Tour, "server", lambda self: nullcontext())
+    kept = demo.Tour.step
+    monkeypatch.setattr(demo.Tour, "step", lambda self, title: (kept(self, title), bars.append(self._progress)))
+
+    demo.demo(Console(file=said))
+
+    assert len(bars) == demo.STEPS
+
+
+def test_the_schedule_is_that_of_the_project_but_active(tmp_path):
+    project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
+    described = demo.scheduled(20)
+
+    assert project["deployments"][0]["schedules"] == [{"interval": 60, "active": False}]
+    project["deployments"][0]["schedules"] = [{"interval": 20, "active": True}]
+    assert described == project
+
+
+def test_a_command_shows_what_it_says(tour, said, monkeypatch):
+    monkeypatch.setattr(demo, "ROOT", tour.scratch)
+    tour.run("""python -c 'import os; print("in", os.environ["PREFECT_HOME"])'""")
+
+    assert f"in {tour.scratch / 'home'}" in said.getvalue()
+
+
+def test_a_command_that_fails_is_one_line_with_its_last_word(tour):
+    with pytest.raises(demo.DemoError) as failed:
+        tour.run("""python -c 'print("first"); print("no such thing"); raise SystemExit(3)'""")
+
+    assert str(failed.value).endswith("failed with exit code 3: no such thing")
+
+
+def test_what_does_not_come_true_is_one_line(tour):
+    with pytest.raises(demo.DemoError, match=r"^after 0 s it is not so that the deployment is Ready$"):
+        tour.wait("the deployment is Ready", lambda: False, limit_s=0)
+
+
+def test_outside_a_checkout_it_says_what_to_do(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+
+    with pytest.raises(SystemExit) as ended:
+        lab.main(["demo"])
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"runner-lab: no prefect.yaml in {tmp_path}: ")
+
+
+@pytest.mark.parametrize("variable", ["PREFECT_API_KEY", "DASK_SCHEDULER__X", "RAY_ADDRESS"])
+def test_the_users_variables_do_not_reach_its_commands(tmp_path, monkeypatch, variable):
+    monkeypatch.setenv(variable, "the user's")
+
+    assert variable not in demo._variables(tmp_path, "http://127.0.0.1:1/api")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_it_leaves_no_process_and_no_folder(users_environment, tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab", "demo"],
+        env=users_environment | {"TMPDIR": "/tmp"},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "flows.hello_flow" in line:
+            break
+    family = psutil.Process(process.pid).children(recursive=True)
+    homes = {child.environ().get("PREFECT_HOME") for child in family} - {None}
+
+    os.killpg(process.pid, number)
+    process.communicate()
+
+    assert len(homes) == 1
+    assert len(family) >= 3  # the guard, the server, the command
+    deadline = time.monotonic() + LIMIT_S
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in family):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert not Path(homes.pop()).exists()
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)

@@ -1,0 +1,110 @@
+"""What a task knows of the flow run it belongs to, asserted alike of stock and lean runners of every engine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cloudpickle
+import pytest
+from prefect import tags, task
+from prefect.assets import materialize
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
+from prefect.settings import PREFECT_TASKS_DEFAULT_RETRIES, temporary_settings
+
+pytestmark = pytest.mark.slow
+
+LIMIT_S = 120.0
+
+
+@task
+def increment(x: int) -> int:
+    return x + 1
+
+
+def test_logs_reach_the_api(arm, until):
+    @task(log_prints=True)
+    def talk() -> None:
+        from prefect import get_run_logger
+
+        get_run_logger().info("from the logger")
+        print("from print")
+
+    def body():
+        future = talk.submit()
+        future.wait(LIMIT_S)
+        return future.task_run_id
+
+    task_run_id = arm.run(body)
+    wanted = LogFilter(task_run_id=LogFilterTaskRunId(any_=[task_run_id]))
+    with get_client(sync_client=True) as client:
+        until(
+            lambda: (
+                {"from the logger", "from print"}
+                <= {log.message for log in client.read_logs(wanted, limit=100, offset=0)}
+            )
+        )
+
+
+def test_tags_name_and_runtime(arm):
+    @task(tags=["own"], task_run_name="seen-{x}")
+    def see(x: int) -> tuple[set[str], str, str, dict[str, Any]]:
+        from prefect.runtime import flow_run, task_run
+
+        return set(task_run.tags), task_run.name, flow_run.id, flow_run.parameters
+
+    def body():
+        # Stock processes keep the context of the first submit.
+        increment.submit(0).wait(LIMIT_S)
+        with tags("around"):
+            return see.submit(5).result(LIMIT_S)
+
+    found_tags, name, flow_run_id, parameters = arm.run(body)
+    assert (name, flow_run_id, parameters) == ("seen-5", str(arm.flow_run_id), {"pet": "fish"})
+    assert found_tags == ({"own"} if arm.name == "processes-stock" else {"own", "around"})
+
+
+def test_settings_changed_in_mid_flow(arm):
+    @task
+    def setting() -> int:
+        from prefect.settings.context import get_current_settings
+
+        return get_current_settings().tasks.default_retries
+
+    def body():
+        before = setting.submit().result(LIMIT_S)
+        with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: before + 7}):
+            during = setting.submit().result(LIMIT_S)
+        # Stock processes keep the context of the first submit.
+        assert during == (before if arm.name == "processes-stock" else before + 7)
+        assert setting.submit().result(LIMIT_S) == before
+
+    arm.run(body)
+
+
+def test_assets(arm):
+    @materialize("s3://lean/one")
+    def one() -> int:
+        return 1
+
+    @materialize("s3://lean/two")
+    def two(x: int) -> list[str]:
+        from prefect.context import AssetContext
+
+        context = AssetContext.get()
+        assert context is not None
+        return sorted(asset.key for asset in context.upstream_assets)
+
+    upstream = arm.run(lambda: two.submit(one.submit()).result(LIMIT_S))
+    # Values of upstream tasks reach stock processes without their origin, and so without its assets.
+    assert upstream == ([] if arm.name == "processes-stock" else ["s3://lean/one"])
+
+
+def test_duplicate_and_equality(arm):
+    runner = arm.make()
+    twin = runner.duplicate()
+    assert type(twin) is type(runner)
+    assert twin == runner
+    assert cloudpickle.loads(cloudpickle.dumps(runner)) == runner
+    with pytest.raises(RuntimeError, match="started"):
+        runner.submit(increment, {"x": 1})

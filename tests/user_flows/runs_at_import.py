@@ -1,0 +1,9 @@
+from prefect import flow
+
+
+@flow
+def eager():
+    return 1
+
+
+result = eager()

@@ -1,0 +1,17 @@
+from prefect import flow, task
+
+
+@task
+def leaf(i):
+    return i
+
+
+@flow
+def region(name: str):
+    return sum(f.result() for f in leaf.map([1, 2]))
+
+
+@flow
+def world():
+    inner = [region(name) for name in ("north", "south")]
+    return leaf.submit(sum(inner)).result()
