@@ -9,8 +9,9 @@ from cyclopts import App, CycloptsError
 
 from lab.arms import runners
 from lab.comparing import compare
-from lab.console import ERR, OUT, end, one_line
+from lab.console import ERR, end, one_line
 from lab.reading import choose, diff, report
+from lab.showing import demo, placement
 
 app = App(
     name="runner-lab",
@@ -20,17 +21,7 @@ app = App(
 )
 
 
-def demo() -> None:
-    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
-
-    Example: runner-lab demo
-    """
-    from lab.demo import demo as tour
-
-    tour(OUT)
-
-
-for command in (report, compare, choose, diff, runners, demo):
+for command in (report, compare, choose, diff, runners, placement, demo):
     app.command(command)
 
 

@@ -1,0 +1,42 @@
+"""Commands that show something by doing it: `placement`, `demo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lab.console import ERR, OUT, AsJson
+
+
+def placement(
+    *,
+    only: Annotated[str | None, Parameter(help="Groups of ways, such as dask,ray; all by default.")] = None,
+    out: Annotated[Path | None, Parameter(help="Folder for placement.json; results/TIME-placement by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Can a task run on dedicated infrastructure? Each way is tried, and where its tasks landed is shown.
+
+    Example: runner-lab placement --only dask,ray
+    """
+    from benchmarks import placement as experiment
+    from reports import placement as findings
+
+    with ERR.status("") as status:
+        found = experiment.run(only, out, status.update if ERR.is_terminal else ERR.print)
+    if as_json:
+        OUT.print_json(json.dumps(found))
+    else:
+        findings.show(found, OUT)
+
+
+def demo() -> None:
+    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
+
+    Example: runner-lab demo
+    """
+    from lab.demo import demo as tour
+
+    tour(OUT)
