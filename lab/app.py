@@ -9,9 +9,9 @@ from cyclopts import App, CycloptsError
 
 from lab.arms import runners
 from lab.comparing import compare
-from lab.console import ERR, OUT, end, one_line
-from lab.placing import placement
+from lab.console import ERR, end, one_line
 from lab.reading import choose, diff, report
+from lab.showing import demo, placement
 
 app = App(
     name="runner-lab",
@@ -19,16 +19,6 @@ app = App(
     "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow",
     version_flags=["--version"],
 )
-
-
-def demo() -> None:
-    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
-
-    Example: runner-lab demo
-    """
-    from lab.demo import demo as tour
-
-    tour(OUT)
 
 
 for command in (report, compare, choose, diff, runners, placement, demo):

@@ -50,7 +50,7 @@ def environment(home: Path, api_url: str | None = None) -> dict[str, str]:
 
 
 def _ray_token() -> str | None:
-    """The secret of Ray's processes: the user's where there is one, else one that Ray need not write into their home."""
+    """The secret of Ray's processes: the user's where there is one, else one that Ray need not write into a home."""
     if Path.home().joinpath(".ray", "auth_token").exists():
         return os.environ.get("RAY_AUTH_TOKEN")
     return os.environ.get("RAY_AUTH_TOKEN", _RAY_TOKEN)

@@ -1,4 +1,4 @@
-"""The command `placement`: can a task run on dedicated infrastructure?"""
+"""Commands that show something by doing it: `placement`, `demo`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,26 @@ def placement(
 
     Example: runner-lab placement --only dask,ray
     """
-    from benchmarks.placement import run
-    from reports.placement import show
+    from benchmarks import placement as experiment
+    from reports import placement as findings
     from runners.server import ServerError
 
     try:
         with ERR.status("") as status:
-            found = run(only, out, status.update if ERR.is_terminal else ERR.print)
+            found = experiment.run(only, out, status.update if ERR.is_terminal else ERR.print)
     except ServerError as error:
         raise LabError(str(error)) from error
     if as_json:
         OUT.print_json(json.dumps(found))
     else:
-        show(found, OUT)
+        findings.show(found, OUT)
+
+
+def demo() -> None:
+    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
+
+    Example: runner-lab demo
+    """
+    from lab.demo import demo as tour
+
+    tour(OUT)
