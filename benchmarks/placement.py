@@ -84,7 +84,7 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
     return report
 
 
-def _findings(groups: Sequence[str], scratch: Path, say: Say) -> Generator[dict[str, Any]]:
+def _findings(groups: Sequence[str], scratch: Path, say: Say) -> Generator[dict[str, Any], None, None]:
     left = sum(len(way.runners) for way in WAYS if way.group in groups)
     for group in groups:
         ways = [way for way in WAYS if way.group == group]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.console import ERR, OUT, AsJson
+from lab.console import ERR, OUT, AsJson, LabError
 
 
 def placement(
@@ -23,9 +23,13 @@ def placement(
     """
     from benchmarks import placement as experiment
     from reports import placement as findings
+    from runners.server import ServerError
 
-    with ERR.status("") as status:
-        found = experiment.run(only, out, status.update if ERR.is_terminal else ERR.print)
+    try:
+        with ERR.status("") as status:
+            found = experiment.run(only, out, status.update if ERR.is_terminal else ERR.print)
+    except ServerError as error:
+        raise LabError(str(error)) from error
     if as_json:
         OUT.print_json(json.dumps(found))
     else:
