@@ -129,14 +129,17 @@ def test_interrupted_it_leaves_no_process_and_no_folder(users_environment, tmp_p
     for line in process.stdout:
         if "flows.hello_flow" in line:
             break
-    family = psutil.Process(process.pid).children(recursive=True)
+    deadline = time.monotonic() + LIMIT_S
+    # The guard, the server, and the command, which starts after it was announced.
+    while len(family := psutil.Process(process.pid).children(recursive=True)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     homes = {child.environ().get("PREFECT_HOME") for child in family} - {None}
 
     os.killpg(process.pid, number)
     process.communicate()
 
     assert len(homes) == 1
-    assert len(family) >= 3  # the guard, the server, the command
     deadline = time.monotonic() + LIMIT_S
     while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in family):
         assert time.monotonic() < deadline
