@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment
+from benchmarks import environment, quiescence
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import one_line
 from benchmarks.places import GROUPS, VARIABLE
@@ -68,7 +68,7 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
         interrupts = stack.enter_context(Interrupts())
         say("starting the lab's Prefect server")
         server = stack.enter_context(lab_server(scratch / "home", port=port))
-        stack.callback(_flush)
+        stack.callback(quiescence.send_rest)
         report: dict[str, Any] = {
             "folder": str(folder),
             "started_at": now(),
@@ -201,12 +201,3 @@ def _write(folder: Path, report: dict[str, Any]) -> None:
     partial = folder / f"{FILE}.partial"
     partial.write_text(json.dumps(report, indent=2) + "\n")
     partial.replace(folder / FILE)
-
-
-def _flush() -> None:
-    """Send what Prefect's background threads still hold: at exit they would complain that the server is gone."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    EventsWorker.drain_all(timeout=10)
-    APILogWorker.drain_all(timeout=10)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from flows.graph import GraphSpec
-from reports.records import Role, graph_id
+from reports.graphs import graph_id
+from reports.records import Role
 from runners.catalog import BASELINE, CONTROL
 from runners.spec import RunnerSpec
 

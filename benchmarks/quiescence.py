@@ -141,3 +141,12 @@ def _count(
     )
     answer.raise_for_status()
     return int(answer.json())
+
+
+def send_rest() -> None:
+    """Send what Prefect's background threads still hold: at exit they would complain that the server is gone."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.plan import Cell, Search
-from reports.records import Record, graph_id
+from reports.graphs import graph_id
+from reports.records import Record
 
 
 def test_id(cell: Cell) -> str:

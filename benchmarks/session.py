@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import environment, measure
+from benchmarks import environment, measure, quiescence
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
 from benchmarks.plan import Cell, Search, applies, order
@@ -200,7 +200,7 @@ class Session:
         try:
             if self._stages is not None:
                 self._stages.close()
-                _flush()
+                quiescence.send_rest()
         finally:
             self.release()
             if self._stages is not None:
@@ -255,15 +255,6 @@ class Session:
             started_at=now(),
         )
         return out or results / run_id, plan
-
-
-def _flush() -> None:
-    """Send what Prefect's background threads still hold: at exit they would complain that the server is gone."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    EventsWorker.drain_all(timeout=10)
-    APILogWorker.drain_all(timeout=10)
 
 
 def _check(options: Options) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports import flow_runs, tax, validation
+from reports import flow_runs, graphs, tax, validation
 from reports.flow_runs import FlowRun
 from reports.tax import Tax
 from reports.validation import RecordError
@@ -134,7 +134,7 @@ class Record:
     @property
     def graph_id(self) -> str:
         """Short, stable name of the graph, e.g. `plain-w16`, `plain-w8-spin100ms`, `plain-w4-1MB`, `retrying-w8-f2`."""
-        return graph_id(self.graph)
+        return graphs.graph_id(self.graph)
 
     @property
     def cell(self) -> str:
@@ -149,24 +149,6 @@ class Record:
     def value_s(self) -> float | None:
         """The one figure of the cell: total time where it is cold, makespan where it is warm."""
         return self.phases.total_s if self.cold else self.phases.makespan_s
-
-
-def graph_id(graph: dict[str, Any]) -> str:
-    if graph.get("variant") == "flow":
-        return str(graph.get("name") or "flow")
-    parts = [str(graph.get("variant", "?")), f"w{graph.get('width', '?')}"]
-    work = graph.get("work") or {}
-    if work.get("kind", "none") != "none":
-        parts.append(f"{work['kind']}{work.get('seconds', 0) * 1000:g}ms")
-    if payload := graph.get("payload_bytes"):
-        parts.append(f"{payload / 1e6:g}MB" if payload >= 1e6 else f"{payload / 1e3:g}kB")
-    if failures := graph.get("failures"):
-        parts.append(f"f{failures}")
-    if (batch := graph.get("batch") or 1) != 1:
-        parts.append(f"b{batch}")
-    if delay := graph.get("retry_delay_s"):
-        parts.append(f"d{delay:g}s")
-    return "-".join(parts)
 
 
 def to_json(record: Record) -> str:
@@ -280,24 +262,12 @@ def _check(record: Record) -> None:
         raise RecordError(f"not a record: status {record.status!r}, role {record.role!r}")
     if not isinstance(record.graph, dict) or not isinstance(record.environment, dict):
         raise RecordError("not a record: graph and environment must be objects")
-    _check_graph(record.graph)
+    graphs.check(record.graph)
     validation.number(record.ideal_s)
     validation.number(record.elapsed_s)
     for optional in (record.visibility_lag_s, record.background_cpu):
         if optional is not None:
             validation.number(optional)
-
-
-def _check_graph(graph: dict[str, Any]) -> None:
-    work = graph.get("work")
-    if not isinstance(work, dict) or not isinstance(work.get("kind", "none"), str):
-        raise RecordError("not a record: graph needs width and work")
-    if not isinstance(graph.get("variant", "?"), str):
-        raise RecordError("not a record: the graph's variant must be text")
-    for name in ("width", "payload_bytes", "failures", "batch"):
-        validation.count(name, graph.get(name) if name == "width" else graph.get(name, 0))
-    validation.number(work.get("seconds", 0))
-    validation.number(graph.get("retry_delay_s", 0))
 
 
 def _refuse_constant(name: str) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reports import units
 from reports.cells import Graph
 from reports.charts import style
 from reports.charts.style import Drawing, Mark, Missing
-from reports.run import Arm
 from reports.scaling import Scaled, scaled
 from reports.summary import Summary
 
@@ -48,7 +46,7 @@ def speedup_by_workers(summary: Summary) -> Drawing | Missing:
     style.log_ratio(grid[0][0].yaxis, 5)
     grid[0][0].set_ylabel("times as fast")
     grid[1][0].set_ylabel("efficiency")
-    _legend(fig, arms, marks, summary.cores, any(one.model for one in found))
+    style.legend(fig, arms, marks, _lines(summary.cores, any(one.model for one in found)))
     return Drawing(TITLE, _takeaway(found), _READING, fig)
 
 
@@ -107,14 +105,15 @@ def _workers_axis(axes: Axes, found: Sequence[Scaled], cores: int | None) -> Non
     axes.minorticks_off()
 
 
-def _legend(fig: Figure, arms: Sequence[Arm], marks: dict[str, Mark], cores: int | None, model: bool) -> None:
-    handles = [Line2D([], [], label=style.short(arm.label), **marks[arm.name].plot()) for arm in arms]
+def _lines(cores: int | None, model: bool) -> list[Line2D]:
+    """What the legend says beside the arms."""
+    lines = []
     if cores is not None:
         label = units.plural(cores, "core")
-        handles.append(Line2D([], [], color=style.MUTED, linewidth=1.1, linestyle=(0, (5, 2)), label=label))
+        lines.append(Line2D([], [], color=style.MUTED, linewidth=1.1, linestyle=(0, (5, 2)), label=label))
     if model:
-        handles.append(Line2D([], [], color=style.MUTED, linewidth=1.4, linestyle=MODEL_LINE, label="by the model"))
-    fig.legend(handles=handles, loc="outside lower center", ncols=3, columnspacing=1.2, handletextpad=0.5)
+        lines.append(Line2D([], [], color=style.MUTED, linewidth=1.4, linestyle=MODEL_LINE, label="the model"))
+    return lines
 
 
 def _told(graph: Graph) -> str:

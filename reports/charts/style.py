@@ -171,13 +171,14 @@ def short(label: str, limit: int = 18) -> str:
     return units.printable(label, limit)
 
 
-def legend(fig: Figure, arms: Sequence[Arm], drawn: Mapping[str, Mark]) -> None:
-    """All arms of the chart, below it, in as many columns as their names leave room for."""
-    columns = 4 if max((len(short(arm.label)) for arm in arms), default=0) <= 10 else 3
+def legend(fig: Figure, arms: Sequence[Arm], drawn: Mapping[str, Mark], more: Sequence[Line2D] = ()) -> None:
+    """All arms of the chart, and `more`, below it, in as many columns as their names leave room for."""
+    handles = [*(Line2D([], [], label=short(arm.label), **drawn[arm.name].plot()) for arm in arms), *more]
+    columns = 4 if max((len(str(handle.get_label())) for handle in handles), default=0) <= 10 else 3
     fig.legend(
-        handles=[Line2D([], [], label=short(arm.label), **drawn[arm.name].plot()) for arm in arms],
+        handles=handles,
         loc="outside lower center",
-        ncols=math.ceil(len(arms) / math.ceil(len(arms) / columns)),
+        ncols=math.ceil(len(handles) / math.ceil(len(handles) / columns)),
         columnspacing=1.2,
         handletextpad=0.5,
     )

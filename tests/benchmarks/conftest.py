@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -44,3 +47,31 @@ def make_cell() -> Callable[..., Cell]:
 def make_record() -> Callable[..., Record]:
     """A record as if its cell had been measured."""
     return record_of
+
+
+@pytest.fixture
+def start_process(tmp_path, users_environment) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start Python with these arguments as a user would, in a home and a folder of its own."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=tmp_path,
+                env=users_environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                # As in a terminal, even where the suite itself runs in the background of a shell.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

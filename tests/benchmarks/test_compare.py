@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -22,30 +21,8 @@ LIMIT_S = 300.0
 
 
 @pytest.fixture
-def start(tmp_path, users_environment):
-    started: list[subprocess.Popen[str]] = []
-
-    def run(*arguments: str) -> subprocess.Popen[str]:
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "lab", "compare", *arguments],
-                cwd=tmp_path,
-                env=users_environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-                # As in a terminal, even where the suite itself runs in the background of a shell.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            )
-        )
-        return started[-1]
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def start(start_process):
+    return partial(start_process, "-m", "lab", "compare")
 
 
 def read(out: Path) -> list[records.Record]:

@@ -32,36 +32,17 @@ class Refusing(ThreadPoolTaskRunner):
 
 
 @pytest.fixture
-def start(tmp_path, users_environment):
+def start(start_process):
     """Start the lab; smoke profile, the smallest graph of `overhead` unless told."""
-    started: list[subprocess.Popen[str]] = []
 
     def run(*arguments: str, select: str | None = "overhead and w2-") -> subprocess.Popen[str]:
-        command = [
-            *(sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "--benchmark-only"),
+        return start_process(
+            *("-m", "pytest", str(ROOT / "benchmarks"), "--benchmark-only"),
             *("-c", str(ROOT / "pyproject.toml"), "--lab-profile", "smoke", *arguments),
             *(("-k", select) if select else ()),
-        ]
-        started.append(
-            subprocess.Popen(
-                command,
-                cwd=tmp_path,
-                env=users_environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-                # As in a terminal, even where the suite itself runs in the background of a shell.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            )
         )
-        return started[-1]
 
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+    return run
 
 
 def written(out: Path) -> list[dict]:

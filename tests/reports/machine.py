@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from reports.records import Latencies, Phases, Record, Usage, graph_id
+from reports.graphs import graph_id
+from reports.records import Latencies, Phases, Record, Usage
 from tests.reports.synthetic import ENVIRONMENT, graph
 
 CORES = 2
