@@ -34,8 +34,8 @@ def speedup_by_batch(summary: Summary) -> Drawing | Missing:
 
 _READING = (
     "Higher is better: how many times as fast the items are done as with the smallest batch, bars are 95 % intervals "
-    "over blocks. Given up for it: Prefect sees one task run for the items of a batch, with one state and one log; "
-    "when one of them fails all are retried; the cache holds all of them or none. A line that bends down has too few tasks "
+    "over blocks. Given up for it: Prefect sees one task run for a whole batch, with one state and one log; when one "
+    "item fails all of it is retried; the cache holds all of it or nothing. A line that bends down has too few tasks "
     "left for its workers."
 )
 
