@@ -131,7 +131,7 @@ def test_a_run_without_these_benches_has_none_of_their_tables(tmp_path: Path) ->
 def test_charts_say_what_is_given_up_and_what_is_extrapolated(summary: Summary) -> None:
     batches, workers, efficiency = (c(summary) for c in (speedup_by_batch, speedup_by_workers, efficiency_by_duration))
     assert all(isinstance(drawn, Drawing) for drawn in (batches, workers, efficiency))
-    assert "one task run for 16 items" in batches.reading
+    assert "one task run for a whole batch" in batches.reading
     assert "32 items of 20 ms (sleep)" in batches.takeaway
     assert "cost model's" in workers.reading
     assert workers.takeaway.startswith("Times as fast on 4 workers as on 1: ")
