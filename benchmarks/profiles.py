@@ -103,11 +103,11 @@ PROFILES: Mapping[str, Profile] = {
             blocks=3,
             suites={
                 "startup": _empty(2),
-                "overhead": _empty(2, 6, 12),
+                "overhead": _empty(2, 4, 10),
                 "work": _working(4, 0.2),
-                "payload": _carrying(6, 1_000_000),
-                "cached": (GraphSpec("cached", width=6),),
-                "retrying": (GraphSpec("retrying", width=6, failures=1),),
+                "payload": _carrying(4, 1_000_000),
+                "cached": (GraphSpec("cached", width=4),),
+                "retrying": (GraphSpec("retrying", width=4, failures=1),),
             },
         ),
         Profile(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psutil
@@ -31,12 +32,47 @@ WORKERS = 2
 LIMIT_S = 300.0
 """For what would otherwise hang for ever; nothing is judged by how long it takes."""
 
+PROCESSES = 2
+"""That share a run of the whole suite: much of it waits for a server or a cluster to come up or to come to rest."""
+
 _STACK = pytest.StashKey[ExitStack]()
 _SCRATCH = pytest.StashKey[Path]()
 _PORT = pytest.StashKey[int]()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite between processes, unless told otherwise; a few files are quicker in one.
+
+    Not by `addopts`: benchmarks are measured in one process.
+    """
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
+        config.option.numprocesses, config.option.dist = PROCESSES, "loadgroup"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one cluster stay in one process, so that each cluster is started once; so do those of one module."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    asked = {*getattr(item, "fixturenames", ()), *_words(getattr(item, "callspec", None))}
+    clusters = {"dask_cluster": "dask", "ray_node": "ray", "dask": "dask", "ray": "ray"}
+    return next((cluster for name, cluster in clusters.items() if name in asked), item.nodeid.partition("::")[0])
+
+
+def _words(callspec: Any) -> list[str]:
+    """Of a test's parameters: `lean-dask` and `dask-stock` name the cluster that it runs on."""
+    return callspec.id.split("-") if callspec else []
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    # The pytest that a test starts is nobody's worker.
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        os.environ.pop(name, None)
     # Before any test module is imported: Prefect reads its settings once, at its import.
     stack = config.stash[_STACK] = ExitStack()
     config.stash[_SCRATCH] = scratch = stack.enter_context(guard.guarded())
