@@ -118,7 +118,7 @@ class Session:
             make(suite.name, graph, arm, block, self._stage(arm), suite.cold)
             for graph in self.profile.graphs(suite.name)
             for base in self.arms
-            if suite.takes(base) and applies(graph, base, suite.cold)
+            if suite.takes(base) and applies(graph, base, suite.cold, self._attached(base))
             for arm in (self._sizes(base) if suite.scaling else (base,))
             for block in range(blocks)
         ]
@@ -214,6 +214,9 @@ class Session:
         if not (arm.bare or self.catalog.engine(arm).shares(arm)):
             return arm.name
         return arm.engine if arm.workers == self.workers else f"{arm.engine}@{arm.workers}"
+
+    def _attached(self, arm: RunnerSpec) -> bool:
+        return self.catalog.engine(arm).attached(arm, self.catalog.settings(arm))
 
     def _sizes(self, arm: RunnerSpec) -> list[RunnerSpec]:
         """The arm under 1, 2, 4, ... workers, up to the cores and once beyond, and under the run's own number.

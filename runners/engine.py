@@ -88,6 +88,10 @@ class Engine:
         """Whether the arm runs on the engine's shared cluster."""
         return self.shares_cluster and not self.own_place & spec.options.keys()
 
+    def attached(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
+        """Whether the arm runs on a cluster that runs already, whoever's processes those are."""
+        return bool(spec.options.get("address") or (self.shares(spec) and settings.address))
+
     def resizable(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
         """Whether the number of workers is the lab's to set: not of a cluster it attaches to, or of options given."""
         if self.shares_cluster:

@@ -1,0 +1,75 @@
+"""What the lab's own tasks need on a cluster that it attaches to, whose workers have neither its code nor its files."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+import cloudpickle
+
+import flows
+from flows.ledger import Collector
+from flows.wiring import Nodes
+from runners.engine import Cluster
+
+
+@contextmanager
+def ledger_for(cluster: Cluster | None, folder: Path) -> Iterator[str]:
+    """Where bodies on this cluster write the ledger of `folder`: the folder itself, or the address of a collector.
+
+    While it is entered, what is defined in `flows` is sent to an attached cluster by value.
+
+    Raises:
+        OSError: the cluster cannot be reached.
+    """
+    if cluster is None or cluster.local:
+        yield str(folder)
+        return
+    with ExitStack() as stack:
+        for pickler in _picklers():
+            pickler.register_pickle_by_value(flows)
+            stack.callback(pickler.unregister_pickle_by_value, flows)
+        yield stack.enter_context(Collector(folder, own_address(cluster.address))).address
+
+
+def nodes_for(cluster: Cluster) -> Nodes:
+    """The graph's functions for a bare engine."""
+    if cluster.local:
+        return Nodes()
+    plain = Nodes()
+    return Nodes(*(_by_value(node) for node in (plain.hello, plain.world, plain.greet, plain.gather)))
+
+
+def own_address(cluster: str | None) -> str:
+    """The address of this host on the way to the cluster, and so the one that its workers can answer.
+
+    Raises:
+        OSError: the cluster cannot be reached.
+    """
+    parts = urlsplit(cluster if cluster and "://" in cluster else f"tcp://{cluster}")
+    with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 0), timeout=30.0) as connection:
+        return str(connection.getsockname()[0])
+
+
+def _picklers() -> list[ModuleType]:
+    """Dask's, which is everybody's, and Ray's, which is one of its own."""
+    if "ray" not in sys.modules:
+        return [cloudpickle]
+    from ray import cloudpickle as rays
+
+    return [cloudpickle, rays]
+
+
+def _by_value(node: Any) -> Any:
+    # Dask tries pickle before cloudpickle, and pickle takes a module's function by name. It cannot take a nested one.
+    def nested(*args: Any) -> Any:
+        return node(*args)
+
+    nested.__name__ = node.__name__
+    return nested
