@@ -23,7 +23,7 @@ from runners.engine import Cluster
 def ledger_for(cluster: Cluster | None, folder: Path) -> Iterator[str]:
     """Where bodies on this cluster write the ledger of `folder`: the folder itself, or the address of a collector.
 
-    While it is entered, what is defined in `flows` is sent to an attached cluster by value.
+    While it is entered, the lab's flows and tasks are sent to an attached cluster by value.
 
     Raises:
         OSError: the cluster cannot be reached.
@@ -31,11 +31,18 @@ def ledger_for(cluster: Cluster | None, folder: Path) -> Iterator[str]:
     if cluster is None or cluster.local:
         yield str(folder)
         return
+    with sent_by_value(), Collector(folder, own_address(cluster.address)) as collector:
+        yield collector.address
+
+
+@contextmanager
+def sent_by_value() -> Iterator[None]:
+    """What is defined in `flows` travels whole, not as a name that the other side would have to import."""
     with ExitStack() as stack:
         for pickler in _picklers():
             pickler.register_pickle_by_value(flows)
             stack.callback(pickler.unregister_pickle_by_value, flows)
-        yield stack.enter_context(Collector(folder, own_address(cluster.address))).address
+        yield
 
 
 def nodes_for(cluster: Cluster) -> Nodes:
