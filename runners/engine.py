@@ -38,7 +38,8 @@ class Cluster:
     """A cluster that runs, shared by the arms of its engine.
 
     address: what to connect to; None for engines without a cluster.
-    local: its processes are this process's children, so that their CPU and memory can be seen.
+    local: its processes are this process's children, so that their CPU and memory can be seen. They have its code and
+        files as well, which workers elsewhere need not have.
     """
 
     address: str | None = None
