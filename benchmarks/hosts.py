@@ -6,7 +6,6 @@ The cluster is started by its own command lines, from an environment without thi
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -19,9 +18,10 @@ from benchmarks import environment, far_driver, network
 from benchmarks.bare_environment import bare_python
 from benchmarks.far_clusters import CLUSTERS, process_on
 from benchmarks.far_driver import Asked
+from benchmarks.findings_file import AskedError, chosen, new_folder, write
 from benchmarks.interrupts import Interrupts
 from benchmarks.network import Network, NetworkError
-from benchmarks.run_folder import new_run_id, now
+from benchmarks.run_folder import now
 from benchmarks.severed import CUTS, Cut, across, judge
 from flows.ledger import Ledger
 from reports import hosts as findings
@@ -42,10 +42,6 @@ _PORT = 4200
 CODE = "benchmarks/hosts.py"
 
 Say = Callable[[str], None]
-
-
-class HostsError(ValueError):
-    """What the user can mend; one line."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +69,15 @@ def run(
         What was written, and `folder`, where.
 
     Raises:
-        HostsError: no such experiment or arm, a folder that cannot be written to, a machine without network namespaces.
+        AskedError: no such experiment or arm, a folder that cannot be written to, a machine without network namespaces.
     """
-    names = _chosen("--only", only, [cut.id for cut in CUTS])
-    arms = _chosen("--runners", runners, ARMS)
+    names = chosen("--only", only, [cut.id for cut in CUTS])
+    arms = chosen("--runners", runners, ARMS)
     try:
         network.check()
     except NetworkError as error:
-        raise HostsError(str(error)) from None
-    folder = _folder(out)
+        raise AskedError(str(error)) from None
+    folder = new_folder("hosts", out, findings.FILE)
     with ExitStack() as stack:
         scratch = stack.enter_context(guarded())
         stack.enter_context(isolated(lab_environment(scratch / "home")))
@@ -108,10 +104,10 @@ def run(
         found = stack.enter_context(closing(_findings(net, api_url, names, arms, scratch, say)))
         for finding in found:
             report["findings"].append(finding)
-            _write(folder, report)
+            write(folder / findings.FILE, report)
             interrupts.raise_lost()
         report["finished_at"] = now()
-        _write(folder, report)
+        write(folder / findings.FILE, report)
     return report
 
 
@@ -197,32 +193,3 @@ def _until(true: Callable[[], bool], limit_s: float, least_s: float = 0.0) -> No
     begun_s = time.monotonic()
     while (waited_s := time.monotonic() - begun_s) < limit_s and (waited_s < least_s or not true()):
         time.sleep(0.1)
-
-
-def _chosen(option: str, given: str | None, known: Sequence[str]) -> list[str]:
-    if given is None:
-        return list(known)
-    names = list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise HostsError(f"{option} {given}: there are {', '.join(known)}")
-    return names
-
-
-def _folder(out: Path | None) -> Path:
-    results = Path("results")
-    existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-    folder = out or results / new_run_id("hosts", existing)
-    if (folder / findings.FILE).exists():
-        raise HostsError(f"--out {folder} holds a {findings.FILE} already: name another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HostsError(f"--out {folder} cannot be made: {error.strerror}") from None
-    return folder
-
-
-def _write(folder: Path, report: dict[str, Any]) -> None:
-    partial = folder / f"{findings.FILE}.partial"
-    partial.write_text(json.dumps(report, indent=2) + "\n")
-    partial.replace(folder / findings.FILE)
