@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,9 @@ import flows
 from flows.ledger import Collector
 from flows.wiring import Nodes
 from runners.engine import Cluster
+from runners.spec import ArmError
+
+_CONNECT_LIMIT_S = 30.0
 
 
 @contextmanager
@@ -53,15 +57,44 @@ def nodes_for(cluster: Cluster) -> Nodes:
     return Nodes(*(_by_value(node) for node in (plain.hello, plain.world, plain.greet, plain.gather)))
 
 
+def refuse_another_host(arm: str, address: str) -> None:
+    """The lab's own server listens on loopback, where only the processes of this host reach it.
+
+    Raises:
+        ArmError: the cluster is on another host.
+    """
+    if on_another_host(address):
+        raise ArmError(
+            arm,
+            f"{address} is on another host, and does not reach the lab's own Prefect server: start one that it "
+            "reaches, and name it by --lab-api-url",
+        )
+
+
+def on_another_host(address: str) -> bool:
+    """Whether the cluster's address is not one of this host.
+
+    Raises:
+        OSError: the cluster cannot be reached.
+    """
+    here = own_address(address)
+    host, _ = _host_and_port(address)
+    return here not in {found[4][0] for found in socket.getaddrinfo(host, None)} and not ip_address(here).is_loopback
+
+
 def own_address(cluster: str | None) -> str:
     """The address of this host on the way to the cluster, and so the one that its workers can answer.
 
     Raises:
         OSError: the cluster cannot be reached.
     """
-    parts = urlsplit(cluster if cluster and "://" in cluster else f"tcp://{cluster}")
-    with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 0), timeout=30.0) as connection:
+    with socket.create_connection(_host_and_port(cluster or ""), timeout=_CONNECT_LIMIT_S) as connection:
         return str(connection.getsockname()[0])
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    return parts.hostname or "127.0.0.1", parts.port or 0
 
 
 def _picklers() -> list[ModuleType]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import quiescence
-from benchmarks.attached import sent_by_value
+from benchmarks.attached import own_address, sent_by_value
 from benchmarks.measure import Site, blank_record, measure
 from benchmarks.plan import Cell
 from benchmarks.stages import small_pass
@@ -85,6 +85,7 @@ def main(arguments: str) -> None:
         found = catalog.load()
         spec = found.arms[asked.arm].with_workers(2)
         engine = found.engine(spec)
+        _until(lambda: _answers(asked.cluster), _CONNECT_LIMIT_S)
         with engine.cluster(2, ClusterSettings(asked.cluster, timeout_s=_CONNECT_LIMIT_S), scratch) as cluster:
             _until(lambda: _workers(spec.engine, cluster) >= 2, _CONNECT_LIMIT_S)
             facts.note(workers=_workers(spec.engine, cluster))
@@ -132,6 +133,13 @@ def _stints(asked: Asked, runner: Any, facts: _Facts, workers: Any) -> None:
         facts.note(states=settled.states, flow_state=settled.flow_state)
     _until(lambda: workers() >= 2, REJOIN_LIMIT_S)
     facts.note(workers_after=workers())
+
+
+def _answers(address: str) -> bool:
+    try:
+        return bool(own_address(address))
+    except OSError:
+        return False
 
 
 def _workers(engine: str, cluster: Cluster) -> int:

@@ -89,9 +89,9 @@ class Engine:
         """Whether the arm runs on the engine's shared cluster."""
         return self.shares_cluster and not self.own_place & spec.options.keys()
 
-    def attached(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
-        """Whether the arm runs on a cluster that runs already, whoever's processes those are."""
-        return bool(spec.options.get("address") or (self.shares(spec) and settings.address))
+    def attached(self, spec: RunnerSpec, settings: ClusterSettings) -> str | None:
+        """The address of the cluster that the arm runs on, where that one runs already."""
+        return spec.options.get("address") or (settings.address if self.shares(spec) else None)
 
     def resizable(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
         """Whether the number of workers is the lab's to set: not of a cluster it attaches to, or of options given."""

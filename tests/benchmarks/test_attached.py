@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,6 +74,16 @@ def elsewhere(scratch: Path, lab_server: Any, tmp_path: Path) -> Iterator[Any]:
         yield lambda *command: stack.enter_context(running(command, environ, tmp_path / "cluster.log", tmp_path))
 
 
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 def measured(lab_server: Any, scratch: Path, tmp_path: Path, config: str, *arms: str) -> dict[tuple[str, str], Any]:
     (tmp_path / "runners.toml").write_text(config)
     arguments = [lab_server.api_url, str(tmp_path / "runners.toml"), str(scratch), str(LIMIT_S), *arms]
@@ -98,10 +110,12 @@ def assert_whole(records: dict[tuple[str, str], Any], arms: set[str], bare: str)
 
 @pytest.mark.slow
 def test_dask_workers_need_nothing_of_this_project(python, elsewhere, lab_server, scratch, tmp_path):
-    address = f"tcp://127.0.0.1:{free_port()}"
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
     elsewhere(python, "-m", "dask", "scheduler", "--host", address, "--no-dashboard")
     elsewhere(python, "-m", "dask", "worker", address, "--nthreads", "2", "--no-dashboard", "--no-nanny")
 
+    wait_for(port)
     config = f'dask.address = "{address}"\ndask.timeout_s = {LIMIT_S}'
     arms = ("dask", "lean-dask", "bare-dask")
     assert_whole(measured(lab_server, scratch, tmp_path, config, *arms), {"dask", "lean-dask"}, "bare-dask")
@@ -115,6 +129,7 @@ def test_ray_nodes_need_nothing_of_this_project(python, elsewhere, lab_server, s
     ports += ("--min-worker-port", "0", "--max-worker-port", "0")
     elsewhere(*start, *ports, "--num-cpus", "2", "--include-dashboard", "false", "--temp-dir", str(scratch / "far-ray"))
 
+    wait_for(client)
     arms = ("ray", "lean-ray", "bare-ray")
     config = f'ray.address = "ray://127.0.0.1:{client}"\nray.timeout_s = {LIMIT_S}'
     assert_whole(measured(lab_server, scratch, tmp_path, config, *arms), {"ray", "lean-ray"}, "bare-ray")
@@ -125,9 +140,10 @@ def test_an_attached_cluster_is_not_started_cold_and_not_probed(tmp_path):
         'dask.address = "tcp://h:1"\n[arms.far]\nclass = "prefect_ray.RayTaskRunner"\noptions.address = "ray://h:1"'
     )
     found = catalog.load(tmp_path / "runners.toml")
-    attached = {name for name, arm in found.arms.items() if found.engine(arm).attached(arm, found.settings(arm))}
+    attached = {name: found.engine(arm).attached(arm, found.settings(arm)) for name, arm in found.arms.items()}
 
-    assert attached == {"dask", "lean-dask", "bare-dask", "far"}
+    on_dask = dict.fromkeys(("dask", "lean-dask", "bare-dask"), "tcp://h:1")
+    assert {name: address for name, address in attached.items() if address} == {**on_dask, "far": "ray://h:1"}
     dask = found.arms["dask"]
     assert applies(GraphSpec(width=2), dask, cold=True) is True
     assert applies(GraphSpec(width=2), dask, cold=True, attached=True) is False
@@ -138,4 +154,4 @@ def test_an_attached_cluster_is_not_started_cold_and_not_probed(tmp_path):
 def test_a_cluster_that_is_gone_is_an_error_of_its_cells_only(arms):
     with pytest.raises(OSError, match="refused"):
         own_address(f"tcp://127.0.0.1:{free_port()}")
-    assert arms.engines["dask"].attached(arms.arms["dask"], ClusterSettings()) is False
+    assert arms.engines["dask"].attached(arms.arms["dask"], ClusterSettings()) is None

@@ -66,6 +66,33 @@ def test_a_cut_link_is_cut_for_its_host_alone_until_it_is_mended(net):
     assert reach(net, "one", "two") == "refused"
 
 
+def test_the_labs_own_server_is_not_for_a_cluster_on_another_host(net):
+    ask = (
+        "import sys\n"
+        "from benchmarks.attached import own_address, refuse_another_host\n"
+        "try: refuse_another_host('dask', sys.argv[1])\n"
+        "except ValueError as error: print(error)\n"
+        "else: print('it is here')\n"
+        "print(own_address(sys.argv[1]))"
+    )
+    listen = "import socket, sys; s = socket.create_server((sys.argv[1], 8786)); print('up', flush=True); s.accept()"
+    address = f"tcp://{net['two'].address}:8786"
+
+    def asked_on(name: str) -> list[str]:
+        command = net["two"].command(sys.executable, "-c", f"{listen}; s.accept()", net["two"].address)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+            assert listener.stdout is not None
+            listener.stdout.readline()
+            return on(net[name], "-c", ask, address).splitlines()
+
+    refused, here = asked_on("one")
+    assert refused.startswith(
+        f"arm 'dask': {address} is on another host, and does not reach the lab's own Prefect server"
+    )
+    assert here == net["one"].address
+    assert asked_on("two") == ["it is here", net["two"].address]
+
+
 def test_nothing_of_the_network_is_outside_of_it(net):
     """Neither a device nor an address, so that no packet finds a way out, or in."""
     devices = set(psutil.net_if_addrs())
