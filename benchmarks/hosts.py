@@ -80,7 +80,8 @@ def run(
     folder = new_folder("hosts", out, findings.FILE)
     with ExitStack() as stack:
         scratch = stack.enter_context(guarded())
-        stack.enter_context(isolated(lab_environment(scratch / "home")))
+        # A Ray node that joins, and a driver, show their token only where they are told to.
+        stack.enter_context(isolated({**lab_environment(scratch / "home"), "RAY_AUTH_MODE": "token"}))
         interrupts = stack.enter_context(Interrupts())
         say(f"making a network of {len(HOSTS)} hosts")
         net = stack.enter_context(network.network(HOSTS))

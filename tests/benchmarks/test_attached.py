@@ -58,6 +58,8 @@ with engine.cluster(2, settings, Path(scratch)) as cluster:
 quiescence.send_rest()
 """
 LIMIT_S = 300.0
+RAY = {"RAY_AUTH_MODE": "token", "RAY_raylet_start_wait_time_s": "300"}
+"""A cluster that wants a token, as one does that is started where there is one."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def python(scratch: Path) -> str:
 def elsewhere(scratch: Path, lab_server: Any, tmp_path: Path) -> Iterator[Any]:
     """Start a command as on another machine: in a folder of its own, and nothing leads to this project or the API."""
     here = ("PYTHONPATH", "PREFECT_API_URL", "RAY_ADDRESS", "DASK_SCHEDULER_ADDRESS")
-    environ = {name: value for name, value in os.environ.items() if name not in here}
+    environ = {name: value for name, value in os.environ.items() if name not in here} | RAY
     with ExitStack() as stack:
         yield lambda *command: stack.enter_context(running(command, environ, tmp_path / "cluster.log", tmp_path))
 
@@ -87,7 +89,13 @@ def wait_for(port: int) -> None:
 def measured(lab_server: Any, scratch: Path, tmp_path: Path, config: str, *arms: str) -> dict[tuple[str, str], Any]:
     (tmp_path / "runners.toml").write_text(config)
     arguments = [lab_server.api_url, str(tmp_path / "runners.toml"), str(scratch), str(LIMIT_S), *arms]
-    done = subprocess.run([sys.executable, "-c", MEASURE, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **RAY},
+    )
     assert done.returncode == 0, f"{done.stderr}\n{(tmp_path / 'cluster.log').read_text()}"
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert {(r["arm"], r["status"], r["error"]) for r in records} == {(arm, "ok", None) for arm in arms}
