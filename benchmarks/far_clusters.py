@@ -11,8 +11,6 @@ from pathlib import Path
 from benchmarks.network import Host
 from benchmarks.processes import running
 
-_PATIENCE = {"RAY_raylet_start_wait_time_s": "120"}
-"""A busy machine takes longer to start a Ray node than Ray waits for it."""
 DASK_PORT = 8786
 RAY_PORT = 6379
 RAY_CLIENT_PORT = 10001
@@ -61,7 +59,7 @@ def process_on(
             address of the API.
     """
     home = _home(folder, host)
-    environ = {**os.environ, **(variables or {}), "PREFECT_HOME": str(home / "prefect"), **_PATIENCE}
+    environ = {**os.environ, **(variables or {}), "PREFECT_HOME": str(home / "prefect")}
     if variables is None:
         for foreign in ("PYTHONPATH", "PREFECT_API_URL"):
             environ.pop(foreign, None)

@@ -58,7 +58,7 @@ with engine.cluster(2, settings, Path(scratch)) as cluster:
 quiescence.send_rest()
 """
 LIMIT_S = 300.0
-RAY = {"RAY_AUTH_MODE": "token", "RAY_raylet_start_wait_time_s": "300"}
+RAY = {"RAY_AUTH_MODE": "token"}
 """A cluster that wants a token, as one does that is started where there is one."""
 
 
