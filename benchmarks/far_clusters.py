@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -12,6 +13,19 @@ from benchmarks.network import Host
 from benchmarks.processes import running
 
 DASK_PORT = 8786
+_START_LIMIT_S = 180.0
+_CONNECT = """
+import socket, sys, time
+address, port, limit_s = sys.argv[1:]
+deadline = time.monotonic() + float(limit_s)
+while True:
+    try:
+        sys.exit(socket.create_connection((address, int(port)), timeout=5).close())
+    except OSError:
+        if time.monotonic() > deadline:
+            raise
+        time.sleep(0.2)
+"""
 RAY_PORT = 6379
 RAY_CLIENT_PORT = 10001
 
@@ -44,6 +58,8 @@ def ray_on(first: Host, second: Host, python: Path, folder: Path) -> Iterator[st
         for host, arguments in ((first, head), (second, ["--address", f"{first.address}:{RAY_PORT}"])):
             command = [*start, *arguments, "--node-ip-address", host.address]
             stack.enter_context(process_on(host, command, folder, "ray"))
+            # A node that comes before the head is up gives up.
+            _wait_for(second, first.address, RAY_CLIENT_PORT)
         yield f"ray://{first.address}:{RAY_CLIENT_PORT}"
 
 
@@ -65,6 +81,16 @@ def process_on(
             environ.pop(foreign, None)
     with running(host.command(*command), environ, folder / f"{host.name}-{name}.log", home) as process:
         yield process
+
+
+def _wait_for(here: Host, address: str, port: int) -> None:
+    """
+    Raises:
+        RuntimeError: nobody has listened there within `_START_LIMIT_S`.
+    """
+    waiting = [sys.executable, "-c", _CONNECT, address, str(port), str(_START_LIMIT_S)]
+    if subprocess.run(here.command(*waiting), stderr=subprocess.DEVNULL).returncode:
+        raise RuntimeError(f"nobody listens at {address}:{port} after {_START_LIMIT_S:.0f} s")
 
 
 def _home(folder: Path, host: Host) -> Path:

@@ -124,7 +124,12 @@ def _findings(
             say(f"{engine}: starting a cluster on {' and '.join(HOSTS[2:])}")
             folder = scratch / f"{engine}-{len(left)}"
             folder.mkdir()
-            with CLUSTERS[engine](net["left"], net["right"], python, folder) as address:
+            with ExitStack() as stack:
+                try:
+                    address = stack.enter_context(CLUSTERS[engine](net["left"], net["right"], python, folder))
+                except RuntimeError as error:
+                    yield from (_finding(cut, arm, {"no_cluster": str(error), "seconds": 0.0}) for cut, arm in left)
+                    break
                 whole = True
                 while left and whole:
                     cut, arm = left.pop(0)

@@ -45,6 +45,8 @@ class Judgement:
 
 def across(facts: Facts) -> Judgement:
     """The graph itself: right results, every task run recorded, and bodies on the other hosts."""
+    if "no_cluster" in facts:
+        return _no_cluster(facts)
     record = facts.get("record")
     if record is None:
         return Judgement("unknown", f"no record (exit code {facts.get('ended')})", "Look into the driver's log.")
@@ -57,6 +59,8 @@ def across(facts: Facts) -> Judgement:
 
 def judge(facts: Facts, count: int) -> Judgement:
     """A flow of `count` stints with a link cut in the middle."""
+    if "no_cluster" in facts:
+        return _no_cluster(facts)
     if "cut_s" not in facts or not facts.get("begun"):
         return Judgement("unknown", f"no stint began (exit code {facts.get('ended')})", "Look into the driver's log.")
     if "returned_s" not in facts:
@@ -82,6 +86,10 @@ def judge(facts: Facts, count: int) -> Judgement:
 _TIMEOUT = "Give every wait a timeout and the flow a timeout_seconds."
 _RERUN = "Let the flow be run again: retries on the flow, results persisted where all hosts reach them."
 _IDEMPOTENT = "Tasks must stand being run twice; have workers started again by what started them."
+
+
+def _no_cluster(facts: Facts) -> Judgement:
+    return Judgement("unknown", f"no cluster: {facts['no_cluster']}", "Let the machine come to rest, and try again.")
 
 
 def _when(facts: Facts) -> str:

@@ -190,6 +190,7 @@ WHOLE: dict[str, Any] = {
         ({"raised": "OSError: no"}, "bad", "the flow fails 5 s after the repair (down 10 s): OSError: no"),
         ({"returned_s": None}, "bad", "the flow never returns"),
         ({"begun": 0, "ended": 1}, "unknown", "no stint began (exit code 1)"),
+        ({"no_cluster": "nobody listens"}, "unknown", "no cluster: nobody listens"),
     ],
 )
 def test_what_was_seen_is_said_as_it_was(changes, symbol, words):
