@@ -13,7 +13,9 @@ from benchmarks.network import Host
 from benchmarks.processes import running
 
 DASK_PORT = 8786
-_START_LIMIT_S = 180.0
+START_LIMIT_S = 180.0
+# Ray gives a node 30 s to come up, which on a busy machine is not enough.
+_AGAIN = ("sh", "-c", 'for attempt in 1 2 3 4; do "$@" && exit; done', "again")
 _CONNECT = """
 import socket, sys, time
 address, port, limit_s = sys.argv[1:]
@@ -56,21 +58,26 @@ def ray_on(first: Host, second: Host, python: Path, folder: Path) -> Iterator[st
     head += ["--include-dashboard", "false", "--temp-dir", str(folder / "ray")]
     with ExitStack() as stack:
         for host, arguments in ((first, head), (second, ["--address", f"{first.address}:{RAY_PORT}"])):
-            command = [*start, *arguments, "--node-ip-address", host.address]
+            command = [*_AGAIN, *start, *arguments, "--node-ip-address", host.address]
             stack.enter_context(process_on(host, command, folder, "ray"))
             # A node that comes before the head is up gives up.
-            _wait_for(second, first.address, RAY_CLIENT_PORT)
+            wait_for(second, first.address, RAY_CLIENT_PORT)
         yield f"ray://{first.address}:{RAY_CLIENT_PORT}"
 
 
 @contextmanager
 def process_on(
-    host: Host, command: Sequence[str], folder: Path, name: str, variables: Mapping[str, str] | None = None
+    host: Host,
+    command: Sequence[str],
+    folder: Path,
+    name: str,
+    variables: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process on a host, in a folder and a Prefect home of the host's own.
 
     Args:
-        folder: of all hosts; the output goes there.
+        folder: of all hosts; the output goes there unless `log` says where to.
         variables: for this project's own processes. Without any it gets, as one elsewhere, neither this project nor the
             address of the API.
     """
@@ -79,18 +86,20 @@ def process_on(
     if variables is None:
         for foreign in ("PYTHONPATH", "PREFECT_API_URL"):
             environ.pop(foreign, None)
-    with running(host.command(*command), environ, folder / f"{host.name}-{name}.log", home) as process:
+    log = log or folder / f"{host.name}-{name}.log"
+    with running(host.command(*command), environ, log, home) as process:
         yield process
 
 
-def _wait_for(here: Host, address: str, port: int) -> None:
-    """
+def wait_for(here: Host, address: str, port: int, limit_s: float = START_LIMIT_S) -> None:
+    """Wait on a host until somebody listens at an address.
+
     Raises:
-        RuntimeError: nobody has listened there within `_START_LIMIT_S`.
+        RuntimeError: nobody does within `limit_s`.
     """
-    waiting = [sys.executable, "-c", _CONNECT, address, str(port), str(_START_LIMIT_S)]
+    waiting = [sys.executable, "-c", _CONNECT, address, str(port), str(limit_s)]
     if subprocess.run(here.command(*waiting), stderr=subprocess.DEVNULL).returncode:
-        raise RuntimeError(f"nobody listens at {address}:{port} after {_START_LIMIT_S:.0f} s")
+        raise RuntimeError(f"nobody listens at {address}:{port} after {limit_s:.0f} s")
 
 
 def _home(folder: Path, host: Host) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import environment, far_driver, network
 from benchmarks.bare_environment import bare_python
-from benchmarks.far_clusters import CLUSTERS, process_on
+from benchmarks.far_clusters import CLUSTERS, START_LIMIT_S, process_on, wait_for
 from benchmarks.far_driver import Asked
 from benchmarks.findings_file import AskedError, chosen, new_folder, write
 from benchmarks.interrupts import Interrupts
@@ -29,7 +29,7 @@ from runners import catalog
 from runners.guard import guarded
 from runners.isolation import environment as lab_environment
 from runners.isolation import isolated
-from runners.server import Server
+from runners.server import Server, ServerError
 
 HOSTS = ("server", "driver", "left", "right")
 ARMS = ("lean-dask", "dask", "lean-ray", "ray")
@@ -46,12 +46,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Site:
-    """The network, and what is up on it. `cluster`: its address."""
+    """The network, and what is up on it. `cluster`: its address. `log`: where what drivers print is appended."""
 
     net: Network
     api_url: str
     cluster: str
     folder: Path
+    log: Path
 
 
 def run(
@@ -69,6 +70,7 @@ def run(
         What was written, and `folder`, where.
 
     Raises:
+        ServerError: the Prefect server does not start.
         AskedError: no such experiment or arm, a folder that cannot be written to, a machine without network namespaces.
     """
     names = chosen("--only", only, [cut.id for cut in CUTS])
@@ -102,7 +104,13 @@ def run(
         serve += ["--host", net["server"].address, "--port", str(_PORT)]
         variables = {**lab_environment(scratch / "server"), "PREFECT_SERVER_UI_ENABLED": "false"}
         stack.enter_context(process_on(net["server"], serve, scratch, "prefect", variables))
-        found = stack.enter_context(closing(_findings(net, api_url, names, arms, scratch, say)))
+        say("starting the lab's Prefect server on a host of its own")
+        try:
+            wait_for(net["driver"], net["server"].address, _PORT, 2 * START_LIMIT_S)
+        except RuntimeError as error:
+            raise ServerError(f"the Prefect server did not come up: {error}") from None
+        log = folder / "hosts.log"
+        found = stack.enter_context(closing(_findings(net, api_url, names, arms, scratch, log, say)))
         for finding in found:
             report["findings"].append(finding)
             write(folder / findings.FILE, report)
@@ -113,7 +121,7 @@ def run(
 
 
 def _findings(
-    net: Network, api_url: str, names: Sequence[str], arms: Sequence[str], scratch: Path, say: Say
+    net: Network, api_url: str, names: Sequence[str], arms: Sequence[str], scratch: Path, log: Path, say: Say
 ) -> Generator[dict[str, Any], None, None]:
     known = catalog.load().arms
     python = bare_python(scratch / "bare")
@@ -136,7 +144,7 @@ def _findings(
                     say(f"{arm}: {cut.title}")
                     place = folder / f"{arm}-{cut.id}"
                     place.mkdir()
-                    facts = measure(cut, arm, Site(net, api_url, address, place))
+                    facts = measure(cut, arm, Site(net, api_url, address, place, log))
                     whole = facts.get("workers_after", 0) >= 2 or not cut.host
                     yield _finding(cut, arm, facts)
 
@@ -148,7 +156,7 @@ def measure(cut: Cut, arm: str, site: Site) -> dict[str, Any]:
         asked = Asked(arm, site.api_url, site.cluster, str(site.folder), STINTS, STINT_S, LIMIT_S)
     variables = lab_environment(site.folder, site.api_url)
     begun_s = time.monotonic()
-    with process_on(site.net["driver"], asked.command(), site.folder, "driver", variables) as process:
+    with process_on(site.net["driver"], asked.command(), site.folder, "driver", variables, site.log) as process:
         ledger = Ledger(site.folder / "ledger")
 
         def over() -> bool:

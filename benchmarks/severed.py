@@ -49,7 +49,9 @@ def across(facts: Facts) -> Judgement:
         return _no_cluster(facts)
     record = facts.get("record")
     if record is None:
-        return Judgement("unknown", f"no record (exit code {facts.get('ended')})", "Look into the driver's log.")
+        return Judgement(
+            "unknown", f"no record (exit code {facts.get('ended')})", "Look into hosts.log beside the findings."
+        )
     if record["status"] != "ok":
         return Judgement("bad", record["error"], "See that the workers reach the server and the driver.")
     recorded = f"{record['recorded']} of {record['expected_recorded']} task runs recorded"
@@ -62,7 +64,9 @@ def judge(facts: Facts, count: int) -> Judgement:
     if "no_cluster" in facts:
         return _no_cluster(facts)
     if "cut_s" not in facts or not facts.get("begun"):
-        return Judgement("unknown", f"no stint began (exit code {facts.get('ended')})", "Look into the driver's log.")
+        return Judgement(
+            "unknown", f"no stint began (exit code {facts.get('ended')})", "Look into hosts.log beside the findings."
+        )
     if "returned_s" not in facts:
         return Judgement("bad", _with_runs("the flow never returns", facts, count), _TIMEOUT)
     when = _when(facts)
@@ -83,6 +87,7 @@ def judge(facts: Facts, count: int) -> Judgement:
     return Judgement("warn" if again else "ok", words, _IDEMPOTENT if again else "")
 
 
+_LOG = "Look into hosts.log beside the findings."
 _TIMEOUT = "Give every wait a timeout and the flow a timeout_seconds."
 _RERUN = "Let the flow be run again: retries on the flow, results persisted where all hosts reach them."
 _IDEMPOTENT = "Tasks must stand being run twice; have workers started again by what started them."

@@ -49,9 +49,13 @@ def hosts(
     """
     from benchmarks import hosts as experiment
     from reports import hosts as findings
+    from runners.server import ServerError
 
-    with ERR.status("") as status:
-        found = experiment.run(only, runners, out, status.update if ERR.is_terminal else ERR.print)
+    try:
+        with ERR.status("") as status:
+            found = experiment.run(only, runners, out, status.update if ERR.is_terminal else ERR.print)
+    except ServerError as error:
+        raise LabError(str(error)) from error
     if as_json:
         OUT.print_json(json.dumps(found))
     else:
