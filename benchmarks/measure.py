@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,20 +14,20 @@ from typing import Any
 
 import psutil
 
+from benchmarks import clocks
+from benchmarks.attached import ledger_for, nodes_for
 from benchmarks.environment import cores
 from benchmarks.plan import Cell
 from benchmarks.quiescence import wait_recorded
 from benchmarks.tax import SECTION, tax_of
 from benchmarks.usage import Meter
-from flows.bodies import Entry, Ledger
-from flows.wiring import Nodes, Outcome, wire
-from reports.records import Latencies, Phases, Record, Usage
+from flows.ledger import Entry, Ledger
+from flows.wiring import Outcome, wire
+from reports.records import Record, Usage
 from reports.tax import Tax
 from runners.engine import Cluster, Engine
 from runners.probe import Schedule
 from runners.server import Server
-
-_MOST_LATENCIES = 512
 
 
 class CellError(Exception):
@@ -39,7 +39,8 @@ class Site:
     """What a cell is measured on.
 
     cluster: the stage's cluster; None for a cold cell.
-    scratch: folder for ledgers and clusters' files, reachable by local workers.
+    scratch: folder for ledgers and clusters' files, reachable by local workers; bodies on an attached cluster make
+        their entries by a connection.
     limit_s: how long one pass may take.
     quiet_limit_s: how long to wait for the server to record a pass.
     """
@@ -115,25 +116,25 @@ def blank_record(cell: Cell, run_id: str, environment: dict[str, Any]) -> Record
     )
 
 
-def run_pass(cell: Cell, site: Site, ledger: Path) -> _Pass:
-    """Run the graph once under the cell's arm."""
+def run_pass(cell: Cell, site: Site, ledger: str) -> _Pass:
+    """Run the graph once under the cell's arm; its bodies write to `ledger`."""
     if cell.arm.bare:
         assert site.cluster is not None
         called_s = time.monotonic()
         with site.engine.bare(cell.arm, site.cluster, site.limit_s) as submitter:
-            outcome = wire(cell.graph, str(ledger), Nodes(), submitter)
+            outcome = wire(cell.graph, ledger, nodes_for(site.cluster), submitter)
         return _Pass(called_s, outcome, time.monotonic())
     from flows.chain import chain
     from flows.fanout import fanout
 
-    probe = Schedule(str(ledger), cell.arm.engine, SECTION) if cell.graph.variant == "chain" else None
+    probe = Schedule(ledger, cell.arm.engine, SECTION) if cell.graph.variant == "chain" else None
     flow: Any = (chain if probe else fanout).with_options(timeout_seconds=site.limit_s)
     if not cell.arm.direct:
         flow = flow.with_options(task_runner=site.engine.task_runner(cell.arm, site.cluster, site.scratch))
     arguments: dict[str, Any] = {"mark": probe} if probe else {}
     with nullcontext() if cell.cold else without_heartbeats(), probe or nullcontext():
         called_s = time.monotonic()
-        outcome = flow(cell.graph, str(ledger), direct=cell.arm.direct, **arguments)
+        outcome = flow(cell.graph, ledger, direct=cell.arm.direct, **arguments)
         returned_s = time.monotonic()
     return _Pass(called_s, outcome, returned_s, tax_of(outcome, probe) if probe else None)
 
@@ -156,39 +157,47 @@ def one_line(error: BaseException) -> str:
 
 def _measure(cell: Cell, site: Site, blank: Record) -> Record:
     folder = Path(tempfile.mkdtemp(prefix="cell-", dir=site.scratch))
-    ledger = Ledger(folder)
     try:
-        if cell.graph.variant == "cached":
-            _settle(cell, site, run_pass(cell, site, folder))
-            _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
-        filled = len(ledger.entries())
-        meter = Meter(site.server.pid, local_workers=site.cluster is None or site.cluster.local)
-        meter.start()
-        passed: _Pass | None = None
-        try:
-            passed = run_pass(cell, site, folder)
-        finally:
-            usage, others_s = meter.stop()
-        entries = ledger.entries()[filled:]
-        wall_s = passed.returned_s - passed.called_s
-        record = replace(
-            blank,
-            phases=_phases(passed, entries),
-            latencies=_latencies(passed.outcome, entries),
-            usage=usage if wall_s else Usage(),
-            background_cpu=min(1.0, others_s / (wall_s * (psutil.cpu_count() or 1))),
-            executions=len(entries),
-            tax=passed.tax,
-        )
-        try:
-            _check_result(cell, passed.outcome)
-            _check_executions(entries, blank.expected_executions, "the pass")
-            record = replace(record, **_settle(cell, site, passed))
-        except CellError as error:
-            return replace(record, status="error", error=str(error))
-        return record
+        with ledger_for(site.cluster, folder) as place:
+            return _measure_into(Ledger(folder), place, cell, site, blank)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Record) -> Record:
+    """`place` is the ledger as the bodies know it, the same for both passes of a cached graph: it is in the key."""
+    if cell.graph.variant == "cached":
+        _settle(cell, site, run_pass(cell, site, place))
+        _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
+    filled = len(ledger.entries())
+    # Of an attached cluster nobody can tell here which processes are its own, and which are others'.
+    local = site.cluster is None or site.cluster.local
+    meter = Meter(site.server.pid, local_workers=local)
+    meter.start()
+    passed: _Pass | None = None
+    try:
+        passed = run_pass(cell, site, place)
+    finally:
+        usage, others_s = meter.stop()
+    entries = ledger.entries()[filled:]
+    wall_s = passed.returned_s - passed.called_s
+    record = replace(
+        blank,
+        phases=clocks.phases(passed.called_s, passed.outcome, passed.returned_s, entries),
+        latencies=clocks.latencies(passed.outcome, entries),
+        hosts=clocks.elsewhere(entries),
+        usage=usage if wall_s else Usage(),
+        background_cpu=min(1.0, others_s / (wall_s * (psutil.cpu_count() or 1))) if local else None,
+        executions=len(entries),
+        tax=None if clocks.elsewhere(entries) else passed.tax,
+    )
+    try:
+        _check_result(cell, passed.outcome)
+        _check_executions(entries, blank.expected_executions, "the pass")
+        record = replace(record, **_settle(cell, site, passed))
+    except CellError as error:
+        return replace(record, status="error", error=str(error))
+    return record
 
 
 def _settle(cell: Cell, site: Site, passed: _Pass) -> dict[str, Any]:
@@ -213,38 +222,3 @@ def _check_result(cell: Cell, outcome: Outcome) -> None:
 def _check_executions(entries: list[Entry], expected: int, what: str) -> None:
     if len(entries) != expected:
         raise CellError(f"{what} ran {len(entries)} task bodies, {expected} were expected")
-
-
-def _phases(passed: _Pass, entries: list[Entry]) -> Phases:
-    outcome = passed.outcome
-    return Phases(
-        startup_s=min(entry.start_s for entry in entries) - passed.called_s if entries else None,
-        first_result_s=min(outcome.seen_s.values()) - passed.called_s if outcome.seen_s else None,
-        # A chain waits between its submits: they have no phase of their own.
-        submit_s=None if outcome.returns_s else outcome.submitted_s - outcome.begun_s,
-        makespan_s=outcome.done_s - outcome.begun_s,
-        shutdown_s=passed.returned_s - outcome.done_s,
-        total_s=passed.returned_s - passed.called_s,
-    )
-
-
-def _latencies(outcome: Outcome, entries: list[Entry]) -> Latencies:
-    hellos = [entry for entry in entries if entry.name == "hello"]
-    started: dict[int, float] = {}
-    for entry in hellos:
-        started[entry.lane] = min(entry.start_s, started.get(entry.lane, entry.start_s))
-    seen = dict(outcome.seen_s)
-    return Latencies(
-        queue_s=_thinned(start - outcome.submits_s[lane] for lane, start in started.items()),
-        body_s=_thinned(entry.end_s - entry.start_s for entry in hellos),
-        seen_s=_thinned(seen[e.lane] - e.end_s for e in entries if e.name == "greet" and e.lane in seen),
-    )
-
-
-def _thinned(values: Iterable[float]) -> tuple[float, ...]:
-    """Ascending, and at most 512 of them, evenly spaced by rank."""
-    ordered = sorted(values)
-    count = len(ordered)
-    if count > _MOST_LATENCIES:
-        ordered = [ordered[round(i * (count - 1) / (_MOST_LATENCIES - 1))] for i in range(_MOST_LATENCIES)]
-    return tuple(round(value, 6) for value in ordered)

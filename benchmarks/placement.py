@@ -6,7 +6,6 @@ always in one place, cannot do that. A way that hangs is stopped, and that is it
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -17,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import environment, quiescence
+from benchmarks.findings_file import chosen, new_folder, write
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import one_line
 from benchmarks.places import GROUPS, VARIABLE
-from benchmarks.run_folder import new_run_id, now
+from benchmarks.run_folder import now
 from benchmarks.ways import WAYS, Way
 from runners import catalog
 from runners.engine import Cluster
@@ -38,10 +38,6 @@ NOWHERE = "no worker"
 Say = Callable[[str], None]
 
 
-class PlacementError(ValueError):
-    """What the user can mend; one line."""
-
-
 def run(only: str | None = None, out: Path | None = None, say: Say = lambda line: None) -> dict[str, Any]:
     """Try the ways; `placement.json` is written anew after each, so that Ctrl-C loses none.
 
@@ -54,11 +50,11 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
         What was written, and `folder`, where.
 
     Raises:
-        PlacementError: no such group, or the folder cannot be written to.
+        AskedError: no such group, or the folder cannot be written to.
         ServerError: the lab's Prefect server does not start.
     """
-    groups = _groups(only)
-    folder = _folder(out)
+    groups = chosen("--only", only, list(GROUPS))
+    folder = new_folder("placement", out, FILE)
     with ExitStack() as stack:
         scratch = stack.enter_context(guarded())
         port = free_port()
@@ -79,7 +75,7 @@ def run(only: str | None = None, out: Path | None = None, say: Say = lambda line
         findings = stack.enter_context(closing(_findings(groups, scratch, say)))
         for finding in findings:
             report["findings"] = sorted([*report["findings"], finding], key=_as_listed)
-            _write(folder, report)
+            write(folder / FILE, report)
             interrupts.raise_lost()
     return report
 
@@ -172,32 +168,3 @@ def _task_runner(arm: str, cluster: Cluster, scratch: Path) -> Any:
     arms = catalog.load()
     spec = arms.arms[arm]
     return arms.engine(spec).task_runner(spec, cluster, scratch)
-
-
-def _groups(only: str | None) -> list[str]:
-    if only is None:
-        return list(GROUPS)
-    names = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip()))
-    unknown = [name for name in names if name not in GROUPS]
-    if unknown or not names:
-        raise PlacementError(f"--only {only}: there are {', '.join(GROUPS)}")
-    return names
-
-
-def _folder(out: Path | None) -> Path:
-    results = Path("results")
-    existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-    folder = out or results / new_run_id("placement", existing)
-    if (folder / FILE).exists():
-        raise PlacementError(f"--out {folder} holds a {FILE} already: name another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PlacementError(f"--out {folder} cannot be made: {error.strerror}") from None
-    return folder
-
-
-def _write(folder: Path, report: dict[str, Any]) -> None:
-    partial = folder / f"{FILE}.partial"
-    partial.write_text(json.dumps(report, indent=2) + "\n")
-    partial.replace(folder / FILE)

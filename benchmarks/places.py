@@ -13,13 +13,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from runners import guard
+from benchmarks.processes import running
 from runners.engine import Cluster
 from runners.ray import local_node
 
@@ -58,22 +56,6 @@ def dask_workers(scratch: Path) -> Iterator[Cluster]:
 
 
 @contextmanager
-def _process(command: list[str], variables: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with open(log, "ab") as out:
-        process = subprocess.Popen(
-            command, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        with suppress(psutil.NoSuchProcess):
-            started = psutil.Process(process.pid)
-            guard.end([started, *started.children(recursive=True)])
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10.0)
-
-
-@contextmanager
 def ray_nodes(scratch: Path) -> Iterator[Cluster]:
     """The driver's own node, `left`, and a second one that joins from outside, with more CPUs and a GPU on paper."""
     import ray
@@ -86,7 +68,7 @@ def ray_nodes(scratch: Path) -> Iterator[Cluster]:
     command += ["--resources", json.dumps({PLACES[1]: 1}), "--labels", f"place={PLACES[1]}"]
     command += ["--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats"]
     try:
-        with _process(command, dict(os.environ), scratch / "second-node.log") as second:
+        with running(command, dict(os.environ), scratch / "second-node.log") as second:
             _until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 2, second, "second Ray node")
             yield Cluster(address)
     finally:
@@ -113,7 +95,7 @@ def served_tasks(scratch: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
         for place in PLACES:
             serve = f"from flows.placement import on_{place}; on_{place}.serve()"
-            stack.enter_context(_process([sys.executable, "-c", serve], _variables(place), scratch / f"{place}.log"))
+            stack.enter_context(running([sys.executable, "-c", serve], _variables(place), scratch / f"{place}.log"))
         yield Cluster()
 
 
@@ -132,7 +114,7 @@ def work_pools(scratch: Path) -> Iterator[Cluster]:
             )
             deployment.apply()
             command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", place, "--name", place]
-            stack.enter_context(_process(command, _variables(place), scratch / f"{place}.log"))
+            stack.enter_context(running(command, _variables(place), scratch / f"{place}.log"))
         yield Cluster()
 
 

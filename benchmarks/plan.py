@@ -68,8 +68,14 @@ class Search(Cell):
         return Cell(self.bench, graph, self.arm, self.block, self.stage)
 
 
-def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool) -> bool:
-    """A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold."""
+def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
+    """Whether an arm can run a graph.
+
+    A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. A cluster that the lab
+    attaches to is not the lab's to start; and the probe of a chain reads the workers' clocks and wants its code there.
+    """
+    if attached and (cold or graph.variant == "chain"):
+        return False
     return not arm.bare or (graph.variant == "plain" and not cold)
 
 

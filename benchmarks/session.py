@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import environment, measure, quiescence
+from benchmarks.attached import refuse_another_host
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
 from benchmarks.plan import Cell, Search, applies, order
@@ -118,7 +119,7 @@ class Session:
             make(suite.name, graph, arm, block, self._stage(arm), suite.cold)
             for graph in self.profile.graphs(suite.name)
             for base in self.arms
-            if suite.takes(base) and applies(graph, base, suite.cold)
+            if suite.takes(base) and applies(graph, base, suite.cold, bool(self._attached(base)))
             for arm in (self._sizes(base) if suite.scaling else (base,))
             for block in range(blocks)
         ]
@@ -147,6 +148,8 @@ class Session:
         self._interrupts = self._stack.enter_context(Interrupts())
         for arm in self.arms:
             self.catalog.check(arm)
+            if (address := self._attached(arm)) and not self._options.api_url:
+                refuse_another_host(arm.name, address)
         self._server = self._start_server(scratch / "home")
         self.folder = self._earlier or RunFolder.create(*self._new_folder())
         self.folder.save(planned_cells=self.progress.total, cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
@@ -214,6 +217,9 @@ class Session:
         if not (arm.bare or self.catalog.engine(arm).shares(arm)):
             return arm.name
         return arm.engine if arm.workers == self.workers else f"{arm.engine}@{arm.workers}"
+
+    def _attached(self, arm: RunnerSpec) -> str | None:
+        return self.catalog.engine(arm).attached(arm, self.catalog.settings(arm))
 
     def _sizes(self, arm: RunnerSpec) -> list[RunnerSpec]:
         """The arm under 1, 2, 4, ... workers, up to the cores and once beyond, and under the run's own number.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.attached import ledger_for
 from benchmarks.measure import CellError, Site, one_line, run_pass
 from benchmarks.plan import Cell
 from benchmarks.quiescence import wait_recorded
@@ -29,7 +30,8 @@ class Limits:
 def small_pass(cell: Cell, site: Site) -> None:
     """A small graph under the cell's arm, and its end on the server waited for: how an arm is warmed up."""
     small = replace(cell, graph=GraphSpec(width=2 * cell.arm.workers))
-    passed = run_pass(small, site, Path(tempfile.mkdtemp(prefix="warm-", dir=site.scratch)))
+    with ledger_for(site.cluster, Path(tempfile.mkdtemp(prefix="warm-", dir=site.scratch))) as ledger:
+        passed = run_pass(small, site, ledger)
     if passed.outcome.flow_run_id:
         wait_recorded(site.server.api_url, passed.outcome.flow_run_id, small.graph.tasks, site.quiet_limit_s)
 
@@ -112,7 +114,8 @@ class Stages:
         engine, settings = self._catalog.engine(cell.arm), self._catalog.settings(cell.arm)
         if engine.shares_cluster and not engine.shares(cell.arm):
             # What it names as its place is the runner's to start or find, in every flow run.
-            self._stage, self._cluster = stage, Cluster(local="address" not in cell.arm.options)
+            address = cell.arm.options.get("address")
+            self._stage, self._cluster = stage, Cluster(address, local=address is None)
             return
         folder = Path(tempfile.mkdtemp(prefix="s", dir=self._scratch))
         try:

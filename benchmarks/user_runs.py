@@ -196,7 +196,9 @@ def _counted(runner: Any, seen: Seen) -> Iterator[None]:
 
 
 def _measure(cell: Cell, site: Site, blank: Record, user: UserFlow, agreement: Agreement) -> Record:
-    meter = Meter(site.server.pid, local_workers=site.cluster is None or site.cluster.local)
+    # Of an attached cluster nobody can tell here which processes are its own, and which are others'.
+    local = site.cluster is None or site.cluster.local
+    meter = Meter(site.server.pid, local_workers=local)
     meter.start()
     passed: Passed | None = None
     try:
@@ -211,7 +213,7 @@ def _measure(cell: Cell, site: Site, blank: Record, user: UserFlow, agreement: A
         tasks=flow_run.tasks,
         phases=Phases(makespan_s=wall_s, total_s=wall_s),
         usage=usage,
-        background_cpu=min(1.0, others_s / (max(wall_s, 1e-9) * (psutil.cpu_count() or 1))),
+        background_cpu=min(1.0, others_s / (max(wall_s, 1e-9) * (psutil.cpu_count() or 1))) if local else None,
         recorded=settled.ended,
         expected_recorded=max(flow_run.tasks, passed.seen.begun),
         visibility_lag_s=settled.lag_s,

@@ -1,64 +1,24 @@
 """What the tasks do, as plain functions: Prefect wraps them as tasks, the bare engines call them as they are.
 
-Every body that runs appends one line to a ledger outside Prefect: that is how a cell knows how often its bodies
-ran, whatever states a runner reports, and when each began and ended.
+Every body that runs makes an entry in a ledger outside Prefect (`flows.ledger`): that is how a cell knows how often its
+bodies ran, whatever states a runner reports, and when each began and ended.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from flows.graph import Work, greeting, payload, summarise
+from flows.ledger import Entry, ledger_at
 
 
 class PlannedFailure(Exception):
     """The failure a `retrying` graph asks for."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One execution of a body. Clocks are `time.monotonic`, which all processes of one host share."""
-
-    name: str
-    lane: int
-    pid: int
-    start_s: float
-    end_s: float
-
-
-class Ledger:
-    """Body executions under a folder: one file a process, one appended line an execution.
-
-    Appending one short line to a file of its own needs no lock, and a killed worker loses at most its last line.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def write(self, entry: Entry) -> None:
-        with open(self.folder / f"{entry.pid}.jsonl", "a") as file:
-            file.write(json.dumps(asdict(entry)) + "\n")
-
-    def entries(self) -> list[Entry]:
-        """All executions so far; a line that is not whole (its writer was killed, or is still at it) is none."""
-        return [
-            Entry(**json.loads(line))
-            for path in sorted(self.folder.glob("*.jsonl"))
-            for line in path.read_text().splitlines(keepends=True)
-            if line.endswith("\n")
-        ]
-
-    def attempts(self, name: str, lane: int) -> int:
-        """Executions so far of one task, whichever process they ran in."""
-        return sum(entry.name == name and entry.lane == lane for entry in self.entries())
 
 
 @contextmanager
@@ -67,7 +27,7 @@ def _recorded(ledger: str, name: str, lane: int) -> Iterator[None]:
     try:
         yield
     finally:
-        Ledger(ledger).write(Entry(name, lane, os.getpid(), start, time.monotonic()))
+        ledger_at(ledger).write(Entry(name, lane, os.getpid(), start, time.monotonic()))
 
 
 def perform(work: Work) -> None:
@@ -92,7 +52,7 @@ def hello(lane: int, work: Work, payload_bytes: int, failures: int, ledger: str,
     Raises:
         PlannedFailure: in the first `failures` executions of this lane.
     """
-    attempt = Ledger(ledger).attempts("hello", lane) if failures else 0
+    attempt = ledger_at(ledger).attempts("hello", lane) if failures else 0
     with _recorded(ledger, "hello", lane):
         for _ in range(batch):
             perform(work)

@@ -1,6 +1,6 @@
 """The record: one measured cell of one block, one line of `records.jsonl`.
 
-All durations are seconds (`_s`), all sizes bytes (`_bytes`), all clocks those of one host.
+All durations are seconds (`_s`), all sizes bytes (`_bytes`), and each is from readings of one host's clock.
 """
 
 from __future__ import annotations
@@ -123,6 +123,9 @@ class Record:
     """Stage by stage, where the cell was probed."""
     flow_run: FlowRun | None = None
     """What a user's flow did."""
+    hosts: tuple[str, ...] = ()
+    """Names of hosts other than the driver's on which bodies ran. Where there is one, no startup, queue and seen
+    latency: they would subtract one host's clock from another's."""
     elapsed_s: float = 0.0
     """Wall time the cell took of the run, quiescence included."""
     background_cpu: float | None = None
@@ -226,7 +229,8 @@ def parse(line: bytes | str) -> Record:
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {data.get('schema')!r}; this version reads {SCHEMA}")
     known = {f.name for f in fields(Record)}
-    optional = {"phases", "latencies", "usage", "tax", "flow_run", "elapsed_s", "background_cpu", "environment"}
+    optional = {"phases", "latencies", "usage", "tax", "flow_run", "hosts"}
+    optional |= {"elapsed_s", "background_cpu", "environment"}
     if missing := sorted(known - optional - data.keys()):
         raise RecordError(f"not a record: {', '.join(missing)} missing")
     data = {name: value for name, value in data.items() if name in known}
@@ -237,6 +241,7 @@ def parse(line: bytes | str) -> Record:
         data["latencies"] = Latencies(**latencies)
         data["tax"] = tax.parse(data.get("tax"))
         data["flow_run"] = flow_runs.parse(data.get("flow_run"))
+        data["hosts"] = tuple(data.get("hosts") or ())
         record = Record(**data)
         _check(record)
     except (TypeError, AttributeError, KeyError, OverflowError) as error:
@@ -255,6 +260,8 @@ def _check(record: Record) -> None:
     for name in ("executions", "recorded"):
         if getattr(record, name) is not None:
             validation.count(name, getattr(record, name))
+    if not all(isinstance(host, str) for host in record.hosts):
+        raise RecordError("not a record: hosts must be texts")
     for name in ("bare", "lean", "cold"):
         if not isinstance(getattr(record, name), bool):
             raise RecordError(f"not a record: {name} must be true or false")

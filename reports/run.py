@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reports.records import Record
-from reports.units import plural, printable
+from reports.units import listed, plural, printable
 
 FILE_NAME = "run.json"
 
@@ -150,6 +150,19 @@ def _partial(records: Sequence[Record], plan: dict[str, Any]) -> str | None:
         counts[record.cell] = counts.get(record.cell, 0) + 1
     short = sum(count < max(counts.values()) for count in counts.values())
     return f"{short} of {plural(len(counts), 'cell')} have fewer blocks than the others" if short else None
+
+
+def elsewhere(records: Sequence[Record]) -> list[str]:
+    """A remark where bodies ran on other hosts than the driver's: what is missing for it."""
+    away = [record for record in records if record.hosts]
+    if not away:
+        return []
+    arms = listed([printable(name, 40) for name in dict.fromkeys(record.arm for record in away)])
+    hosts = listed([printable(name, 60) for name in sorted({host for record in away for host in record.hosts})])
+    return [
+        f"Task bodies of {arms} ran on {hosts}, which is not the driver's host: no startup, queue and seen latency "
+        "there, as two hosts' clocks are never subtracted."
+    ]
 
 
 def _text(value: Any, limit: int = 200) -> str | None:

@@ -146,7 +146,7 @@ def summarise(run_dir: Path) -> Summary:
         environment=environment,
         model=judged(everyone, cells, _cores(environment), by_bench.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
-        notes=tuple(printable(note) for note in (*notes, *plan_notes)),
+        notes=tuple(printable(note) for note in (*notes, *plan_notes, *runs.elsewhere(records))),
         taxes=taxes.collect(records, [arm.name for arm in arms]),
         resized=tuple(arm for arm in everyone if arm.resized),
         flow=described.described(records[0].graph) if all(r.bench == flow_runs.BENCH for r in records) else None,

@@ -59,7 +59,8 @@ class Dask(Engine):
         else:
             started = distributed.LocalCluster(**local_cluster(workers), silence_logs=logging.CRITICAL)
         with started:
-            yield Cluster(started.scheduler_address)
+            # Any other class may start its workers on other hosts, where neither this project nor its files are.
+            yield Cluster(started.scheduler_address, local=isinstance(started, distributed.LocalCluster))
 
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
         if not self.shares(spec):

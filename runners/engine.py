@@ -38,7 +38,8 @@ class Cluster:
     """A cluster that runs, shared by the arms of its engine.
 
     address: what to connect to; None for engines without a cluster.
-    local: its processes are this process's children, so that their CPU and memory can be seen.
+    local: its processes are this process's children, so that their CPU and memory can be seen. They have its code and
+        files as well, which workers elsewhere need not have.
     """
 
     address: str | None = None
@@ -87,6 +88,10 @@ class Engine:
     def shares(self, spec: RunnerSpec) -> bool:
         """Whether the arm runs on the engine's shared cluster."""
         return self.shares_cluster and not self.own_place & spec.options.keys()
+
+    def attached(self, spec: RunnerSpec, settings: ClusterSettings) -> str | None:
+        """The address of the cluster that the arm runs on, where that one runs already."""
+        return spec.options.get("address") or (settings.address if self.shares(spec) else None)
 
     def resizable(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
         """Whether the number of workers is the lab's to set: not of a cluster it attaches to, or of options given."""

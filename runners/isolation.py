@@ -15,6 +15,8 @@ MARK = "RUNNER_LAB_MARK"
 
 _RAY_TOKEN = uuid.uuid4().hex
 
+_RAY_ENTRY = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
+
 _PREFIXES = ("PREFECT_", "DASK_", "RAY_")
 
 
@@ -44,6 +46,8 @@ def environment(home: Path, api_url: str | None = None) -> dict[str, str]:
     }
     if api_url:
         variables["PREFECT_API_URL"] = api_url
+    # How the user's own Ray cluster is entered: to one that wants a token, a driver without RAY_AUTH_MODE shows none.
+    variables |= {name: os.environ[name] for name in _RAY_ENTRY if name in os.environ}
     if token := _ray_token():
         variables["RAY_AUTH_TOKEN"] = token
     return variables
@@ -51,7 +55,7 @@ def environment(home: Path, api_url: str | None = None) -> dict[str, str]:
 
 def _ray_token() -> str | None:
     """The secret of Ray's processes: the user's where there is one, else one that Ray need not write into a home."""
-    if Path.home().joinpath(".ray", "auth_token").exists():
+    if "RAY_AUTH_TOKEN_PATH" in os.environ or Path.home().joinpath(".ray", "auth_token").exists():
         return os.environ.get("RAY_AUTH_TOKEN")
     return os.environ.get("RAY_AUTH_TOKEN", _RAY_TOKEN)
 

@@ -16,8 +16,8 @@ import hypothesis
 import psutil
 import pytest
 
-from flows.bodies import Entry, Ledger
 from flows.graph import GraphSpec
+from flows.ledger import Entry, Ledger
 from flows.wiring import Nodes, Outcome, wire
 from runners import catalog, guard, isolation, server
 from runners.engine import Cluster, ClusterSettings

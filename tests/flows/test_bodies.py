@@ -12,12 +12,13 @@ import time
 import pytest
 
 from flows import bodies
-from flows.bodies import Entry, Ledger, PlannedFailure, perform
+from flows.bodies import PlannedFailure, perform
 from flows.graph import Work, greeting, payload
+from flows.ledger import Entry, Ledger
 
 APPEND = """
 import os, sys
-from flows.bodies import Entry, Ledger
+from flows.ledger import Entry, Ledger
 sys.stdin.readline()
 for lane in range(int(sys.argv[2])):
     Ledger(sys.argv[1]).write(Entry("hello", lane, os.getpid(), 1.0, 2.0))

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 
 from flows import bodies
-from flows.bodies import Ledger
 from flows.graph import GraphSpec, Work
+from flows.ledger import Ledger
 from flows.wiring import DirectCalls, Nodes, wire, wire_chain
 from runners.threads import BareThreads
 

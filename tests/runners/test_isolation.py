@@ -102,3 +102,17 @@ def test_ray_writes_no_token_into_the_users_home_and_keeps_theirs(tmp_path, monk
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").touch()
     assert "RAY_AUTH_TOKEN" not in isolation.environment(tmp_path)
+
+
+def test_how_the_users_ray_cluster_is_entered_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    assert "RAY_AUTH_MODE" not in isolation.environment(tmp_path)
+
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/etc/ray/token")
+    variables = isolation.environment(tmp_path)
+    assert (variables["RAY_AUTH_MODE"], variables["RAY_AUTH_TOKEN_PATH"]) == ("token", "/etc/ray/token")
+    # A token of the lab's would go before the one that the path leads to.
+    assert "RAY_AUTH_TOKEN" not in variables

@@ -15,8 +15,8 @@ from types import ModuleType
 import pytest
 
 from benchmarks.tax import SECTION, tax_of
-from flows.bodies import Ledger
 from flows.graph import GraphSpec
+from flows.ledger import Ledger
 from reports.tax import STAGES
 from runners import probe, probe_points
 from runners.probe import Mark, Schedule

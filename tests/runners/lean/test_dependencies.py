@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,25 @@ def test_waiting(arm, tmp_path, until):
         assert set(called) == {slow, quick}
 
     arm.run(body)
+
+
+def test_async_flow(arm):
+    """Submits from a running event loop, which neither `submit` nor `result` may need for themselves."""
+
+    @task
+    async def later(x: int) -> int:
+        import asyncio
+
+        await asyncio.sleep(0)
+        return x + 1
+
+    @flow(task_runner=arm.make())
+    async def asynchronous() -> list[int]:
+        first = later.submit(1)
+        both = [later.submit(first), increment.submit(first, wait_for=[first])]
+        return [future.result(LIMIT_S) for future in both]
+
+    assert asyncio.run(asynchronous()) == [3, 3]
 
 
 def test_nested(arm):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sysconfig
-import venv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import psutil
 import pytest
 from prefect import flow, task
 
+from benchmarks.bare_environment import bare_python as environment
 from runners import guard
 from runners.isolation import free_port
 
@@ -25,18 +24,8 @@ LIMIT_S = 120.0
 
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a virtual environment without this project, prefect-dask and prefect-ray.
-
-    All else that is installed here is linked to, so that nothing need be downloaded.
-    """
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder, with_pip=False, symlinks=True)
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    for entry in Path(sysconfig.get_path("purelib")).iterdir():
-        ours = any(name in entry.name for name in ("runner_lab", "prefect_dask", "prefect_ray"))
-        if not ours and entry.suffix != ".pth":
-            (packages / entry.name).symlink_to(entry)
-    return folder / "bin" / "python"
+    """The interpreter of a virtual environment without this project, prefect-dask and prefect-ray."""
+    return environment(tmp_path_factory.mktemp("bare"), without=("prefect_dask", "prefect_ray"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from prefect import task
-from prefect.cache_policies import INPUTS
+from prefect.cache_policies import INPUTS, NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.filesystems import LocalFileSystem
 
@@ -66,6 +66,84 @@ def test_async_task_and_timeout(arm):
     arm.run(body)
 
 
+def test_timeout_of_a_task_that_is_not_async(arm, recorded):
+    @task(timeout_seconds=0.2)
+    def dawdle() -> None:
+        import time
+
+        # In steps: in a thread that is not the main one, a timeout is raised between two of them.
+        for _ in range(600):
+            time.sleep(0.05)
+
+    def body():
+        late = dawdle.submit()
+        late.wait(LIMIT_S)
+        assert late.state.name == "TimedOut"
+        with pytest.raises(TimeoutError):
+            late.result(LIMIT_S)
+        return late.task_run_id
+
+    recorded(arm.run(body), lambda run: run.state is not None and run.state.name == "TimedOut")
+
+
+def test_persisted_result_is_read_back_by_who_knows_the_task_run(arm, recorded):
+    """In the default storage: what the API has of the state leads to the value, in this process too."""
+
+    @task(persist_result=True, cache_policy=NO_CACHE, result_storage_key="kept-{parameters[x]}-" + arm.name)
+    def keep(x: int) -> dict[str, int]:
+        return {"kept": x}
+
+    def body():
+        future = keep.submit(3)
+        assert future.result(LIMIT_S) == {"kept": 3}
+        return future.task_run_id
+
+    run = recorded(arm.run(body), lambda run: run.state is not None and run.state.is_completed())
+    assert run.state.data.storage_key.endswith(f"kept-3-{arm.name}")
+    assert run.state.result(_sync=True) == {"kept": 3}
+
+
+def test_name_from_a_function_and_tags_reach_the_api(arm, recorded):
+    def named() -> str:
+        from prefect.runtime import task_run
+
+        return f"named-{task_run.parameters['x']}"
+
+    @task(tags=["own"], task_run_name=named)
+    def tagged(x: int) -> int:
+        return x
+
+    def body():
+        future = tagged.submit(5)
+        assert future.result(LIMIT_S) == 5
+        return future.task_run_id
+
+    run = recorded(arm.run(body), lambda run: run.state is not None and run.state.is_completed())
+    assert (run.name, "own" in run.tags) == ("named-5", True)
+
+
+def test_retries_are_counted_by_the_api_and_wait_as_long_as_a_function_says(arm, recorded, tmp_path):
+    counter = tmp_path / "runs"
+
+    @task(retries=2, retry_delay_seconds=lambda retries: [0.05 * (1 + i) for i in range(retries)])
+    def stubborn(path: str) -> int:
+        runs = len(Path(path).read_text()) + 1 if Path(path).exists() else 1
+        Path(path).write_text("x" * runs)
+        raise ValueError(f"run {runs}")
+
+    def body():
+        future = stubborn.submit(str(counter))
+        future.wait(LIMIT_S)
+        assert future.state.is_failed()
+        with pytest.raises(ValueError, match="run 3"):
+            future.result(LIMIT_S)
+        return future.task_run_id
+
+    run = recorded(arm.run(body), lambda run: run.state is not None and run.state.is_failed() and run.run_count == 3)
+    assert run.state.message.endswith("run 3")
+    assert counter.read_text() == "xxx"
+
+
 def test_cache(arm, tmp_path):
     storage = LocalFileSystem(basepath=str(tmp_path))
     storage.save(f"cache-{arm.name}")
@@ -101,11 +179,12 @@ def test_hooks(arm, tmp_path):
         (Path(folder) / f"{run.name}-{state.type.value}").touch()
 
     def body():
-        echo.with_options(on_completion=[note], task_run_name="good").submit(1).wait(LIMIT_S)
+        hooks = {"on_running": [note], "on_completion": [note]}
+        echo.with_options(**hooks, task_run_name="good").submit(1).wait(LIMIT_S)
         fail.with_options(on_failure=[note], task_run_name="bad").submit("expected").wait(LIMIT_S)
 
     arm.run(body)
-    assert {path.name for path in tmp_path.iterdir()} == {"good-COMPLETED", "bad-FAILED"}
+    assert {path.name for path in tmp_path.iterdir()} == {"good-RUNNING", "good-COMPLETED", "bad-FAILED"}
 
 
 def test_concurrency_limit(arm, tmp_path):

@@ -1,0 +1,165 @@
+"""Clusters that others have started, from an environment without this project: the lab runs its graph there."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.attached import own_address
+from benchmarks.bare_environment import bare_python
+from benchmarks.plan import applies
+from benchmarks.processes import running
+from flows.graph import GraphSpec
+from runners import catalog
+from runners.engine import ClusterSettings
+from runners.isolation import free_port
+
+# In a process of its own, as it is for a user: this one may be the driver of the suite's Ray node already.
+MEASURE = """
+import json, sys
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from benchmarks import quiescence
+from benchmarks.measure import Site, blank_record, measure
+from benchmarks.plan import Cell
+from flows.graph import GraphSpec
+from runners import catalog
+from runners.server import existing_server
+
+api_url, config, scratch, limit_s, *names = sys.argv[1:]
+found = catalog.load(Path(config))
+arms = found.select(names, 2)
+engine, settings = found.engine(arms[0]), found.settings(arms[0])
+for arm in arms:
+    engine.check(arm, settings)
+with engine.cluster(2, settings, Path(scratch)) as cluster:
+    site = Site("run", existing_server(api_url), engine, cluster, Path(scratch), {}, float(limit_s), float(limit_s))
+
+    @contextmanager
+    def ready(cell):
+        yield site
+
+    for arm in arms:
+        for graph in (GraphSpec(width=2), GraphSpec("retrying", width=1, failures=1), GraphSpec("cached", width=1)):
+            if not arm.bare or graph.variant == "plain":
+                cell = Cell("overhead", graph, arm, 0, arm.engine)
+                print(json.dumps(asdict(measure(cell, 0, ready, blank_record(cell, "run", {})))))
+quiescence.send_rest()
+"""
+LIMIT_S = 300.0
+RAY = {"RAY_AUTH_MODE": "token"}
+"""A cluster that wants a token, as one does that is started where there is one."""
+
+
+@pytest.fixture(scope="module")
+def python(scratch: Path) -> str:
+    return str(bare_python(scratch / "bare"))
+
+
+@pytest.fixture
+def elsewhere(scratch: Path, lab_server: Any, tmp_path: Path) -> Iterator[Any]:
+    """Start a command as on another machine: in a folder of its own, and nothing leads to this project or the API."""
+    here = ("PYTHONPATH", "PREFECT_API_URL", "RAY_ADDRESS", "DASK_SCHEDULER_ADDRESS")
+    environ = {name: value for name, value in os.environ.items() if name not in here} | RAY
+    with ExitStack() as stack:
+        yield lambda *command: stack.enter_context(running(command, environ, tmp_path / "cluster.log", tmp_path))
+
+
+def wait_for(port: int) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def measured(lab_server: Any, scratch: Path, tmp_path: Path, config: str, *arms: str) -> dict[tuple[str, str], Any]:
+    (tmp_path / "runners.toml").write_text(config)
+    arguments = [lab_server.api_url, str(tmp_path / "runners.toml"), str(scratch), str(LIMIT_S), *arms]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **RAY},
+    )
+    assert done.returncode == 0, f"{done.stderr}\n{(tmp_path / 'cluster.log').read_text()}"
+    records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert {(r["arm"], r["status"], r["error"]) for r in records} == {(arm, "ok", None) for arm in arms}
+    return {(record["arm"], record["graph"]["variant"]): record for record in records}
+
+
+def assert_whole(records: dict[tuple[str, str], Any], arms: set[str], bare: str) -> None:
+    assert records.keys() == {(arm, variant) for arm in arms for variant in ("plain", "retrying", "cached")} | {
+        (bare, "plain")
+    }
+    for record in records.values():
+        assert record["executions"] == record["expected_executions"]
+        assert record["recorded"] == (None if record["bare"] else record["expected_recorded"])
+        # These workers are processes of this host, so its clock tells all of it.
+        assert record["hosts"] == []
+        ran = 0 if record["graph"]["variant"] == "cached" else record["graph"]["width"]
+        assert len(record["latencies"]["queue_s"]) == ran
+        assert record["background_cpu"] is None
+
+
+@pytest.mark.slow
+def test_dask_workers_need_nothing_of_this_project(python, elsewhere, lab_server, scratch, tmp_path):
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    elsewhere(python, "-m", "dask", "scheduler", "--host", address, "--no-dashboard")
+    elsewhere(python, "-m", "dask", "worker", address, "--nthreads", "2", "--no-dashboard", "--no-nanny")
+
+    wait_for(port)
+    config = f'dask.address = "{address}"\ndask.timeout_s = {LIMIT_S}'
+    arms = ("dask", "lean-dask", "bare-dask")
+    assert_whole(measured(lab_server, scratch, tmp_path, config, *arms), {"dask", "lean-dask"}, "bare-dask")
+
+
+@pytest.mark.slow
+def test_ray_nodes_need_nothing_of_this_project(python, elsewhere, lab_server, scratch, tmp_path):
+    port, client = free_port(), free_port()
+    start = (python, "-m", "ray.scripts.scripts", "start", "--block", "--head", "--node-ip-address", "127.0.0.1")
+    ports = ("--port", str(port), "--ray-client-server-port", str(client))
+    ports += ("--min-worker-port", "0", "--max-worker-port", "0")
+    elsewhere(*start, *ports, "--num-cpus", "2", "--include-dashboard", "false", "--temp-dir", str(scratch / "far-ray"))
+
+    wait_for(client)
+    arms = ("ray", "lean-ray", "bare-ray")
+    config = f'ray.address = "ray://127.0.0.1:{client}"\nray.timeout_s = {LIMIT_S}'
+    assert_whole(measured(lab_server, scratch, tmp_path, config, *arms), {"ray", "lean-ray"}, "bare-ray")
+
+
+def test_an_attached_cluster_is_not_started_cold_and_not_probed(tmp_path):
+    (tmp_path / "runners.toml").write_text(
+        'dask.address = "tcp://h:1"\n[arms.far]\nclass = "prefect_ray.RayTaskRunner"\noptions.address = "ray://h:1"'
+    )
+    found = catalog.load(tmp_path / "runners.toml")
+    attached = {name: found.engine(arm).attached(arm, found.settings(arm)) for name, arm in found.arms.items()}
+
+    on_dask = dict.fromkeys(("dask", "lean-dask", "bare-dask"), "tcp://h:1")
+    assert {name: address for name, address in attached.items() if address} == {**on_dask, "far": "ray://h:1"}
+    dask = found.arms["dask"]
+    assert applies(GraphSpec(width=2), dask, cold=True) is True
+    assert applies(GraphSpec(width=2), dask, cold=True, attached=True) is False
+    assert applies(GraphSpec("chain", width=5), dask, cold=False, attached=True) is False
+    assert applies(GraphSpec(width=2), dask, cold=False, attached=True) is True
+
+
+def test_a_cluster_that_is_gone_is_an_error_of_its_cells_only(arms):
+    with pytest.raises(OSError, match="refused"):
+        own_address(f"tcp://127.0.0.1:{free_port()}")
+    assert arms.engines["dask"].attached(arms.arms["dask"], ClusterSettings()) is None
