@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.counting import entries, folder, ledger, number, run, saw
+from benchmarks.counting import LIMIT_S, entries, folder, ledger, number, run, saw
 from benchmarks.experiment import Experiment, Facts, Judgement, Scene
-from benchmarks.second_driver import LIMIT_S, drive
+from benchmarks.second_driver import drive
 from runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
@@ -209,16 +209,15 @@ def _cache(
     title: str,
     measure: Callable[[Scene], None],
     judge: Callable[[RunnerSpec, Facts], Judgement],
-    processes: int = 1,
 ) -> Experiment:
-    return Experiment(name, "cache", title, measure, judge, limit_s=processes * LIMIT_S)
+    return Experiment(name, "cache", title, measure, judge, limit_s=2 * LIMIT_S)
 
 
 EXPERIMENTS = (
     _cache("within-run", "the same call twice in a run", within_run, judge_within_run),
     _cache("across-runs", "the same call in the next run", across_runs, judge_across_runs),
-    _cache("second-process", "the same call from a second process", second_process, judge_second_process, 2),
-    _cache("second-home", "the same call from another Prefect home", second_home, judge_second_home, 2),
+    _cache("second-process", "the same call from a second process", second_process, judge_second_process),
+    _cache("second-home", "the same call from another Prefect home", second_home, judge_second_home),
     _cache("expiry", "cache_expiration, before and after", expiry, judge_expiry),
     _cache("refresh", "refresh_cache=True, then the same call", refresh, judge_refresh),
     _cache(
@@ -226,7 +225,6 @@ EXPERIMENTS = (
         "refreshed by another process in mid-run",
         refreshed_elsewhere,
         judge_refreshed_elsewhere,
-        2,
     ),
     _cache("key-function", "where cache_key_fn runs", key_function, judge_key_function),
 )

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.experiment import Scene
 from flows.bodies import Entry, Ledger
+from runners.spec import EngineName
 
 if TYPE_CHECKING:
     from flows.equivalence import Seen
+
+ENGINES: tuple[EngineName, ...] = ("threads", "processes", "dask", "ray")
+"""Those that run two tasks at a time: a direct call ends before the next one begins."""
+LIMIT_S = 300.0
+"""For one experiment: generous, since what passes it is called a hang."""
 
 
 def run(scene: Scene, flow: Any, *arguments: Any) -> Any:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 
-from benchmarks.counting import entries, ledger, listed, number, run, saw
+from benchmarks.counting import ENGINES, LIMIT_S, entries, ledger, listed, number, run, saw
 from benchmarks.experiment import Experiment, Facts, Judgement, Scene
-from runners.spec import RunnerSpec
+from runners.spec import EngineName, RunnerSpec
 
 DELAYS_S = (1.0, 2.0)
 JITTERED_S = 1.0
@@ -187,25 +188,26 @@ def _seconds(values: list[float]) -> str:
     return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
+def _retries(
+    name: str,
+    title: str,
+    measure: Callable[[Scene], None],
+    judge: Callable[[RunnerSpec, Facts], Judgement],
+    engines: tuple[EngineName, ...] = get_args(EngineName),
+) -> Experiment:
+    return Experiment(name, "retries", title, measure, judge, limit_s=LIMIT_S, engines=engines)
+
+
 EXPERIMENTS = (
-    Experiment("retry-count", "retries", "retries=2", retry_count, judge_retry_count),
-    Experiment("retry-spacing", "retries", "retry_delay_seconds=[1, 2], retries=3", retry_spacing, judge_retry_spacing),
-    Experiment("retry-jitter", "retries", "retry_jitter_factor=0.5", retry_jitter, judge_retry_jitter),
-    Experiment("retry-condition", "retries", "retry_condition_fn", retry_condition, judge_retry_condition),
-    Experiment(
+    _retries("retry-count", "retries=2", retry_count, judge_retry_count),
+    _retries("retry-spacing", "retry_delay_seconds=[1, 2], retries=3", retry_spacing, judge_retry_spacing),
+    _retries("retry-jitter", "retry_jitter_factor=0.5", retry_jitter, judge_retry_jitter),
+    _retries("retry-condition", "retry_condition_fn", retry_condition, judge_retry_condition),
+    _retries(
         "retry-condition-object",
-        "retries",
         "retry_condition_fn that is a functools.partial",
         retry_condition_object,
         judge_retry_condition_object,
     ),
-    Experiment(
-        "retry-slot",
-        "retries",
-        "does a retry delay hold its slot",
-        retry_slot,
-        judge_retry_slot,
-        # Direct calls have no slots.
-        engines=("threads", "processes", "dask", "ray"),
-    ),
+    _retries("retry-slot", "does a retry delay hold its slot", retry_slot, judge_retry_slot, ENGINES),
 )

@@ -22,7 +22,7 @@ from runners.engine import ClusterSettings
 if TYPE_CHECKING:
     from flows.equivalence import Visit
 
-LIMIT_S = 240.0
+LIMIT_S = 300.0
 """For the process to import Prefect, attach, run and end; nothing is judged by it."""
 
 
