@@ -6,11 +6,12 @@ What ran is counted by the bodies themselves, in a file outside Prefect.
 from __future__ import annotations
 
 from benchmarks import caching, locking, retrying
-from benchmarks.experiment import Suite
+from benchmarks.experiment import ARMS, Suite
 
 SUITE = Suite(
     name="equivalence",
     module="benchmarks.equivalence",
     title="The same behaviour under every runner",
+    arms=("sequential", *ARMS),
     experiments=(*caching.EXPERIMENTS, *locking.EXPERIMENTS, *retrying.EXPERIMENTS),
 )
