@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import environment
 from benchmarks.arm_process import ArmProcess, Outcome
-from benchmarks.experiment import ARMS, WORKERS, Experiment, Judgement, Suite
+from benchmarks.experiment import WORKERS, Experiment, Judgement, Suite
 from benchmarks.interrupts import Interrupts
 from benchmarks.run_folder import new_run_id, now
 from reports import behaviour as findings
@@ -60,7 +60,7 @@ def run(
         BehaviourError: no such experiment or arm, or the folder cannot be written to.
         ServerError: the lab's Prefect server does not start.
     """
-    experiments, arms = _experiments(suite, only), _arms(runners)
+    experiments, arms = _experiments(suite, only), _arms(suite, runners)
     folder = _folder(suite, out)
     earlier = _earlier(suite, folder)
     with ExitStack() as stack:
@@ -161,13 +161,13 @@ def _experiments(suite: Suite, only: str | None) -> list[Experiment]:
     return [experiment for experiment in suite.experiments if {experiment.id, experiment.group} & set(names)]
 
 
-def _arms(runners: str | None) -> list[str]:
+def _arms(suite: Suite, runners: str | None) -> list[str]:
     if runners is None:
-        return list(ARMS)
+        return list(suite.arms)
     names = list(dict.fromkeys(name.strip() for name in runners.split(",") if name.strip()))
-    if not names or set(names) - set(ARMS):
-        wrong = next((name for name in names if name not in ARMS), runners)
-        raise BehaviourError(f"--runners {wrong}: there are {', '.join(ARMS)}")
+    if not names or set(names) - set(suite.arms):
+        wrong = next((name for name in names if name not in suite.arms), runners)
+        raise BehaviourError(f"--runners {wrong}: there are {', '.join(suite.arms)}")
     return names
 
 
@@ -204,7 +204,7 @@ def _report(suite: Suite, described: dict[str, Any], earlier: dict[str, Any] | N
         "finished_at": None,
         "environment": described,
         "experiments": [{"id": e.id, "group": e.group, "title": e.title, "code": e.code} for e in suite.experiments],
-        "arms": list(ARMS),
+        "arms": list(suite.arms),
         "findings": [],
     }
     if earlier is None:
@@ -215,12 +215,12 @@ def _report(suite: Suite, described: dict[str, Any], earlier: dict[str, Any] | N
 
 
 def _replace(report: dict[str, Any], found: dict[str, Any]) -> None:
-    order = [experiment["id"] for experiment in report["experiments"]]
+    order, arms = [experiment["id"] for experiment in report["experiments"]], report["arms"]
     key = (found["experiment"], found["arm"])
-    known = [one for one in report["findings"] if one["experiment"] in order and one["arm"] in ARMS]
+    known = [one for one in report["findings"] if one["experiment"] in order and one["arm"] in arms]
     kept = [one for one in known if (one["experiment"], one["arm"]) != key]
     report["findings"] = sorted(
-        [*kept, found], key=lambda one: (order.index(one["experiment"]), ARMS.index(one["arm"]))
+        [*kept, found], key=lambda one: (order.index(one["experiment"]), arms.index(one["arm"]))
     )
 
 

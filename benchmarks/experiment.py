@@ -120,9 +120,11 @@ class Suite:
     name: of the command and of its JSON file.
     module: where it is found, as `SUITE`, by the processes that make its experiments.
     title: heading of the table.
+    arms: those it is made under, in the order of its columns.
     """
 
     name: str
     module: str
     title: str
     experiments: Sequence[Experiment]
+    arms: Sequence[str] = ARMS

@@ -11,7 +11,7 @@ from lab.arms import runners
 from lab.comparing import compare
 from lab.console import ERR, end, one_line
 from lab.reading import choose, diff, report
-from lab.showing import demo, faults, placement
+from lab.showing import demo, equivalence, faults, placement
 
 app = App(
     name="runner-lab",
@@ -21,7 +21,7 @@ app = App(
 )
 
 
-for command in (report, compare, choose, diff, runners, placement, faults, demo):
+for command in (report, compare, choose, diff, runners, placement, faults, equivalence, demo):
     app.command(command)
 
 

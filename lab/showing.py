@@ -1,4 +1,4 @@
-"""Commands that show something by doing it: `placement`, `faults`, `demo`."""
+"""Commands that show something by doing it: `placement`, `faults`, `equivalence`, `demo`."""
 
 from __future__ import annotations
 
@@ -63,6 +63,18 @@ def faults(
     if tasks is not None and tasks < 1:
         raise LabError(f"--tasks {tasks}: at least 1 is needed")
     _behaviour(SUITE, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
+
+
+def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, as_json: AsJson = False) -> None:
+    """Do caching and retries behave alike under every runner? What ran is counted by the tasks' bodies themselves.
+
+    Each experiment is bounded in time. Ctrl-C keeps what was found.
+
+    Example: runner-lab equivalence --only same-key --runners threads,dask
+    """
+    from benchmarks.equivalence import SUITE
+
+    _behaviour(SUITE, only, runners, out, as_json, {})
 
 
 def _behaviour(
