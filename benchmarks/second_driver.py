@@ -82,11 +82,12 @@ def _answer(asked: Path) -> Path:
 
 
 def main(arm: str, address: str, asked: str) -> None:
+    found = catalog.load()
+    (spec,) = found.select([arm], WORKERS)
+
     from flows.equivalence import Visit, visits
 
     told = json.loads(Path(asked).read_text())
-    found = catalog.load()
-    (spec,) = found.select([arm], WORKERS)
     engine = found.engine(spec)
     scratch = Path(asked).parent
     flow: Any = visits

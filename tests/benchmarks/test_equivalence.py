@@ -216,7 +216,6 @@ def test_serializable_without_a_lock_manager_is_refused(measure):
     assert (refused["bodies"], refused["errors"]) == ([0] * locking.ROUNDS, ["ConfigurationError"])
 
 
-@pytest.mark.slow
-def test_a_second_driver_that_fails_says_why(lab_server, tmp_path):
+def test_a_second_driver_that_fails_says_why(tmp_path):
     with pytest.raises(SecondDriverError, match="there is no such arm"):
         drive("colour", None, [], tmp_path, tmp_path)
