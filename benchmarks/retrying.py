@@ -152,9 +152,8 @@ def judge_retry_slot(arm: RunnerSpec, facts: Facts) -> Judgement:
     others, meanwhile = facts["others"], facts["meanwhile"]
     if others != OTHERS or meanwhile is None:
         return Judgement("bad", f"{others} of {OTHERS} waiting tasks ran, {', '.join(facts['states'])}", SLOTS)
-    held = "held" if not meanwhile else "free"
-    words = f"{held}: {meanwhile} of {others} waiting tasks ran in a delay of {facts['delay_s']:g} s"
-    return Judgement("ok", words, SLOTS if not meanwhile else "")
+    words = f"{meanwhile} of {others} waiting tasks ran in a delay of {facts['delay_s']:g} s"
+    return Judgement("ok", f"free: {words}") if meanwhile else Judgement("warn", f"held: {words}", SLOTS)
 
 
 def _tries(scene: Scene, lane: int) -> int:

@@ -76,7 +76,8 @@ def symbol(name: str, **facts: Any) -> str:
         ("retry-condition-object", {"bodies": [2, 2]}, "ok"),
         ("retry-condition-object", {"bodies": [2, 1]}, "warn"),
         ("retry-condition-object", {"bodies": [1, 1]}, "bad"),
-        ("retry-slot", {"others": 4, "meanwhile": 0, "delay_s": 5.0}, "ok"),
+        ("retry-slot", {"others": 4, "meanwhile": 0, "delay_s": 5.0}, "warn"),
+        ("retry-slot", {"others": 4, "meanwhile": 3, "delay_s": 5.0}, "ok"),
         ("retry-slot", {"others": 3, "meanwhile": 0, "delay_s": 5.0, "states": ["Crashed"]}, "bad"),
         ("retry-slot", {"others": 4, "meanwhile": None, "delay_s": 5.0, "states": ["Failed"]}, "bad"),
     ],
@@ -185,6 +186,17 @@ def test_a_result_is_found_again_and_refreshed(arm, measure):
     refreshed = measure(EXPERIMENTS["refresh"], arm)
     assert refreshed["symbol"] == "ok"
     assert refreshed["values"][2] == refreshed["values"][1]
+
+
+@pytest.mark.slow
+def test_a_result_that_is_not_held_in_memory_is_the_one_that_another_process_put_there(measure, monkeypatch):
+    from flows import equivalence
+
+    monkeypatch.setattr(equivalence, "kept", equivalence.kept.with_options(cache_result_in_memory=False))
+    found = measure(EXPERIMENTS["refreshed-elsewhere"], "lean-threads")
+
+    assert (found["bodies"], found["states"]) == (2, ["Completed", "Cached"])
+    assert found["values"][1] == found["elsewhere"][0] != found["values"][0]
 
 
 @pytest.mark.slow
