@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.counting import LIMIT_S, entries, folder, ledger, number, run, saw
-from benchmarks.experiment import Experiment, Facts, Judgement, Scene
+from benchmarks.counting import entries, experiment, folder, ledger, number, run, saw
+from benchmarks.experiment import Facts, Judgement, Scene
 from benchmarks.second_driver import drive
 from runners.spec import RunnerSpec
 
@@ -204,27 +204,19 @@ def _by_storage(facts: Facts) -> str:
     return f"{number(facts['bodies'])} with the default storage, {facts['bodies_shared']} with a shared folder"
 
 
-def _cache(
-    name: str,
-    title: str,
-    measure: Callable[[Scene], None],
-    judge: Callable[[RunnerSpec, Facts], Judgement],
-) -> Experiment:
-    return Experiment(name, "cache", title, measure, judge, limit_s=2 * LIMIT_S)
-
-
 EXPERIMENTS = (
-    _cache("within-run", "the same call twice in a run", within_run, judge_within_run),
-    _cache("across-runs", "the same call in the next run", across_runs, judge_across_runs),
-    _cache("second-process", "the same call from a second process", second_process, judge_second_process),
-    _cache("second-home", "the same call from another Prefect home", second_home, judge_second_home),
-    _cache("expiry", "cache_expiration, before and after", expiry, judge_expiry),
-    _cache("refresh", "refresh_cache=True, then the same call", refresh, judge_refresh),
-    _cache(
+    experiment("cache", "within-run", "the same call twice in a run", within_run, judge_within_run),
+    experiment("cache", "across-runs", "the same call in the next run", across_runs, judge_across_runs),
+    experiment("cache", "second-process", "the same call from a second process", second_process, judge_second_process),
+    experiment("cache", "second-home", "the same call from another Prefect home", second_home, judge_second_home),
+    experiment("cache", "expiry", "cache_expiration, before and after", expiry, judge_expiry),
+    experiment("cache", "refresh", "refresh_cache=True, then the same call", refresh, judge_refresh),
+    experiment(
+        "cache",
         "refreshed-elsewhere",
         "refreshed by another process in mid-run",
         refreshed_elsewhere,
         judge_refreshed_elsewhere,
     ),
-    _cache("key-function", "where cache_key_fn runs", key_function, judge_key_function),
+    experiment("cache", "key-function", "where cache_key_fn runs", key_function, judge_key_function),
 )

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from benchmarks.experiment import Scene
+from benchmarks.experiment import Experiment, Facts, Judgement, Scene
 from flows.bodies import Entry, Ledger
-from runners.spec import EngineName
+from runners.spec import EngineName, RunnerSpec
 
 if TYPE_CHECKING:
     from flows.equivalence import Seen
 
-ENGINES: tuple[EngineName, ...] = ("threads", "processes", "dask", "ray")
+CONCURRENT: tuple[EngineName, ...] = ("threads", "processes", "dask", "ray")
 """Those that run two tasks at a time: a direct call ends before the next one begins."""
-LIMIT_S = 300.0
-"""For one experiment: generous, since what passes it is called a hang."""
+_LIMIT_S = 600.0
+"""For one experiment, with a second driver: generous, since what passes it is called a hang."""
+
+
+def experiment(
+    group: str,
+    name: str,
+    title: str,
+    measure: Callable[[Scene], None],
+    judge: Callable[[RunnerSpec, Facts], Judgement],
+    engines: tuple[EngineName, ...] = get_args(EngineName),
+) -> Experiment:
+    return Experiment(name, group, title, measure, judge, limit_s=_LIMIT_S, engines=engines)
 
 
 def run(scene: Scene, flow: Any, *arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.counting import ENGINES, LIMIT_S, entries, ledger, listed
+from benchmarks.counting import CONCURRENT, entries, experiment, ledger, listed
 from benchmarks.experiment import Experiment, Facts, Judgement, Scene
 from runners.spec import RunnerSpec
 
@@ -45,7 +45,7 @@ def same_key(isolation: str, lock: Lock) -> Experiment:
     locks = {"none": "no lock manager", "memory": "MemoryLockManager", "file": "FileSystemLockManager"}
     title = f"{isolation}, {locks[lock]}"
     name = f"{isolation.lower().replace('_', '-')}-{lock}"
-    return Experiment(name, "same-key", title, measure, judge, limit_s=LIMIT_S, engines=ENGINES)
+    return experiment("same-key", name, title, measure, judge, CONCURRENT)
 
 
 def judged(isolation: str, lock: Lock, facts: Facts) -> Judgement:

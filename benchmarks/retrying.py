@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any
 
 import httpx
 
-from benchmarks.counting import ENGINES, LIMIT_S, entries, ledger, listed, number, run, saw
-from benchmarks.experiment import Experiment, Facts, Judgement, Scene
-from runners.spec import EngineName, RunnerSpec
+from benchmarks.counting import CONCURRENT, entries, experiment, ledger, listed, number, run, saw
+from benchmarks.experiment import Facts, Judgement, Scene
+from runners.spec import RunnerSpec
 
 DELAYS_S = (1.0, 2.0)
 JITTERED_S = 1.0
@@ -187,26 +186,17 @@ def _seconds(values: list[float]) -> str:
     return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-def _retries(
-    name: str,
-    title: str,
-    measure: Callable[[Scene], None],
-    judge: Callable[[RunnerSpec, Facts], Judgement],
-    engines: tuple[EngineName, ...] = get_args(EngineName),
-) -> Experiment:
-    return Experiment(name, "retries", title, measure, judge, limit_s=LIMIT_S, engines=engines)
-
-
 EXPERIMENTS = (
-    _retries("retry-count", "retries=2", retry_count, judge_retry_count),
-    _retries("retry-spacing", "retry_delay_seconds=[1, 2], retries=3", retry_spacing, judge_retry_spacing),
-    _retries("retry-jitter", "retry_jitter_factor=0.5", retry_jitter, judge_retry_jitter),
-    _retries("retry-condition", "retry_condition_fn", retry_condition, judge_retry_condition),
-    _retries(
+    experiment("retries", "retry-count", "retries=2", retry_count, judge_retry_count),
+    experiment("retries", "retry-spacing", "retry_delay_seconds=[1, 2], retries=3", retry_spacing, judge_retry_spacing),
+    experiment("retries", "retry-jitter", "retry_jitter_factor=0.5", retry_jitter, judge_retry_jitter),
+    experiment("retries", "retry-condition", "retry_condition_fn", retry_condition, judge_retry_condition),
+    experiment(
+        "retries",
         "retry-condition-object",
         "retry_condition_fn that is a functools.partial",
         retry_condition_object,
         judge_retry_condition_object,
     ),
-    _retries("retry-slot", "does a retry delay hold its slot", retry_slot, judge_retry_slot, ENGINES),
+    experiment("retries", "retry-slot", "does a retry delay hold its slot", retry_slot, judge_retry_slot, CONCURRENT),
 )
