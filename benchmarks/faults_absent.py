@@ -14,8 +14,7 @@ from benchmarks.api_states import state
 from benchmarks.experiment import WORKERS, Experiment, Facts, Judgement, Scene
 from benchmarks.own_process import OwnProcess, own_process
 from benchmarks.quiescence import wait_recorded
-from flows.noted import marks, notes
-from flows.outlasting import ENOUGH
+from flows.noted import ENOUGH, marks, notes
 from runners.isolation import environment, free_port, without_foreign
 from runners.server import Server, lab_server
 from runners.spec import RunnerSpec

@@ -7,10 +7,7 @@ from pathlib import Path
 
 from prefect import flow, runtime, task
 
-from flows.noted import attempt, mark, note
-
-ENOUGH = "enough"
-"""A file of this name in the folder ends `goes_on`."""
+from flows.noted import ENOUGH, attempt, mark, note
 
 
 @task
