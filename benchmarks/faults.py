@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from benchmarks import faults_absent, faults_slots, faults_stopped, faults_tasks, faults_values, faults_workers
+from benchmarks import (
+    faults_absent,
+    faults_slots,
+    faults_stopped,
+    faults_tasks,
+    faults_values,
+    faults_volume,
+    faults_workers,
+)
 from benchmarks.experiment import Suite
 
 SUITE = Suite(
@@ -16,5 +24,6 @@ SUITE = Suite(
         *faults_slots.EXPERIMENTS,
         *faults_stopped.EXPERIMENTS,
         *faults_absent.EXPERIMENTS,
+        *faults_volume.EXPERIMENTS,
     ),
 )

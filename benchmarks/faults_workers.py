@@ -46,7 +46,7 @@ def judge_killed(arm: RunnerSpec, facts: Facts) -> Judgement:
     if facts["server_state"] != "Crashed":
         wrong.append("API")
         todo.append(
-            f"the API says {facts['server_state']} for good: watch for task runs that run too long, by an automation "
+            f"the API has {facts['server_state']} for good: watch for task runs that run too long, by an automation "
             "or a job of your own, or take the lean runner, which records Crashed"
         )
     if facts["doomed_wait"] != "returns" or facts["doomed_state"] != "Crashed":

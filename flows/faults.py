@@ -271,15 +271,15 @@ def nothing(number: int) -> int:
 
 
 @flow
-def many(folder: str, tasks: int, wave: int) -> None:
-    """Waves of tasks, whose futures are let go of; the family's memory after the first wave, and at the end."""
-    for begun in range(0, tasks + wave, wave):
+def many(folder: str, warm: int, tasks: int, wave: int) -> None:
+    """Waves of tasks, whose futures are let go of; the family's memory after `warm` of them, and `tasks` later."""
+    for begun in range(0, warm + tasks, wave):
         for future in [nothing.submit(number) for number in range(begun, begun + wave)]:
             future.wait(PATIENCE_S)
         gc.collect()
-        if begun in (0, tasks):
+        if (done := begun + wave) in (warm, warm + tasks):
             driver, workers = resident_mb()
-            when = "before" if begun == 0 else "after"
+            when = "before" if done == warm else "after"
             note(folder, **{f"driver_{when}_mb": driver, f"workers_{when}_mb": workers})
 
 

@@ -50,12 +50,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Tried:
-    """One experiment, as a row. `code`: path in the repository of what it does."""
+    """One experiment, as a row.
+
+    code: path in the repository of what it does.
+    arms: those it means something for.
+    """
 
     id: str
     group: str
     title: str
     code: str
+    arms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ def _behaviour(data: Any) -> Behaviour:
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {printable(str(data.get('schema')), 40)}, and this lab reads {SCHEMA}")
     experiments = tuple(
-        Tried(*(_text(one[key]) for key in ("id", "group", "title", "code"))) for one in _list(data["experiments"])
+        Tried(*(_text(one[key]) for key in ("id", "group", "title", "code")), tuple(map(_text, _list(one["arms"]))))
+        for one in _list(data["experiments"])
     )
     findings = tuple(_finding(one) for one in _list(data["findings"]))
     known = {experiment.id for experiment in experiments}
@@ -194,15 +200,15 @@ def matrix(found: Behaviour, root: str | None = None) -> Table:
             experiment.id if root is not None else f"{experiment.id}\n{experiment.code}",
             link="" if root is None else f"{root}{experiment.code}",
         )
-        rows.append((head, *(_cell(by_arm.get(arm)) for arm in found.arms)))
+        rows.append((head, *(_cell(by_arm.get(arm), arm in experiment.arms) for arm in found.arms)))
     legend = ", ".join(f"{SIGNS[symbol]} {meaning}" for symbol, meaning in MEANINGS.items())
     note = f"{legend}, {NONE} does not apply. In small print the experiment's name, for --only."
     return Table(f"{found.name}-matrix", found.title, columns, tuple(rows), note, "experiments")
 
 
-def _cell(finding: Finding | None) -> Entry:
+def _cell(finding: Finding | None, applies: bool) -> Entry:
     if finding is None:
-        return Entry(NONE)
+        return Entry("not run" if applies else NONE)
     return Entry(f"{SIGNS[finding.symbol]} {finding.words}", tone=finding.symbol)
 
 

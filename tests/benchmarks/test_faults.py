@@ -11,7 +11,16 @@ import psutil
 import pytest
 
 import lab
-from benchmarks import behaviour, faults, faults_absent, faults_slots, faults_stopped, faults_values, faults_workers
+from benchmarks import (
+    behaviour,
+    faults,
+    faults_absent,
+    faults_slots,
+    faults_stopped,
+    faults_values,
+    faults_volume,
+    faults_workers,
+)
 from benchmarks.arm_process import Answer, ArmProcess, Outcome
 from benchmarks.experiment import ARMS, Experiment, Judgement, Scene
 from flows.noted import mark, marks, note, notes
@@ -189,11 +198,11 @@ TALKED = {"task_runs": 60, "of_task_runs": 60, "logs": 180, "of_logs": 180, "lag
         (faults_slots.judge_times_out, BLOCKED, {}, "ok", "stopped after 2 s"),
         (faults_slots.judge_times_out, BLOCKED, {"body_held_s": 12.0}, "warn", "not stopped"),
         (faults_slots.judge_times_out, BLOCKED, {"body_held_s": None, "server_state": "Running"}, "bad", "Running"),
-        (faults_slots.judge_grows, GROWN, {}, "ok", "driver +1.0 MB, workers +2.0 MB for 1,000 tasks, over 2,000"),
-        (faults_slots.judge_grows, GROWN, {"driver_mb_per_1000": 50.0}, "warn", "driver +50.0 MB"),
-        (faults_slots.judge_talks, TALKED, {}, "ok", "task runs 60/60, log lines 180/180"),
-        (faults_slots.judge_talks, TALKED, {"task_runs": 59}, "bad", "task runs 59/60"),
-        (faults_slots.judge_talks, TALKED, {"logs": 170}, "warn", "log lines 170/180"),
+        (faults_volume.judge_grows, GROWN, {}, "ok", "driver +1.0 MB, workers +2.0 MB for 1,000 tasks, over 2,000"),
+        (faults_volume.judge_grows, GROWN, {"driver_mb_per_1000": 50.0}, "warn", "driver +50.0 MB"),
+        (faults_volume.judge_talks, TALKED, {}, "ok", "task runs 60/60, log lines 180/180"),
+        (faults_volume.judge_talks, TALKED, {"task_runs": 59}, "bad", "task runs 59/60"),
+        (faults_volume.judge_talks, TALKED, {"logs": 170}, "warn", "log lines 170/180"),
     ],
 )
 def test_facts_are_judged(judge, facts, changes, symbol, said):

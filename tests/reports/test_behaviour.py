@@ -26,7 +26,7 @@ def finding(experiment: str, arm: str, symbol: str = "ok", **more: Any) -> dict[
 
 def findings(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
     listed = [
-        {"id": name, "group": "g", "title": f"What if {name}", "code": f"benchmarks/{name}.py"}
+        {"id": name, "group": "g", "title": f"What if {name}", "code": f"benchmarks/{name}.py", "arms": ["ray"]}
         for name in ("killed", "stopped", "never-tried")
     ]
     return {
@@ -65,7 +65,7 @@ def test_the_matrix_has_a_sign_and_words_for_each_cell(tmp_path):
     assert [column.title for column in table.columns] == ["Experiment", "threads", "processes", "dask", "ray"]
     assert [[entry.text for entry in row] for row in table.rows] == [
         ["What if killed", "✓ ok under threads", "! warn under processes", "✗ bad under dask", "✗ lost"],
-        ["What if stopped", "✓ ok under threads", "-", "? unknown under dask", "-"],
+        ["What if stopped", "✓ ok under threads", "-", "? unknown under dask", "not run"],
     ]
     assert table.rows[0][0].detail == "killed\nbenchmarks/killed.py"
     assert behaviour.matrix(found, "../").rows[0][0].link == "../benchmarks/killed.py"
