@@ -94,7 +94,7 @@ def _ends(scene: Scene, flow: OwnProcess, gone_s: float) -> None:
 def _recorded(scene: Scene, server: Server) -> None:
     flow_run_id = notes(scene.folder)["flow_run_id"]
     bodies = len(marks(scene.folder, "step"))
-    recorded = wait_recorded(server.api_url, flow_run_id, bodies, 20.0)
+    recorded = wait_recorded(server.api_url, flow_run_id, bodies, 60.0)
     scene.note(recorded=recorded.final, server_flow_state=state(server.api_url, "flow_runs", flow_run_id, 5.0))
 
 

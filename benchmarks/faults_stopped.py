@@ -58,7 +58,7 @@ def stopped(scene: Scene, sent: signal.Signals, external: bool) -> None:
         )
     found = notes(scene.folder)
     task_runs = {str(number): run_id for number, run_id in enumerate(found["task_run_ids"])}
-    told = states(scene.api_url, "task_runs", task_runs, 10.0)
+    told = states(scene.api_url, "task_runs", task_runs, 45.0)
     scene.note(
         server_flow_state=state(scene.api_url, "flow_runs", found["flow_run_id"], 5.0),
         server_task_states=dict(Counter(told.values())),

@@ -19,7 +19,7 @@ def unpicklable(scene: Scene, as_result: bool) -> None:
     found = run_flow(scene, faults.unpicklable, as_result=as_result)
     scene.note(
         executions=len(marks(scene.folder, "give" if as_result else "accept")),
-        server_state=state(scene.api_url, "task_runs", found["doomed_id"], 8.0) if "doomed_id" in found else NEVER,
+        server_state=state(scene.api_url, "task_runs", found["doomed_id"], 45.0) if "doomed_id" in found else NEVER,
     )
 
 

@@ -23,7 +23,7 @@ def talks(scene: Scene) -> None:
 
     found = run_flow(scene, faults.talks, tasks=TALKING, lines=LINES)
     send_rest()
-    recorded = wait_recorded(scene.api_url, found["flow_run_id"], TALKING, 60.0)
+    recorded = wait_recorded(scene.api_url, found["flow_run_id"], TALKING, 150.0)
     deadline = time.monotonic() + 20.0
     while (logs := _logs(scene.api_url, found["flow_run_id"])) < TALKING * LINES and time.monotonic() < deadline:
         time.sleep(0.5)
