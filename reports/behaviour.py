@@ -60,7 +60,7 @@ class Tried:
     group: str
     title: str
     code: str
-    arms: tuple[str, ...] = ()
+    arms: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,7 @@ def _behaviour(data: Any) -> Behaviour:
         raise RecordError("a JSON object is needed")
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {printable(str(data.get('schema')), 40)}, and this lab reads {SCHEMA}")
-    experiments = tuple(
-        Tried(*(_text(one[key]) for key in ("id", "group", "title", "code")), tuple(map(_text, _list(one["arms"]))))
-        for one in _list(data["experiments"])
-    )
+    experiments = tuple(_tried(one) for one in _list(data["experiments"]))
     findings = tuple(_finding(one) for one in _list(data["findings"]))
     known = {experiment.id for experiment in experiments}
     if stray := next((finding for finding in findings if finding.experiment not in known), None):
@@ -152,6 +149,16 @@ def _behaviour(data: Any) -> Behaviour:
         findings=findings,
         environment=environment,
         partial=data.get("finished_at") is None,
+    )
+
+
+def _tried(one: Any) -> Tried:
+    return Tried(
+        id=_text(one["id"]),
+        group=_text(one["group"]),
+        title=_text(one["title"]),
+        code=_text(one["code"]),
+        arms=tuple(_text(arm) for arm in _list(one["arms"])),
     )
 
 
