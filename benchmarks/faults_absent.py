@@ -20,6 +20,7 @@ from runners.server import Server, lab_server
 from runners.spec import RunnerSpec
 
 _UNANSWERED_S = 100.0
+_SERVER_LIMIT_S = 400.0
 _LONGEST_S = 240.0
 _SMALL = 4
 
@@ -56,7 +57,7 @@ def server_ends(scene: Scene, returns: bool) -> None:
     variables = {**os.environ, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
     with ExitStack() as stack:
         first = stack.enter_context(ExitStack())
-        first.enter_context(lab_server(home, port=port))
+        first.enter_context(lab_server(home, port=port, limit_s=_SERVER_LIMIT_S))
         flow = stack.enter_context(own_process(scene, "goes_on", {"longest_s": _LONGEST_S}, variables=variables))
         if not flow.until(lambda: len(marks(scene.folder, "step")) >= 2 * WORKERS, 90.0):
             scene.note(began=False)
@@ -65,7 +66,7 @@ def server_ends(scene: Scene, returns: bool) -> None:
         first.close()
         gone_s = time.monotonic()
         if returns:
-            server = stack.enter_context(lab_server(home, port=port))
+            server = stack.enter_context(lab_server(home, port=port, limit_s=_SERVER_LIMIT_S))
             scene.note(away_s=round(time.monotonic() - gone_s, 1))
             _ends(scene, flow, gone_s)
             _recorded(scene, server)
@@ -193,7 +194,7 @@ EXPERIMENTS = (
         "The server is stopped in mid-run, and started again",
         partial(server_ends, returns=True),
         judge_returns,
-        limit_s=600,
+        limit_s=1200,
     ),
     Experiment(
         "server-gone",
@@ -201,7 +202,7 @@ EXPERIMENTS = (
         "The server is stopped in mid-run, for good",
         partial(server_ends, returns=False),
         judge_gone,
-        limit_s=500,
+        limit_s=900,
     ),
     Experiment("no-api-url", "absent", "No API URL is set", no_api_url, judge_no_api_url, limit_s=240),
 )
