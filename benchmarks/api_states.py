@@ -13,7 +13,7 @@ _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _POLL_S = 0.2
 
 
-def state(api_url: str, kind: Literal["flow_runs", "task_runs"], run_id: str, limit_s: float = 20.0) -> str:
+def state(api_url: str, kind: Literal["flow_runs", "task_runs"], run_id: str, limit_s: float = 60.0) -> str:
     """Name of the state that the server has of a run: a final one, or the one it is in after `limit_s` seconds.
 
     `NotReady`, of a task whose upstream failed, is Pending to the server and counts as final.
@@ -25,7 +25,7 @@ def state(api_url: str, kind: Literal["flow_runs", "task_runs"], run_id: str, li
 
 
 def states(
-    api_url: str, kind: Literal["flow_runs", "task_runs"], run_ids: Mapping[str, str], limit_s: float = 20.0
+    api_url: str, kind: Literal["flow_runs", "task_runs"], run_ids: Mapping[str, str], limit_s: float = 60.0
 ) -> dict[str, str]:
     """The same for several runs, by the names given to them, all within one `limit_s`."""
     deadline = time.monotonic() + limit_s

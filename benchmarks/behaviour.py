@@ -203,7 +203,7 @@ def _report(suite: Suite, described: dict[str, Any], earlier: dict[str, Any] | N
         "started_at": now(),
         "finished_at": None,
         "environment": described,
-        "experiments": [{"id": e.id, "group": e.group, "title": e.title, "code": e.code} for e in suite.experiments],
+        "experiments": [_described(suite, experiment) for experiment in suite.experiments],
         "arms": list(suite.arms),
         "findings": [],
     }
@@ -212,6 +212,17 @@ def _report(suite: Suite, described: dict[str, Any], earlier: dict[str, Any] | N
     if earlier["environment"].get("versions") != described["versions"]:
         raise BehaviourError(f"--out {folder}: its findings are of other versions; name another folder")
     return {**report, "started_at": earlier["started_at"], "findings": earlier["findings"]}
+
+
+def _described(suite: Suite, experiment: Experiment) -> dict[str, Any]:
+    engines = {arm: catalog.load().arms[arm].engine for arm in suite.arms}
+    return {
+        "id": experiment.id,
+        "group": experiment.group,
+        "title": experiment.title,
+        "code": experiment.code,
+        "arms": [arm for arm in suite.arms if engines[arm] in experiment.engines],
+    }
 
 
 def _replace(report: dict[str, Any], found: dict[str, Any]) -> None:

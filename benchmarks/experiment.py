@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -110,7 +111,8 @@ class Experiment:
     @property
     def code(self) -> str:
         """Path in the repository of what it does."""
-        return f"{self.measure.__module__.replace('.', '/')}.py"
+        measure = self.measure.func if isinstance(self.measure, partial) else self.measure
+        return f"{measure.__module__.replace('.', '/')}.py"
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,10 @@ from flows.noted import marks, notes
 from runners.spec import RunnerSpec
 
 
-def run_flow(scene: Scene, flow: Any, **options: Any) -> dict[str, Any]:
-    """Run a flow of `flows.faults` under the arm; note and return what it noted, and the state it ended in.
-
-    Args:
-        options: of the runner's class.
-    """
+def run_flow(scene: Scene, flow: Any, **parameters: Any) -> dict[str, Any]:
+    """Run a flow of `flows.faults` under the arm; note and return what it noted, and the state it ended in."""
     folder = str(scene.folder)
-    ended = flow.with_options(task_runner=scene.task_runner(**options))(folder, return_state=True)
+    ended = flow.with_options(task_runner=scene.task_runner())(folder, **parameters, return_state=True)
     found = {**notes(folder), "flow_state": ended.name}
     scene.note(**{name: value for name, value in found.items() if not name.endswith(("_id", "_at_s"))})
     return found
@@ -86,6 +82,6 @@ def judge_retry(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 EXPERIMENTS = (
-    Experiment("task-raises", "tasks", "A task raises", task_raises, judge_raises),
+    Experiment("task-raises", "tasks", "A task raises", task_raises, judge_raises, limit_s=300),
     Experiment("retry-succeeds", "tasks", "A task fails twice, then succeeds on retry", succeeds_on_retry, judge_retry),
 )

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ENOUGH = "enough"
+"""A file of this name in the folder ends a flow that else goes on."""
+
 
 @dataclass(frozen=True)
 class Mark:

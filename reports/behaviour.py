@@ -50,12 +50,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Tried:
-    """One experiment, as a row. `code`: path in the repository of what it does."""
+    """One experiment, as a row.
+
+    code: path in the repository of what it does.
+    arms: those it means something for.
+    """
 
     id: str
     group: str
     title: str
     code: str
+    arms: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -121,9 +126,7 @@ def _behaviour(data: Any) -> Behaviour:
         raise RecordError("a JSON object is needed")
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {printable(str(data.get('schema')), 40)}, and this lab reads {SCHEMA}")
-    experiments = tuple(
-        Tried(*(_text(one[key]) for key in ("id", "group", "title", "code"))) for one in _list(data["experiments"])
-    )
+    experiments = tuple(_tried(one) for one in _list(data["experiments"]))
     findings = tuple(_finding(one) for one in _list(data["findings"]))
     known = {experiment.id for experiment in experiments}
     if stray := next((finding for finding in findings if finding.experiment not in known), None):
@@ -146,6 +149,16 @@ def _behaviour(data: Any) -> Behaviour:
         findings=findings,
         environment=environment,
         partial=data.get("finished_at") is None,
+    )
+
+
+def _tried(one: Any) -> Tried:
+    return Tried(
+        id=_text(one["id"]),
+        group=_text(one["group"]),
+        title=_text(one["title"]),
+        code=_text(one["code"]),
+        arms=tuple(_text(arm) for arm in _list(one["arms"])),
     )
 
 
@@ -194,15 +207,15 @@ def matrix(found: Behaviour, root: str | None = None) -> Table:
             experiment.id if root is not None else f"{experiment.id}\n{experiment.code}",
             link="" if root is None else f"{root}{experiment.code}",
         )
-        rows.append((head, *(_cell(by_arm.get(arm)) for arm in found.arms)))
+        rows.append((head, *(_cell(by_arm.get(arm), arm in experiment.arms) for arm in found.arms)))
     legend = ", ".join(f"{SIGNS[symbol]} {meaning}" for symbol, meaning in MEANINGS.items())
     note = f"{legend}, {NONE} does not apply. In small print the experiment's name, for --only."
     return Table(f"{found.name}-matrix", found.title, columns, tuple(rows), note, "experiments")
 
 
-def _cell(finding: Finding | None) -> Entry:
+def _cell(finding: Finding | None, applies: bool) -> Entry:
     if finding is None:
-        return Entry(NONE)
+        return Entry("not run" if applies else NONE)
     return Entry(f"{SIGNS[finding.symbol]} {finding.words}", tone=finding.symbol)
 
 
