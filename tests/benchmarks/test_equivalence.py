@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from benchmarks.locking import judged
 from benchmarks.retrying import jitter_bounds
 from benchmarks.second_driver import SecondDriverError, drive
 from runners.spec import RunnerSpec
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "equivalence.md"
 
 EXPERIMENTS = {experiment.id: experiment for experiment in SUITE.experiments}
 THREADS = RunnerSpec("threads", "threads", "prefect.task_runners.ThreadPoolTaskRunner")
@@ -98,12 +102,12 @@ def test_jittered_delays_have_bounds():
     least_s, most_s = jitter_bounds(10.0, 0.5)
     assert (round(least_s, 2), most_s) == (6.29, 15.0)
 
-    facts = {"asked_s": 10.0, "jitter": 0.5, "waited_s": [10.0, 12.0]}
-    assert symbol("retry-jitter", **facts, scheduled_s=[10.0, 14.9]) == "ok"
-    assert symbol("retry-jitter", **facts, scheduled_s=[6.4, 14.9]) == "warn"
-    assert symbol("retry-jitter", **facts, scheduled_s=[5.9, 14.9]) == "bad"
-    assert symbol("retry-jitter", **facts, scheduled_s=[10.0, 15.4]) == "bad"
-    assert symbol("retry-jitter", **facts, scheduled_s=[10.0]) == "unknown"
+    facts = {"asked_s": 10.0, "jitter": 0.5}
+    assert symbol("retry-jitter", **facts, waited_s=[10.1, 99.0], scheduled_s=[9.9, 14.9]) == "ok"
+    assert symbol("retry-jitter", **facts, waited_s=[6.4, 15.2], scheduled_s=[6.3, 14.9]) == "warn"
+    assert symbol("retry-jitter", **facts, waited_s=[5.9, 15.2], scheduled_s=[5.9, 14.9]) == "bad"
+    assert symbol("retry-jitter", **facts, waited_s=[10.1, 16.0], scheduled_s=[10.0, 15.4]) == "bad"
+    assert symbol("retry-jitter", **facts, waited_s=[10.1, 12.0], scheduled_s=[10.0]) == "unknown"
 
 
 def test_a_key_function_in_the_worker_does_not_see_what_the_driver_holds():
@@ -137,10 +141,19 @@ def test_locks_hold_as_far_as_they_reach(isolation, lock, bodies, processes, err
 
 def test_what_differs_has_a_remedy_and_code_to_read():
     for experiment in SUITE.experiments:
-        assert (Path(__file__).parents[2] / experiment.code).is_file(), experiment.id
+        assert (ROOT / experiment.code).is_file(), experiment.id
     assert len(EXPERIMENTS) == len(SUITE.experiments)
     facts = {"bodies": [2], "processes": [2], "errors": [], "at_once": [True]}
     assert "FileSystemLockManager" in judged("SERIALIZABLE", "memory", facts).remedy
+
+
+def test_the_page_has_a_row_for_every_experiment():
+    page = PAGE.read_text()
+
+    assert [name for name in EXPERIMENTS if f"<sub>{name}</sub>" not in page] == []
+    linked = set(re.findall(r"\]\(\.\./(\w+/[\w/]+\.py)\)", page))
+    assert {experiment.code for experiment in SUITE.experiments} <= linked
+    assert [path for path in linked if not (ROOT / path).is_file()] == []
 
 
 @pytest.fixture
