@@ -22,7 +22,8 @@ class PlannedFailure(Exception):
 
 
 @contextmanager
-def _recorded(ledger: str, name: str, lane: int) -> Iterator[None]:
+def recorded(ledger: str, name: str, lane: int) -> Iterator[None]:
+    """One execution of a body: an entry of the ledger when it ends, also by an error."""
     start = time.monotonic()
     try:
         yield
@@ -53,7 +54,7 @@ def hello(lane: int, work: Work, payload_bytes: int, failures: int, ledger: str,
         PlannedFailure: in the first `failures` executions of this lane.
     """
     attempt = ledger_at(ledger).attempts("hello", lane) if failures else 0
-    with _recorded(ledger, "hello", lane):
+    with recorded(ledger, "hello", lane):
         for _ in range(batch):
             perform(work)
         if attempt < failures:
@@ -62,7 +63,7 @@ def hello(lane: int, work: Work, payload_bytes: int, failures: int, ledger: str,
 
 
 def world(lane: int, ledger: str) -> str:
-    with _recorded(ledger, "world", lane):
+    with recorded(ledger, "world", lane):
         return f"world-{lane}"
 
 
@@ -72,14 +73,14 @@ def greet(greeted: tuple[str, bytes], name: str, ledger: str) -> str:
     """
     text, data = greeted
     lane = int(text.rpartition("-")[2])
-    with _recorded(ledger, "greet", lane):
+    with recorded(ledger, "greet", lane):
         if name != f"world-{lane}":
             raise ValueError(f"{text} was given {name}")
         return greeting(lane, zlib.crc32(data))
 
 
 def gather(ledger: str, *greetings: str) -> str:
-    with _recorded(ledger, "gather", 0):
+    with recorded(ledger, "gather", 0):
         return summarise(list(greetings))
 
 
@@ -92,7 +93,7 @@ def link(before: str, lane: int, ledger: str, mark: object) -> str:
     Raises:
         ValueError: `before` is not the result of the link before.
     """
-    with _recorded(ledger, "link", lane):
+    with recorded(ledger, "link", lane):
         if before != (f"link-{lane - 1}" if lane else ""):
             raise ValueError(f"link {lane} was given {before!r}")
         return f"link-{lane}"

@@ -11,7 +11,8 @@ from lab.arms import runners
 from lab.comparing import compare
 from lab.console import ERR, end, one_line
 from lab.reading import choose, diff, report
-from lab.showing import demo, hosts, placement
+from lab.showing import demo
+from lab.experiments import equivalence, faults, hosts, placement
 
 app = App(
     name="runner-lab",
@@ -21,7 +22,7 @@ app = App(
 )
 
 
-for command in (report, compare, choose, diff, runners, placement, hosts, demo):
+for command in (report, compare, choose, diff, runners, placement, hosts, faults, equivalence, demo):
     app.command(command)
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from reports import comparison_tables, suite_tables, tables
+from reports import behaviour, comparison_tables, suite_tables, tables
+from reports.behaviour import Behaviour
 from reports.charts import FIRST_SCREEN, Chart
 from reports.page import every_cell, titled
 from reports.summary import Summary
 from reports.tables import Entry, Table
 
 
-def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], charts: Sequence[Chart]) -> str:
+def text(
+    summary: Summary,
+    verdict: Sequence[str],
+    warnings: Sequence[str],
+    charts: Sequence[Chart],
+    behaviours: Sequence[Behaviour] = (),
+) -> str:
     """GitHub-flavoured Markdown. Whatever comes from the records is escaped."""
     run = summary.run
     facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else ""]
@@ -32,6 +39,8 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         lines += ["", "## Against the baseline", "", *_table(versus)]
     for table in (*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])):
         lines += ["", f"## {escape(table.caption)}, in figures", "", *_table(table)]
+    for found in behaviours:
+        lines += ["", f"## {escape(found.title)}", "", *section(found)]
     others = [chart for chart in charts if chart.name not in FIRST_SCREEN]
     lines += ["", "## Charts"] if others else []
     for chart in others:
@@ -46,6 +55,25 @@ def text(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         lines += [f"Command: {escape(run.command)}", ""]
     lines += _folded("Versions and machine", _table(tables.environment(summary)))
     return "\n".join(lines) + "\n"
+
+
+def alone(behaviours: Sequence[Behaviour], warnings: Sequence[str]) -> str:
+    """A folder that holds findings and no records."""
+    lines = [f"# {escape(behaviours[0].title)}", ""]
+    lines += [*(f"- {escape(line)}" for line in warnings), ""] if warnings else []
+    for place, found in enumerate(behaviours):
+        lines += ([f"## {escape(found.title)}", ""] if place else []) + [*section(found), ""]
+        lines += _folded("Versions and machine", _table(behaviour.environment(found)))
+    return "\n".join(lines) + "\n"
+
+
+def section(found: Behaviour, root: str | None = None) -> list[str]:
+    """The lines below its heading; `root` leads from the page to the repository, for links to the code."""
+    lines = [escape(found.headline()), "", *_table(behaviour.matrix(found, root))]
+    if remedies := behaviour.remedies(found):
+        lines += ["", f"### {escape(remedies.caption)}", "", *_table(remedies)]
+    facts = behaviour.measured(found)
+    return [*lines, "", *_folded(f"{facts.caption}: {len(facts.rows)} {facts.rows_are}", _table(facts))]
 
 
 def escape(text: str) -> str:
@@ -74,7 +102,8 @@ def _table(table: Table) -> list[str]:
 
 def _entry(entry: Entry) -> str:
     detail = f"<br><sub>{escape(', '.join(entry.detail.splitlines()))}</sub>" if entry.detail else ""
-    return escape(entry.text) + detail
+    text = f"[{escape(entry.text)}]({entry.link})" if entry.link else escape(entry.text)
+    return text + detail
 
 
 def _folded(title: str, lines: Sequence[str]) -> list[str]:

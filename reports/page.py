@@ -6,28 +6,28 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import comparison_tables, suite_tables, tables
+from reports import behaviour, comparison_tables, suite_tables, tables
+from reports.behaviour import Behaviour
 from reports.charts import FIRST_SCREEN, Chart, svg
 from reports.summary import Summary
 
 
-def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], charts: Sequence[Chart]) -> str:
+def html(
+    summary: Summary,
+    verdict: Sequence[str],
+    warnings: Sequence[str],
+    charts: Sequence[Chart],
+    behaviours: Sequence[Behaviour] = (),
+) -> str:
     """The page. Whatever comes from the records is escaped; nothing is fetched from anywhere."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    script = _source("report.js")
     drawn = [(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts]
-    style = _source("report.css")
-    return environment.get_template("report.html.j2").render(
+    return _render(
+        "report.html.j2",
         run=summary.run,
         verdict=verdict,
         warnings=warnings,
@@ -41,6 +41,46 @@ def html(summary: Summary, verdict: Sequence[str], warnings: Sequence[str], char
         failures=tables.failures(summary),
         environment=tables.environment(summary),
         noise=summary.noise,
+        behaviours=_sections(behaviours),
+    )
+
+
+def alone(behaviours: Sequence[Behaviour], warnings: Sequence[str]) -> str:
+    """The page of a folder that holds findings on behaviour, and no records."""
+    return _render(
+        "behaviour.html.j2",
+        title=behaviours[0].title,
+        warnings=warnings,
+        behaviours=_sections(behaviours),
+        environments=[behaviour.environment(found) for found in behaviours],
+    )
+
+
+def _sections(behaviours: Sequence[Behaviour]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": found.name,
+            "title": found.title,
+            "headline": found.headline(),
+            "matrix": behaviour.matrix(found),
+            "remedies": behaviour.remedies(found),
+            "facts": behaviour.measured(found),
+        }
+        for found in behaviours
+    ]
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    script, style = _source("report.js"), _source("report.css")
+    return environment.get_template(template).render(
+        **values,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import advice, charts, markdown, page, verdict
+from reports import advice, behaviour, charts, markdown, page, verdict
+from reports import records as record_files
 from reports import summary as summaries
+from reports.behaviour import Behaviour
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The files that were written, and the words of the first screen for the terminal."""
+    """The files that were written, and the words of the first screen for the terminal.
+
+    summary: None where the folder holds findings on behaviour alone.
+    """
 
     html: Path
     markdown: Path
-    summary: Path
+    summary: Path | None
     charts: tuple[Path, ...]
     verdict: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -30,8 +35,11 @@ def render(run_dir: Path) -> Rendered:
         RecordError: the folder holds no usable record, or cannot be written; one line for the user.
     """
     run_dir = Path(run_dir)
+    behaviours, notes = behaviour.find(run_dir)
+    if (behaviours or notes) and not (run_dir / record_files.FILE_NAME).exists():
+        return _alone(run_dir, behaviours, notes)
     summary = summaries.summarise(run_dir)
-    words, warnings = verdict.of(summary), advice.warnings(summary)
+    words, warnings = verdict.of(summary), (*advice.warnings(summary), *notes)
     drawn = charts.draw(summary)
     folder = run_dir / "charts"
     contents: dict[Path, bytes] = {}
@@ -41,11 +49,29 @@ def render(run_dir: Path) -> Rendered:
             contents[folder / f"{chart.name}.png"] = chart.png
     pictures = tuple(contents)
     html, md, data = run_dir / "report.html", run_dir / "report.md", run_dir / "summary.json"
-    contents[html] = page.html(summary, words, warnings, drawn).encode()
-    contents[md] = markdown.text(summary, words, warnings, drawn).encode()
+    contents[html] = page.html(summary, words, warnings, drawn, behaviours).encode()
+    contents[md] = markdown.text(summary, words, warnings, drawn, behaviours).encode()
     contents[data] = summaries.to_json(summary, words, warnings).encode()
     _write(folder, contents)
     return Rendered(html, md, data, pictures, words, warnings)
+
+
+def _alone(run_dir: Path, behaviours: list[Behaviour], notes: list[str]) -> Rendered:
+    """A folder that holds findings and no records.
+
+    Raises:
+        RecordError: none of its files can be used.
+    """
+    if not behaviours:
+        raise summaries.RecordError(notes[0])
+    html, md = run_dir / "report.html", run_dir / "report.md"
+    contents = {
+        html: page.alone(behaviours, notes).encode(),
+        md: markdown.alone(behaviours, notes).encode(),
+    }
+    _write(run_dir / "charts", contents)
+    words = tuple(f"{found.title}. {found.headline()}" for found in behaviours)
+    return Rendered(html, md, None, (), words, tuple(notes))
 
 
 def _write(folder: Path, contents: dict[Path, bytes]) -> None:

@@ -14,12 +14,16 @@ from reports.tax import HINTS
 
 @dataclass(frozen=True)
 class Entry:
-    """One table cell. `detail` is its interval and n, a line each; `sort` a number, or the text where there is none."""
+    """One table cell. `detail` is its interval and n, a line each; `sort` a number, or the text where there is none.
+
+    `link`: where the text leads, in Markdown.
+    """
 
     text: str
     detail: str = ""
     sort: float | None = None
     tone: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

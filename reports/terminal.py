@@ -9,7 +9,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from reports import answer as words
-from reports import units
+from reports import behaviour, units
+from reports.behaviour import Behaviour
 from reports.choice import Answer
 from reports.difference import Difference
 from reports.statistics import Verdict
@@ -50,6 +51,31 @@ def show(answer: Answer, out: Console) -> None:
                 out.print(Padding(Text(line), (0, 0, 0, 2)))
 
 
+def show_behaviour(found: Behaviour, out: Console) -> None:
+    """The signs as a matrix, then what each stands for and what to do, experiment by experiment."""
+    out.print(Text(found.title, style="bold"))
+    _say(out, found.headline())
+    # The name of a lean runner on two lines: eight arms have room on a narrow terminal.
+    arms = (Column(Text(arm.replace("lean-", "lean-\n")), justify="center") for arm in found.arms)
+    table = Table(Column("experiment", overflow="fold", max_width=34), *arms, box=SIMPLE_HEAD)
+    for experiment in found.experiments:
+        signs = {finding.arm: finding.symbol for finding in found.of(experiment)}
+        cells = (_sign(signs[arm]) if arm in signs else Text(units.NONE) for arm in found.arms)
+        table.add_row(Text(experiment.title), *cells)
+    out.print(table)
+    for experiment in found.experiments:
+        _say(out, f"{experiment.title} ({experiment.code})", style="bold")
+        for alike in behaviour.alike(found.of(experiment), lambda finding: (finding.words, finding.remedy)):
+            line = Text(f"{units.listed([finding.arm for finding in alike])}: {alike[0].words}")
+            out.print(Padding(Text.assemble(_sign(alike[0].symbol), " ", line), (0, 0, 0, 2)))
+            if alike[0].symbol != "ok" and alike[0].remedy:
+                out.print(Padding(Text(f"To do: {alike[0].remedy}"), (0, 0, 0, 4)))
+
+
+def _sign(symbol: str) -> Text:
+    return Text(behaviour.SIGNS[symbol], style={"ok": "green", "warn": "yellow", "bad": "bold red"}.get(symbol, ""))
+
+
 def show_difference(found: Difference, out: Console) -> None:
     """What is not alike about the runs first, then the cells that changed, then how many did not."""
     for line in (*found.facts, *found.cautions):
@@ -79,5 +105,5 @@ def show_difference(found: Difference, out: Console) -> None:
             _say(out, f"Only in {name}: {units.plural(len(cells), 'cell')} ({shown}{', ...' if cells[3:] else ''}).")
 
 
-def _say(out: Console, line: str) -> None:
-    out.print(line, markup=False, highlight=False)
+def _say(out: Console, line: str, style: str | None = None) -> None:
+    out.print(line, style=style, markup=False, highlight=False)

@@ -1,0 +1,85 @@
+"""What many tasks leave: task runs and log lines on the server, memory in the driver and its workers."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+
+from benchmarks.experiment import Experiment, Facts, Judgement, Scene
+from benchmarks.faults_tasks import run_flow
+from benchmarks.quiescence import send_rest, wait_recorded
+from runners.spec import RunnerSpec
+
+TALKING, LINES = 60, 3
+WAVE, WARM = 100, 300
+"""Before the first look at memory the events that Prefect keeps until they are confirmed have reached their most."""
+GROWS_MB = 10.0
+"""For 1,000 tasks: less is lost in what an interpreter takes anyway."""
+
+
+def talks(scene: Scene) -> None:
+    from flows import faults
+
+    found = run_flow(scene, faults.talks, tasks=TALKING, lines=LINES)
+    send_rest()
+    recorded = wait_recorded(scene.api_url, found["flow_run_id"], TALKING, 150.0)
+    deadline = time.monotonic() + 20.0
+    while (logs := _logs(scene.api_url, found["flow_run_id"])) < TALKING * LINES and time.monotonic() < deadline:
+        time.sleep(0.5)
+    scene.note(task_runs=recorded.final, of_task_runs=TALKING, lag_s=round(recorded.lag_s, 1))
+    scene.note(logs=logs, of_logs=TALKING * LINES)
+
+
+def _logs(api_url: str, flow_run_id: str) -> int:
+    """Lines of tasks; those of the flow and of Prefect's engine are not counted."""
+    count = offset = 0
+    with httpx.Client(base_url=api_url, timeout=60) as client:
+        while True:
+            body = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "limit": 200, "offset": offset}
+            page = client.post("/logs/filter", json=body).raise_for_status().json()
+            count += sum(", line " in entry["message"] for entry in page)
+            offset += len(page)
+            if len(page) < 200:
+                return count
+
+
+def judge_talks(arm: RunnerSpec, facts: Facts) -> Judgement:
+    words = (
+        f"task runs {facts['task_runs']}/{facts['of_task_runs']}, log lines {facts['logs']}/{facts['of_logs']}; "
+        f"all there {facts['lag_s']:.0f} s after the end"
+    )
+    if facts["task_runs"] < facts["of_task_runs"] or facts["logs"] < facts["of_logs"]:
+        remedy = "Keep what you must not lose in a place of your own: a log file, a table."
+        return Judgement("bad" if facts["task_runs"] < facts["of_task_runs"] else "warn", words, remedy)
+    return Judgement("ok", words)
+
+
+def grows(scene: Scene) -> None:
+    from flows import faults
+
+    stock_remote = scene.arm.engine != "threads" and not scene.arm.lean
+    # A stock remote runner takes ten times as long for a task.
+    tasks = int(scene.settings.get("tasks") or (200 if stock_remote else 2000))
+    waves = max(1, tasks // WAVE)
+    found = run_flow(scene, faults.many, warm=WARM, tasks=waves * WAVE, wave=WAVE)
+    for who in ("driver", "workers"):
+        grown = (found[f"{who}_after_mb"] - found[f"{who}_before_mb"]) / (waves * WAVE) * 1000
+        scene.note(**{f"{who}_mb_per_1000": round(grown, 1)})
+    scene.note(tasks=waves * WAVE)
+
+
+def judge_grows(arm: RunnerSpec, facts: Facts) -> Judgement:
+    driver, workers = facts["driver_mb_per_1000"], facts["workers_mb_per_1000"]
+    words = f"driver {driver:+.1f} MB, workers {workers:+.1f} MB for 1,000 tasks, over {facts['tasks']:,}"
+    if max(driver, workers) <= GROWS_MB:
+        return Judgement("ok", words)
+    return Judgement(
+        "warn", words, "Split a flow of many thousand tasks into sub-flows or flow runs, and let go of futures."
+    )
+
+
+EXPERIMENTS = (
+    Experiment("received", "volume", "Task runs and log lines that the server has", talks, judge_talks, limit_s=300),
+    Experiment("memory", "volume", "Memory that many tasks leave behind", grows, judge_grows, limit_s=600),
+)
