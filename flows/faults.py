@@ -113,7 +113,8 @@ def succeeds_on_retry(folder: str) -> None:
 def die(folder: str) -> None:
     """Kill the worker, whenever it runs."""
     mark(folder, "die")
-    time.sleep(0.5)
+    # Long enough for the server to be told that it runs.
+    time.sleep(2.0)
     note(folder, died_at_s=time.monotonic())
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -75,7 +75,7 @@ def test_what_became_of_an_experiment_is_said():
 
     assert found("well", Outcome("done", {"told": 7}, 1.0)) == ("ok", "threads was told 7")
     assert found("spoil", Outcome("hangs", {}, 61.2)) == ("bad", "hangs after 61 s")
-    assert found("fork", Outcome("hangs", {}, 61.2)) == ("warn", "hangs after 61 s: left behind")
+    assert found("fork", Outcome("hangs", {"child": 7}, 61.2)) == ("warn", "hangs after 61 s: left 7 behind")
     assert found("die", Outcome("dies", {}, 1.0, "exit code 3")) == ("bad", "ends the flow's process (exit code 3)")
     assert found("fail", Outcome("failed", {}, 1.0, "E: x")) == ("unknown", "the experiment failed: E: x")
     assert found("well", Outcome("done", {}, 1.0)) == ("unknown", "the experiment noted no 'told'")
