@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,7 @@ def test_lean_runners_keep_what_they_promise(name, arm, lab_server, cluster_for,
     assert tried.judge(spec, seen).symbol == "ok", seen
 
 
-def test_the_page_has_a_row_for_each_experiment():
-    page = PAGE.read_text()
-    assert [one.id for one in faults.SUITE.experiments if f"<sub>{one.id}</sub>" not in page] == []
+def test_the_page_names_experiments_that_there_are_and_links_their_code():
+    rows = re.findall(r"^\| \[.*?\]\(\.\./(\S+?)\)<br><sub>(\S+?)</sub> \|", PAGE.read_text(), re.MULTILINE)
+    assert len(rows) > 5
+    assert set(rows) <= {(one.code, one.id) for one in faults.SUITE.experiments}
