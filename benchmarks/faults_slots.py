@@ -68,7 +68,7 @@ def _count(scene: Scene) -> None:
 
 def judge_stuck(facts: Facts) -> Judgement:
     stage, begun = facts.get("stage"), facts.get("leaves", 0) - facts.get("leaves_before", 0)
-    if stage is None or begun:
+    if begun or "branches" not in facts:
         told = f"{begun} of {facts.get('leaves_wanted')} inner tasks had begun at {stage} (width x depth)"
         return Judgement("unknown", told, "Run it alone, on a machine that is idle.")
     return Judgement(
