@@ -47,9 +47,9 @@ def third_time_lucky(folder: str) -> int:
     return runs
 
 
-def ask(folder: str, future: Any, name: str = "doomed") -> None:
+def ask(folder: str, future: Any, name: str = "doomed", patience_s: float = PATIENCE_S) -> None:
     """Note what a future says: of `.wait()`, `.state` and `.result()`, in this order."""
-    waited, wait_s = attempt(lambda: future.wait(PATIENCE_S))
+    waited, wait_s = attempt(lambda: future.wait(patience_s))
     note(folder, **{f"{name}_wait": waited, f"{name}_wait_s": wait_s, f"{name}_waited_at_s": time.monotonic()})
     try:
         note(folder, **{f"{name}_state": future.state.name})
@@ -113,7 +113,8 @@ def succeeds_on_retry(folder: str) -> None:
 def die(folder: str) -> None:
     """Kill the worker, whenever it runs."""
     mark(folder, "die")
-    time.sleep(0.5)
+    # Long enough for the server to be told that it runs.
+    time.sleep(2.0)
     note(folder, died_at_s=time.monotonic())
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -123,7 +124,8 @@ def worker_killed(folder: str) -> None:
     doomed = die.submit(folder)
     others = companions(folder, range(6))
     begins(folder, doomed=doomed)
-    ask(folder, doomed)
+    # The engine may start four workers one after another, and each imports Prefect.
+    ask(folder, doomed, patience_s=4 * PATIENCE_S)
     others += companions(folder, range(6, 8))
     survivors(folder, others)
     doomed.result(PATIENCE_S)

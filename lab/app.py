@@ -10,9 +10,9 @@ from cyclopts import App, CycloptsError
 from lab.arms import runners
 from lab.comparing import compare
 from lab.console import ERR, end, one_line
+from lab.experiments import equivalence, faults, hosts, placement
 from lab.reading import choose, diff, report
 from lab.showing import demo
-from lab.experiments import equivalence, faults, hosts, placement
 
 app = App(
     name="runner-lab",
