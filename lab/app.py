@@ -10,8 +10,9 @@ from cyclopts import App, CycloptsError
 from lab.arms import runners
 from lab.comparing import compare
 from lab.console import ERR, end, one_line
+from lab.past import history
 from lab.reading import choose, diff, report
-from lab.showing import demo, placement
+from lab.showing import demo, placement, publish
 
 app = App(
     name="runner-lab",
@@ -21,7 +22,7 @@ app = App(
 )
 
 
-for command in (report, compare, choose, diff, runners, placement, demo):
+for command in (report, compare, choose, diff, history, publish, runners, placement, demo):
     app.command(command)
 
 
