@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError
 from lab.arms import runners
 from lab.comparing import compare
 from lab.console import ERR, end, one_line
+from lab.doctor import completion, doctor
 from lab.past import history
 from lab.reading import choose, diff, report
 from lab.showing import demo, placement, publish
@@ -22,7 +23,7 @@ app = App(
 )
 
 
-for command in (report, compare, choose, diff, history, publish, runners, placement, demo):
+for command in (report, compare, choose, diff, history, publish, runners, placement, demo, doctor, completion):
     app.command(command)
 
 

@@ -27,8 +27,8 @@ def history(
 ) -> None:
     """List every run that was kept, and draw each arm's trend over the runs of one series, its changes marked.
 
-    A run is kept when its report is rendered: at its end, and again by `runner-lab report`. A series is what was measured
-    alike: profile, workers, machine, folder.
+    A run is kept when its report is rendered: at its end, and again by `runner-lab report`. A series is what was
+    measured alike: profile, workers, machine, folder.
 
     Example: runner-lab history --profile quick
     """

@@ -115,9 +115,7 @@ def _server(api_url: str | None) -> Iterator[None]:
     """
     url = api_url or PREFECT_API_URL.value()
     if not url:
-        raise ServerError(
-            "no Prefect server to publish to: give --api-url http://HOST:PORT/api, or set PREFECT_API_URL"
-        )
+        raise ServerError("no Prefect server to publish to: set PREFECT_API_URL or give --api-url http://HOST:PORT/api")
     if not re.match(r"https?://[^/\s]", url):
         raise ServerError(f"API URL {without_password(url)!r} is not one: give http://HOST:PORT/api")
     with temporary_settings({PREFECT_API_URL: url.rstrip("/")}):

@@ -158,10 +158,8 @@ def read(path: Path) -> list[Kept]:
     if not path.is_file():
         raise RecordError(f"there is no history at {path}: take a run into it with: runner-lab report results/RUN")
     with _opened(path) as database:
-        return [
-            _kept(database, row)
-            for row in database.execute("SELECT * FROM runs ORDER BY started_at, folder").fetchall()
-        ]
+        rows = database.execute("SELECT * FROM runs ORDER BY started_at, folder").fetchall()
+        return [_kept(database, row) for row in rows]
 
 
 def _kept(database: sqlite3.Connection, run: sqlite3.Row) -> Kept:
@@ -236,8 +234,6 @@ def _columns(estimate: Estimate | None) -> tuple[float | None, ...]:
 
 def _estimate(row: sqlite3.Row, name: str, unit: str = "") -> Estimate | None:
     value = row[f"{name}{unit}"]
-    return (
-        None
-        if value is None
-        else Estimate(value, row[f"{name}_low{unit}"], row[f"{name}_high{unit}"], row[f"{name}_n"])
-    )
+    if value is None:
+        return None
+    return Estimate(value, row[f"{name}_low{unit}"], row[f"{name}_high{unit}"], row[f"{name}_n"])
