@@ -168,8 +168,8 @@ def _workers(facts: Facts) -> Finding:
         return Finding(
             "workers",
             "fail",
-            f"a worker started in another folder has {worker.api_url or 'no API URL'}, and this one {here.api_url}: it is "
-            "set in this folder only",
+            f"{here.api_url} is set in this folder only: a worker started in another one has "
+            f"{worker.api_url or 'no API URL'}",
             "set PREFECT_API_URL in the environment or the profile, not in ./prefect.toml or ./.env",
         )
     remote = [address for address in facts.clusters.values() if not _local(address)]

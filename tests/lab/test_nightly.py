@@ -61,7 +61,7 @@ class Nights:
         )
         with get_client(sync_client=True) as api:
             found = api.read_artifacts(artifact_filter=of_run)
-        return {artifact.key.split("-")[2]: artifact.data for artifact in found}
+        return {artifact.key.split("-")[2]: artifact.data for artifact in found if artifact.key}
 
 
 @pytest.fixture(scope="module")
