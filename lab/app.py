@@ -18,7 +18,8 @@ from lab.showing import demo, placement, publish
 app = App(
     name="runner-lab",
     help="Which Prefect task runner should I use, and what will it cost me?\n\n"
-    "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow",
+    "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow\n\n"
+    "Errors are one line; --debug, with any command, shows the traceback.",
     version_flags=["--version"],
 )
 

@@ -145,10 +145,10 @@ def _dask_workers(address: str | None, api_url: str | None) -> dict[str, str]:
 
 
 def _ports() -> dict[int, str | None]:
-    return {number: _listener(number) for number in PORTS}
+    return {number: listener(number) for number in PORTS}
 
 
-def _listener(number: int) -> str | None:
+def listener(number: int) -> str | None:
     """Who listens on a port, as far as this user may know."""
     try:
         for found in psutil.net_connections("tcp"):

@@ -41,11 +41,10 @@ def time_over_runs(runs: Sequence[Kept], trends: Sequence[Trend]) -> Drawing | M
     span = max(LEAST_SPAN, max(ratios) * 1.2, 1.1 / min(ratios))
     grid[0][0].set_ylim(1 / span, span)
     step = max(s for s in STEPS if s < span)
-    grid[0][0].set_yticks([1 / step, 1, step], [f"{tick:.3g}x" for tick in (1 / step, 1, step)])
+    grid[0][0].set_yticks([1 / step, 1, step], [f"{tick:.2g}x" for tick in (1 / step, 1, step)])
     grid[0][0].minorticks_off()
     _runs_axis(grid, len(drawn), runs)
     fig.supylabel("time, over the median run", fontsize=9)
-    fig.supxlabel("run, by the month and day it began", fontsize=9)
     handles = [Patch(facecolor=style.BAND, label="noise of the run")]
     if any(trend.changes for trend in drawn):
         handles.append(Line2D([], [], color=style.INK, linewidth=1.3, linestyle=CHANGE_LINE, label="change"))
@@ -54,7 +53,7 @@ def time_over_runs(runs: Sequence[Kept], trends: Sequence[Trend]) -> Drawing | M
 
 
 _READING = (
-    "Each point is a run: the arm's time over that of its median run, over the cells that all these runs have; above 1 "
+    "Each point is a run, by the month and day it began: the arm's time over that of its median run, over the cells that all these runs have; above 1 "
     "is slower. The bar is the 95 % interval within the run, the band what the run's A/A control calls noise. A dashed "
     "line is a change that chance among these runs would show in fewer than one of twenty series; the steps are the "
     "means between changes."
