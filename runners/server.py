@@ -67,7 +67,7 @@ def lab_server(
     home.mkdir(parents=True, exist_ok=True)
     api_url = f"http://127.0.0.1:{port or (port := free_port())}/api"
     log_path = home / "server.log"
-    variables = {**without_foreign(os.environ), **environment(home), **_dashboard(home, dashboard)}
+    variables = {**without_foreign(os.environ), **environment(home), **_dashboard(home, api_url, dashboard)}
     if database_url:
         variables["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -83,9 +83,14 @@ def lab_server(
         _stop(process)
 
 
-def _dashboard(home: Path, wanted: bool) -> dict[str, str]:
-    # By default Prefect copies its pages within its own package, which other servers of the machine share.
-    return {"PREFECT_SERVER_UI_ENABLED": str(wanted).lower(), "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui")}
+def _dashboard(home: Path, api_url: str, wanted: bool) -> dict[str, str]:
+    return {
+        "PREFECT_SERVER_UI_ENABLED": str(wanted).lower(),
+        # Else the pages ask port 4200, whichever the server's own is.
+        "PREFECT_UI_API_URL": api_url,
+        # Else Prefect copies them within its own package, which other servers of the machine share.
+        "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui"),
+    }
 
 
 def existing_server(api_url: str, limit_s: float = 10.0) -> Server:

@@ -53,10 +53,10 @@ def time_over_runs(runs: Sequence[Kept], trends: Sequence[Trend]) -> Drawing | M
 
 
 _READING = (
-    "Each point is a run, by the month and day it began: the arm's time over that of its median run, over the cells that all these runs have; above 1 "
-    "is slower. The bar is the 95 % interval within the run, the band what the run's A/A control calls noise. A dashed "
-    "line is a change that chance among these runs would show in fewer than one of twenty series; the steps are the "
-    "means between changes."
+    "Each point is a run, by the month and day it began: the arm's time over that of its median run, over the cells "
+    "that all these runs have; above 1 is slower. The bar is the 95 % interval within the run, the band what the run's "
+    "A/A control calls noise. A dashed line is a change that chance among these runs would show in fewer than one of "
+    "twenty series; the steps are the means between changes."
 )
 
 
