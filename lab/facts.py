@@ -56,7 +56,7 @@ def gather(config: Path | None = None) -> Facts:
     """
     requirements = tuple(requires("runner-lab") or ())
     names = {Requirement(text).name for text in requirements} | {"prefect", "fastapi", "sqlalchemy"}
-    clusters = {
+    clusters: dict[str, str] = {
         engine: settings.address
         for engine, settings in catalog.load(config or catalog.default_config()).clusters.items()
         if settings.address
@@ -152,7 +152,7 @@ def listener(number: int) -> str | None:
     """Who listens on a port, as far as this user may know."""
     try:
         for found in psutil.net_connections("tcp"):
-            if found.status == psutil.CONN_LISTEN and found.laddr.port == number:
+            if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == number:
                 return _named(found.pid)
         return None
     except psutil.AccessDenied:

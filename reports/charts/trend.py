@@ -7,6 +7,7 @@ from itertools import pairwise
 from math import ceil
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -45,7 +46,7 @@ def time_over_runs(runs: Sequence[Kept], trends: Sequence[Trend]) -> Drawing | M
     grid[0][0].minorticks_off()
     _runs_axis(grid, len(drawn), runs)
     fig.supylabel("time, over the median run", fontsize=9)
-    handles = [Patch(facecolor=style.BAND, label="noise of the run")]
+    handles: list[Artist] = [Patch(facecolor=style.BAND, label="noise of the run")]
     if any(trend.changes for trend in drawn):
         handles.append(Line2D([], [], color=style.INK, linewidth=1.3, linestyle=CHANGE_LINE, label="change"))
     fig.legend(handles=handles, loc="outside lower center", ncols=2)
