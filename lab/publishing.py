@@ -76,7 +76,9 @@ def artifacts(found: Summary, report: str, report_url: str | None, news: Sequenc
     keys = [key, table]
     if report_url:
         keys.append(key_of("report", found))
-        create_link_artifact(report_url, link_text=f"Report of {found.run.run_id}", key=keys[-1])
+        create_link_artifact(
+            report_url, link_text=f"Report of {found.run.run_id}", key=keys[-1], description="Charts and tables."
+        )
     return tuple(keys)
 
 

@@ -162,7 +162,9 @@ class TestNights:
         with chromium() as browser:
             page = browser.new_page(viewport={"width": 1280, "height": 1100})
             page.set_default_timeout(LIMIT_S * 1000)
-            page.goto(f"{lab_server.api_url.removesuffix('/api')}/runs/flow-run/{run}?tab=Artifacts")
+            page.goto(f"{lab_server.api_url.removesuffix('/api')}/runs/flow-run/{run}")
+            tab = page.get_by_role("tab", name="Artifacts").or_(page.get_by_text("Artifacts", exact=True).last)
+            tab.last.click()
             for key in ("verdict", "arms", "report", "progress"):
                 page.get_by_text(f"runner-lab-{key}-quick").first.wait_for()
             page.screenshot(path=tmp_path / "flow-run.png", full_page=True)
