@@ -29,21 +29,23 @@ READ = "read by the program's own parser: it takes minutes, a cluster or a serve
 COLLECTED = "collected by pytest, not run: it measures for minutes or hours"
 TUTORIAL = "run by tests/flows/test_tutorial.py"
 DEPLOYING = "run by tests/lab/test_deploying.py"
-ELSEWHERE = "run by a test of its own"
+PUBLISHING = "run by tests/lab/test_publishing.py"
+HEALTH = "run by tests/lab/test_health.py"
+OWN = "run by a test of its own, below"
 SHELL = "of the shell or of another program: nothing of the project's to go wrong"
 
 HOW = {
-    "uv run runner-lab runners": ELSEWHERE,
+    "uv run runner-lab runners": OWN,
     "uv run runner-lab report results/four-workers": RUN,
     "uv run runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB "
     "--from results/four-workers": RUN,
     "uv run runner-lab diff results/before results/after": RUN,
     "uv run runner-lab history": RUN,
     "uv run runner-lab history --profile quick --json": RUN,
-    "source <(uv run runner-lab completion bash)": ELSEWHERE,
-    "uv run runner-lab doctor": ELSEWHERE,
-    "uv run runner-lab doctor --json": ELSEWHERE,
-    "uv run runner-lab publish results/four-workers": ELSEWHERE,
+    "source <(uv run runner-lab completion bash)": OWN,
+    "uv run runner-lab doctor": HEALTH,
+    "uv run runner-lab doctor --json": HEALTH,
+    "uv run runner-lab publish results/four-workers": PUBLISHING,
     "uv run runner-lab publish results/four-workers --api-url http://127.0.0.1:4200/api "
     "--report-url http://lab.example/four-workers/report.html": READ,
     "uv run runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask,ray --param n=8 --blocks 2": READ,
@@ -159,6 +161,30 @@ def test_those_of_deployments_are_run_there():
     ] == []
 
 
+@pytest.mark.parametrize(("how", "file"), [(HEALTH, "test_health.py"), (PUBLISHING, "test_publishing.py")])
+def test_those_that_have_a_file_of_their_own_are_run_there(how, file):
+    source = (ROOT / "tests" / "lab" / file).read_text()
+
+    assert those(how)
+    for command in those(how):
+        assert re.search(rf'capsys,\s+"{words(command)[1]}"', source)
+
+
+@pytest.mark.slow
+def test_the_one_that_imports_every_engine_is_run_in_a_process_of_its_own(users_environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "lab", "runners", "--json"],
+        cwd=ROOT,
+        env=users_environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {row["arm"]: row["error"] for row in json.loads(done.stdout)} == dict.fromkeys(load().arms)
+
+
 def test_those_that_read_runs_are_run(folder, capsys):
     for command in those(RUN):
         program, *arguments = words(command)
@@ -192,6 +218,7 @@ for words in json.load(sys.stdin):
 """
 
 
+@pytest.mark.slow
 def test_those_that_measure_are_collected(folder):
     asked = []
     for number, command in enumerate(those(COLLECTED)):
