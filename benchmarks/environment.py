@@ -28,7 +28,7 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
         "cpu": _cpu_model(),
         "cores": psutil.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "governor": governor(),
         "server": {"database": server.database, "lab": server.pid is not None},
         "versions": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
@@ -39,6 +39,11 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def governor() -> str | None:
+    """How the clock of the CPU is set; None where the machine does not tell, as virtual ones do not."""
+    return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def _bytecode() -> bool:

@@ -109,6 +109,15 @@ class RunFolder:
         self.save(finished_at=now(), interrupted=interrupted)
 
 
+def share_done(path: Path) -> float:
+    """How much of the run in a folder is measured, from 0 to 1; 0 where there is none yet."""
+    try:
+        planned = json.loads((path / _FILE).read_text())["planned_cells"]
+        return min(1.0, (path / records.FILE_NAME).read_bytes().count(b"\n") / planned)
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        return 0.0
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 

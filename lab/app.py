@@ -10,19 +10,26 @@ from cyclopts import App, CycloptsError
 from lab.arms import runners
 from lab.comparing import compare
 from lab.console import ERR, end, one_line
+from lab.doctor import completion, doctor
 from lab.experiments import equivalence, faults, hosts, placement
+from lab.past import history
 from lab.reading import choose, diff, report
-from lab.showing import demo
+from lab.showing import demo, publish
 
 app = App(
     name="runner-lab",
     help="Which Prefect task runner should I use, and what will it cost me?\n\n"
-    "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow",
+    "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow\n\n"
+    "Errors are one line; --debug, with any command, shows the traceback.",
     version_flags=["--version"],
 )
 
 
-for command in (report, compare, choose, diff, runners, placement, hosts, faults, equivalence, demo):
+for command in (
+    *(report, compare, choose, diff, history, publish, runners),
+    *(placement, faults, equivalence, hosts),
+    *(demo, doctor, completion),
+):
     app.command(command)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +12,21 @@ from cyclopts import Parameter
 from lab.console import ERR, OUT, AsJson, LabError, end
 
 
-def report(run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")]) -> None:
-    """Render a run again: report.html, report.md, charts, summary.json.
+def report(
+    run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Render a run again: report.html, report.md, charts, summary.json; and keep it in the history.
 
     Example: runner-lab report results/20260101-120000-quick
     """
     from reports import render
 
     rendered = render(run)
+    if as_json:
+        OUT.print_json(json.dumps(asdict(rendered), default=str))
+        return
     for line in rendered.verdict:
         OUT.print(line, markup=False, highlight=False)
     for warning in rendered.warnings:

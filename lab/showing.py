@@ -1,8 +1,15 @@
-"""The command `demo`."""
+"""Commands that do something on a server: `demo`, `publish`."""
 
 from __future__ import annotations
 
-from lab.console import OUT
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from lab.console import ERR, OUT, AsJson, LabError
 
 
 def demo() -> None:
@@ -13,3 +20,32 @@ def demo() -> None:
     from lab.demo import demo as tour
 
     tour(OUT)
+
+
+def publish(
+    run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")],
+    *,
+    api_url: Annotated[str | None, Parameter(help="The Prefect server; that of PREFECT_API_URL by default.")] = None,
+    report_url: Annotated[str | None, Parameter(help="Where report.html can be opened, for a link to it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a run on a Prefect server: its verdict, its table of arms and a link, as artifacts of a flow run.
+
+    Example: runner-lab publish results/20260101-120000-quick --api-url http://127.0.0.1:4200/api
+    """
+    from reports import asking
+    from runners.server import ServerError
+
+    asking.find_run(run)
+    try:
+        with ERR.status("importing Prefect"):
+            from lab import publishing
+        published = publishing.publish(run, api_url, report_url)
+    except ServerError as error:
+        raise LabError(str(error)) from error
+    if as_json:
+        OUT.print_json(json.dumps(asdict(published)))
+        return
+    OUT.print(f"artifacts: {', '.join(published.keys)}", markup=False, soft_wrap=True)
+    if published.flow_run:
+        OUT.print(f"flow run: {published.flow_run}", markup=False, soft_wrap=True)

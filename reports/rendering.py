@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import advice, behaviour, charts, markdown, page, verdict
+from reports import advice, behaviour, charts, history, markdown, page, timings, verdict
 from reports import records as record_files
 from reports import summary as summaries
 from reports.behaviour import Behaviour
@@ -27,7 +27,7 @@ class Rendered:
 
 
 def render(run_dir: Path) -> Rendered:
-    """Write `report.html`, `report.md`, `summary.json` and `charts/` into a run's folder.
+    """Write `report.html`, `report.md`, `summary.json` and `charts/` into a run's folder, and keep it in the history.
 
     Starts nothing and imports no Prefect, Dask or Ray; the same records give the same bytes.
 
@@ -53,6 +53,11 @@ def render(run_dir: Path) -> Rendered:
     contents[md] = markdown.text(summary, words, warnings, drawn, behaviours).encode()
     contents[data] = summaries.to_json(summary, words, warnings).encode()
     _write(folder, contents)
+    try:
+        history.keep(run_dir, summary, timings.read(run_dir), words[0])
+    except summaries.RecordError as error:
+        # The report is what the run was for, and it is written.
+        warnings = (*warnings, f"Not kept in the history: {error}")
     return Rendered(html, md, data, pictures, words, warnings)
 
 

@@ -49,6 +49,7 @@ def lab_server(
     port: int | None = None,
     on_wait: Callable[[float], None] = lambda waited_s: None,
     limit_s: float = START_LIMIT_S,
+    dashboard: bool = False,
 ) -> Iterator[Server]:
     """Start a server, wait until it is healthy, and stop it at the end.
 
@@ -58,6 +59,7 @@ def lab_server(
         port: on 127.0.0.1; a free one by default.
         on_wait: called about twice a second while waiting, with the seconds waited.
         limit_s: how long to wait for health.
+        dashboard: whether it serves Prefect's pages as well, from a copy in `home`.
 
     Raises:
         ServerError: it ended, or was not healthy within `limit_s`.
@@ -65,7 +67,7 @@ def lab_server(
     home.mkdir(parents=True, exist_ok=True)
     api_url = f"http://127.0.0.1:{port or (port := free_port())}/api"
     log_path = home / "server.log"
-    variables = {**without_foreign(os.environ), **environment(home), "PREFECT_SERVER_UI_ENABLED": "false"}
+    variables = {**without_foreign(os.environ), **environment(home), **_dashboard(home, api_url, dashboard)}
     if database_url:
         variables["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -79,6 +81,16 @@ def lab_server(
         yield Server(api_url, database, process.pid)
     finally:
         _stop(process)
+
+
+def _dashboard(home: Path, api_url: str, wanted: bool) -> dict[str, str]:
+    return {
+        "PREFECT_SERVER_UI_ENABLED": str(wanted).lower(),
+        # Else the pages ask port 4200, whichever the server's own is.
+        "PREFECT_UI_API_URL": api_url,
+        # Else Prefect copies them within its own package, which other servers of the machine share.
+        "PREFECT_UI_STATIC_DIRECTORY": str(home / "ui"),
+    }
 
 
 def existing_server(api_url: str, limit_s: float = 10.0) -> Server:

@@ -97,7 +97,8 @@ def scratch(request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="session")
 def lab_server(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Server]:
     """The Prefect server of the whole suite, which this process's environment points at."""
-    with server.lab_server(scratch / "home", port=request.config.stash[_PORT]) as started:
+    port = request.config.stash[_PORT]
+    with server.lab_server(scratch / "home", port=port, limit_s=LIMIT_S, dashboard=True) as started:
         yield started
         # What Prefect's background threads still hold: at exit they would complain that the server is gone.
         from prefect.events.worker import EventsWorker

@@ -6,8 +6,9 @@ A new chart is one function in one module here, added to `CHARTS`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib import rc_context
 
@@ -27,9 +28,12 @@ from reports.charts.scaling import speedup_by_workers
 from reports.charts.style import RC, Drawing, Missing
 from reports.charts.tax import where_a_task_goes
 from reports.charts.times import time_by_arm
+from reports.charts.trend import time_over_runs
 from reports.charts.variants import variants
 from reports.charts.work import cpu_against_wait
+from reports.history import Kept
 from reports.summary import Summary
+from reports.trend import Trend
 
 CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     decision_map,
@@ -74,15 +78,23 @@ class Chart:
 
 def draw(summary: Summary) -> list[Chart]:
     """Every chart, in the order a reader meets them. The same summary gives the same bytes."""
+    return [_draw(function, summary) for function in (OF_A_FLOW if summary.flow else CHARTS)]
+
+
+def draw_trends(runs: Sequence[Kept], trends: Sequence[Trend]) -> Chart:
+    """The one chart that is about several runs."""
+    return _draw(time_over_runs, runs, trends)
+
+
+def _draw(function: Callable[..., Drawing | Missing], *subject: Any) -> Chart:
+    name = function.__name__.replace("_", "-")
     with rc_context(RC), warnings.catch_warnings():
         # Matplotlib would tell the terminal about names in scripts its font lacks, and about odd data.
         warnings.simplefilter("ignore", UserWarning)
-        return [_draw(function, summary) for function in (OF_A_FLOW if summary.flow else CHARTS)]
+        return _rendered(name, function(*subject))
 
 
-def _draw(function: Callable[[Summary], Drawing | Missing], summary: Summary) -> Chart:
-    name = function.__name__.replace("_", "-")
-    drawing = function(summary)
+def _rendered(name: str, drawing: Drawing | Missing) -> Chart:
     if isinstance(drawing, Missing):
         return Chart(name, drawing.title, missing=drawing.reason)
     document, png = svg.render(drawing.figure)

@@ -119,7 +119,7 @@ def test_a_run_ends_with_records_table_and_report_and_leaves_the_users_home_alon
     assert not {"Traceback", "WARNING", "ERROR", "DeprecationWarning"} & set(printed.replace(":", " ").split())
 
     assert [path.name for path in users.rglob("*")] == ["profiles.toml"]
-    assert {path.name for path in tmp_path.iterdir()} <= {"out", "user-home", ".benchmarks"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"out", "history.sqlite", "user-home", ".benchmarks"}
 
 
 def test_an_arm_that_fails_fails_its_own_tests_and_the_rest_go_on(start, tmp_path, lab_server):

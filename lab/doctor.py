@@ -1,0 +1,53 @@
+"""The commands that look after the lab's own use: `doctor`, `completion`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.box import SIMPLE_HEAD
+from rich.table import Column, Table
+from rich.text import Text
+
+from lab.console import ERR, OUT, AsJson, Config, end
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def doctor(*, config: Config = None, as_json: AsJson = False) -> None:
+    """Look whether this machine, its Prefect and its clusters are fit: versions, server, workers, storage, load, ports.
+
+    Each line is ok, warn or fail, with what to do about it. Your settings are read and never written.
+
+    Exit code 0: nothing fails. 1: something does.
+
+    Example: runner-lab doctor --json
+    """
+    from lab import facts, health
+
+    with ERR.status("asking this machine, and Prefect in a process as its workers are"):
+        findings = health.examine(facts.gather(config))
+    if as_json:
+        OUT.print_json(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        table = Table("", Column("check", no_wrap=True), "what there is, and what to do", box=SIMPLE_HEAD)
+        for finding in findings:
+            said = Text(finding.said)
+            if finding.status != "ok" and finding.remedy:
+                said.append(f"\n-> {finding.remedy}", style="bold")
+            table.add_row(Text(finding.status, style=COLOURS[finding.status]), Text(finding.check), said)
+        OUT.print(table)
+    if health.worst(findings) == "fail":
+        end(1)
+
+
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")]) -> None:
+    """Print what makes a shell complete commands and options; nothing is installed.
+
+    Example: source <(runner-lab completion bash)
+    """
+    from lab.app import app
+
+    OUT.file.write(app.generate_completion(shell=shell))

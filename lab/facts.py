@@ -1,0 +1,180 @@
+"""The facts that `runner-lab doctor` judges. Nothing of the user's is written, Prefect's home least of all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import psutil
+from packaging.requirements import Requirement
+
+from benchmarks import environment
+from lab.health import PORTS, Facts, Seen
+from runners import catalog
+
+_LIMIT_S = 180.0
+_ANSWER_S = 5
+
+_PROCESS = f"""
+import json, urllib.error, urllib.request
+found = {{}}
+try:
+    from prefect.context import get_settings_context
+    context = get_settings_context()
+    settings = context.settings
+    found["api_url"] = settings.api.url
+    found["profile"] = context.profile.name
+    found["storage_block"] = settings.results.default_storage_block
+except Exception as error:
+    found["error"] = " ".join(f"{{type(error).__name__}}: {{error}}".split())[:300]
+if url := found.get("api_url"):
+    try:
+        urllib.request.urlopen(url.rstrip("/") + "/health", timeout={_ANSWER_S}).read()
+    except urllib.error.HTTPError as error:
+        # It answers; whether it lets this user in is another matter.
+        found["unreachable"] = None if error.code in (401, 403) else f"HTTP {{error.code}}"
+    except Exception as error:
+        found["unreachable"] = str(getattr(error, "reason", error))
+print("\\n" + json.dumps(found))
+"""
+"""What a worker does first, and then asks its server."""
+
+
+def gather(config: Path | None = None) -> Facts:
+    """Look at this machine, its Prefect and the clusters of a `runners.toml`; takes about ten seconds.
+
+    Raises:
+        ConfigError: the `runners.toml` cannot be used.
+    """
+    requirements = tuple(requires("runner-lab") or ())
+    names = {Requirement(text).name for text in requirements} | {"prefect", "fastapi", "sqlalchemy"}
+    clusters: dict[str, str] = {
+        engine: settings.address
+        for engine, settings in catalog.load(config or catalog.default_config()).clusters.items()
+        if settings.address
+    }
+    # Before the processes below are there to be counted.
+    busy = psutil.cpu_percent(interval=0.5) / 100
+    with tempfile.TemporaryDirectory(prefix="rlab-") as elsewhere:
+        asked = [_ask(Path.cwd(), Path(elsewhere)), _ask(Path(elsewhere), Path(elsewhere))]
+        here, worker = map(_seen, asked)
+    cores = environment.cores()
+    return Facts(
+        python=platform.python_version(),
+        versions={name: _version(name) for name in sorted(names)},
+        requirements=requirements,
+        here=here,
+        worker=worker,
+        server_storage=not here.unreachable and here.api_url is not None and _server_storage(here.api_url),
+        clusters=clusters,
+        dask_workers=_dask_workers(clusters.get("dask"), here.api_url),
+        governor=environment.governor(),
+        busy=busy,
+        load=os.getloadavg()[0] / cores,
+        cores=cores,
+        ports=_ports(),
+    )
+
+
+def _ask(folder: Path, home: Path) -> subprocess.Popen[str]:
+    """A process that imports Prefect as a worker does, in `folder`, with the user's settings and a home of its own."""
+    users_home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+    variables = {
+        "PREFECT_PROFILES_PATH": str(users_home / "profiles.toml"),
+        **os.environ,
+        # To import Prefect makes its home where there is none.
+        "PREFECT_HOME": str(home),
+        "DO_NOT_TRACK": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROCESS],
+        cwd=folder,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def _seen(process: subprocess.Popen[str]) -> Seen:
+    try:
+        said, _ = process.communicate(timeout=_LIMIT_S)
+        return Seen(**{"api_url": None, **json.loads(said.splitlines()[-1])})
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return Seen(None, error=f"no answer within {_LIMIT_S:.0f} s")
+    except (ValueError, IndexError, TypeError):
+        return Seen(None, error=f"the process that imports Prefect ended with exit code {process.returncode}")
+
+
+def _server_storage(api_url: str) -> bool:
+    """Whether the server has a storage for results of those who set none."""
+    try:
+        with urllib.request.urlopen(f"{api_url.rstrip('/')}/admin/storage", timeout=_ANSWER_S) as answer:
+            return any(json.load(answer).values())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _dask_workers(address: str | None, api_url: str | None) -> dict[str, str]:
+    """How each worker of a cluster that runs already reaches the API, asked there."""
+    if address is None or api_url is None:
+        return {}
+    from distributed import Client
+
+    # `eval` is in every worker, which the lab's own modules are not.
+    reach = (
+        f"__import__('urllib.request').request.urlopen({f'{api_url}/health'!r}, timeout={_ANSWER_S}).read() and 'ok'"
+    )
+    try:
+        with Client(address, timeout=_ANSWER_S, set_as_default=False) as client:
+            answers = client.run(eval, reach, on_error="return")
+    except (OSError, TimeoutError) as error:
+        return {address: f"the cluster does not answer: {error}"}
+    return {worker: answer if answer == "ok" else str(answer) for worker, answer in answers.items()}
+
+
+def _ports() -> dict[int, str | None]:
+    return {number: listener(number) for number in PORTS}
+
+
+def listener(number: int) -> str | None:
+    """Who listens on a port, as far as this user may know."""
+    try:
+        for found in psutil.net_connections("tcp"):
+            if found.status == psutil.CONN_LISTEN and found.laddr and found.laddr.port == number:
+                return _named(found.pid)
+        return None
+    except psutil.AccessDenied:
+        # macOS shows nobody's connections to an ordinary user.
+        with socket.socket() as tried:
+            tried.settimeout(1.0)
+            return "some process" if tried.connect_ex(("127.0.0.1", number)) == 0 else None
+
+
+def _named(pid: int | None) -> str:
+    """A process by its program and what it runs, such as `python -m prefect (pid 42)`."""
+    if pid is None:
+        return "a process of another user"
+    try:
+        program, *words = psutil.Process(pid).cmdline() or [psutil.Process(pid).name()]
+    except psutil.Error:
+        return f"pid {pid}"
+    return f"{' '.join([Path(program).name, *words[:2]])[:60]} (pid {pid})"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

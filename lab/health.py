@@ -1,0 +1,263 @@
+"""What `runner-lab doctor` judges: facts in, findings out. Nothing is looked up here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
+
+Status = Literal["ok", "warn", "fail"]
+
+BUSY = 0.25
+"""Share of the machine from which something else takes part in every measurement."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PORTS = {
+    4200: "a Prefect server",
+    8786: "a Dask scheduler",
+    8787: "Dask's dashboard",
+    6379: "a Ray head",
+    10001: "Ray's client server",
+    8265: "Ray's dashboard",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """Two packages that do not work together, and how it shows."""
+
+    package: str
+    versions: str
+    other: str
+    bad: str
+    symptom: str
+
+
+KNOWN_BAD = (
+    Known("prefect", "<3.9", "fastapi", ">=0.155", "the server fails at its import: `Body()` has no `min_items`"),
+    Known("prefect", "<3.9", "fastapi", ">=0.151,<0.155", "`prefect deploy` ends in a 422"),
+    Known("prefect", "<3.9", "sqlalchemy", ">=2.1", "no schedule makes a run, and the server's log alone says why"),
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a process that imports Prefect finds: the API URL of its settings, and why it does not answer, if so."""
+
+    api_url: str | None
+    unreachable: str | None = None
+    profile: str | None = None
+    storage_block: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """
+    versions:     installed, by package; None where one is not.
+    requirements: the lab's own.
+    here:         a process in this folder; `worker`: one in another folder, as workers are.
+    server_storage: whether the server has a default result storage of its own.
+    clusters:     addresses of clusters that are not the lab's own, by engine.
+    dask_workers: of such a Dask cluster: how each worker reaches the API, `ok` or the reason why not.
+    governor:     None where the machine does not tell.
+    busy:         share of all cores in use; `load`: of the last minute, over cores.
+    ports:        what listens on each of `PORTS`, None where nothing does.
+    """
+
+    python: str
+    versions: Mapping[str, str | None]
+    requirements: tuple[str, ...]
+    here: Seen
+    worker: Seen
+    server_storage: bool
+    clusters: Mapping[str, str]
+    dask_workers: Mapping[str, str]
+    governor: str | None
+    busy: float
+    load: float
+    cores: int
+    ports: Mapping[int, str | None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. `remedy` is what to do where it is not ok."""
+
+    check: str
+    status: Status
+    said: str
+    remedy: str = ""
+
+
+def examine(facts: Facts) -> list[Finding]:
+    """Every check, in the order in which a failure explains those below it."""
+    return [
+        *_versions(facts),
+        _server(facts.here),
+        _workers(facts),
+        *_dask(facts.dask_workers),
+        _storage(facts),
+        _governor(facts.governor),
+        _load(facts),
+        *(_port(number, facts.ports.get(number), facts.here) for number in PORTS),
+    ]
+
+
+def _versions(facts: Facts) -> list[Finding]:
+    bounds = {r.name: r for r in map(_requirement, facts.requirements) if r is not None}
+    found = [
+        Finding(
+            f"{known.package} with {known.other}",
+            "fail",
+            f"{known.package} {facts.versions[known.package]} with {known.other} {facts.versions[known.other]}: "
+            f"{known.symptom}",
+            f"pip install '{bounds.get(known.other) or known.other}'",
+        )
+        for known in KNOWN_BAD
+        if _in(facts.versions.get(known.package), known.versions) and _in(facts.versions.get(known.other), known.bad)
+    ]
+    bad = {finding.check.rpartition(" ")[2] for finding in found}
+    for name, bound in bounds.items():
+        version = facts.versions.get(name)
+        if version is None:
+            found.append(Finding(name, "fail", "is not installed", f"pip install '{bound}'"))
+        elif name not in bad and not bound.specifier.contains(version, prereleases=True):
+            said = f"{version} is outside of what the lab was measured with ({bound.specifier})"
+            found.append(Finding(name, "warn", said, f"pip install '{bound}'"))
+    engines = [
+        f"{name} {facts.versions.get(name)}" for name in ("prefect", "prefect-dask", "prefect-ray", "dask", "ray")
+    ]
+    summed = Finding("versions", "ok", f"Python {facts.python}, {', '.join(engines)}")
+    return [summed, *found]
+
+
+def _server(here: Seen) -> Finding:
+    if here.error:
+        return Finding("server", "fail", f"Prefect cannot be asked for its settings: {here.error}", "mend its profile")
+    if here.api_url is None:
+        return Finding(
+            "server",
+            "warn",
+            "PREFECT_API_URL is not set: the lab starts a server of its own, but your flows have none",
+            "prefect server start, then prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api",
+        )
+    if here.unreachable:
+        return Finding(
+            "server",
+            "fail",
+            f"{here.api_url} does not answer: {here.unreachable}",
+            "start it by prefect server start, or mend PREFECT_API_URL",
+        )
+    return Finding("server", "ok", f"{here.api_url} answers (profile {here.profile or 'none'})")
+
+
+def _workers(facts: Facts) -> Finding:
+    here, worker = facts.here, facts.worker
+    if worker.api_url is None and here.api_url is None:
+        return Finding(
+            "workers",
+            "warn",
+            "with no API URL each worker process of Dask, Ray and process pools starts a server of its own",
+            "set PREFECT_API_URL where workers start, by prefect config set or in their environment",
+        )
+    if worker.api_url != here.api_url:
+        return Finding(
+            "workers",
+            "fail",
+            f"{here.api_url} is set in this folder only: a worker started in another one has "
+            f"{worker.api_url or 'no API URL'}",
+            "set PREFECT_API_URL in the environment or the profile, not in ./prefect.toml or ./.env",
+        )
+    remote = [address for address in facts.clusters.values() if not _local(address)]
+    if remote and here.api_url and _local(here.api_url):
+        return Finding(
+            "workers",
+            "fail",
+            f"workers at {', '.join(remote)} cannot reach {here.api_url}, which is this machine alone",
+            "prefect server start --host 0.0.0.0, and an API URL with this machine's name",
+        )
+    if worker.unreachable:
+        return Finding(
+            "workers",
+            "fail",
+            f"a worker does not reach {worker.api_url}: {worker.unreachable}",
+            "see the server's line",
+        )
+    return Finding("workers", "ok", f"a worker process started in another folder reaches {worker.api_url}")
+
+
+def _dask(workers: Mapping[str, str]) -> list[Finding]:
+    wrong = {worker: reason for worker, reason in workers.items() if reason != "ok"}
+    if wrong:
+        worker, reason = next(iter(wrong.items()))
+        said = f"{len(wrong)} of {len(workers)} do not reach the API, such as {worker}: {reason}"
+        return [Finding("Dask workers", "fail", said, "start them with PREFECT_API_URL, on a network that reaches it")]
+    return [Finding("Dask workers", "ok", f"all {len(workers)} reach the API")] if workers else []
+
+
+def _storage(facts: Facts) -> Finding:
+    if block := facts.here.storage_block:
+        return Finding("result storage", "ok", f"{block}, as far as all workers reach it")
+    if facts.server_storage:
+        return Finding("result storage", "ok", "the server's default, as far as all workers reach it")
+    if facts.here.api_url is None or (_local(facts.here.api_url) and all(map(_local, facts.clusters.values()))):
+        return Finding("result storage", "ok", "local files, which all processes of this machine share")
+    return Finding(
+        "result storage",
+        "warn",
+        "local files of each machine: cached and persisted results are not found on another",
+        "set PREFECT_DEFAULT_RESULT_STORAGE_BLOCK to a storage that all workers reach",
+    )
+
+
+def _governor(governor: str | None) -> Finding:
+    if governor is None:
+        return Finding("CPU governor", "ok", "the machine does not tell, as virtual ones do not")
+    if governor == "performance":
+        return Finding("CPU governor", "ok", governor)
+    said = f"{governor}: the clock follows the load, and short tasks look slower than long ones"
+    return Finding("CPU governor", "warn", said, "sudo cpupower frequency-set --governor performance")
+
+
+def _load(facts: Facts) -> Finding:
+    said = f"{facts.busy:.0%} of {facts.cores} cores in use, {facts.load:.1f} processes a core over the last minute"
+    if facts.busy > BUSY or facts.load > BUSY:
+        return Finding("load", "warn", said, "close other programs before you measure")
+    return Finding("load", "ok", said)
+
+
+def _port(number: int, taken_by: str | None, here: Seen) -> Finding:
+    check = f"port {number}"
+    if taken_by is None:
+        return Finding(check, "ok", f"free for {PORTS[number]}")
+    if here.api_url and not here.unreachable and _local(here.api_url) and urlsplit(here.api_url).port == number:
+        return Finding(check, "ok", f"your Prefect server ({taken_by})")
+    said = f"taken by {taken_by}, where {PORTS[number]} would be by default"
+    return Finding(check, "warn", said, "nothing, if it is the one you mean; else give yours another port")
+
+
+def _local(address: str) -> bool:
+    host = urlsplit(address if "://" in address else f"tcp://{address}").hostname
+    return host in LOOPBACK or address in ("auto", "local")
+
+
+def _in(version: str | None, versions: str) -> bool:
+    return version is not None and SpecifierSet(versions).contains(version, prereleases=True)
+
+
+def _requirement(text: str) -> Requirement | None:
+    try:
+        found = Requirement(text)
+    except InvalidRequirement:
+        return None
+    return found if found.marker is None or found.marker.evaluate() else None
+
+
+def worst(findings: Sequence[Finding]) -> Status:
+    """The worst status of all."""
+    order: tuple[Status, ...] = ("ok", "warn", "fail")
+    return max((finding.status for finding in findings), key=order.index, default="ok")

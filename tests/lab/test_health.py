@@ -1,0 +1,162 @@
+"""`runner-lab doctor`: what it judges of given facts, and what it sees of real ones."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import facts, health
+from lab.health import Facts, Finding, Seen
+from tests.reports.test_commands import typed
+
+URL = "http://127.0.0.1:4200/api"
+WELL = Facts(
+    python="3.11.7",
+    versions={"prefect": "3.8.8", "fastapi": "0.150.0", "sqlalchemy": "2.0.44", "dask": "2026.8.0"},
+    requirements=("prefect<3.9,>=3.8.8", "fastapi<0.151,>=0.115", "sqlalchemy<2.1,>=2.0.40", "dask<2027,>=2026.1"),
+    here=Seen(URL, profile="local"),
+    worker=Seen(URL, profile="local"),
+    server_storage=False,
+    clusters={},
+    dask_workers={},
+    governor="performance",
+    busy=0.02,
+    load=0.1,
+    cores=2,
+    ports=dict.fromkeys(health.PORTS, None) | {4200: "python -m prefect (pid 7)"},
+)
+ELSEWHERE = "http://prefect.example:4200/api"
+
+
+def finding(check: str, **changes: object) -> Finding:
+    found = [one for one in health.examine(replace(WELL, **changes)) if one.check == check]
+    assert len(found) == 1, f"{check}: {found}"
+    return found[0]
+
+
+def versions(**changes: str | None) -> Mapping[str, str | None]:
+    return {**WELL.versions, **changes}
+
+
+def test_a_machine_that_is_fit_has_nothing_but_ok():
+    findings = health.examine(WELL)
+
+    assert {one.status for one in findings} == {"ok"}
+    assert [one.check for one in findings] == [
+        *("versions", "server", "workers", "result storage", "CPU governor", "load"),
+        *(f"port {number}" for number in health.PORTS),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("package", "version", "symptom"),
+    [
+        ("fastapi", "0.155.0", "the server fails at its import"),
+        ("fastapi", "0.151.0", "`prefect deploy` ends in a 422"),
+        ("sqlalchemy", "2.1.0", "no schedule makes a run"),
+    ],
+)
+def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, version, symptom):
+    found = finding(f"prefect with {package}", versions=versions(**{package: version}))
+
+    assert found.status == "fail"
+    assert f"prefect 3.8.8 with {package} {version}: {symptom}" in found.said
+    assert found.remedy.startswith(f"pip install '{package}<")
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "status", "said", "remedy"),
+    [
+        ("dask", {"versions": versions(dask=None)}, "fail", "is not installed", "pip install 'dask<2027"),
+        ("dask", {"versions": versions(dask="2027.1.0")}, "warn", "outside of what the lab was measured", "pip"),
+        ("server", {"here": Seen(None)}, "warn", "PREFECT_API_URL is not set", "prefect server start"),
+        ("server", {"here": Seen(URL, "Connection refused")}, "fail", f"{URL} does not answer: Conn", "start it"),
+        ("server", {"here": Seen(None, error="no such profile")}, "fail", "no such profile", "mend"),
+        ("workers", {"here": Seen(None), "worker": Seen(None)}, "warn", "a server of its own", "PREFECT_API_URL"),
+        ("workers", {"worker": Seen(None)}, "fail", "is set in this folder only", "environment or the profile"),
+        ("workers", {"worker": Seen(URL, "timed out")}, "fail", "does not reach", "server's line"),
+        ("workers", {"clusters": {"dask": "tcp://far.example:8786"}}, "fail", "cannot reach", "--host 0.0.0.0"),
+        ("workers", {"clusters": {"dask": "tcp://127.0.0.1:8786"}}, "ok", "reaches", ""),
+        ("Dask workers", {"dask_workers": {"tcp://a:1": "ok", "tcp://b:2": "no route"}}, "fail", "1 of 2", "network"),
+        ("Dask workers", {"dask_workers": {"tcp://a:1": "ok"}}, "ok", "all 1", ""),
+        ("result storage", {"here": Seen(ELSEWHERE), "worker": Seen(ELSEWHERE)}, "warn", "local files of each", "set"),
+        ("result storage", {"here": Seen(ELSEWHERE, storage_block="s3/results")}, "ok", "s3/results", ""),
+        ("result storage", {"here": Seen(ELSEWHERE), "server_storage": True}, "ok", "the server's default", ""),
+        ("CPU governor", {"governor": "powersave"}, "warn", "powersave", "cpupower"),
+        ("CPU governor", {"governor": None}, "ok", "does not tell", ""),
+        ("load", {"busy": 0.9}, "warn", "90% of 2 cores", "close other programs"),
+        ("load", {"load": 3.0}, "warn", "3.0 processes a core", "close other programs"),
+        ("port 8786", {"ports": {8786: "dask (pid 9)"}}, "warn", "taken by dask (pid 9)", "another port"),
+        ("port 4200", {"here": Seen(ELSEWHERE), "worker": Seen(ELSEWHERE)}, "warn", "taken by python", "another"),
+    ],
+)
+def test_a_check_says_what_there_is_and_what_to_do(check, changes, status, said, remedy):
+    found = finding(check, **changes)
+
+    assert found.status == status
+    assert said in found.said
+    assert remedy in found.remedy
+    assert bool(found.remedy) == (status != "ok")
+
+
+def test_the_worst_of_all_decides():
+    assert [
+        health.worst([Finding("", status, "") for status in found]) for found in ([], ["ok", "warn"], ["fail", "ok"])
+    ] == [*("ok", "warn", "fail")]
+
+
+@pytest.fixture
+def users_home(tmp_path, monkeypatch) -> Path:
+    """A user's shell in an empty folder: a home without Prefect, and nothing of this suite's."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    for folder in (home, here):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    for variable in ("PREFECT_HOME", "PREFECT_PROFILES_PATH", "PREFECT_API_URL"):
+        monkeypatch.delenv(variable)
+    return home
+
+
+@pytest.mark.slow
+class TestRealFacts:
+    def test_the_users_profile_is_read_and_nothing_is_written(self, lab_server, users_home, capsys):
+        (users_home / ".prefect").mkdir()
+        profiles = users_home / ".prefect" / "profiles.toml"
+        profiles.write_text(f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{lab_server.api_url}"\n')
+        before = {path: path.stat().st_mtime_ns for path in users_home.rglob("*")}
+        code, out, err = typed(capsys, "doctor", "--json")
+        found = {one["check"]: one for one in json.loads(out)}
+
+        assert err == ""
+        assert code == (1 if any(one["status"] == "fail" for one in found.values()) else 0)
+        assert found["versions"]["status"] == "ok"
+        assert found["server"]["said"] == f"{lab_server.api_url} answers (profile mine)"
+        assert found["workers"]["status"] == "ok"
+        assert {path: path.stat().st_mtime_ns for path in users_home.rglob("*")} == before
+
+    def test_a_url_of_one_folder_does_not_reach_the_workers(self, users_home, capsys):
+        Path("prefect.toml").write_text('[api]\nurl = "http://127.0.0.1:1/api"\n')
+
+        code, out, _ = typed(capsys, "doctor")
+        said = " ".join(out.split())
+
+        assert code == 1
+        assert "fail server http://127.0.0.1:1/api does not answer" in said
+        assert "is set in this folder only" in said
+        assert list(users_home.iterdir()) == []
+
+
+def test_a_listener_is_named_by_what_it_runs(monkeypatch):
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        assert facts.listener(port) is None
+        listening.listen()
+
+        assert "pytest" in (facts.listener(port) or "")
