@@ -29,7 +29,7 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
         "cores": psutil.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "server": {"database": server.database, "lab": server.pid is not None},
+        "server": {"database": server.database, "lab": server.pid is not None, **_set(server)},
         "versions": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
         "bytecode": _bytecode(),
@@ -39,6 +39,10 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
 def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _set(server: Server) -> dict[str, Any]:
+    return {"settings": dict(server.settings)} if server.settings else {}
 
 
 def _bytecode() -> bool:

@@ -17,6 +17,7 @@ import psutil
 from benchmarks.environment import cores
 from benchmarks.plan import Cell
 from benchmarks.quiescence import wait_recorded
+from benchmarks.serving import Serving
 from benchmarks.tax import SECTION, tax_of
 from benchmarks.usage import Meter
 from flows.bodies import Entry, Ledger
@@ -41,7 +42,7 @@ class Site:
     cluster: the stage's cluster; None for a cold cell.
     scratch: folder for ledgers and clusters' files, reachable by local workers.
     limit_s: how long one pass may take.
-    quiet_limit_s: how long to wait for the server to record a pass.
+    quiet_limit_s: how long to wait for the server to record another task run of a pass.
     """
 
     run_id: str
@@ -162,6 +163,7 @@ def _measure(cell: Cell, site: Site, blank: Record) -> Record:
             _settle(cell, site, run_pass(cell, site, folder))
             _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
         filled = len(ledger.entries())
+        serving = Serving.of(site.server)
         meter = Meter(site.server.pid, local_workers=site.cluster is None or site.cluster.local)
         meter.start()
         passed: _Pass | None = None
@@ -184,6 +186,7 @@ def _measure(cell: Cell, site: Site, blank: Record) -> Record:
             _check_result(cell, passed.outcome)
             _check_executions(entries, blank.expected_executions, "the pass")
             record = replace(record, **_settle(cell, site, passed))
+            record = replace(record, traffic=serving.since() if serving else None)
         except CellError as error:
             return replace(record, status="error", error=str(error))
         return record

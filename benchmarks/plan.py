@@ -68,6 +68,11 @@ class Search(Cell):
         return Cell(self.bench, graph, self.arm, self.block, self.stage)
 
 
+@dataclass(frozen=True)
+class Wide(Cell):
+    """One that is left out where the narrower ones of its arm say that it would take too long."""
+
+
 def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool) -> bool:
     """A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold."""
     return not arm.bare or (graph.variant == "plain" and not cold)

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports import flow_runs, graphs, tax, validation
+from reports import flow_runs, graphs, tax, traffic, validation
 from reports.flow_runs import FlowRun
 from reports.tax import Tax
+from reports.traffic import Traffic
 from reports.validation import RecordError
 
 SCHEMA = 1
@@ -71,6 +72,8 @@ class Usage:
     driver_rss_bytes: int | None = None
     workers_rss_bytes: int | None = None
     server_rss_bytes: int | None = None
+    driver_rss_before_bytes: int | None = None
+    """The driver's when the cell began."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ class Record:
     """Stage by stage, where the cell was probed."""
     flow_run: FlowRun | None = None
     """What a user's flow did."""
+    traffic: Traffic | None = None
+    """What the server was asked, where it counts."""
     elapsed_s: float = 0.0
     """Wall time the cell took of the run, quiescence included."""
     background_cpu: float | None = None
@@ -226,7 +231,17 @@ def parse(line: bytes | str) -> Record:
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {data.get('schema')!r}; this version reads {SCHEMA}")
     known = {f.name for f in fields(Record)}
-    optional = {"phases", "latencies", "usage", "tax", "flow_run", "elapsed_s", "background_cpu", "environment"}
+    optional = {
+        "phases",
+        "latencies",
+        "usage",
+        "tax",
+        "flow_run",
+        "traffic",
+        "elapsed_s",
+        "background_cpu",
+        "environment",
+    }
     if missing := sorted(known - optional - data.keys()):
         raise RecordError(f"not a record: {', '.join(missing)} missing")
     data = {name: value for name, value in data.items() if name in known}
@@ -237,6 +252,7 @@ def parse(line: bytes | str) -> Record:
         data["latencies"] = Latencies(**latencies)
         data["tax"] = tax.parse(data.get("tax"))
         data["flow_run"] = flow_runs.parse(data.get("flow_run"))
+        data["traffic"] = traffic.parse(data.get("traffic"))
         record = Record(**data)
         _check(record)
     except (TypeError, AttributeError, KeyError, OverflowError) as error:

@@ -10,9 +10,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -35,11 +35,15 @@ class Server:
     api_url: what `PREFECT_API_URL` is to be.
     database: `sqlite`, `postgresql` or, for a server the lab did not start, `unknown`.
     pid: its process, None where the lab did not start it.
+    log: what it prints, None where the lab did not start it.
+    settings: those given to it beside the lab's own.
     """
 
     api_url: str
     database: str
     pid: int | None = None
+    log: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -49,6 +53,8 @@ def lab_server(
     port: int | None = None,
     on_wait: Callable[[float], None] = lambda waited_s: None,
     limit_s: float = START_LIMIT_S,
+    settings: Mapping[str, str] | None = None,
+    counted: bool = False,
 ) -> Iterator[Server]:
     """Start a server, wait until it is healthy, and stop it at the end.
 
@@ -58,6 +64,8 @@ def lab_server(
         port: on 127.0.0.1; a free one by default.
         on_wait: called about twice a second while waiting, with the seconds waited.
         limit_s: how long to wait for health.
+        settings: further settings of the server, by the names of their environment variables.
+        counted: it counts what it is asked (`runners.counted.counts`), and logs errors that clients may retry.
 
     Raises:
         ServerError: it ended, or was not healthy within `limit_s`.
@@ -68,7 +76,12 @@ def lab_server(
     variables = {**without_foreign(os.environ), **environment(home), "PREFECT_SERVER_UI_ENABLED": "false"}
     if database_url:
         variables["PREFECT_API_DATABASE_CONNECTION_URL"] = database_url
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    if counted:
+        # By default a request that met a locked database is answered with 503 and said nowhere.
+        variables["PREFECT_SERVER_LOG_RETRYABLE_ERRORS"] = "true"
+    variables |= settings or {}
+    program = "runners.counted" if counted else "prefect"
+    command = [sys.executable, "-m", program, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(log_path, "ab") as log:
         process = subprocess.Popen(
             command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -76,7 +89,7 @@ def lab_server(
     try:
         _wait(process, api_url, log_path, database_url, on_wait, limit_s)
         database = "postgresql" if (database_url or "").startswith("postgresql") else "sqlite"
-        yield Server(api_url, database, process.pid)
+        yield Server(api_url, database, process.pid, log_path, dict(settings or {}))
     finally:
         _stop(process)
 
