@@ -171,10 +171,10 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "scale",
-            (*_PREFECT, *_LEAN),
+            (BASELINE, CONTROL, "processes", "dask", "ray", *_LEAN),
             blocks=2,
-            # 100, 1,000, 5,002 and 10,000 tasks.
-            suites={"scale": _empty(33, 333, 1667, 3333)},
+            # 10, 100, 1,000, 5,002 and 10,000 tasks; the first so that at 100 there is a slope to hold others against.
+            suites={"scale": _empty(3, 33, 333, 1667, 3333)},
             # The widest begun should take half of that: 10,000 tasks of threads and lean arms do.
             cell_timeout_s=1200.0,
             counted=True,

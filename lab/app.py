@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError
 from lab.arms import runners
 from lab.comparing import compare
 from lab.console import ERR, end, one_line
-from lab.reading import choose, diff, report
+from lab.reading import choose, diff, report, scale
 from lab.showing import demo, placement
 
 app = App(
@@ -21,7 +21,7 @@ app = App(
 )
 
 
-for command in (report, compare, choose, diff, runners, placement, demo):
+for command in (report, compare, choose, diff, scale, runners, placement, demo):
     app.command(command)
 
 

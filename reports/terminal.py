@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from reports import answer as words
-from reports import units
+from reports import tables, units
 from reports.choice import Answer
 from reports.difference import Difference
 from reports.statistics import Verdict
@@ -77,6 +77,17 @@ def show_difference(found: Difference, out: Console) -> None:
         if cells:
             shown = ", ".join(units.printable(cell, 60) for cell in cells[:3])
             _say(out, f"Only in {name}: {units.plural(len(cells), 'cell')} ({shown}{', ...' if cells[3:] else ''}).")
+
+
+def show_table(table: tables.Table, out: Console) -> None:
+    """A table of the report, without its small print."""
+    shown = Table(
+        *(Column(column.title, justify="right" if column.numeric else "left") for column in table.columns),
+        box=SIMPLE_HEAD,
+    )
+    for row in table.rows:
+        shown.add_row(*(Text(entry.text) for entry in row))
+    out.print(shown)
 
 
 def _say(out: Console, line: str) -> None:

@@ -1,0 +1,192 @@
+"""Very wide graphs: what a task costs as they grow, what the driver keeps of it, and whether the server keeps up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from reports import statistics
+from reports.records import Record
+from reports.statistics import Estimate
+from reports.units import printable
+
+BENCH = "scale"
+REFERENCE_TASKS = 100
+"""The marginal cost at the widest graph is held against that at so many tasks."""
+TARGET = 1.2
+"""What the marginal cost at the widest graph may be of that at `REFERENCE_TASKS`."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """One arm on one number of tasks. `None`: not measured, or not to be seen.
+
+    makespan_s: geometric mean over blocks.
+    marginal_s: what each task beyond the next smaller size cost, paired by block; mean over blocks.
+    driver_added_bytes: highest resident memory of the driver less that when the cell began, the highest of any block.
+    driver_peak_bytes: that highest memory.
+    recorded, expected_recorded: over all blocks.
+    recorded_per_s: task runs recorded, over the time from the call of the flow until the last of them was; median.
+    lag_s: return of the flow to the last task run recorded; median.
+    requests, events, logs: of a task; medians. A log line and an event message count each by itself.
+    locked, dropped, failed, errors: over all blocks, as in `traffic.Traffic`.
+    missing: why there is no measurement, in words.
+    """
+
+    tasks: int
+    makespan_s: Estimate | None = None
+    marginal_s: Estimate | None = None
+    driver_added_bytes: float | None = None
+    driver_peak_bytes: float | None = None
+    recorded: int | None = None
+    expected_recorded: int = 0
+    recorded_per_s: Estimate | None = None
+    lag_s: float | None = None
+    requests: float | None = None
+    events: float | None = None
+    logs: float | None = None
+    locked: int | None = None
+    dropped: int | None = None
+    failed: int | None = None
+    errors: int | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True)
+class ArmScale:
+    """One arm over all sizes, ascending.
+
+    growth: its marginal cost at the widest size over that at `REFERENCE_TASKS`, paired by block.
+    widest: that size; None without a growth.
+    """
+
+    arm: str
+    sizes: tuple[Size, ...]
+    growth: Estimate | None
+    widest: int | None
+
+    @property
+    def measured(self) -> list[Size]:
+        return [size for size in self.sizes if size.makespan_s is not None]
+
+    @property
+    def driver_bytes_per_task(self) -> float | None:
+        """What the driver's memory grew by for each task at the widest size."""
+        last = self.measured[-1] if self.measured else None
+        return None if last is None or last.driver_added_bytes is None else last.driver_added_bytes / last.tasks
+
+
+def collect(
+    records: Sequence[Record], arms: Sequence[str], left_out: Mapping[str, str] | None = None
+) -> tuple[ArmScale, ...]:
+    """The arms of the scale bench, in display order.
+
+    Args:
+        left_out: cells that were not measured, as ids, and why.
+    """
+    wide = [record for record in records if record.bench == BENCH]
+    tasks = {record.graph_id: record.tasks for record in wide}
+    found = []
+    for arm in arms:
+        own = [record for record in wide if record.arm == arm]
+        skipped = {
+            _tasks(parts[1], tasks): printable(reason)
+            for cell, reason in (left_out or {}).items()
+            if len(parts := cell.split("/")) == 3 and (parts[0], parts[2]) == (BENCH, arm)
+        }
+        if own:
+            found.append(_arm(arm, own, {size: reason for size, reason in skipped.items() if size}))
+    return tuple(found)
+
+
+def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmScale:
+    groups: dict[int, list[Record]] = {}
+    for record in own:
+        groups.setdefault(record.tasks, []).append(record)
+    makespans = {size: times for size in sorted(groups) if (times := _makespans(groups[size]))}
+    marginals = {
+        wide: {
+            block: (makespans[wide][block] - makespans[narrow][block]) / (wide - narrow)
+            for block in makespans[wide].keys() & makespans[narrow].keys()
+        }
+        for narrow, wide in pairwise(makespans)
+    }
+    sizes = [_size(size, group, marginals.get(size, {})) for size, group in groups.items()]
+    sizes += [Size(size, missing=reason) for size, reason in left_out.items() if size not in groups]
+    reference = min((size for size in marginals if size >= REFERENCE_TASKS), default=None)
+    widest = max(marginals, default=None)
+    growth = None
+    if reference is not None and widest is not None and widest > reference:
+        ratios = [
+            marginals[widest][block] / cost
+            for block, cost in marginals[reference].items()
+            if cost > 0 and marginals[widest].get(block, 0) > 0
+        ]
+        growth = statistics.geometric_mean([ratios]) if ratios else None
+    ordered = tuple(sorted(sizes, key=lambda size: size.tasks))
+    return ArmScale(arm, ordered, growth, widest if growth else None)
+
+
+def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float]) -> Size:
+    good = [record for record in group if record.status == "ok"]
+    times = _makespans(group)
+    traffic = [record.traffic for record in good if record.traffic is not None]
+    rates = [rate for record in good if (rate := _recorded_per_s(record)) is not None]
+    known = [record for record in good if record.recorded is not None]
+    return Size(
+        tasks=tasks,
+        makespan_s=statistics.geometric_mean([list(times.values())]) if times else None,
+        marginal_s=statistics.mean([list(marginal.values())]) if marginal else None,
+        driver_added_bytes=_highest(_added(record) for record in good),
+        driver_peak_bytes=_highest(record.usage.driver_rss_bytes for record in good),
+        recorded=sum(record.recorded or 0 for record in known) if known else None,
+        expected_recorded=sum(record.expected_recorded for record in known),
+        recorded_per_s=statistics.geometric_mean([rates]) if rates else None,
+        lag_s=_median(record.visibility_lag_s for record in good),
+        requests=_median(found.total_requests / tasks for found in traffic),
+        events=_median(found.events / tasks for found in traffic),
+        logs=_median(found.logs / tasks for found in traffic),
+        locked=_total(found.locked for found in traffic),
+        dropped=_total(found.dropped for found in traffic),
+        failed=_total(found.failed for found in traffic),
+        errors=_total(found.errors for found in traffic),
+        missing=None if good else printable(next((r.error for r in group if r.error), "failed")),
+    )
+
+
+def _makespans(group: Iterable[Record]) -> dict[int, float]:
+    return {r.block: r.value_s for r in group if r.status == "ok" and r.value_s is not None and r.value_s > 0}
+
+
+def _recorded_per_s(record: Record) -> float | None:
+    total_s, lag_s = record.phases.total_s, record.visibility_lag_s
+    if not record.recorded or total_s is None or lag_s is None or total_s + lag_s <= 0:
+        return None
+    return record.recorded / (total_s + lag_s)
+
+
+def _added(record: Record) -> float | None:
+    peak, before = record.usage.driver_rss_bytes, record.usage.driver_rss_before_bytes
+    return None if peak is None or before is None else float(max(0, peak - before))
+
+
+def _tasks(graph_id: str, known: Mapping[str, int]) -> int | None:
+    """Of a graph by its name: as another arm measured it, else by its width."""
+    width = graph_id.rpartition("-w")[2]
+    return known.get(graph_id, 3 * int(width) + 1 if width.isdecimal() else None)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    seen = [value for value in values if value is not None]
+    return median(seen) if seen else None
+
+
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _total(values: Iterable[int]) -> int | None:
+    seen = list(values)
+    return sum(seen) if seen else None
