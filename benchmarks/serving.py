@@ -12,9 +12,10 @@ from reports.traffic import Traffic
 from runners import counted
 from runners.server import Server
 
+_ENTRY = re.compile(rb"^(?=\d\d:\d\d:\d\d\.\d+ \| |(?:WARNING|ERROR|CRITICAL):\s)", re.M)
 _LOCKED = re.compile(rb"database is locked|database table is locked|deadlock detected|LockNotAvailable", re.I)
-_DROPPED = re.compile(rb"queue is full, dropping|Dropping event|events? dropped")
-_ERROR = re.compile(rb"^\S*(?:Error|Exception)(?::|$)")
+_DROPPED = re.compile(rb"queue is full, dropping|Dropping event")
+_ERROR = re.compile(rb"^[^|\n]*\| (?:ERROR|CRITICAL)|^(?:ERROR|CRITICAL):|^Traceback ", re.M)
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,17 @@ class Serving:
 def complaints(log: bytes) -> dict[str, int]:
     """Entries of a server's log by what they are: `locked`, `dropped`, other `errors`.
 
-    A traceback has several lines that name the same exception; the last of an entry, which no space begins, is counted.
+    An entry is all lines up to the next that begins with a time or a level: a traceback names one exception several
+    times.
     """
     found = {"locked": 0, "dropped": 0, "errors": 0}
-    for line in log.splitlines():
-        if _DROPPED.search(line):
+    for entry in _ENTRY.split(log):
+        if _DROPPED.search(entry):
             found["dropped"] += 1
-        elif _ERROR.match(line):
-            found["locked" if _LOCKED.search(line) else "errors"] += 1
+        elif _LOCKED.search(entry):
+            found["locked"] += 1
+        elif _ERROR.search(entry):
+            found["errors"] += 1
     return found
 
 

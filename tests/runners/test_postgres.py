@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runners import isolation, server
+from runners import counted, isolation, server
 
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
@@ -60,9 +60,12 @@ def postgres_url() -> Iterator[str]:
 
 
 def test_the_labs_server_runs_on_postgres_and_ends(postgres_url, tmp_path):
-    with server.lab_server(tmp_path, postgres_url) as started:
+    with server.lab_server(tmp_path, postgres_url, counted=True) as started:
         with urllib.request.urlopen(f"{started.api_url}/flows/count", data=b"{}") as answer:
             assert answer.read() == b"0"
+        asked = counted.counts(started.api_url)
+        assert asked is not None
+        assert asked["requests"]["flows"] == 1
         process = psutil.Process(started.pid)
         assert started.database == "postgresql"
         assert list(tmp_path.glob("*.db")) == []
