@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from reports import statistics
+from reports import statistics, units
 from reports.records import Record
 from reports.statistics import Estimate
 from reports.units import printable
@@ -99,6 +99,47 @@ def collect(
         if own:
             found.append(_arm(arm, own, {size: reason for size, reason in skipped.items() if size}))
     return tuple(found)
+
+
+def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
+    """What the bench says, in a sentence a line: growth, what the server lost, and what was not measured.
+
+    Args:
+        labels: of the arms, by name.
+    """
+    grown = [
+        f"{units.times(arm.growth.value)}{_span(arm.growth)} at {arm.widest:,} under {labels[arm.arm]}"
+        for arm in found
+        if arm.growth is not None and arm.widest is not None
+    ]
+    lost = [
+        f"{size.expected_recorded - size.recorded} of {size.expected_recorded} at {size.tasks:,} under "
+        f"{labels[arm.arm]}"
+        for arm in found
+        for size in arm.measured
+        if size.recorded is not None and size.recorded < size.expected_recorded
+    ]
+    without = [
+        f"{labels[arm.arm]} at {size.tasks:,} ({size.missing.removeprefix('not measured: ')})"
+        for arm in found
+        for size in arm.sizes
+        if size.missing is not None
+    ]
+    lines = []
+    if grown:
+        lines.append(
+            f"Against one at {REFERENCE_TASKS} tasks, a task costs {units.listed(grown)}; the target is at most "
+            f"{TARGET:g}x."
+        )
+    if lost:
+        lines.append(f"Task runs that the server never recorded: {units.listed(lost)}.")
+    if without:
+        lines.append(f"Not measured: {units.listed(without)}.")
+    return lines
+
+
+def _span(growth: Estimate) -> str:
+    return f" ({span})" if (span := units.interval(growth)) else ""
 
 
 def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmScale:

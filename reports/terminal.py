@@ -87,7 +87,8 @@ def show_table(table: tables.Table, out: Console) -> None:
     )
     for row in table.rows:
         shown.add_row(*(Text(entry.text) for entry in row))
-    out.print(shown)
+    # Wider than many a terminal: better broken there than cut to what cannot be read.
+    Console(file=out.file, width=max(out.width, 140)).print(shown)
 
 
 def _say(out: Console, line: str) -> None:

@@ -15,7 +15,7 @@ from reports import records
 from reports.summary import summarise
 
 ROOT = Path(__file__).parents[2]
-LOG = b"""18:20:01.1 | WARNING | prefect.server.utilities.messaging.memory - Subscription queue is full, dropping message
+LOG = b"""18:20:01.1 | WARNING | prefect.server.utilities.messaging.memory - Subscription queue is full, dropping it
 18:20:02.2 | ERROR   | prefect.server - Encountered retryable exception in request:
 Traceback (most recent call last):
   File "aiosqlite/core.py", line 132, in _execute

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import lab
-from reports import records, scale_tables
+from reports import records, scale_tables, verdict
 from reports.charts.scale import cost_by_width_at_scale
 from reports.charts.style import Drawing, Missing
 from reports.quotas import QUOTAS, Quota
@@ -156,6 +156,21 @@ def test_requests_a_task_stand_beside_what_each_plan_leaves_room_for(tmp_path):
     # A plan of many messages and few requests is ended by its requests.
     assert Quota("other", 100, 10**6).tasks_a_minute(0.5, 4) == 200
     assert QUOTAS[0].tasks_a_minute(0, 0) is None
+
+
+def test_the_verdict_says_growth_what_was_lost_and_what_was_not_measured(tmp_path):
+    lines = [
+        replace(record, recorded=record.recorded - 1) if (record.arm, record.tasks) == ("threads", 1000) else record
+        for record in wide()
+        if (record.arm, record.tasks) != ("lean-dask", 5002)
+    ]
+    left_out = {"scale/plain-w1667/lean-dask": "not measured: would take about 25 min"}
+
+    growth, lost, without = verdict.of(summary_of(tmp_path, lines, left_out=left_out))
+    assert "1.00x (1.00\N{EN DASH}1.00) at 5,002 under threads" in growth
+    assert growth.endswith("under lean-dask; the target is at most 1.2x.")
+    assert lost == "Task runs that the server never recorded: 2 of 2000 at 1,000 under threads."
+    assert without == "Not measured: lean-dask at 5,002 (would take about 25 min)."
 
 
 def test_without_counts_there_is_no_table_of_requests(tmp_path):
