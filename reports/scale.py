@@ -25,6 +25,7 @@ class Size:
 
     makespan_s: geometric mean over blocks.
     marginal_s: what each task beyond the next smaller size cost, paired by block; mean over blocks.
+    end_s: the last result to the return of the flow, which waits for the server to take its last state; median.
     driver_added_bytes: highest resident memory of the driver less that when the cell began, the highest of any block.
     driver_peak_bytes: that highest memory.
     recorded, expected_recorded: over all blocks.
@@ -38,6 +39,7 @@ class Size:
     tasks: int
     makespan_s: Estimate | None = None
     marginal_s: Estimate | None = None
+    end_s: float | None = None
     driver_added_bytes: float | None = None
     driver_peak_bytes: float | None = None
     recorded: int | None = None
@@ -52,6 +54,11 @@ class Size:
     failed: int | None = None
     errors: int | None = None
     missing: str | None = None
+
+    @property
+    def driver_bytes_per_task(self) -> float | None:
+        """What the driver's memory rose by for each task."""
+        return None if self.driver_added_bytes is None or not self.tasks else self.driver_added_bytes / self.tasks
 
 
 @dataclass(frozen=True)
@@ -70,12 +77,6 @@ class ArmScale:
     @property
     def measured(self) -> list[Size]:
         return [size for size in self.sizes if size.makespan_s is not None]
-
-    @property
-    def driver_bytes_per_task(self) -> float | None:
-        """What the driver's memory grew by for each task at the widest size."""
-        last = self.measured[-1] if self.measured else None
-        return None if last is None or last.driver_added_bytes is None else last.driver_added_bytes / last.tasks
 
 
 def collect(
@@ -180,6 +181,7 @@ def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float]) ->
         tasks=tasks,
         makespan_s=statistics.geometric_mean([list(times.values())]) if times else None,
         marginal_s=statistics.mean([list(marginal.values())]) if marginal else None,
+        end_s=_median(record.phases.shutdown_s for record in good),
         driver_added_bytes=_highest(_added(record) for record in good),
         driver_peak_bytes=_highest(record.usage.driver_rss_bytes for record in good),
         recorded=sum(record.recorded or 0 for record in known) if known else None,

@@ -17,31 +17,33 @@ from reports.statistics import Estimate
 from reports.summary import Summary
 from reports.tables import Column, Entry, Table, small_print
 
+COLUMNS = (
+    Column("Arm", numeric=False),
+    Column("Tasks"),
+    Column("Makespan"),
+    Column("ms a task", "What each task beyond the next smaller size cost."),
+    Column(f"x at {REFERENCE_TASKS}", f"That at the widest size over that at {REFERENCE_TASKS} tasks."),
+    Column("End", "Last result to the return of the flow: it waits for the server to take its last state."),
+    Column("Driver MB", "What the driver's memory rose by in the cell, and its highest."),
+    Column("Recorded", "Task runs the server had recorded in the end, of those expected."),
+    Column("Recorded a second", "From the call of the flow until the last was recorded."),
+    Column("Lag", "Return of the flow to the last task run recorded."),
+    Column("Locked", "Entries of the server's log on a locked database."),
+    Column("Dropped", "Messages that the server's own queues were too full to take."),
+    Column("Errors", "Requests answered with 500 or above; other exceptions in the server's log."),
+)
+
 
 def cost_by_width(summary: Summary) -> Table | None:
     """An arm and a number of tasks a row: cost, memory, and what became of the task runs on the server."""
     if not summary.scale:
         return None
-    columns = (
-        Column("Arm", numeric=False),
-        Column("Tasks"),
-        Column("Makespan"),
-        Column("ms a task", "What each task beyond the next smaller size cost."),
-        Column(f"x at {REFERENCE_TASKS}", f"That at the widest size over that at {REFERENCE_TASKS} tasks."),
-        Column("Driver MB", "What the driver's memory rose by in the cell, and its highest."),
-        Column("Recorded", "Task runs the server had recorded in the end, of those expected."),
-        Column("Recorded a second", "From the call of the flow until the last was recorded."),
-        Column("Lag", "Return of the flow to the last task run recorded."),
-        Column("Locked", "Entries of the server's log on a locked database."),
-        Column("Dropped", "Messages that the server's own queues were too full to take."),
-        Column("Errors", "Requests answered with 500 or above; other exceptions in the server's log."),
-    )
     rows = tuple(_row(summary, arm, size) for arm in summary.scale for size in arm.sizes)
     note = (
         f"The target for the cost at the widest size is {TARGET:g}x that at {REFERENCE_TASKS} tasks. Memory: where an "
         "earlier cell has left room in the process a later one adds less than it holds."
     )
-    return Table("scale", "Cost by width at scale", columns, rows, note)
+    return Table("scale", "Cost by width at scale", COLUMNS, rows, note)
 
 
 def requests_a_task(summary: Summary) -> Table | None:
@@ -158,13 +160,14 @@ def side_by_side(found: Sequence[Served]) -> Table:
 def _row(summary: Summary, arm: ArmScale, size: Size) -> tuple[Entry, ...]:
     head = (Entry(_label(summary, arm.arm)), Entry(f"{size.tasks:,}", sort=size.tasks))
     if size.missing:
-        return (*head, Entry(size.missing, tone="failed"), *(Entry(units.NONE) for _ in range(9)))
+        return (*head, Entry(size.missing, tone="failed"), *(Entry(units.NONE) for _ in range(len(COLUMNS) - 3)))
     growth = arm.growth if size.tasks == arm.widest else None
     return (
         *head,
         _seconds(size.makespan_s),
         _marginal(size),
         Entry(units.times(growth.value), small_print(growth), growth.value) if growth else Entry(units.NONE),
+        Entry(units.seconds(size.end_s), sort=size.end_s),
         _memory(size),
         *_kept_up(size),
     )
@@ -208,10 +211,12 @@ def _marginal(size: Size) -> Entry:
 
 
 def _memory(size: Size) -> Entry:
-    added, peak = size.driver_added_bytes, size.driver_peak_bytes
-    if added is None or peak is None:
+    added, peak, each = size.driver_added_bytes, size.driver_peak_bytes, size.driver_bytes_per_task
+    if added is None or peak is None or each is None:
         return Entry(units.NONE)
-    return Entry(f"+{units.digits(added / 1e6)}", f"{units.digits(peak / 1e6)} in all", added)
+    return Entry(
+        f"+{units.digits(added / 1e6)}", f"{units.size(each)} a task\n{units.digits(peak / 1e6)} in all", added
+    )
 
 
 def _seconds(estimate: Estimate | None) -> Entry:

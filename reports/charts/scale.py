@@ -41,7 +41,7 @@ def cost_by_width_at_scale(summary: Summary) -> Drawing | Missing:
 _READING = (
     f"Above: what each task beyond the next smaller size cost, over what it cost at {REFERENCE_TASKS} tasks, bars "
     "95 % intervals over blocks; a line that stays below the dashed one keeps its price. Middle: what the driver's "
-    "memory rose by in the cell. Below: how long after its return the flow's last task run was recorded, which is the "
+    "memory rose by in the cell: in step with the tasks is a straight line. Below: how long after its return the flow's last task run was recorded, which is the "
     "server's to answer for."
 )
 
@@ -80,10 +80,12 @@ def _lines(
     label: str,
 ) -> None:
     for one in found:
-        points = [(size.tasks, value) for size in one.measured if (value := read(size)) is not None]
+        points = [(size.tasks, value) for size in one.measured if (value := read(size)) is not None and value > 0]
         if points:
             axes.plot(*zip(*points, strict=True), **marks[one.arm].plot())
-    axes.set_ylim(0, max(axes.get_ylim()[1], 1e-3))
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.minorticks_off()
     axes.set_ylabel(label)
 
 
