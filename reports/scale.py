@@ -25,7 +25,7 @@ class Size:
 
     makespan_s: geometric mean over blocks.
     marginal_s: what each task beyond the next smaller size cost, paired by block; mean over blocks.
-    end_s: the last result to the return of the flow, which waits for the server to take its last state; median.
+    end_s: the last result to the return of the flow; median.
     driver_added_bytes: highest resident memory of the driver less that when the cell began, the highest of any block.
     driver_peak_bytes: that highest memory.
     recorded, expected_recorded: over all blocks.

@@ -23,7 +23,7 @@ COLUMNS = (
     Column("Makespan"),
     Column("ms a task", "What each task beyond the next smaller size cost."),
     Column(f"x at {REFERENCE_TASKS}", f"That at the widest size over that at {REFERENCE_TASKS} tasks."),
-    Column("End", "Last result to the return of the flow: it waits for the server to take its last state."),
+    Column("End", "Last result to the return of the flow."),
     Column("Driver MB", "What the driver's memory rose by in the cell, and its highest."),
     Column("Recorded", "Task runs the server had recorded in the end, of those expected."),
     Column("Recorded a second", "From the call of the flow until the last was recorded."),
