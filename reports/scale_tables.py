@@ -84,6 +84,9 @@ def requests_a_task(summary: Summary) -> Table | None:
     return Table("requests", "API requests a task", columns, tuple(rows), note)
 
 
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
 @dataclass(frozen=True)
 class Served:
     """Runs on one sort of server. `name`: its database, and its settings where it has any of its own."""
@@ -108,24 +111,27 @@ def served(folders: Sequence[Path]) -> list[Served]:
                 pooled.setdefault(server_name(record), []).append(apart)
     if not pooled:
         raise RecordError("no cells of the scale bench: measure with --lab-profile scale")
+    if len(pooled) > len(_LETTERS):
+        raise RecordError(f"{len(pooled)} sorts of servers: {len(_LETTERS)} are the most that one table shows")
     names = [arm.name for arm in runs.arms([r for group in pooled.values() for r in group], {})]
     return [Served(name, scales.collect(group, names)) for name, group in pooled.items()]
 
 
 def server_name(record: Record) -> str:
-    """`sqlite`, or `postgresql, POOL_SIZE=20`: settings without the part of their names that all have."""
+    """`sqlite`, or `postgresql with PREFECT_SERVER_...=20`: the database, and the settings that were given."""
     server = record.environment.get("server")
     server = server if isinstance(server, dict) else {}
     settings = server.get("settings")
-    told = [
-        f"{str(name).removeprefix('PREFECT_').removeprefix('SERVER_')}={value}"
-        for name, value in sorted((settings if isinstance(settings, dict) else {}).items())
-    ]
-    return units.printable(", ".join([str(server.get("database", "unknown")), *told]), 160)
+    told = [f"{name}={value}" for name, value in sorted((settings if isinstance(settings, dict) else {}).items())]
+    name = str(server.get("database", "unknown"))
+    return units.printable(f"{name} with {units.listed(told)}" if told else name, 600)
 
 
 def side_by_side(found: Sequence[Served]) -> Table:
-    """An arm, a number of tasks and a server a row; ratios are to the first server that has the arm and size."""
+    """An arm, a number of tasks and a server a row; ratios are to the first server that has the arm and size.
+
+    Servers are letters, which the note explains.
+    """
     columns = (
         Column("Arm", numeric=False),
         Column("Tasks"),
@@ -146,15 +152,16 @@ def side_by_side(found: Sequence[Served]) -> Table:
     rows: list[tuple[Entry, ...]] = []
     for name, tasks in sorted(keys, key=lambda key: (order.index(key[0]), key[1])):
         cells = [
-            (one.name, size)
-            for one in found
+            (letter, size)
+            for letter, one in zip(_LETTERS, found, strict=False)
             for arm in one.arms
             for size in arm.measured
             if (arm.arm, size.tasks) == (name, tasks)
         ]
         first = cells[0][1]
         rows += [_beside(name, server, size, None if size is first else first) for server, size in cells]
-    return Table("servers", "The same graphs on other servers", columns, tuple(rows))
+    note = ". ".join(f"{letter}: {one.name}" for letter, one in zip(_LETTERS, found, strict=False))
+    return Table("servers", "The same graphs on other servers", columns, tuple(rows), f"{note}.")
 
 
 def _row(summary: Summary, arm: ArmScale, size: Size) -> tuple[Entry, ...]:
@@ -178,7 +185,7 @@ def _beside(arm: str, server: str, size: Size, first: Size | None) -> tuple[Entr
     return (
         Entry(units.printable(arm, 40)),
         Entry(f"{size.tasks:,}", sort=size.tasks),
-        Entry(server),
+        Entry(server, sort=float(_LETTERS.index(server))),
         _seconds(size.makespan_s),
         _over(size.makespan_s, first.makespan_s if first else None),
         _marginal(size),

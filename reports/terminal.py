@@ -80,7 +80,7 @@ def show_difference(found: Difference, out: Console) -> None:
 
 
 def show_table(table: tables.Table, out: Console) -> None:
-    """A table of the report, without its small print."""
+    """A table of the report and its note, without the small print of its entries."""
     shown = Table(
         *(Column(column.title, justify="right" if column.numeric else "left") for column in table.columns),
         box=SIMPLE_HEAD,
@@ -89,6 +89,8 @@ def show_table(table: tables.Table, out: Console) -> None:
         shown.add_row(*(Text(entry.text) for entry in row))
     # Wider than many a terminal: better broken there than cut to what cannot be read.
     Console(file=out.file, width=max(out.width, 140)).print(shown)
+    if table.note:
+        _say(out, table.note)
 
 
 def _say(out: Console, line: str) -> None:

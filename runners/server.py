@@ -79,6 +79,8 @@ def lab_server(
     if counted:
         # By default a request that met a locked database is answered with 503 and said nowhere.
         variables["PREFECT_SERVER_LOG_RETRYABLE_ERRORS"] = "true"
+        # And the console is quiet in the lab's environment: the log would hold nothing of what is to be counted.
+        variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "WARNING"
     variables |= settings or {}
     program = "runners.counted" if counted else "prefect"
     command = [sys.executable, "-m", program, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
