@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -25,6 +25,7 @@ class Size:
 
     makespan_s: geometric mean over blocks.
     marginal_s: what each task beyond the next smaller size cost, paired by block; mean over blocks.
+    marginal_cpu_s: the same of the CPU seconds of driver and workers, which a busy machine disturbs far less.
     end_s: the last result to the return of the flow; median.
     driver_added_bytes: highest resident memory of the driver less that when the cell began, the highest of any block.
     driver_peak_bytes: that highest memory.
@@ -39,6 +40,7 @@ class Size:
     tasks: int
     makespan_s: Estimate | None = None
     marginal_s: Estimate | None = None
+    marginal_cpu_s: Estimate | None = None
     end_s: float | None = None
     driver_added_bytes: float | None = None
     driver_peak_bytes: float | None = None
@@ -66,12 +68,14 @@ class ArmScale:
     """One arm over all sizes, ascending.
 
     growth: its marginal cost at the widest size over that at `REFERENCE_TASKS`, paired by block.
+    cpu_growth: the same of its CPU seconds.
     widest: that size; None without a growth.
     """
 
     arm: str
     sizes: tuple[Size, ...]
     growth: Estimate | None
+    cpu_growth: Estimate | None
     widest: int | None
 
     @property
@@ -109,7 +113,7 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
         labels: of the arms, by name.
     """
     grown = [
-        f"{units.times(arm.growth.value)}{_span(arm.growth)} at {arm.widest:,} under {labels[arm.arm]}"
+        f"{units.times(arm.growth.value)}{_span(arm.growth)} at {arm.widest:,} under {labels[arm.arm]}{_cpu(arm)}"
         for arm in found
         if arm.growth is not None and arm.widest is not None
     ]
@@ -129,7 +133,7 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
     lines = []
     if grown:
         lines.append(
-            f"Against one at {REFERENCE_TASKS} tasks, a task costs {units.listed(grown)}; the target is at most "
+            f"Against one at {REFERENCE_TASKS} tasks, a task costs {'; '.join(grown)}. The target is at most "
             f"{TARGET:g}x."
         )
     if lost:
@@ -137,6 +141,10 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
     if without:
         lines.append(f"Not measured: {units.listed(without)}.")
     return lines
+
+
+def _cpu(arm: ArmScale) -> str:
+    return "" if arm.cpu_growth is None else f", {units.times(arm.cpu_growth.value)} in CPU seconds"
 
 
 def _span(growth: Estimate) -> str:
@@ -147,33 +155,51 @@ def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmSca
     groups: dict[int, list[Record]] = {}
     for record in own:
         groups.setdefault(record.tasks, []).append(record)
-    makespans = {size: times for size in sorted(groups) if (times := _makespans(groups[size]))}
-    marginals = {
-        wide: {
-            block: (makespans[wide][block] - makespans[narrow][block]) / (wide - narrow)
-            for block in makespans[wide].keys() & makespans[narrow].keys()
-        }
-        for narrow, wide in pairwise(makespans)
-    }
-    sizes = [_size(size, group, marginals.get(size, {})) for size, group in groups.items()]
+    makespans = _marginal(groups, lambda record: record.value_s)
+    cpu = _marginal(groups, _cpu_s)
+    sizes = [_size(size, group, makespans.get(size, {}), cpu.get(size, {})) for size, group in groups.items()]
     sizes += [Size(size, missing=reason) for size, reason in left_out.items() if size not in groups]
+    growth = _growth(makespans)
+    return ArmScale(
+        arm=arm,
+        sizes=tuple(sorted(sizes, key=lambda size: size.tasks)),
+        growth=growth,
+        cpu_growth=_growth(cpu),
+        widest=max(makespans) if growth else None,
+    )
+
+
+def _marginal(
+    groups: Mapping[int, Sequence[Record]], read: Callable[[Record], float | None]
+) -> dict[int, dict[int, float]]:
+    """By size and block, what each task beyond the next smaller size added to what is read."""
+    values = {size: found for size in sorted(groups) if (found := _by_block(groups[size], read))}
+    return {
+        wide: {
+            block: (values[wide][block] - values[narrow][block]) / (wide - narrow)
+            for block in values[wide].keys() & values[narrow].keys()
+        }
+        for narrow, wide in pairwise(values)
+    }
+
+
+def _growth(marginals: Mapping[int, Mapping[int, float]]) -> Estimate | None:
+    """The cost at the widest size over that at the first of `REFERENCE_TASKS` and more."""
     reference = min((size for size in marginals if size >= REFERENCE_TASKS), default=None)
     widest = max(marginals, default=None)
-    growth = None
-    if reference is not None and widest is not None and widest > reference:
-        ratios = [
-            marginals[widest][block] / cost
-            for block, cost in marginals[reference].items()
-            if cost > 0 and marginals[widest].get(block, 0) > 0
-        ]
-        growth = statistics.geometric_mean([ratios]) if ratios else None
-    ordered = tuple(sorted(sizes, key=lambda size: size.tasks))
-    return ArmScale(arm, ordered, growth, widest if growth else None)
+    if reference is None or widest is None or widest <= reference:
+        return None
+    ratios = [
+        marginals[widest][block] / cost
+        for block, cost in marginals[reference].items()
+        if cost > 0 and marginals[widest].get(block, 0) > 0
+    ]
+    return statistics.geometric_mean([ratios]) if ratios else None
 
 
-def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float]) -> Size:
+def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float], cpu: Mapping[int, float]) -> Size:
     good = [record for record in group if record.status == "ok"]
-    times = _makespans(group)
+    times = _by_block(group, lambda record: record.value_s)
     traffic = [record.traffic for record in good if record.traffic is not None]
     rates = [rate for record in good if (rate := _recorded_per_s(record)) is not None]
     known = [record for record in good if record.recorded is not None]
@@ -181,6 +207,7 @@ def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float]) ->
         tasks=tasks,
         makespan_s=statistics.geometric_mean([list(times.values())]) if times else None,
         marginal_s=statistics.mean([list(marginal.values())]) if marginal else None,
+        marginal_cpu_s=statistics.mean([list(cpu.values())]) if cpu else None,
         end_s=_median(record.phases.shutdown_s for record in good),
         driver_added_bytes=_highest(_added(record) for record in good),
         driver_peak_bytes=_highest(record.usage.driver_rss_bytes for record in good),
@@ -199,8 +226,17 @@ def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float]) ->
     )
 
 
-def _makespans(group: Iterable[Record]) -> dict[int, float]:
-    return {r.block: r.value_s for r in group if r.status == "ok" and r.value_s is not None and r.value_s > 0}
+def _by_block(group: Iterable[Record], read: Callable[[Record], float | None]) -> dict[int, float]:
+    return {
+        record.block: value
+        for record in group
+        if record.status == "ok" and (value := read(record)) is not None and value > 0
+    }
+
+
+def _cpu_s(record: Record) -> float | None:
+    driver_s, workers_s = record.usage.driver_cpu_s, record.usage.workers_cpu_s
+    return None if driver_s is None or workers_s is None else driver_s + workers_s
 
 
 def _recorded_per_s(record: Record) -> float | None:

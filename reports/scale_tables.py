@@ -23,6 +23,8 @@ COLUMNS = (
     Column("Makespan"),
     Column("ms a task", "What each task beyond the next smaller size cost."),
     Column(f"x at {REFERENCE_TASKS}", f"That at the widest size over that at {REFERENCE_TASKS} tasks."),
+    Column("CPU ms a task", "The same of the CPU seconds of driver and workers, which a busy machine disturbs less."),
+    Column(f"x at {REFERENCE_TASKS}", "The same of these."),
     Column("End", "Last result to the return of the flow."),
     Column("Driver MB", "What the driver's memory rose by in the cell, and its highest."),
     Column("Recorded", "Task runs the server had recorded in the end, of those expected."),
@@ -168,12 +170,14 @@ def _row(summary: Summary, arm: ArmScale, size: Size) -> tuple[Entry, ...]:
     head = (Entry(_label(summary, arm.arm)), Entry(f"{size.tasks:,}", sort=size.tasks))
     if size.missing:
         return (*head, Entry(size.missing, tone="failed"), *(Entry(units.NONE) for _ in range(len(COLUMNS) - 3)))
-    growth = arm.growth if size.tasks == arm.widest else None
+    last = size.tasks == arm.widest
     return (
         *head,
         _seconds(size.makespan_s),
-        _marginal(size),
-        Entry(units.times(growth.value), small_print(growth), growth.value) if growth else Entry(units.NONE),
+        _marginal(size.marginal_s),
+        _ratio(arm.growth if last else None),
+        _marginal(size.marginal_cpu_s),
+        _ratio(arm.cpu_growth if last else None),
         Entry(units.seconds(size.end_s), sort=size.end_s),
         _memory(size),
         *_kept_up(size),
@@ -188,7 +192,7 @@ def _beside(arm: str, server: str, size: Size, first: Size | None) -> tuple[Entr
         Entry(server, sort=float(_LETTERS.index(server))),
         _seconds(size.makespan_s),
         _over(size.makespan_s, first.makespan_s if first else None),
-        _marginal(size),
+        _marginal(size.marginal_s),
         recorded,
         rate,
         _over(size.recorded_per_s, first.recorded_per_s if first else None),
@@ -210,8 +214,13 @@ def _kept_up(size: Size) -> tuple[Entry, ...]:
     )
 
 
-def _marginal(size: Size) -> Entry:
-    cost = size.marginal_s
+def _ratio(growth: Estimate | None) -> Entry:
+    if growth is None:
+        return Entry(units.NONE)
+    return Entry(units.times(growth.value), small_print(growth), growth.value)
+
+
+def _marginal(cost: Estimate | None) -> Entry:
     return (
         Entry(units.NONE) if cost is None else Entry(units.digits(cost.value * 1e3), small_print(cost, 1e3), cost.value)
     )

@@ -168,7 +168,7 @@ def test_the_verdict_says_growth_what_was_lost_and_what_was_not_measured(tmp_pat
 
     growth, lost, without = verdict.of(summary_of(tmp_path, lines, left_out=left_out))
     assert "1.00x (1.00\N{EN DASH}1.00) at 5,002 under threads" in growth
-    assert growth.endswith("under lean-dask; the target is at most 1.2x.")
+    assert growth.endswith("under lean-dask, 1.19x in CPU seconds. The target is at most 1.2x.")
     assert lost == "Task runs that the server never recorded: 2 of 2000 at 1,000 under threads."
     assert without == "Not measured: lean-dask at 5,002 (would take about 25 min)."
 
