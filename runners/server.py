@@ -21,7 +21,7 @@ from runners import guard
 from runners.isolation import environment, free_port, without_foreign
 
 START_LIMIT_S = 600.0
-"""Generous: a first start imports for 12 s and migrates a database, and minutes pass where the machine has other work."""
+"""Generous: a first start imports for 12 s and migrates a database; on a machine with other work that takes minutes."""
 
 
 class ServerError(RuntimeError):
