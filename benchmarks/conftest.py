@@ -23,7 +23,10 @@ _USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError)
 def pytest_addoption(parser: pytest.Parser) -> None:
     lab = parser.getgroup("lab", "Runner Lab: which Prefect task runner, and at what cost")
     lab.addoption(
-        "--lab-profile", default="quick", metavar="NAME", help="how much: smoke, quick (default), choice, full or lean"
+        "--lab-profile",
+        default="quick",
+        metavar="NAME",
+        help="how much: smoke, quick (default), choice, full, lean or scale",
     )
     lab.addoption("--lab-runners", metavar="A,B", help="arms to measure, by name; `runner-lab runners` lists them")
     lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells; more make narrower intervals")
@@ -33,7 +36,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     lab.addoption("--lab-config", type=Path, metavar="FILE", help="arms and clusters (default: ./runners.toml)")
     lab.addoption("--lab-api-url", metavar="URL", help="use this Prefect server instead of starting one")
     lab.addoption("--lab-database-url", metavar="URL", help="the lab's server uses this database instead of SQLite")
-    lab.addoption("--lab-cell-timeout", type=float, default=300.0, metavar="S", help="seconds one pass may take (300)")
+    lab.addoption(
+        "--lab-server-setting",
+        action="append",
+        default=[],
+        metavar="PREFECT_NAME=VALUE",
+        help="a setting of the lab's own server; may be given several times",
+    )
+    lab.addoption("--lab-cell-timeout", type=float, metavar="S", help="seconds one pass may take (300; scale: 1200)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,6 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
         api_url=option.lab_api_url,
         database_url=option.lab_database_url,
         cell_timeout_s=option.lab_cell_timeout,
+        server_settings=tuple(option.lab_server_setting),
     )
     try:
         config.stash[_LAB] = Session(options, say=lambda line: _say(config, line))
@@ -98,6 +109,9 @@ def measured(request: pytest.FixtureRequest, benchmark):
     lab = request.config.stash[_LAB]
 
     def measure_cell(cell: Cell) -> None:
+        if reason := lab.left_out(cell):
+            request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.id} {reason}]"
+            pytest.skip(f"{cell.id}, block {cell.block}: {reason}")
         # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
         # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
         measure = lab.search if isinstance(cell, Search) else lambda cell: [lab.measure(cell)]

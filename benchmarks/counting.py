@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from benchmarks.experiment import Experiment, Facts, Judgement, Scene
-from flows.bodies import Entry, Ledger
+from flows.ledger import Entry, Ledger
 from runners.spec import EngineName, RunnerSpec
 
 if TYPE_CHECKING:

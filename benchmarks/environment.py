@@ -29,7 +29,7 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
         "cores": psutil.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
         "governor": governor(),
-        "server": {"database": server.database, "lab": server.pid is not None},
+        "server": {"database": server.database, "lab": server.pid is not None, **_set(server)},
         "versions": {name: _version(name) for name in _PACKAGES},
         "commit": _commit(),
         "bytecode": _bytecode(),
@@ -44,6 +44,10 @@ def cores() -> int:
 def governor() -> str | None:
     """How the clock of the CPU is set; None where the machine does not tell, as virtual ones do not."""
     return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def _set(server: Server) -> dict[str, Any]:
+    return {"settings": dict(server.settings)} if server.settings else {}
 
 
 def _bytecode() -> bool:

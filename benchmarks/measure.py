@@ -19,6 +19,7 @@ from benchmarks.attached import ledger_for, nodes_for
 from benchmarks.environment import cores
 from benchmarks.plan import Cell
 from benchmarks.quiescence import wait_recorded
+from benchmarks.serving import Serving
 from benchmarks.tax import SECTION, tax_of
 from benchmarks.usage import Meter
 from flows.ledger import Entry, Ledger
@@ -42,7 +43,7 @@ class Site:
     scratch: folder for ledgers and clusters' files, reachable by local workers; bodies on an attached cluster make
         their entries by a connection.
     limit_s: how long one pass may take.
-    quiet_limit_s: how long to wait for the server to record a pass.
+    quiet_limit_s: how long to wait for the server to record another task run of a pass.
     """
 
     run_id: str
@@ -170,6 +171,7 @@ def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Rec
         _settle(cell, site, run_pass(cell, site, place))
         _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
     filled = len(ledger.entries())
+    serving = Serving.of(site.server)
     # Of an attached cluster nobody can tell here which processes are its own, and which are others'.
     local = site.cluster is None or site.cluster.local
     meter = Meter(site.server.pid, local_workers=local)
@@ -195,6 +197,7 @@ def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Rec
         _check_result(cell, passed.outcome)
         _check_executions(entries, blank.expected_executions, "the pass")
         record = replace(record, **_settle(cell, site, passed))
+        record = replace(record, traffic=serving.since() if serving else None)
     except CellError as error:
         return replace(record, status="error", error=str(error))
     return record

@@ -68,6 +68,11 @@ class Search(Cell):
         return Cell(self.bench, graph, self.arm, self.block, self.stage)
 
 
+@dataclass(frozen=True)
+class Wide(Cell):
+    """One that is left out where the narrower ones of its arm say that it would take too long."""
+
+
 def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
     """Whether an arm can run a graph.
 

@@ -1,5 +1,6 @@
 """How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on, `lean` for
-what the lean runners save, `choice` for what `runner-lab choose` and the decision map rest on.
+what the lean runners save, `choice` for what `runner-lab choose` and the decision map rest on, `scale` for very wide
+graphs.
 
 The widths of `payload`, `cached` and `retrying` are among those of `overhead`, which they are compared with.
 """
@@ -21,6 +22,7 @@ class Suite:
     cold: its cells start and stop a cluster or pool of their own.
     search: the task durations of its cells are searched for, begun at that of the profile's graph.
     scaling: its cells run under several numbers of workers.
+    wide: a cell that by the narrower ones of its arm would take too long is left out, and the run says so.
     without: sorts of arms that take no part: `bare` engines, the `control`, `direct` calls.
     """
 
@@ -28,6 +30,7 @@ class Suite:
     cold: bool = False
     search: bool = False
     scaling: bool = False
+    wide: bool = False
     without: frozenset[str] = frozenset()
 
     def takes(self, arm: RunnerSpec) -> bool:
@@ -41,6 +44,8 @@ class Profile:
     """Arms, blocks, and the graphs of each suite.
 
     first_blocks: suites that are measured in the first blocks only, by how many: those that cost most and decide least.
+    cell_timeout_s: seconds one pass over a graph may take, unless told otherwise.
+    counted: the lab's server counts what it is asked.
     """
 
     name: str
@@ -48,6 +53,8 @@ class Profile:
     blocks: int
     suites: Mapping[str, tuple[GraphSpec, ...]]
     first_blocks: Mapping[str, int] = field(default_factory=dict)
+    cell_timeout_s: float = 300.0
+    counted: bool = False
 
     def graphs(self, suite: str) -> tuple[GraphSpec, ...]:
         return self.suites.get(suite, ())
@@ -161,6 +168,16 @@ PROFILES: Mapping[str, Profile] = {
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
                 "tax": (GraphSpec("chain", width=25),),
             },
+        ),
+        Profile(
+            "scale",
+            (BASELINE, CONTROL, "processes", "dask", "ray", *_LEAN),
+            blocks=2,
+            # 10, 100, 1,000, 5,002 and 10,000 tasks; the first so that at 100 there is a slope to hold others against.
+            suites={"scale": _empty(3, 33, 333, 1667, 3333)},
+            # The widest begun should take half of that: 10,000 tasks of threads and lean arms do.
+            cell_timeout_s=1200.0,
+            counted=True,
         ),
     )
 }

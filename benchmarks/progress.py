@@ -41,6 +41,11 @@ class Progress:
             self._total += len(records) - 1
             self._elapsed_by_cell[search.id].append(sum(record.elapsed_s for record in records))
 
+    def left_out(self, cell: Cell) -> None:
+        """A cell that is not to be measured is none of the run."""
+        if self._left.pop(cell.key, None):
+            self._total -= 1
+
     @property
     def total(self) -> int:
         """Cells of the run, as far as it is known: a search that is still to come counts as one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ class Plan:
     planned_cells: cells times blocks.
     arms: names, in the order they are shown.
     cells: what was selected, as ids without their blocks; a resumed run selects no more. Empty: everything.
+    left_out: cells that were planned and are not to be measured, as ids, and why.
     """
 
     run_id: str
@@ -34,6 +35,7 @@ class Plan:
     started_at: str
     planned_cells: int = 0
     cells: tuple[str, ...] = ()
+    left_out: dict[str, str] = field(default_factory=dict)
     finished_at: str | None = None
     interrupted: bool = False
 
@@ -78,7 +80,7 @@ class RunFolder:
         try:
             data = json.loads((path / _FILE).read_text())
             names = {key: tuple(data.get(key, ())) for key in ("arms", "cells")}
-            plan = Plan(**{**data, **names, "finished_at": None, "interrupted": False})
+            plan = Plan(**{**data, **names, "left_out": {}, "finished_at": None, "interrupted": False})
         except OSError as error:
             raise RecordError(f"--lab-resume {path}: no run to go on with there ({error.strerror})") from None
         except (ValueError, TypeError, AttributeError) as error:

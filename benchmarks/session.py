@@ -7,14 +7,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import environment, measure, quiescence
+from benchmarks import environment, foresight, measure, quiescence
 from benchmarks.attached import refuse_another_host
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
-from benchmarks.plan import Cell, Search, applies, order
+from benchmarks.options import Options, UsageError, check, names, server_settings
+from benchmarks.plan import Cell, Search, Wide, applies, order
 from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
 from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
@@ -32,26 +32,6 @@ from runners.server import Server, ServerError, existing_server, lab_server, wit
 from runners.spec import RunnerSpec
 
 Say = Callable[[str], None]
-
-
-class UsageError(ValueError):
-    """Options that make no run; the message is one line that says what to do."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The `--lab-*` options, as given."""
-
-    profile: str = "quick"
-    runners: str | None = None
-    blocks: int | None = None
-    workers: int | None = None
-    out: Path | None = None
-    resume: Path | None = None
-    config: Path | None = None
-    api_url: str | None = None
-    database_url: str | None = None
-    cell_timeout_s: float = Limits.cell_s
 
 
 class Session:
@@ -73,7 +53,7 @@ class Session:
         self._stack = ExitStack()
         self._stages: Stages | None = None
         self.failure: str | None = None
-        _check(options)
+        check(options)
         self._scratch = new_scratch()
         self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
         self._port = free_port()
@@ -109,12 +89,12 @@ class Session:
         return self.profile.name
 
     def _names(self) -> list[str]:
-        return _names(self._options.runners, self.profile)
+        return names(self._options.runners, self.profile)
 
     def cells(self, suite: Suite) -> list[Cell]:
         """All cells of one suite, unordered."""
         blocks = min(self.blocks, self.profile.first_blocks.get(suite.name, self.blocks))
-        make = Search if suite.search else Cell
+        make = Search if suite.search else Wide if suite.wide else Cell
         return [
             make(suite.name, graph, arm, block, self._stage(arm), suite.cold)
             for graph in self.profile.graphs(suite.name)
@@ -156,7 +136,7 @@ class Session:
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
-        limits = Limits(cell_s=self._options.cell_timeout_s)
+        limits = Limits(cell_s=self._cell_timeout_s)
         run_id = self.folder.plan.run_id
         self._stages = Stages(self.catalog, self._server, scratch, run_id, self._environment, limits, self._warm_up)
         direct = self.catalog.arms["sequential"]
@@ -167,6 +147,17 @@ class Session:
         except Exception as error:
             raise ServerError(f"a first flow failed on {self._server.api_url}: {measure.one_line(error)}") from error
         self._stages.close()
+
+    def left_out(self, cell: Cell) -> str | None:
+        """Why `cell` is not to be measured, in words; then it is none of the run any more."""
+        if not isinstance(cell, Wide) or cell.key in self.folder.records:
+            return None
+        reason = foresight.too_long(cell, self.folder.records.values(), self._cell_timeout_s)
+        if reason is not None:
+            self.progress.left_out(cell)
+            left_out = {**self.folder.plan.left_out, cell.id: reason}
+            self.folder.save(planned_cells=self.progress.total, left_out=left_out)
+        return reason
 
     def measure(self, cell: Cell) -> Record:
         """The record of `cell`: measured now, and on disk, or that of the run that is resumed."""
@@ -231,6 +222,11 @@ class Session:
         powers = [2**i for i in range(20) if 2**i <= 2 * environment.cores()]
         return [arm if n == arm.workers else arm.sized(n) for n in sorted({arm.workers, *powers})]
 
+    @property
+    def _cell_timeout_s(self) -> float:
+        given = self._options.cell_timeout_s
+        return self.profile.cell_timeout_s if given is None else given
+
     def _start_server(self, home: Path) -> Server:
         if self._options.api_url:
             return existing_server(self._options.api_url)
@@ -243,7 +239,16 @@ class Session:
                 self._say(f"starting the lab's Prefect server, {waited_s:.0f} s so far (13 s is usual)")
 
         self._say("starting the lab's Prefect server")
-        return self._stack.enter_context(lab_server(home, self._options.database_url, self._port, waiting))
+        return self._stack.enter_context(
+            lab_server(
+                home,
+                self._options.database_url,
+                self._port,
+                waiting,
+                settings=server_settings(self._options.server_settings),
+                counted=self.profile.counted,
+            )
+        )
 
     def _new_folder(self) -> tuple[Path, Plan]:
         out = self._options.out
@@ -261,26 +266,3 @@ class Session:
             started_at=now(),
         )
         return out or results / run_id, plan
-
-
-def _check(options: Options) -> None:
-    if options.profile not in PROFILES:
-        raise UsageError(f"--lab-profile {options.profile}: there are {', '.join(PROFILES)}")
-    for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} {value}: at least 1 is needed")
-    if not 0 < options.cell_timeout_s < float("inf"):
-        raise UsageError("--lab-cell-timeout: more than 0 seconds are needed")
-    if options.api_url and options.database_url:
-        raise UsageError("--lab-api-url uses a server that runs, --lab-database-url starts one: give one of them")
-    if options.resume and options.out:
-        raise UsageError("--lab-resume goes on in its own folder: leave --lab-out away")
-
-
-def _names(runners: str | None, profile: Profile) -> list[str]:
-    if runners is None:
-        return list(profile.arms)
-    names = list(dict.fromkeys(name.strip() for name in runners.split(",") if name.strip()))
-    if not names:
-        raise UsageError("--lab-runners names no arm")
-    return names

@@ -21,7 +21,7 @@ from runners.server import Server
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds: one pass of a cell, and the server's time to record it."""
+    """Seconds: one pass of a cell, and how long the server may record nothing more of it before it counts as done."""
 
     cell_s: float = 300.0
     quiet_s: float = 60.0

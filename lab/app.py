@@ -13,7 +13,7 @@ from lab.console import ERR, end, one_line
 from lab.doctor import completion, doctor
 from lab.experiments import equivalence, faults, hosts, placement
 from lab.past import history
-from lab.reading import choose, diff, report
+from lab.reading import choose, diff, report, scale
 from lab.showing import demo, publish
 
 app = App(
@@ -26,7 +26,7 @@ app = App(
 
 
 for command in (
-    *(report, compare, choose, diff, history, publish, runners),
+    *(report, compare, choose, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),
     *(demo, doctor, completion),
 ):

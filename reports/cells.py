@@ -14,7 +14,10 @@ from reports.flow_runs import BENCH, FlowRun
 from reports.records import Record
 from reports.statistics import Comparison, Estimate, Noise
 
-BENCHES = ("startup", "overhead", "work", "metg", "payload", "cached", "retrying", "batching", "scaling", "tax", BENCH)
+BENCHES = (
+    *("startup", "overhead", "work", "metg", "payload", "cached", "retrying"),
+    *("batching", "scaling", "scale", "tax", BENCH),
+)
 FEW_PAIRS = 4
 """Degrees of freedom below which one bench's A/A pairs say too little, and the whole run's are used."""
 

@@ -34,11 +34,16 @@ def text(
     for chart in charts:
         if chart.name in FIRST_SCREEN:
             lines += ["", f"## {escape(chart.title)}", "", *_chart(chart)]
-    lines += ["", "## The arms", "", *_table(comparison_tables.main(summary) if summary.flow else tables.main(summary))]
+    lines += [
+        "",
+        "## The arms",
+        "",
+        *lines_of(comparison_tables.main(summary) if summary.flow else tables.main(summary)),
+    ]
     if not summary.flow and (versus := tables.against_baseline(summary)):
-        lines += ["", "## Against the baseline", "", *_table(versus)]
+        lines += ["", "## Against the baseline", "", *lines_of(versus)]
     for table in (*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])):
-        lines += ["", f"## {escape(table.caption)}, in figures", "", *_table(table)]
+        lines += ["", f"## {escape(table.caption)}, in figures", "", *lines_of(table)]
     for found in behaviours:
         lines += ["", f"## {escape(found.title)}", "", *section(found)]
     others = [chart for chart in charts if chart.name not in FIRST_SCREEN]
@@ -47,13 +52,13 @@ def text(
         lines += ["", f"### {escape(chart.title)}", "", *_chart(chart)]
     lines += ["", "## Every cell"]
     for table in every_cell(summary):
-        lines += ["", *_folded(f"{table.caption}: {len(table.rows)} {table.rows_are}", _table(table))]
+        lines += ["", *_folded(f"{table.caption}: {len(table.rows)} {table.rows_are}", lines_of(table))]
     if failures := tables.failures(summary):
-        lines += ["", "## Failures", "", *_table(failures)]
+        lines += ["", "## Failures", "", *lines_of(failures)]
     lines += ["", "## Environment", ""]
     if run.command:
         lines += [f"Command: {escape(run.command)}", ""]
-    lines += _folded("Versions and machine", _table(tables.environment(summary)))
+    lines += _folded("Versions and machine", lines_of(tables.environment(summary)))
     return "\n".join(lines) + "\n"
 
 
@@ -63,17 +68,17 @@ def alone(behaviours: Sequence[Behaviour], warnings: Sequence[str]) -> str:
     lines += [*(f"- {escape(line)}" for line in warnings), ""] if warnings else []
     for place, found in enumerate(behaviours):
         lines += ([f"## {escape(found.title)}", ""] if place else []) + [*section(found), ""]
-        lines += _folded("Versions and machine", _table(behaviour.environment(found)))
+        lines += _folded("Versions and machine", lines_of(behaviour.environment(found)))
     return "\n".join(lines) + "\n"
 
 
 def section(found: Behaviour, root: str | None = None) -> list[str]:
     """The lines below its heading; `root` leads from the page to the repository, for links to the code."""
-    lines = [escape(found.headline()), "", *_table(behaviour.matrix(found, root))]
+    lines = [escape(found.headline()), "", *lines_of(behaviour.matrix(found, root))]
     if remedies := behaviour.remedies(found):
-        lines += ["", f"### {escape(remedies.caption)}", "", *_table(remedies)]
+        lines += ["", f"### {escape(remedies.caption)}", "", *lines_of(remedies)]
     facts = behaviour.measured(found)
-    return [*lines, "", *_folded(f"{facts.caption}: {len(facts.rows)} {facts.rows_are}", _table(facts))]
+    return [*lines, "", *_folded(f"{facts.caption}: {len(facts.rows)} {facts.rows_are}", lines_of(facts))]
 
 
 def escape(text: str) -> str:
@@ -93,7 +98,8 @@ def _chart(chart: Chart) -> list[str]:
     return [escape(chart.takeaway), "", f"![{alternative}](charts/{chart.name}.png)", "", escape(chart.reading)]
 
 
-def _table(table: Table) -> list[str]:
+def lines_of(table: Table) -> list[str]:
+    """The table in Markdown, its note above it."""
     head = "| " + " | ".join(escape(column.title) for column in table.columns) + " |"
     rule = "|" + "|".join(" ---: " if column.numeric else " --- " for column in table.columns) + "|"
     rows = ["| " + " | ".join(_entry(entry) for entry in row) + " |" for row in table.rows]

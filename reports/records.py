@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports import flow_runs, graphs, tax, validation
+from reports import flow_runs, graphs, tax, traffic, validation
 from reports.flow_runs import FlowRun
 from reports.tax import Tax
+from reports.traffic import Traffic
 from reports.validation import RecordError
 
 SCHEMA = 1
@@ -71,6 +72,8 @@ class Usage:
     driver_rss_bytes: int | None = None
     workers_rss_bytes: int | None = None
     server_rss_bytes: int | None = None
+    driver_rss_before_bytes: int | None = None
+    """The driver's when the cell began."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class Record:
     hosts: tuple[str, ...] = ()
     """Names of hosts other than the driver's on which bodies ran. Where there is one, no startup, queue and seen
     latency: they would subtract one host's clock from another's."""
+    traffic: Traffic | None = None
+    """What the server was asked, where it counts."""
     elapsed_s: float = 0.0
     """Wall time the cell took of the run, quiescence included."""
     background_cpu: float | None = None
@@ -229,7 +234,7 @@ def parse(line: bytes | str) -> Record:
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {data.get('schema')!r}; this version reads {SCHEMA}")
     known = {f.name for f in fields(Record)}
-    optional = {"phases", "latencies", "usage", "tax", "flow_run", "hosts"}
+    optional = {"phases", "latencies", "usage", "tax", "flow_run", "traffic", "hosts"}
     optional |= {"elapsed_s", "background_cpu", "environment"}
     if missing := sorted(known - optional - data.keys()):
         raise RecordError(f"not a record: {', '.join(missing)} missing")
@@ -242,6 +247,7 @@ def parse(line: bytes | str) -> Record:
         data["tax"] = tax.parse(data.get("tax"))
         data["flow_run"] = flow_runs.parse(data.get("flow_run"))
         data["hosts"] = tuple(data.get("hosts") or ())
+        data["traffic"] = traffic.parse(data.get("traffic"))
         record = Record(**data)
         _check(record)
     except (TypeError, AttributeError, KeyError, OverflowError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Run:
-    """The run as a whole. `partial` says in words what is missing, `None` for a run that is complete."""
+    """The run as a whole. `partial` says in words what is missing, `None` for a run that is complete.
+
+    left_out: cells that were not to be measured after all, as ids, and why.
+    """
 
     run_id: str
     profile: str | None
@@ -53,6 +56,7 @@ class Run:
     baseline: str
     control: str | None
     partial: str | None
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def read_plan(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
@@ -89,6 +93,7 @@ def describe(records: Sequence[Record], plan: dict[str, Any]) -> Run:
         baseline=baseline,
         control=control,
         partial=_partial(records, plan),
+        left_out=plan.get("left_out", {}),
     )
 
 
@@ -187,5 +192,6 @@ _PLAN = {
     "planned_cells": _count,
     "blocks": _count,
     "arms": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
+    "left_out": lambda value: isinstance(value, dict) and all(isinstance(why, str) for why in value.values()),
     "interrupted": lambda value: isinstance(value, bool),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reports import metg as granules
-from reports import units
+from reports import scale_tables, units
 from reports.batching import Batched, batched
 from reports.granularity import Granularity
 from reports.scaling import Scaled, scaled
@@ -90,7 +90,11 @@ def scaling(summary: Summary) -> Table | None:
 
 def of(summary: Summary) -> list[Table]:
     """Those that the run has records for."""
-    return [table for table in (metg(summary), batching(summary), scaling(summary)) if table is not None]
+    tables = (
+        *(metg(summary), batching(summary), scaling(summary)),
+        *(scale_tables.cost_by_width(summary), scale_tables.requests_a_task(summary)),
+    )
+    return [table for table in tables if table is not None]
 
 
 def _granularity(found: Granularity | None) -> Entry:

@@ -13,12 +13,14 @@ from reports import cells as cell_building
 from reports import described, flow_runs, statistics, taxes
 from reports import records as record_files
 from reports import run as runs
+from reports import scale as scales
 from reports.cells import Cell, Graph, Pairs
 from reports.described import Described
 from reports.fits import MarginalCost, marginal_cost
 from reports.judgement import Model, judged
 from reports.records import Record, RecordError
 from reports.run import Arm, Run
+from reports.scale import ArmScale
 from reports.statistics import Comparison, Estimate, Noise
 from reports.taxes import Taxes
 from reports.units import printable
@@ -77,6 +79,7 @@ class Summary:
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     taxes: Taxes
+    scale: tuple[ArmScale, ...]
     resized: tuple[Arm, ...]
     flow: Described | None
 
@@ -148,6 +151,7 @@ def summarise(run_dir: Path) -> Summary:
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes, *runs.elsewhere(records))),
         taxes=taxes.collect(records, [arm.name for arm in arms]),
+        scale=scales.collect(records, [arm.name for arm in arms], run.left_out),
         resized=tuple(arm for arm in everyone if arm.resized),
         flow=described.described(records[0].graph) if all(r.bench == flow_runs.BENCH for r in records) else None,
     )

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from reports import answer as words
-from reports import behaviour, units
+from reports import behaviour, tables, units
 from reports.behaviour import Behaviour
 from reports.choice import Answer
 from reports.difference import Difference
@@ -103,6 +103,20 @@ def show_difference(found: Difference, out: Console) -> None:
         if cells:
             shown = ", ".join(units.printable(cell, 60) for cell in cells[:3])
             _say(out, f"Only in {name}: {units.plural(len(cells), 'cell')} ({shown}{', ...' if cells[3:] else ''}).")
+
+
+def show_table(table: tables.Table, out: Console) -> None:
+    """A table of the report and its note, without the small print of its entries."""
+    shown = Table(
+        *(Column(column.title, justify="right" if column.numeric else "left") for column in table.columns),
+        box=SIMPLE_HEAD,
+    )
+    for row in table.rows:
+        shown.add_row(*(Text(entry.text) for entry in row))
+    # Wider than many a terminal: better broken there than cut to what cannot be read.
+    Console(file=out.file, width=max(out.width, 140)).print(shown)
+    if table.note:
+        _say(out, table.note)
 
 
 def _say(out: Console, line: str, style: str | None = None) -> None:

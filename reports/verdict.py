@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import comparison, regimes, units
+from reports import comparison, regimes, scale, units
 from reports.fits import crossover
 from reports.regimes import ALIKE, Regime
 from reports.summary import ArmRow, Summary
@@ -30,6 +30,7 @@ def of(summary: Summary) -> tuple[str, ...]:
         *_small_tasks(rows, cheapest),
         *(_sentence(regime) for regime in found),
         *_cold_start(rows),
+        *scale.words(summary.scale, {arm.name: arm.label for arm in summary.arms}),
     ]
     if not lines:
         return ("The records hold no comparison of two arms: see the tables for what was measured.",)

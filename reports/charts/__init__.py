@@ -24,6 +24,7 @@ from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
 from reports.charts.predicted import predicted_against_measured
 from reports.charts.ratios import paired_ratios
+from reports.charts.scale import cost_by_width_at_scale
 from reports.charts.scaling import speedup_by_workers
 from reports.charts.style import RC, Drawing, Missing
 from reports.charts.tax import where_a_task_goes
@@ -42,6 +43,7 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     efficiency_by_duration,
     speedup_by_batch,
     speedup_by_workers,
+    cost_by_width_at_scale,
     where_time_goes,
     where_a_task_goes,
     paired_ratios,

@@ -32,6 +32,13 @@ def nowhere(tmp_path, monkeypatch):
         ({"cell_timeout_s": 0.0}, UsageError, "--lab-cell-timeout: more than 0 seconds are needed"),
         ({"cell_timeout_s": float("nan")}, UsageError, "--lab-cell-timeout: more than 0 seconds are needed"),
         ({"api_url": "http://h/api", "database_url": "x://"}, UsageError, "--lab-api-url uses a server that runs"),
+        (
+            {"api_url": "http://h/api", "server_settings": ("PREFECT_A=1",)},
+            UsageError,
+            "--lab-api-url uses a server that runs",
+        ),
+        ({"server_settings": ("PREFECT_A",)}, UsageError, "--lab-server-setting PREFECT_A: PREFECT_NAME=VALUE is"),
+        ({"server_settings": ("PATH=/",)}, UsageError, "--lab-server-setting PATH=/: PREFECT_NAME=VALUE is needed"),
         ({"resume": Path("a"), "out": Path("b")}, UsageError, "--lab-resume goes on in its own folder"),
         ({"runners": " , "}, UsageError, "--lab-runners names no arm"),
         ({"runners": "threads,dusk"}, ArmError, "arm 'dusk': there is no such arm; there are sequential, threads,"),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 
-from runners import isolation, server
+from benchmarks import serving
+from runners import counted, isolation, server
 
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
@@ -59,10 +63,28 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    await connection.execute(statement)
+    await connection.close()
+
+
 def test_the_labs_server_runs_on_postgres_and_ends(postgres_url, tmp_path):
-    with server.lab_server(tmp_path, postgres_url) as started:
+    with server.lab_server(tmp_path, postgres_url, counted=True) as started:
         with urllib.request.urlopen(f"{started.api_url}/flows/count", data=b"{}") as answer:
             assert answer.read() == b"0"
+        asked = counted.counts(started.api_url)
+        assert asked is not None
+        assert asked["requests"]["flows"] == 1
+
+        # An error that a client may retry: counted, and in the log, where it is found.
+        before = serving.complaints(started.log.read_bytes())
+        asyncio.run(_execute(postgres_url, "ALTER TABLE flow RENAME TO gone"))
+        with pytest.raises(urllib.error.HTTPError, match="503"):
+            urllib.request.urlopen(f"{started.api_url}/flows/count", data=b"{}")
+        assert counted.counts(started.api_url)["failed"] == 1
+        assert serving.complaints(started.log.read_bytes())["errors"] > before["errors"]
+        assert b"Encountered retryable exception in request" in started.log.read_bytes()
         process = psutil.Process(started.pid)
         assert started.database == "postgresql"
         assert list(tmp_path.glob("*.db")) == []

@@ -1,0 +1,80 @@
+"""The `--lab-*` options, and what of them makes no run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.profiles import PROFILES, Profile
+
+
+class UsageError(ValueError):
+    """Options that make no run; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The `--lab-*` options, as given."""
+
+    profile: str = "quick"
+    runners: str | None = None
+    blocks: int | None = None
+    workers: int | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    config: Path | None = None
+    api_url: str | None = None
+    database_url: str | None = None
+    cell_timeout_s: float | None = None
+    server_settings: tuple[str, ...] = ()
+
+
+def check(options: Options) -> None:
+    """
+    Raises:
+        UsageError: options that make no run.
+    """
+    if options.profile not in PROFILES:
+        raise UsageError(f"--lab-profile {options.profile}: there are {', '.join(PROFILES)}")
+    for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} {value}: at least 1 is needed")
+    if options.cell_timeout_s is not None and not 0 < options.cell_timeout_s < float("inf"):
+        raise UsageError("--lab-cell-timeout: more than 0 seconds are needed")
+    if options.api_url and options.database_url:
+        raise UsageError("--lab-api-url uses a server that runs, --lab-database-url starts one: give one of them")
+    if options.api_url and options.server_settings:
+        raise UsageError("--lab-api-url uses a server that runs: --lab-server-setting is for one that the lab starts")
+    server_settings(options.server_settings)
+    if options.resume and options.out:
+        raise UsageError("--lab-resume goes on in its own folder: leave --lab-out away")
+
+
+def server_settings(given: Iterable[str]) -> dict[str, str]:
+    """By name, from the `NAME=VALUE` of each `--lab-server-setting`.
+
+    Raises:
+        UsageError: one that is no setting of Prefect's.
+    """
+    found = {}
+    for setting in given:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.startswith("PREFECT_"):
+            raise UsageError(f"--lab-server-setting {setting}: PREFECT_NAME=VALUE is needed")
+        found[name] = value
+    return found
+
+
+def names(runners: str | None, profile: Profile) -> list[str]:
+    """The arms that are named, or the profile's.
+
+    Raises:
+        UsageError: none is named.
+    """
+    if runners is None:
+        return list(profile.arms)
+    chosen = list(dict.fromkeys(name.strip() for name in runners.split(",") if name.strip()))
+    if not chosen:
+        raise UsageError("--lab-runners names no arm")
+    return chosen

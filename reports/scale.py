@@ -1,0 +1,271 @@
+"""Very wide graphs: what a task costs as they grow, what the driver keeps of it, and whether the server keeps up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+from reports import statistics, units
+from reports.records import Record
+from reports.statistics import Estimate
+from reports.units import printable
+
+BENCH = "scale"
+REFERENCE_TASKS = 100
+"""The marginal cost at the widest graph is held against that at so many tasks."""
+TARGET = 1.2
+"""What the marginal cost at the widest graph may be of that at `REFERENCE_TASKS`."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """One arm on one number of tasks. `None`: not measured, or not to be seen.
+
+    makespan_s: geometric mean over blocks.
+    marginal_s: what each task beyond the next smaller size cost, paired by block; mean over blocks.
+    marginal_cpu_s: the same of the CPU seconds of driver and workers, which a busy machine disturbs far less.
+    end_s: the last result to the return of the flow; median.
+    driver_added_bytes: highest resident memory of the driver less that when the cell began, the highest of any block.
+    driver_peak_bytes: that highest memory.
+    recorded, expected_recorded: over all blocks.
+    recorded_per_s: task runs recorded, over the time from the call of the flow until the last of them was; median.
+    lag_s: return of the flow to the last task run recorded; median.
+    requests, events, logs: of a task; medians. A log line and an event message count each by itself.
+    locked, dropped, failed, errors: over all blocks, as in `traffic.Traffic`.
+    missing: why there is no measurement, in words.
+    """
+
+    tasks: int
+    makespan_s: Estimate | None = None
+    marginal_s: Estimate | None = None
+    marginal_cpu_s: Estimate | None = None
+    end_s: float | None = None
+    driver_added_bytes: float | None = None
+    driver_peak_bytes: float | None = None
+    recorded: int | None = None
+    expected_recorded: int = 0
+    recorded_per_s: Estimate | None = None
+    lag_s: float | None = None
+    requests: float | None = None
+    events: float | None = None
+    logs: float | None = None
+    locked: int | None = None
+    dropped: int | None = None
+    failed: int | None = None
+    errors: int | None = None
+    missing: str | None = None
+
+    @property
+    def driver_bytes_per_task(self) -> float | None:
+        """What the driver's memory rose by for each task."""
+        return None if self.driver_added_bytes is None or not self.tasks else self.driver_added_bytes / self.tasks
+
+
+@dataclass(frozen=True)
+class ArmScale:
+    """One arm over all sizes, ascending.
+
+    growth: its marginal cost at the widest size over that at `REFERENCE_TASKS`, paired by block.
+    cpu_growth: the same of its CPU seconds.
+    widest: that size; None without a growth.
+    """
+
+    arm: str
+    sizes: tuple[Size, ...]
+    growth: Estimate | None
+    cpu_growth: Estimate | None
+    widest: int | None
+
+    @property
+    def measured(self) -> list[Size]:
+        return [size for size in self.sizes if size.makespan_s is not None]
+
+
+def collect(
+    records: Sequence[Record], arms: Sequence[str], left_out: Mapping[str, str] | None = None
+) -> tuple[ArmScale, ...]:
+    """The arms of the scale bench, in display order.
+
+    Args:
+        left_out: cells that were not measured, as ids, and why.
+    """
+    wide = [record for record in records if record.bench == BENCH]
+    tasks = {record.graph_id: record.tasks for record in wide}
+    found = []
+    for arm in arms:
+        own = [record for record in wide if record.arm == arm]
+        skipped = {
+            _tasks(parts[1], tasks): printable(reason)
+            for cell, reason in (left_out or {}).items()
+            if len(parts := cell.split("/")) == 3 and (parts[0], parts[2]) == (BENCH, arm)
+        }
+        if own:
+            found.append(_arm(arm, own, {size: reason for size, reason in skipped.items() if size}))
+    return tuple(found)
+
+
+def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
+    """What the bench says, in a sentence a line: growth, what the server lost, and what was not measured.
+
+    Args:
+        labels: of the arms, by name.
+    """
+    grown = [
+        f"{units.times(arm.growth.value)}{_span(arm.growth)} at {arm.widest:,} under {labels[arm.arm]}{_cpu(arm)}"
+        for arm in found
+        if arm.growth is not None and arm.widest is not None
+    ]
+    lost = [
+        f"{size.expected_recorded - size.recorded} of {size.expected_recorded} at {size.tasks:,} under "
+        f"{labels[arm.arm]}"
+        for arm in found
+        for size in arm.measured
+        if size.recorded is not None and size.recorded < size.expected_recorded
+    ]
+    without = [
+        f"{labels[arm.arm]} at {size.tasks:,} ({size.missing.removeprefix('not measured: ')})"
+        for arm in found
+        for size in arm.sizes
+        if size.missing is not None
+    ]
+    lines = []
+    if grown:
+        lines.append(
+            f"Against one at {REFERENCE_TASKS} tasks, a task costs {'; '.join(grown)}. The target is at most "
+            f"{TARGET:g}x."
+        )
+    if lost:
+        lines.append(f"Task runs that the server never recorded: {units.listed(lost)}.")
+    if without:
+        lines.append(f"Not measured: {units.listed(without)}.")
+    return lines
+
+
+def _cpu(arm: ArmScale) -> str:
+    return "" if arm.cpu_growth is None else f", {units.times(arm.cpu_growth.value)} in CPU seconds"
+
+
+def _span(growth: Estimate) -> str:
+    return f" ({span})" if (span := units.interval(growth)) else ""
+
+
+def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmScale:
+    groups: dict[int, list[Record]] = {}
+    for record in own:
+        groups.setdefault(record.tasks, []).append(record)
+    makespans = _marginal(groups, lambda record: record.value_s)
+    cpu = _marginal(groups, _cpu_s)
+    sizes = [_size(size, group, makespans.get(size, {}), cpu.get(size, {})) for size, group in groups.items()]
+    sizes += [Size(size, missing=reason) for size, reason in left_out.items() if size not in groups]
+    growth = _growth(makespans)
+    return ArmScale(
+        arm=arm,
+        sizes=tuple(sorted(sizes, key=lambda size: size.tasks)),
+        growth=growth,
+        cpu_growth=_growth(cpu),
+        widest=max(makespans) if growth else None,
+    )
+
+
+def _marginal(
+    groups: Mapping[int, Sequence[Record]], read: Callable[[Record], float | None]
+) -> dict[int, dict[int, float]]:
+    """By size and block, what each task beyond the next smaller size added to what is read."""
+    values = {size: found for size in sorted(groups) if (found := _by_block(groups[size], read))}
+    return {
+        wide: {
+            block: (values[wide][block] - values[narrow][block]) / (wide - narrow)
+            for block in values[wide].keys() & values[narrow].keys()
+        }
+        for narrow, wide in pairwise(values)
+    }
+
+
+def _growth(marginals: Mapping[int, Mapping[int, float]]) -> Estimate | None:
+    """The cost at the widest size over that at the first of `REFERENCE_TASKS` and more."""
+    reference = min((size for size in marginals if size >= REFERENCE_TASKS), default=None)
+    widest = max(marginals, default=None)
+    if reference is None or widest is None or widest <= reference:
+        return None
+    ratios = [
+        marginals[widest][block] / cost
+        for block, cost in marginals[reference].items()
+        if cost > 0 and marginals[widest].get(block, 0) > 0
+    ]
+    return statistics.geometric_mean([ratios]) if ratios else None
+
+
+def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float], cpu: Mapping[int, float]) -> Size:
+    good = [record for record in group if record.status == "ok"]
+    times = _by_block(group, lambda record: record.value_s)
+    traffic = [record.traffic for record in good if record.traffic is not None]
+    rates = [rate for record in good if (rate := _recorded_per_s(record)) is not None]
+    known = [record for record in good if record.recorded is not None]
+    return Size(
+        tasks=tasks,
+        makespan_s=statistics.geometric_mean([list(times.values())]) if times else None,
+        marginal_s=statistics.mean([list(marginal.values())]) if marginal else None,
+        marginal_cpu_s=statistics.mean([list(cpu.values())]) if cpu else None,
+        end_s=_median(record.phases.shutdown_s for record in good),
+        driver_added_bytes=_highest(_added(record) for record in good),
+        driver_peak_bytes=_highest(record.usage.driver_rss_bytes for record in good),
+        recorded=sum(record.recorded or 0 for record in known) if known else None,
+        expected_recorded=sum(record.expected_recorded for record in known),
+        recorded_per_s=statistics.geometric_mean([rates]) if rates else None,
+        lag_s=_median(record.visibility_lag_s for record in good),
+        requests=_median(found.total_requests / tasks for found in traffic),
+        events=_median(found.events / tasks for found in traffic),
+        logs=_median(found.logs / tasks for found in traffic),
+        locked=_total(found.locked for found in traffic),
+        dropped=_total(found.dropped for found in traffic),
+        failed=_total(found.failed for found in traffic),
+        errors=_total(found.errors for found in traffic),
+        missing=None if good else printable(next((r.error for r in group if r.error), "failed")),
+    )
+
+
+def _by_block(group: Iterable[Record], read: Callable[[Record], float | None]) -> dict[int, float]:
+    return {
+        record.block: value
+        for record in group
+        if record.status == "ok" and (value := read(record)) is not None and value > 0
+    }
+
+
+def _cpu_s(record: Record) -> float | None:
+    driver_s, workers_s = record.usage.driver_cpu_s, record.usage.workers_cpu_s
+    return None if driver_s is None or workers_s is None else driver_s + workers_s
+
+
+def _recorded_per_s(record: Record) -> float | None:
+    total_s, lag_s = record.phases.total_s, record.visibility_lag_s
+    if not record.recorded or total_s is None or lag_s is None or total_s + lag_s <= 0:
+        return None
+    return record.recorded / (total_s + lag_s)
+
+
+def _added(record: Record) -> float | None:
+    peak, before = record.usage.driver_rss_bytes, record.usage.driver_rss_before_bytes
+    return None if peak is None or before is None else float(max(0, peak - before))
+
+
+def _tasks(graph_id: str, known: Mapping[str, int]) -> int | None:
+    """Of a graph by its name: as another arm measured it, else by its width."""
+    width = graph_id.rpartition("-w")[2]
+    return known.get(graph_id, 3 * int(width) + 1 if width.isdecimal() else None)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    seen = [value for value in values if value is not None]
+    return median(seen) if seen else None
+
+
+def _highest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _total(values: Iterable[int]) -> int | None:
+    seen = list(values)
+    return sum(seen) if seen else None
