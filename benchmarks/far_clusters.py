@@ -61,7 +61,7 @@ def ray_on(first: Host, second: Host, python: Path, folder: Path) -> Iterator[st
             command = [*_AGAIN, *start, *arguments, "--node-ip-address", host.address]
             stack.enter_context(process_on(host, command, folder, "ray"))
             # A node that comes before the head is up gives up.
-            wait_for(second, first.address, RAY_CLIENT_PORT)
+            wait_for(second, first.address, RAY_CLIENT_PORT, 3 * START_LIMIT_S)
         yield f"ray://{first.address}:{RAY_CLIENT_PORT}"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from prefect import task
-from prefect.cache_policies import INPUTS, NO_CACHE
+from prefect.cache_policies import INPUTS
 from prefect.client.orchestration import get_client
 from prefect.filesystems import LocalFileSystem
 
@@ -84,23 +84,6 @@ def test_timeout_of_a_task_that_is_not_async(arm, recorded):
         return late.task_run_id
 
     recorded(arm.run(body), lambda run: run.state is not None and run.state.name == "TimedOut")
-
-
-def test_persisted_result_is_read_back_by_who_knows_the_task_run(arm, recorded):
-    """In the default storage: what the API has of the state leads to the value, in this process too."""
-
-    @task(persist_result=True, cache_policy=NO_CACHE, result_storage_key="kept-{parameters[x]}-" + arm.name)
-    def keep(x: int) -> dict[str, int]:
-        return {"kept": x}
-
-    def body():
-        future = keep.submit(3)
-        assert future.result(LIMIT_S) == {"kept": 3}
-        return future.task_run_id
-
-    run = recorded(arm.run(body), lambda run: run.state is not None and run.state.is_completed())
-    assert run.state.data.storage_key.endswith(f"kept-3-{arm.name}")
-    assert run.state.result(_sync=True) == {"kept": 3}
 
 
 def test_name_from_a_function_and_tags_reach_the_api(arm, recorded):
