@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from runners.engine import Cluster, ClusterSettings
 from runners.isolation import MARK
 
 _POLL_S = 0.05
-_START_LIMIT_S = 180.0
+_START_LIMIT_S = 600.0
 """For the process to import Prefect and to start a cluster; nothing is judged by it."""
 _END_LIMIT_S = 40.0
 _ANSWER = "answer.json"
@@ -203,14 +204,23 @@ class Answer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._facts: dict[str, Any] = {}
+        self._ends: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     def note(self, facts: Mapping[str, Any]) -> None:
-        self._facts.update(facts)
-        self.write()
+        """Of any thread."""
+        with self._lock:
+            self._facts.update(facts)
+            self._write()
 
-    def write(self, **more: Any) -> None:
+    def end(self, error: str | None, seconds: float) -> None:
+        with self._lock:
+            self._ends = {"done": True, "error": error, "seconds": seconds}
+            self._write()
+
+    def _write(self) -> None:
         partial = self.folder / f"{_ANSWER}.partial"
-        partial.write_text(json.dumps({"facts": self._facts, **more}, default=str))
+        partial.write_text(json.dumps({"facts": self._facts, **self._ends}, default=str))
         partial.replace(self.folder / _ANSWER)
 
 
@@ -223,13 +233,13 @@ def _make(experiment: Experiment, answer: Answer, spec: Any, settings: dict[str,
     try:
         # Outside the limit: a cluster takes long to start, and is not what is judged.
         cluster()
-        answer.write()
+        answer.note({})
         begun_s = time.monotonic()
         experiment.measure(scene)
     except Exception as raised:
         error = f"{type(raised).__name__}: {' '.join(str(raised).split())}"[:300]
         traceback.print_exc()
-    answer.write(done=True, error=error, seconds=round(time.monotonic() - begun_s, 2))
+    answer.end(error, round(time.monotonic() - begun_s, 2))
 
 
 if __name__ == "__main__":

@@ -138,7 +138,8 @@ def _judged(experiment: Experiment, arm: RunnerSpec, outcome: Outcome) -> Judgem
         stopped = f"hangs after {outcome.seconds:.0f} s"
         if experiment.hangs is None:
             return Judgement("bad", stopped, "Give every wait a timeout, and the flow a timeout_seconds.")
-        return Judgement(experiment.hangs.symbol, f"{stopped}: {experiment.hangs.words}", experiment.hangs.remedy)
+        judged = experiment.hangs(outcome.facts)
+        return Judgement(judged.symbol, f"{stopped}: {judged.words}", judged.remedy)
     if outcome.end == "dies":
         return experiment.dies or Judgement(
             "bad", f"ends the flow's process ({outcome.error})", "Run such flows in a process that is started again."

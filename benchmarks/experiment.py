@@ -90,7 +90,7 @@ class Experiment:
     title: what is done, in a few words.
     measure: does it and notes facts. It may hang, and it may kill its process.
     judge: the finding, from the arm and the facts.
-    hangs: the judgement where it does not end within `limit_s`; `judge` is not asked then.
+    hangs: the judgement where it does not end within `limit_s`, from what was noted until then; `judge` is not asked.
     dies: the judgement where its process died; `judge` is not asked then.
     limit_s: how long it may take; generous, since all that passes it is called a hang.
     spoils: the arm's cluster and process are not used again after it.
@@ -102,7 +102,7 @@ class Experiment:
     title: str
     measure: Callable[[Scene], None]
     judge: Callable[[RunnerSpec, Facts], Judgement]
-    hangs: Judgement | None = None
+    hangs: Callable[[Facts], Judgement] | None = None
     dies: Judgement | None = None
     limit_s: float = 120.0
     spoils: bool = False

@@ -169,40 +169,33 @@ def judge_no_api_url(arm: RunnerSpec, facts: Facts) -> Judgement:
     return Judgement("warn" if facts["servers"] > 1 else "ok", words, remedy if facts["servers"] > 1 else "")
 
 
-EXPERIMENTS = (
-    Experiment(
-        "address-refused",
+def _address(silent: bool) -> Experiment:
+    return Experiment(
+        "address-silent" if silent else "address-refused",
         "absent",
-        "A cluster address where nothing listens",
-        partial(no_cluster, silent=False),
+        f"A cluster address {'that accepts and never answers' if silent else 'where nothing listens'}",
+        partial(no_cluster, silent=silent),
         judge_no_cluster,
         limit_s=200,
         engines=("dask", "ray"),
-    ),
-    Experiment(
-        "address-silent",
+    )
+
+
+def _server(returns: bool) -> Experiment:
+    return Experiment(
+        "server-returns" if returns else "server-gone",
         "absent",
-        "A cluster address that accepts and never answers",
-        partial(no_cluster, silent=True),
-        judge_no_cluster,
-        limit_s=200,
-        engines=("dask", "ray"),
-    ),
-    Experiment(
-        "server-returns",
-        "absent",
-        "The server is stopped in mid-run, and started again",
-        partial(server_ends, returns=True),
-        judge_returns,
+        f"The server is stopped in mid-run, {'and started again' if returns else 'for good'}",
+        partial(server_ends, returns=returns),
+        judge_returns if returns else judge_gone,
         limit_s=1200,
-    ),
-    Experiment(
-        "server-gone",
-        "absent",
-        "The server is stopped in mid-run, for good",
-        partial(server_ends, returns=False),
-        judge_gone,
-        limit_s=900,
-    ),
+    )
+
+
+EXPERIMENTS = (
+    _address(silent=False),
+    _address(silent=True),
+    _server(returns=True),
+    _server(returns=False),
     Experiment("no-api-url", "absent", "No API URL is set", no_api_url, judge_no_api_url, limit_s=240),
 )

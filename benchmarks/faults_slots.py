@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from benchmarks.api_states import state
@@ -44,13 +45,37 @@ def judge_times_out(arm: RunnerSpec, facts: Facts) -> Judgement:
 def nested(scene: Scene) -> None:
     from flows import faults
 
+    threading.Thread(target=_count, args=(scene,), daemon=True).start()
     for width, depth in ((1, 1), (WORKERS, 1), (WORKERS, 2)):
-        scene.note(stage=f"{width} x {depth}")
+        scene.note(stage=f"{width} x {depth}", leaves_before=len(marks(scene.folder, "leaf")), leaves_wanted=width)
         begun_s = time.monotonic()
         runner = scene.task_runner()
         ended = faults.nested.with_options(task_runner=runner)(str(scene.folder), width, depth, return_state=True)
         took_s = round(time.monotonic() - begun_s, 1)
         scene.note(**{f"nested_{width}x{depth}": ended.name, f"nested_{width}x{depth}_s": took_s})
+
+
+def _count(scene: Scene) -> None:
+    """Note the bodies that have begun, also of a flow that never ends."""
+    before = (0, 0)
+    while scene.folder.exists():
+        counted = len(marks(scene.folder, "branch")), len(marks(scene.folder, "leaf"))
+        if counted != before:
+            scene.note(branches=counted[0], leaves=counted[1])
+        before = counted
+        time.sleep(1.0)
+
+
+def judge_stuck(facts: Facts) -> Judgement:
+    stage, begun = facts.get("stage"), facts.get("leaves", 0) - facts.get("leaves_before", 0)
+    if begun or "branches" not in facts:
+        told = f"{begun} of {facts.get('leaves_wanted')} inner tasks had begun at {stage} (width x depth)"
+        return Judgement("unknown", told, "Run it alone, on a machine that is idle.")
+    return Judgement(
+        "bad",
+        f"deadlock at {stage} (width x depth): each slot is held by a task that waits for one",
+        "Submit from the flow, not from tasks; or give the runner more slots than tasks that wait.",
+    )
 
 
 def judge_nested(arm: RunnerSpec, facts: Facts) -> Judgement:
@@ -72,11 +97,7 @@ EXPERIMENTS = (
         "Tasks that submit tasks on a full pool, and wait",
         nested,
         judge_nested,
-        hangs=Judgement(
-            "bad",
-            "deadlock, each slot held by a task that waits for one",
-            "Submit from the flow, not from tasks; or give the runner more slots than tasks that wait.",
-        ),
+        hangs=judge_stuck,
         limit_s=150,
         spoils=True,
     ),

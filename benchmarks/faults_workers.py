@@ -107,7 +107,7 @@ EXPERIMENTS = (
             f"{_OWN}; it is gone, with all its tasks",
             "Run the flow by a Prefect worker or a service manager that starts it again, with persisted results.",
         ),
-        limit_s=500,
+        limit_s=900,
         spoils=True,
     ),
     Experiment(

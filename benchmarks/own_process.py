@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -91,6 +92,8 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def main(given: str) -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, and all that this starts inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asked = json.loads(given)
     arms = catalog.load()
     (spec,) = arms.select([asked["arm"]], WORKERS)

@@ -47,9 +47,9 @@ def third_time_lucky(folder: str) -> int:
     return runs
 
 
-def ask(folder: str, future: Any, name: str = "doomed") -> None:
+def ask(folder: str, future: Any, name: str = "doomed", patience_s: float = PATIENCE_S) -> None:
     """Note what a future says: of `.wait()`, `.state` and `.result()`, in this order."""
-    waited, wait_s = attempt(lambda: future.wait(PATIENCE_S))
+    waited, wait_s = attempt(lambda: future.wait(patience_s))
     note(folder, **{f"{name}_wait": waited, f"{name}_wait_s": wait_s, f"{name}_waited_at_s": time.monotonic()})
     try:
         note(folder, **{f"{name}_state": future.state.name})
@@ -59,26 +59,27 @@ def ask(folder: str, future: Any, name: str = "doomed") -> None:
     note(folder, **{f"{name}_result": result, f"{name}_result_s": result_s})
 
 
-def companions(folder: str, numbers: range) -> list[Callable[[], Any]]:
-    """Submit steady tasks; how to get the result of each, which raises what its submit did."""
+def companions(folder: str, numbers: range) -> list[Callable[[float], Any]]:
+    """Submit steady tasks; how to get the result of each within a time, which raises what its submit did."""
 
-    def submitted(number: int) -> Callable[[], Any]:
+    def submitted(number: int) -> Callable[[float], Any]:
         try:
             future = steady.submit(folder, number)
         except Exception as error:
             return partial(_raise, error)
-        return partial(future.result, PATIENCE_S)
+        return future.result
 
     return [submitted(number) for number in numbers]
 
 
-def _raise(error: Exception) -> None:
+def _raise(error: Exception, timeout_s: float) -> None:
     raise error
 
 
-def survivors(folder: str, others: list[Callable[[], Any]]) -> None:
-    """Note how many of the companions have their result in the end."""
-    kept = [attempt(result)[0] for result in others]
+def survivors(folder: str, others: list[Callable[[float], Any]]) -> None:
+    """Note how many of the companions have their result in the end; all together are waited for so long."""
+    end_s = time.monotonic() + PATIENCE_S
+    kept = [attempt(partial(result, max(1.0, end_s - time.monotonic())))[0] for result in others]
     note(folder, others=len(kept), others_kept=kept.count("returns"))
     if lost := [told for told in kept if told != "returns"]:
         note(folder, others_lost_by=lost[0])
@@ -113,7 +114,8 @@ def succeeds_on_retry(folder: str) -> None:
 def die(folder: str) -> None:
     """Kill the worker, whenever it runs."""
     mark(folder, "die")
-    time.sleep(0.5)
+    # Long enough for the server to be told that it runs.
+    time.sleep(2.0)
     note(folder, died_at_s=time.monotonic())
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -123,7 +125,8 @@ def worker_killed(folder: str) -> None:
     doomed = die.submit(folder)
     others = companions(folder, range(6))
     begins(folder, doomed=doomed)
-    ask(folder, doomed)
+    # The engine may start four workers one after another, and each imports Prefect.
+    ask(folder, doomed, patience_s=4 * PATIENCE_S)
     others += companions(folder, range(6, 8))
     survivors(folder, others)
     doomed.result(PATIENCE_S)

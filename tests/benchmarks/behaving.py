@@ -33,6 +33,10 @@ def hang(scene: Scene) -> None:
     threading.Event().wait()
 
 
+def left_behind(facts: Facts) -> Judgement:
+    return Judgement("warn", f"left {facts['child']} behind", "Look.")
+
+
 def judged(arm: RunnerSpec, facts: Facts) -> Judgement:
     return Judgement("ok", f"{arm.name} was told {facts['told']}")
 
@@ -49,7 +53,7 @@ SUITE = Suite(
         experiment("well", well),
         experiment("die", die),
         experiment("fail", fail),
-        experiment("fork", hang, limit_s=1.0, hangs=Judgement("warn", "left behind", "Look.")),
+        experiment("fork", hang, limit_s=1.0, hangs=left_behind),
         experiment("spoil", well, spoils=True),
     ),
 )
