@@ -30,7 +30,7 @@ from prefect.transactions import IsolationLevel
 from flows.bodies import PlannedFailure, recorded
 from flows.ledger import Entry, Ledger
 
-WAIT_LIMIT_S = 60.0
+WAIT_LIMIT_S = 240.0
 """For what another process does first; nothing is judged by it."""
 _POLL_S = 0.02
 
@@ -167,12 +167,16 @@ other = task(name="other", cache_policy=NO_CACHE)(stamp)
 
 @flow(name="visits", persist_result=False)
 def visits(plan: Sequence[Visit], ledger: str, direct: bool) -> list[Seen]:
-    """Call a cached task as planned, each call after the one before has ended."""
+    """Call a cached task as planned, each call after the one before has ended.
+
+    Raises:
+        TimeoutError: what a call was to come after did not come.
+    """
     seen = []
     for visit in plan:
         time.sleep(visit.pause_s)
-        if visit.after:
-            until(Path(visit.after).exists, WAIT_LIMIT_S)
+        if visit.after and not until(Path(visit.after).exists, WAIT_LIMIT_S):
+            raise TimeoutError(f"{visit.after} did not come within {WAIT_LIMIT_S:.0f} s")
         options: dict[str, Any] = {"refresh_cache": visit.refresh or None}
         if visit.storage:
             options["result_storage"] = Path(visit.storage)
@@ -266,8 +270,9 @@ def _ended(call: PrefectFuture[Any] | State[Any]) -> Seen:
     return Seen(str(state.name), None if failed else value, type(value).__name__ if failed else "", str(task_run_id))
 
 
-def until(ready: Callable[[], bool], limit_s: float) -> None:
-    """Wait for it, at most `limit_s` seconds."""
+def until(ready: Callable[[], bool], limit_s: float) -> bool:
+    """Wait for it, at most `limit_s` seconds; whether it came."""
     deadline = time.monotonic() + limit_s
-    while not ready() and time.monotonic() < deadline:
+    while not (came := ready()) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
+    return came

@@ -59,26 +59,27 @@ def ask(folder: str, future: Any, name: str = "doomed", patience_s: float = PATI
     note(folder, **{f"{name}_result": result, f"{name}_result_s": result_s})
 
 
-def companions(folder: str, numbers: range) -> list[Callable[[], Any]]:
-    """Submit steady tasks; how to get the result of each, which raises what its submit did."""
+def companions(folder: str, numbers: range) -> list[Callable[[float], Any]]:
+    """Submit steady tasks; how to get the result of each within a time, which raises what its submit did."""
 
-    def submitted(number: int) -> Callable[[], Any]:
+    def submitted(number: int) -> Callable[[float], Any]:
         try:
             future = steady.submit(folder, number)
         except Exception as error:
             return partial(_raise, error)
-        return partial(future.result, PATIENCE_S)
+        return future.result
 
     return [submitted(number) for number in numbers]
 
 
-def _raise(error: Exception) -> None:
+def _raise(error: Exception, timeout_s: float) -> None:
     raise error
 
 
-def survivors(folder: str, others: list[Callable[[], Any]]) -> None:
-    """Note how many of the companions have their result in the end."""
-    kept = [attempt(result)[0] for result in others]
+def survivors(folder: str, others: list[Callable[[float], Any]]) -> None:
+    """Note how many of the companions have their result in the end; all together are waited for so long."""
+    end_s = time.monotonic() + PATIENCE_S
+    kept = [attempt(partial(result, max(1.0, end_s - time.monotonic())))[0] for result in others]
     note(folder, others=len(kept), others_kept=kept.count("returns"))
     if lost := [told for told in kept if told != "returns"]:
         note(folder, others_lost_by=lost[0])

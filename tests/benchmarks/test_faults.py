@@ -212,8 +212,7 @@ def test_facts_are_judged(judge, facts, changes, symbol, said):
         ("task-raises", "lean-threads"),
         ("unpicklable-argument", "lean-threads"),
         ("task-raises", "lean-dask"),
-        ("unpicklable-argument", "lean-dask"),
-        ("killed-when-persisted", "lean-dask"),
+        ("retry-succeeds", "lean-dask"),
     ],
 )
 def test_lean_runners_keep_what_they_promise(name, arm, lab_server, cluster_for, scratch, tmp_path):
