@@ -51,6 +51,14 @@ HOW = {
     "uv run runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask,ray --param n=8 --blocks 2": READ,
     "uv run runner-lab placement": READ,
     "uv run runner-lab placement --only dask,background --json": READ,
+    "uv run runner-lab faults": READ,
+    "uv run runner-lab faults --only worker-killed,stopped --runners dask,lean-dask": READ,
+    "uv run runner-lab equivalence": READ,
+    "uv run runner-lab equivalence --runners ray": READ,
+    "uv run runner-lab equivalence --only same-key,key-function --runners threads,dask,lean-dask": READ,
+    "sudo .venv/bin/runner-lab hosts": READ,
+    "sudo .venv/bin/runner-lab hosts --runners dask,lean-dask --only across,worker-10s": READ,
+    "uv run runner-lab scale results/sqlite results/postgres": READ,
     "uv run runner-lab demo": READ,
     "uv run pytest benchmarks --benchmark-only": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-runners threads,dask --lab-blocks 7": COLLECTED,
@@ -58,6 +66,11 @@ HOW = {
     "uv run pytest benchmarks --benchmark-only --lab-resume results/four-workers": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile smoke": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile lean": COLLECTED,
+    "uv run pytest benchmarks --benchmark-only --lab-profile scale": COLLECTED,
+    "uv run pytest benchmarks --benchmark-only --lab-profile scale "
+    "--lab-database-url postgresql+asyncpg://...": COLLECTED,
+    "uv run pytest benchmarks --benchmark-only --lab-config runners.toml --lab-runners threads,control,dask,lean-dask "
+    "--lab-api-url http://10.0.0.1:4200/api": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile smoke --lab-runners threads,control,YOURS": COLLECTED,
     "uv run python -m flows.hello_world": TUTORIAL,
     "uv run python -m flows.hello_flow": TUTORIAL,
@@ -75,6 +88,12 @@ HOW = {
     "--base-job-template deploy/kubernetes-pool.json": DEPLOYING,
     "uv run prefect --no-prompt deploy -n nightly-comparison": READ,
     "uv run prefect server start --host 127.0.0.1": READ,
+    "prefect server start --host 10.0.0.1": READ,
+    "dask scheduler --host 10.0.0.3 --port 8786": READ,
+    "dask worker tcp://10.0.0.3:8786 --host 10.0.0.3 --nthreads 1": READ,
+    "dask worker tcp://10.0.0.3:8786 --host 10.0.0.4 --nthreads 1": READ,
+    "ray start --head --node-ip-address 10.0.0.3 --port 6379 --ray-client-server-port 10001": READ,
+    "ray start --address 10.0.0.3:6379 --node-ip-address 10.0.0.4": READ,
     "prefect work-pool create right --type process": READ,
     "prefect worker start --pool right": READ,
     "prefect task serve flows/placement.py:on_left": READ,
@@ -102,7 +121,7 @@ def commands(page: Path) -> list[str]:
     text = page.read_text()
     found = []
     for kind, body in re.findall(r"^ *```(\w*)\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL):
-        lines = [line.strip() for line in body.splitlines()]
+        lines = [line.strip() for line in re.sub(r"\\\n\s*", "", body).splitlines()]
         if kind == "console":
             found += [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         elif kind in ("", "bash", "sh"):
@@ -121,7 +140,7 @@ def those(how: str, program: str = "") -> list[str]:
 
 def words(command: str) -> list[str]:
     """Without `uv run`."""
-    return shlex.split(command.removeprefix("uv run "))
+    return shlex.split(command.removeprefix("uv run ").removeprefix("sudo .venv/bin/"))
 
 
 @pytest.fixture
@@ -261,7 +280,11 @@ def test_those_of_prefect_are_read_by_its_command_line(command):
 
 @pytest.mark.parametrize(
     ("program", "module", "name"),
-    [("dask worker", "distributed.cli.dask_worker", "main"), ("ray start", "ray.scripts.scripts", "start")],
+    [
+        ("dask scheduler", "distributed.cli.dask_scheduler", "main"),
+        ("dask worker", "distributed.cli.dask_worker", "main"),
+        ("ray start", "ray.scripts.scripts", "start"),
+    ],
 )
 def test_those_of_the_engines_are_read_by_their_command_lines(program, module, name):
     read = getattr(importlib.import_module(module), name)
