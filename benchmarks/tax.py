@@ -86,7 +86,6 @@ def account(window: Window, spans: Sequence[Span], driver: int) -> dict[str, flo
     )
     seconds = dict.fromkeys(STAGES, 0.0)
     for low, high in pairwise(edges):
-        middle = (low + high) / 2
-        stage = next(name for name, found in layers if any(a <= middle < b for a, b in found))
+        stage = next(name for name, found in layers if any(a <= low < b for a, b in found))
         seconds[stage] += high - low
     return seconds

@@ -118,7 +118,7 @@ def test_a_folder_with_foreign_findings_is_refused_before_anything_starts(tmp_pa
 def test_what_is_measured_again_replaces_its_finding():
     listed = [{"id": "b"}, {"id": "a"}]
     before = [{"experiment": "a", "arm": "dask", "words": "old"}, {"experiment": "gone", "arm": "dask"}]
-    report: dict[str, Any] = {"experiments": listed, "findings": before}
+    report: dict[str, Any] = {"experiments": listed, "arms": list(ARMS), "findings": before}
     for found in (
         {"experiment": "a", "arm": "threads"},
         {"experiment": "a", "arm": "dask"},
