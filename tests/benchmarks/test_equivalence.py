@@ -230,8 +230,10 @@ def test_one_body_runs_for_one_key_under_locks_that_all_processes_reach(measure,
     within = measure(EXPERIMENTS["serializable-memory"], "lean-threads")
     assert within["bodies"] == [1, 1]
     across = measure(EXPERIMENTS["serializable-file"], "lean-dask")
-    assert (across["bodies"], across["errors"]) == ([1, 1], [])
-    assert [sorted(pair) for pair in across["states"]] == [["Cached", "Completed"]] * 2
+    assert across["bodies"] == [1, 1]
+    # Prefect makes the lock's file and then writes into it: whoever reads it in between fails, and runs no body.
+    assert set(across["errors"]) <= {"ValueError"}
+    assert all("Completed" in pair and set(pair) <= {"Completed", "Cached", "Failed"} for pair in across["states"])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
@@ -159,4 +160,4 @@ def test_a_listener_is_named_by_what_it_runs(monkeypatch):
         assert facts.listener(port) is None
         listening.listen()
 
-        assert "pytest" in (facts.listener(port) or "")
+        assert f"(pid {os.getpid()})" in (facts.listener(port) or "")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import reports
+from reports import charts
 from reports.records import Record
 from tests.reports import synthetic
 
@@ -34,6 +35,10 @@ class Run:
 def render(folder: Path) -> Run:
     rendered = reports.render(folder)
     return Run(folder, rendered, rendered.html.read_text(), rendered.markdown.read_text())
+
+
+DRAWN = len(charts.CHARTS) - 1
+"""Charts of `full_run`: all but that of the suite `scale`, which no other profile has."""
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from reports import charts
 from tests.chromium import chromium
 from tests.reports import synthetic
-from tests.reports.conftest import SCRIPT, Run, render
+from tests.reports.conftest import DRAWN, SCRIPT, Run, render
 
 PHONE, DESKTOP = 390, 1280
 
@@ -61,7 +60,7 @@ def test_the_page_opens_clean_whole_and_alone(browser: Browser, full_run: Run, w
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = [chart.bounding_box() for chart in page.locator("figure svg").all()]
-    assert len(boxes) == len(charts.CHARTS)
+    assert len(boxes) == DRAWN
     assert all(box and box["width"] > min(width, 500) * 0.8 and box["height"] > 100 for box in boxes)
     assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= width for box in boxes)
     page.close()
@@ -188,7 +187,7 @@ def test_folded_tables_open_by_keyboard(desktop: Visit) -> None:
 
 def test_charts_and_tables_are_named_for_those_who_do_not_see_them(desktop: Visit) -> None:
     page = desktop.page
-    names = [page.locator("figure").nth(i).get_by_role("img").first for i in range(len(charts.CHARTS))]
+    names = [page.locator("figure").nth(i).get_by_role("img").first for i in range(DRAWN)]
     assert all(name.count() == 1 for name in names)
     snapshot = page.locator("main").aria_snapshot()
     assert 'img "Makespan by number of tasks' in snapshot
