@@ -15,6 +15,8 @@ from benchmarks.measure import Site
 from benchmarks.plan import Cell
 from benchmarks.user_flow import load
 
+pytestmark = pytest.mark.slow
+
 FLOWS = Path(__file__).parents[1] / "user_flows"
 
 
@@ -139,7 +141,6 @@ def test_tasks_that_wait_for_tasks_of_a_full_pool_are_stopped_too(compare):
     assert "--cell-timeout" in record.error
 
 
-@pytest.mark.slow
 def test_workers_import_what_the_flow_does(compare):
     records = compare("beside/report.py", under=("threads", "processes"))
 
@@ -148,7 +149,6 @@ def test_workers_import_what_the_flow_does(compare):
     assert [r.flow_run.states for r in records] == [{"Completed": 2}] * 2
 
 
-@pytest.mark.slow
 def test_another_result_is_an_error_unless_it_was_asked_for(compare):
     records = compare("whose_process.py", under=("threads", "processes"))
     assert records[1].error == "another result: 'worker', but 'main' under threads"

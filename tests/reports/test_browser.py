@@ -13,6 +13,8 @@ from tests.chromium import chromium
 from tests.reports import synthetic
 from tests.reports.conftest import DRAWN, SCRIPT, Run, render
 
+pytestmark = pytest.mark.slow
+
 PHONE, DESKTOP = 390, 1280
 
 

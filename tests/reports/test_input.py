@@ -22,6 +22,12 @@ from tests.reports.conftest import Run, render
 RECORDS = synthetic.records(synthetic.SMOKE, blocks=2, latencies=5)
 
 
+@pytest.fixture
+def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time of a report, and what is tested here is beside its charts."""
+    monkeypatch.setattr(charts, "CHARTS", ())
+
+
 def line(**changes: Any) -> str:
     data = json.loads(to_json(RECORDS[0]))
     for path, value in changes.items():
@@ -107,6 +113,7 @@ def test_a_record_with_a_wrong_value_is_dropped_with_a_warning(tmp_path: Path, c
     assert [warning.split(" dropped")[0] for warning in warnings] == [f"{FILE_NAME} line 1"]
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_a_line_cut_in_half_by_a_kill_is_dropped_and_told(tmp_path: Path) -> None:
     whole = "".join(to_json(record) + "\n" for record in RECORDS)
     (tmp_path / FILE_NAME).write_text(whole[: len(whole) - 700])
@@ -116,6 +123,7 @@ def test_a_line_cut_in_half_by_a_kill_is_dropped_and_told(tmp_path: Path) -> Non
     assert "cut off in mid-write" in run.markdown
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_a_run_that_was_interrupted_is_marked_partial_on_top(tmp_path: Path) -> None:
     some = RECORDS[: len(RECORDS) * 2 // 3]
     run = render(synthetic.write(tmp_path, some, synthetic.plan(RECORDS, interrupted=True, finished_at=None)))
@@ -124,6 +132,7 @@ def test_a_run_that_was_interrupted_is_marked_partial_on_top(tmp_path: Path) -> 
     assert run.markdown.index("PARTIAL") < run.markdown.index("Verdict")
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_without_a_plan_unequal_blocks_give_a_partial_run_away(rendered: Callable[..., Run]) -> None:
     run = rendered(RECORDS[:-4])
     assert "fewer blocks than the others" in run.rendered.warnings[0]
@@ -134,6 +143,7 @@ def test_a_complete_run_is_not_called_partial(full_run: Run) -> None:
     assert "PARTIAL" not in full_run.html
 
 
+@pytest.mark.usefixtures("no_charts")
 @pytest.mark.parametrize(
     "content", ["{", "[]", '{"blocks": "many", "arms": [1], "run_id": 5, "interrupted": "no"}', "\xff"]
 )
@@ -143,6 +153,7 @@ def test_an_odd_plan_is_told_and_ignored(tmp_path: Path, content: str) -> None:
     assert any(warning.startswith("run.json") for warning in render(tmp_path).rendered.warnings)
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callable[..., Run]) -> None:
     run = rendered(synthetic.records(synthetic.SMOKE, blocks=1))
     assert run.rendered.verdict[0].startswith("Measured once")
@@ -174,6 +185,7 @@ def test_charts_without_records_say_what_is_missing(rendered: Callable[..., Run]
     assert run.html.count("Not drawn.") == run.markdown.count("Not drawn.") == len(charts.CHARTS) - 1
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_records_of_two_runs_and_two_environments_are_told(rendered: Callable[..., Run]) -> None:
     other = [
         replace(r, run_id="another", environment=r.environment | {"cpu": "Another CPU"}) if r.block else r
@@ -184,6 +196,7 @@ def test_records_of_two_runs_and_two_environments_are_told(rendered: Callable[..
     assert "(cpu)" in warnings
 
 
+@pytest.mark.usefixtures("no_charts")
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     synthetic.write(tmp_path, RECORDS)
     (tmp_path / "charts").write_text("in the way")
