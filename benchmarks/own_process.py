@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -71,8 +72,17 @@ def own_process(
         options: of the runner's class; without an address it starts what it needs.
         variables: the whole environment, if not this process's.
     """
-    given = {"arm": scene.arm.name, "flow": flow, "folder": str(scene.folder), "parameters": dict(parameters)}
-    command = [sys.executable, "-m", "benchmarks.own_process", json.dumps({**given, "options": dict(options or {})})]
+    # The path of a socket of Ray's has at most 107 bytes: the experiment's own folder lies too deep.
+    place = tempfile.mkdtemp(prefix="own-", dir=scene.folder.parents[1])
+    given = {
+        "arm": scene.arm.name,
+        "flow": flow,
+        "folder": str(scene.folder),
+        "place": place,
+        "parameters": dict(parameters),
+        "options": dict(options or {}),
+    }
+    command = [sys.executable, "-m", "benchmarks.own_process", json.dumps(given)]
     # A session of its own, as a terminal would give it one: Ctrl-C goes to all of it.
     process = subprocess.Popen(command, env=variables and dict(variables), start_new_session=True)
     own = OwnProcess(process)
@@ -103,7 +113,7 @@ def main(given: str) -> None:
     flow = getattr(outlasting, asked["flow"])
     begun_s = time.monotonic()
     try:
-        runner = arms.engine(spec).task_runner(spec, None, Path(asked["folder"]))
+        runner = arms.engine(spec).task_runner(spec, None, Path(asked["place"]))
         flow.with_options(task_runner=runner)(asked["folder"], **asked["parameters"])
         note(asked["folder"], raised=None)
     except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import threading
 import warnings
 from collections.abc import Mapping
@@ -46,9 +47,22 @@ def source_digest(qualified_name: str) -> str:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
-        return digest("".join(inspect.getsource(found).split()).encode())
+        return digest("".join(_source(found).split()).encode())
     except (ImportError, AttributeError, OSError, TypeError):
         return "missing"
+
+
+def _source(found: Any) -> str:
+    if not inspect.isclass(found):
+        return inspect.getsource(found)
+    # For a class `inspect.getsource` parses the module: slow in each worker that starts, and an error of CPython 3.11
+    # ("AST constructor recursion depth mismatch") where another thread parses something at the same time.
+    lines = inspect.getsource(importlib.import_module(found.__module__)).splitlines(keepends=True)
+    head = re.compile(rf"class {found.__name__}\b")
+    first = next((number for number, line in enumerate(lines) if head.match(line)), None)
+    if first is None:
+        raise OSError(f"no source of {found.__qualname__}")
+    return "".join(inspect.getblock(lines[first:]))
 
 
 def moved(tested: Mapping[str, str]) -> tuple[str, ...]:

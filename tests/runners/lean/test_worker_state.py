@@ -171,6 +171,14 @@ def test_settings_changed_in_place_are_sent(lab_server):
         assert not part.serves(context)
 
 
+def test_internals_are_held_against_their_digests_without_a_parser(monkeypatch):
+    """CPython 3.11 fails where two threads parse at once, and a worker that starts has no time for it."""
+    from runners.lean.internals import tested
+
+    monkeypatch.setattr("ast.parse", lambda *args, **kwargs: pytest.fail("the source was parsed"))
+    assert tested.moved(tested._TESTED) == ()
+
+
 def test_moved_internals_fall_back(lab_server, monkeypatch):
     """With an internal that has changed, driver and worker take the stock path and say so once."""
     from runners.lean import LeanThreadPoolTaskRunner, internals, shipping
