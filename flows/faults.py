@@ -276,6 +276,7 @@ def nothing(number: int) -> int:
 @flow
 def many(folder: str, warm: int, tasks: int, wave: int) -> None:
     """Waves of tasks, whose futures are let go of; the family's memory after `warm` of them, and `tasks` later."""
+    note(folder, flow_run_id=str(runtime.flow_run.id))
     for begun in range(0, warm + tasks, wave):
         for future in [nothing.submit(number) for number in range(begun, begun + wave)]:
             future.wait(PATIENCE_S)
