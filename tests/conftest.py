@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import psutil
@@ -42,7 +41,7 @@ _PORT = pytest.StashKey[int]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Share the whole suite between processes, unless told otherwise; a few files are quicker in one.
+    """Share the whole suite between processes, file by file, unless told otherwise; a few files are quicker in one.
 
     Not by `addopts`: benchmarks are measured in one process.
     """
@@ -50,25 +49,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     shared = hasattr(config, "workerinput")
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
     if whole and not shared and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
-        config.option.numprocesses, config.option.dist = PROCESSES, "loadgroup"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one cluster stay in one process, so that each cluster is started once; so do those of one module."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-
-
-def _group(item: pytest.Item) -> str:
-    asked = {*getattr(item, "fixturenames", ()), *_words(getattr(item, "callspec", None))}
-    clusters = {"dask_cluster": "dask", "ray_node": "ray", "dask": "dask", "ray": "ray"}
-    return next((cluster for name, cluster in clusters.items() if name in asked), item.nodeid.partition("::")[0])
-
-
-def _words(callspec: Any) -> list[str]:
-    """Of a test's parameters: `lean-dask` and `dask-stock` name the cluster that it runs on."""
-    return callspec.id.split("-") if callspec else []
+        config.option.numprocesses, config.option.dist = PROCESSES, "loadfile"
 
 
 def pytest_configure(config: pytest.Config) -> None:
