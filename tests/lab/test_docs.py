@@ -1,6 +1,6 @@
 """Every command in README.md, CONTRIBUTING.md and docs/ works: it is run, here or elsewhere, or read by its program.
 
-`HOW` says of each which. A command that is not in it fails, and so does an entry that no page has.
+`documented.HOW` says of each which. A command that is not in it fails, and so does an entry that no page has.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 from lab.app import app
 from runners.catalog import load
+from tests.lab.documented import COLLECTED, DEPLOYING, HEALTH, HOW, PUBLISHING, READ, RUN, TUTORIAL
 from tests.reports import machine, synthetic
 from tests.reports.test_commands import typed
 
@@ -24,95 +25,6 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LIMIT_S = 300.0
 
-RUN = "run here, on runs of known truth"
-READ = "read by the program's own parser: it takes minutes, a cluster or a server, or does not end"
-COLLECTED = "collected by pytest, not run: it measures for minutes or hours"
-TUTORIAL = "run by tests/flows/test_tutorial.py"
-DEPLOYING = "run by tests/lab/test_deploying.py"
-PUBLISHING = "run by tests/lab/test_publishing.py"
-HEALTH = "run by tests/lab/test_health.py"
-OWN = "run by a test of its own, below"
-SHELL = "of the shell or of another program: nothing of the project's to go wrong"
-
-HOW = {
-    "uv run runner-lab runners": OWN,
-    "uv run runner-lab report results/four-workers": RUN,
-    "uv run runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB "
-    "--from results/four-workers": RUN,
-    "uv run runner-lab diff results/before results/after": RUN,
-    "uv run runner-lab history": RUN,
-    "uv run runner-lab history --profile quick --json": RUN,
-    "source <(uv run runner-lab completion bash)": OWN,
-    "uv run runner-lab doctor": HEALTH,
-    "uv run runner-lab doctor --json": HEALTH,
-    "uv run runner-lab publish results/four-workers": PUBLISHING,
-    "uv run runner-lab publish results/four-workers --api-url http://127.0.0.1:4200/api "
-    "--report-url http://lab.example/four-workers/report.html": READ,
-    "uv run runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask,ray --param n=8 --blocks 2": READ,
-    "uv run runner-lab placement": READ,
-    "uv run runner-lab placement --only dask,background --json": READ,
-    "uv run runner-lab faults": READ,
-    "uv run runner-lab faults --only worker-killed,stopped --runners dask,lean-dask": READ,
-    "uv run runner-lab equivalence": READ,
-    "uv run runner-lab equivalence --runners ray": READ,
-    "uv run runner-lab equivalence --only same-key,key-function --runners threads,dask,lean-dask": READ,
-    "sudo .venv/bin/runner-lab hosts": READ,
-    "sudo .venv/bin/runner-lab hosts --runners dask,lean-dask --only across,worker-10s": READ,
-    "uv run runner-lab scale results/sqlite results/postgres": READ,
-    "uv run runner-lab demo": READ,
-    "uv run pytest benchmarks --benchmark-only": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-runners threads,dask --lab-blocks 7": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --workers 4 --lab-out results/four-workers": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-resume results/four-workers": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-profile smoke": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-profile lean": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-profile scale": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-profile scale "
-    "--lab-database-url postgresql+asyncpg://...": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-config runners.toml --lab-runners threads,control,dask,lean-dask "
-    "--lab-api-url http://10.0.0.1:4200/api": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-profile smoke --lab-runners threads,control,YOURS": COLLECTED,
-    "uv run python -m flows.hello_world": TUTORIAL,
-    "uv run python -m flows.hello_flow": TUTORIAL,
-    "uv run python -m flows.hello_tasks": TUTORIAL,
-    "uv run python -m flows.retrying_task": TUTORIAL,
-    "uv run python -m flows.cached_task": TUTORIAL,
-    "uv run python -m flows.parallel_tasks": TUTORIAL,
-    "uv run python -m flows.choose_runner": TUTORIAL,
-    "uv run prefect work-pool create my-pool --type process": DEPLOYING,
-    "uv run prefect --no-prompt deploy -n hello-flow-deployment": DEPLOYING,
-    "uv run prefect worker start --pool my-pool": DEPLOYING,
-    "uv run prefect deployment run hello-flow/hello-flow-deployment --watch": DEPLOYING,
-    "uv run prefect work-pool create docker-pool --type docker --base-job-template deploy/docker-pool.json": DEPLOYING,
-    "uv run prefect work-pool create kubernetes-pool --type kubernetes "
-    "--base-job-template deploy/kubernetes-pool.json": DEPLOYING,
-    "uv run prefect --no-prompt deploy -n nightly-comparison": READ,
-    "uv run prefect server start --host 127.0.0.1": READ,
-    "prefect server start --host 10.0.0.1": READ,
-    "dask scheduler --host 10.0.0.3 --port 8786": READ,
-    "dask worker tcp://10.0.0.3:8786 --host 10.0.0.3 --nthreads 1": READ,
-    "dask worker tcp://10.0.0.3:8786 --host 10.0.0.4 --nthreads 1": READ,
-    "ray start --head --node-ip-address 10.0.0.3 --port 6379 --ray-client-server-port 10001": READ,
-    "ray start --address 10.0.0.3:6379 --node-ip-address 10.0.0.4": READ,
-    "prefect work-pool create right --type process": READ,
-    "prefect worker start --pool right": READ,
-    "prefect task serve flows/placement.py:on_left": READ,
-    "prefect task serve flows/placement.py:on_right": READ,
-    'dask worker tcp://scheduler.example:8786 --name left --resources "left=1"': READ,
-    'ray start --address head.example:6379 --resources \'{"right": 1}\' --labels "place=right"': READ,
-    "uv run pytest": SHELL,
-    'uv run pytest -m "not slow"': SHELL,
-    "pip install uv": SHELL,
-    "uv sync": SHELL,
-    "git clone <this repository> runner-lab": SHELL,
-    "cd runner-lab": SHELL,
-    "rm -r /tmp/runner-lab-tutorial": SHELL,
-    "export PREFECT_HOME=/tmp/runner-lab-tutorial": SHELL,
-    "export PREFECT_HOME=/tmp/runner-lab-tutorial RAY_TMPDIR=/tmp/runner-lab-tutorial": SHELL,
-    "export PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1": SHELL,
-    "export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120": SHELL,
-    "export PREFECT_API_URL=http://127.0.0.1:4200/api": SHELL,
-}
 PROGRAMS = r"(?:uv|pip|git|cd|rm|export|source|prefect|dask|ray|pytest|python|runner-lab|sudo|docker|curl)\b"
 
 
