@@ -32,7 +32,6 @@ HOW = {
     "uv run runner-lab faults": READ,
     "uv run runner-lab faults --only worker-killed,stopped --runners dask,lean-dask": READ,
     "uv run runner-lab equivalence": READ,
-    "uv run runner-lab equivalence --runners ray": READ,
     "uv run runner-lab equivalence --only same-key,key-function --runners threads,dask,lean-dask": READ,
     "sudo .venv/bin/runner-lab hosts": READ,
     "sudo .venv/bin/runner-lab hosts --runners dask,lean-dask --only across,worker-10s": READ,
