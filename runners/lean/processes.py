@@ -53,6 +53,7 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         # Upstream's starts a thread and a queue at once; in a worker, where every task enters a twin of its flow's
         # runner, they would be started and stopped for every task.
         super(ProcessPoolTaskRunner, self).__enter__()
+        internals.burst_events_here()
         self._context = Context(future_type=Future)
         self._stopping = False
         return self

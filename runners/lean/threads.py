@@ -21,6 +21,12 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     _stock = ("prefect.task_runners", "ThreadPoolTaskRunner")
 
+    def __enter__(self) -> LeanThreadPoolTaskRunner:
+        super().__enter__()
+        if not internals.MOVED:
+            internals.burst_events_here()
+        return self
+
     def submit(  # type: ignore[override]
         self,
         task: Task[Any, Any],

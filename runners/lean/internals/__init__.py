@@ -5,7 +5,7 @@ installed: they import nothing but Prefect, cloudpickle and the standard library
 """
 
 from .clients import async_client, client_key, close_clients, open_clients, thread_client
-from .events import BurstEventsWorker, events_workers, flush_events
+from .events import BurstEventsWorker, burst_events_here, events_workers, flush_events
 from .incoming import FlowRun, Settings, complete_models, entered, unpacked
 from .outgoing import (
     FlowRunPart,
@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "SettingsPart",
     "async_client",
+    "burst_events_here",
     "client_key",
     "close_clients",
     "complete_models",

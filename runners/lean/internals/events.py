@@ -9,7 +9,9 @@ from typing import Any
 
 from prefect._internal.concurrency.api import create_call
 from prefect.events.worker import EventsWorker
+from prefect.settings.context import get_current_settings
 
+from .clients import client_key
 from .recent import Recent
 
 # Long enough for the events of one short task to come in together, short beside the lag of the server.
@@ -71,6 +73,11 @@ def use_events_worker(key: str) -> None:
     if instances.get(worker._key) is not worker:
         with EventsWorker._instance_cache_lock:
             instances[worker._key] = worker
+
+
+def burst_events_here() -> None:
+    """Send the events of this process in bursts too: those of its threads, or those that its pool hands to it."""
+    use_events_worker(client_key(get_current_settings()))
 
 
 def flush_events() -> None:
