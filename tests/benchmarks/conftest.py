@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from reports.records import Phases, Record
 from runners import catalog
 from runners.spec import RunnerSpec
 
+ROOT = Path(__file__).parents[2]
 ARMS = catalog.load().arms
 
 
@@ -75,3 +77,17 @@ def start_process(tmp_path, users_environment) -> Iterator[Callable[..., subproc
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def start_lab(start_process) -> Callable[..., subprocess.Popen[str]]:
+    """Start the lab; smoke profile, the smallest graph of `overhead` unless told."""
+
+    def run(*arguments: str, select: str | None = "overhead and w2-") -> subprocess.Popen[str]:
+        return start_process(
+            *("-m", "pytest", str(ROOT / "benchmarks"), "--benchmark-only"),
+            *("-c", str(ROOT / "pyproject.toml"), "--lab-profile", "smoke", *arguments),
+            *(("-k", select) if select else ()),
+        )
+
+    return run

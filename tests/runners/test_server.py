@@ -7,6 +7,7 @@ import os
 import re
 import socketserver
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -141,7 +142,9 @@ def test_the_users_variables_do_not_reach_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", "/the/users")
 
     with server.lab_server(tmp_path) as started:
-        variables = psutil.Process(started.pid).environ()
+        # For a moment a process that has just begun shows none.
+        while not (variables := psutil.Process(started.pid).environ()):
+            time.sleep(0.01)
 
     assert "PREFECT_API_DATABASE_CONNECTION_URL" not in variables
     assert "PREFECT_API_KEY" not in variables
