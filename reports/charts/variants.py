@@ -93,7 +93,9 @@ def _panel(axes: Axes, summary: Summary, bench: str, pairs: list[Pair]) -> None:
             [pair.variant.value], [place], xerr=([low], [high]), capsize=2, **look.plot() | {"linestyle": "none"}
         )
     values = [value for pair in pairs for value in (pair.plain, pair.variant.value)]
-    axes.set_xlim(min(values) / 1.6, max(values) * 1.6)
+    # Room for whiskers as well, but for those so long that the marks would be one.
+    values += [end for pair in pairs if not pair.variant.vague for end in (pair.variant.low, pair.variant.high) if end]
+    axes.set_xlim(min(values) / 1.3, max(values) * 1.3)
     style.log_time(axes.xaxis, 3)
     cell = summary.of(bench)[0]
     axes.set_title(f"{bench}, {cell.graph.width} wide")
