@@ -116,6 +116,7 @@ def test_the_one_that_imports_every_engine_is_run_in_a_process_of_its_own(users_
     assert {row["arm"]: row["error"] for row in json.loads(done.stdout)} == dict.fromkeys(load().arms)
 
 
+@pytest.mark.slow
 def test_those_that_read_runs_are_run(folder, capsys):
     for command in those(RUN):
         program, *arguments = words(command)

@@ -41,6 +41,14 @@ DRAWN = len(charts.CHARTS) - 1
 """Charts of `full_run`: all but that of the suite `scale`, which no other profile has."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever needs all charts needs their fifteen seconds."""
+    for item in items:
+        if "full_run" in getattr(item, "fixturenames", ()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def full_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     truths = (*synthetic.STOCK, *synthetic.LEAN, *HOSTILE)

@@ -70,6 +70,7 @@ def test_files_are_well_formed_free_of_metadata_and_not_blank(full_run: Run) -> 
                 assert len(image.convert("RGB").getcolors(maxcolors=1 << 20) or []) > 10
 
 
+@pytest.mark.slow
 def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
     records = synthetic.records(synthetic.STOCK, blocks=2, latencies=6)
     folders = [synthetic.write(tmp_path / name, records) for name in ("one", "two")]

@@ -53,6 +53,7 @@ def times(summary: Summary, request: Request) -> dict[str, float]:
     return {found.arm.name: time_s(found, request) for found in candidates(summary, request.cold)}
 
 
+@pytest.mark.slow
 def test_the_truly_fastest_arm_leads_nearly_always(summary: Summary) -> None:
     right = 0
     for tasks, seconds, kind, payload in CASES:
@@ -97,6 +98,7 @@ def test_the_ranking_does_not_depend_on_the_unit_of_time(
         assert theirs[arm] == pytest.approx(10 * seconds, rel=0.03)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(REQUESTS)
 def test_every_answer_holds_together(summary: Summary, request_: Request) -> None:

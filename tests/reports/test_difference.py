@@ -39,6 +39,7 @@ def benchmark_json(path: Path, rounds: dict[str, list[float]], **machine: object
     return path
 
 
+@pytest.mark.slow
 def test_two_runs_of_the_same_are_not_called_different(tmp_path: Path) -> None:
     wrong = 0
     for seed in range(20):

@@ -204,6 +204,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
         reports.render(tmp_path)
 
 
+@pytest.mark.slow
 def test_charts_of_an_earlier_rendering_do_not_stay(tmp_path: Path) -> None:
     folder = synthetic.write(tmp_path, RECORDS)
     first = render(folder)
@@ -213,6 +214,7 @@ def test_charts_of_an_earlier_rendering_do_not_stay(tmp_path: Path) -> None:
     assert list((folder / "charts").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_importing_records_is_cheap_and_rendering_starts_no_engine(tmp_path: Path) -> None:
     synthetic.write(tmp_path, RECORDS)
     program = (

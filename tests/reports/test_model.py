@@ -171,6 +171,7 @@ def test_held_out_cells_of_a_machine_that_knows_no_model_are_predicted(simulated
     assert {m.arm.name for m in model.arms} == {r.name for r in RUNNERS}
 
 
+@pytest.mark.slow
 def test_noise_leaves_the_model_within_its_target(tmp_path: Path) -> None:
     named = of = 0
     for seed in range(2):
