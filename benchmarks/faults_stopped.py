@@ -101,7 +101,7 @@ def _experiment(sent: signal.Signals, external: bool) -> Experiment:
     return Experiment(
         f"{'ctrl-c' if sent == signal.SIGINT else 'cancelled'}-{'external' if external else 'own'}",
         "stopped",
-        f"{how}, {'a cluster of others' if external else 'workers of its own'}",
+        f"{how}, {'on an attached cluster' if external else 'on workers that the runner started'}",
         partial(stopped, sent=sent, external=external),
         judge_stopped,
         limit_s=300,

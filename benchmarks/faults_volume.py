@@ -74,7 +74,7 @@ def grows(scene: Scene) -> None:
 
 def judge_grows(arm: RunnerSpec, facts: Facts) -> Judgement:
     driver, workers = facts["driver_mb_per_1000"], facts["workers_mb_per_1000"]
-    words = f"driver {driver:+.1f} MB, workers {workers:+.1f} MB for 1,000 tasks, over {facts['tasks']:,}"
+    words = f"per 1,000 tasks {driver:+.1f} MB in the driver, {workers:+.1f} MB in the workers, over {facts['tasks']:,}"
     if max(driver, workers) <= GROWS_MB:
         return Judgement("ok", words)
     return Judgement(

@@ -17,6 +17,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from benchmarks import environment
+from lab import workers
 from lab.health import PORTS, Facts, Seen
 from runners import catalog
 
@@ -75,7 +76,7 @@ def gather(config: Path | None = None) -> Facts:
         worker=worker,
         server_storage=not here.unreachable and here.api_url is not None and _server_storage(here.api_url),
         clusters=clusters,
-        dask_workers=_dask_workers(clusters.get("dask"), here.api_url),
+        reached=workers.reach(clusters, here.api_url),
         governor=environment.governor(),
         busy=busy,
         load=os.getloadavg()[0] / cores,
@@ -124,24 +125,6 @@ def _server_storage(api_url: str) -> bool:
             return any(json.load(answer).values())
     except (OSError, ValueError, AttributeError):
         return False
-
-
-def _dask_workers(address: str | None, api_url: str | None) -> dict[str, str]:
-    """How each worker of a cluster that runs already reaches the API, asked there."""
-    if address is None or api_url is None:
-        return {}
-    from distributed import Client
-
-    # `eval` is in every worker, which the lab's own modules are not.
-    reach = (
-        f"__import__('urllib.request').request.urlopen({f'{api_url}/health'!r}, timeout={_ANSWER_S}).read() and 'ok'"
-    )
-    try:
-        with Client(address, timeout=_ANSWER_S, set_as_default=False) as client:
-            answers = client.run(eval, reach, on_error="return")
-    except (OSError, TimeoutError) as error:
-        return {address: f"the cluster does not answer: {error}"}
-    return {worker: answer if answer == "ok" else str(answer) for worker, answer in answers.items()}
 
 
 def _ports() -> dict[int, str | None]:

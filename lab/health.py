@@ -14,6 +14,7 @@ Status = Literal["ok", "warn", "fail"]
 
 BUSY = 0.25
 """Share of the machine from which something else takes part in every measurement."""
+WORKERS = {"dask": "Dask workers", "ray": "Ray nodes"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORTS = {
     4200: "a Prefect server",
@@ -62,7 +63,7 @@ class Facts:
     here:         a process in this folder; `worker`: one in another folder, as workers are.
     server_storage: whether the server has a default result storage of its own.
     clusters:     addresses of clusters that are not the lab's own, by engine.
-    dask_workers: of such a Dask cluster: how each worker reaches the API, `ok` or the reason why not.
+    reached:      how such a cluster's workers reach the API, by engine and worker: `ok` or the reason why not.
     governor:     None where the machine does not tell.
     busy:         share of all cores in use; `load`: of the last minute, over cores.
     ports:        what listens on each of `PORTS`, None where nothing does.
@@ -75,7 +76,7 @@ class Facts:
     worker: Seen
     server_storage: bool
     clusters: Mapping[str, str]
-    dask_workers: Mapping[str, str]
+    reached: Mapping[str, Mapping[str, str]]
     governor: str | None
     busy: float
     load: float
@@ -99,7 +100,7 @@ def examine(facts: Facts) -> list[Finding]:
         *_versions(facts),
         _server(facts.here),
         _workers(facts),
-        *_dask(facts.dask_workers),
+        *(_reached(engine, workers) for engine, workers in facts.reached.items() if workers),
         _storage(facts),
         _governor(facts.governor),
         _load(facts),
@@ -190,13 +191,14 @@ def _workers(facts: Facts) -> Finding:
     return Finding("workers", "ok", f"a worker process started in another folder reaches {worker.api_url}")
 
 
-def _dask(workers: Mapping[str, str]) -> list[Finding]:
+def _reached(engine: str, workers: Mapping[str, str]) -> Finding:
+    check = WORKERS[engine]
     wrong = {worker: reason for worker, reason in workers.items() if reason != "ok"}
-    if wrong:
-        worker, reason = next(iter(wrong.items()))
-        said = f"{len(wrong)} of {len(workers)} do not reach the API, such as {worker}: {reason}"
-        return [Finding("Dask workers", "fail", said, "start them with PREFECT_API_URL, on a network that reaches it")]
-    return [Finding("Dask workers", "ok", f"all {len(workers)} reach the API")] if workers else []
+    if not wrong:
+        return Finding(check, "ok", f"all {len(workers)} reach the API")
+    worker, reason = next(iter(wrong.items()))
+    said = f"{len(wrong)} of {len(workers)} do not reach the API, such as {worker}: {reason}"
+    return Finding(check, "fail", said, "start them with PREFECT_API_URL, on a network that reaches it")
 
 
 def _storage(facts: Facts) -> Finding:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import psutil
@@ -34,6 +35,9 @@ LIMIT_S = 300.0
 PROCESSES = 2
 """That share a run of the whole suite: much of it waits for a server or a cluster to come up or to come to rest."""
 
+TOGETHER = ("tests/runners/", "tests/reports/")
+"""The first needs a Ray node and a flow run for each runner, the second a report with all charts."""
+
 _STACK = pytest.StashKey[ExitStack]()
 _SCRATCH = pytest.StashKey[Path]()
 _PORT = pytest.StashKey[int]()
@@ -41,7 +45,7 @@ _PORT = pytest.StashKey[int]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Share the whole suite between processes, file by file, unless told otherwise; a few files are quicker in one.
+    """Share the whole suite between processes unless told otherwise; a few files are quicker in one.
 
     Not by `addopts`: benchmarks are measured in one process.
     """
@@ -53,10 +57,25 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.loadscopereorder = False
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """File by file, but for the folders that share what is dear to make: one process takes all of such a folder."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: at the end, one process would else be left alone with the longest of them."""
+    """The longest first: at the end, one process would else be left alone with it."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: (not item.nodeid.startswith(TOGETHER[0]), item.path not in slow))
 
 
 def pytest_configure(config: pytest.Config) -> None:

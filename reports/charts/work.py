@@ -86,7 +86,7 @@ def _takeaway(summary: Summary, kinds: list[str], arms: list[Arm]) -> str:
         if reached:
             told.append(f"{kind} {_granularity(reached[0][2])} under {reached[0][1]}")
         elif found:
-            told.append(f"{kind} above {units.exactly(found[0][0].seconds)} under every arm")
+            told.append(f"{kind} not shown up to {units.exactly(found[0][0].seconds)} under any task runner")
     return f"Smallest task that runs at 50 % efficiency or better: {'; '.join(told)}." if told else "No arm to compare."
 
 

@@ -34,6 +34,7 @@ from benchmarks import quiescence
 from benchmarks.measure import Site, blank_record, measure
 from benchmarks.plan import Cell
 from flows.graph import GraphSpec
+from lab import workers
 from runners import catalog
 from runners.server import existing_server
 
@@ -56,6 +57,8 @@ with engine.cluster(2, settings, Path(scratch)) as cluster:
                 cell = Cell("overhead", graph, arm, 0, arm.engine)
                 print(json.dumps(asdict(measure(cell, 0, ready, blank_record(cell, "run", {})))))
 quiescence.send_rest()
+# As `doctor` asks it.
+print("reached", json.dumps(workers.reach({engine.name: settings.address}, api_url)))
 """
 LIMIT_S = 300.0
 RAY = {"RAY_AUTH_MODE": "token"}
@@ -98,6 +101,8 @@ def measured(lab_server: Any, scratch: Path, tmp_path: Path, config: str, *arms:
     )
     assert done.returncode == 0, f"{done.stderr}\n{(tmp_path / 'cluster.log').read_text()}"
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    (reached,) = (json.loads(line.removeprefix("reached")) for line in done.stdout.splitlines() if line[:7] == "reached")
+    assert [set(found.values()) for found in reached.values()] == [{"ok"}]
     assert {(r["arm"], r["status"], r["error"]) for r in records} == {(arm, "ok", None) for arm in arms}
     return {(record["arm"], record["graph"]["variant"]): record for record in records}
 

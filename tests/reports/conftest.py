@@ -60,3 +60,9 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def rendered(tmp_path: Path) -> Callable[[Sequence[Record]], Run]:
     """Render records of a test's own."""
     return lambda records: render(synthetic.write(tmp_path / "run", records))
+
+
+@pytest.fixture
+def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of the time of a report, and what a test is about may be beside its charts."""
+    monkeypatch.setattr(charts, "CHARTS", ())

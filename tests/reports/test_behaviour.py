@@ -141,7 +141,7 @@ def test_a_folder_of_findings_alone_has_a_report_of_them(tmp_path, capsys):
     assert "✓ 2 as one would wish, ! 1 to be known first, ✗ 2" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("no_charts")
 def test_findings_stand_beside_the_times_of_a_run(tmp_path):
     records = synthetic.records(synthetic.SMOKE, blocks=2, latencies=5)
     folder = synthetic.write(tmp_path / "run", records, synthetic.plan(records))

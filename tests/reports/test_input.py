@@ -22,12 +22,6 @@ from tests.reports.conftest import Run, render
 RECORDS = synthetic.records(synthetic.SMOKE, blocks=2, latencies=5)
 
 
-@pytest.fixture
-def no_charts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes most of the time of a report, and what is tested here is beside its charts."""
-    monkeypatch.setattr(charts, "CHARTS", ())
-
-
 def line(**changes: Any) -> str:
     data = json.loads(to_json(RECORDS[0]))
     for path, value in changes.items():

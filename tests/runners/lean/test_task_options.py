@@ -11,6 +11,7 @@ import pytest
 from prefect import task
 from prefect.cache_policies import INPUTS
 from prefect.client.orchestration import get_client
+from prefect.exceptions import MissingResult
 from prefect.filesystems import LocalFileSystem
 
 pytestmark = pytest.mark.slow
@@ -153,6 +154,23 @@ def test_cache(arm, tmp_path):
 
     arm.run(body)
     assert list(tmp_path.iterdir())
+
+
+def test_a_persisted_result_is_read_back_by_who_knows_only_the_task_run(arm, recorded):
+    def body():
+        kept = echo.with_options(persist_result=True).submit({"a": [1, 2]})
+        passing = echo.with_options(persist_result=False).submit("not kept")
+        for future in (kept, passing):
+            future.wait(LIMIT_S)
+        return kept.task_run_id, passing.task_run_id
+
+    kept, passing = (
+        recorded(task_run_id, lambda run: run.state is not None and run.state.is_completed()).state
+        for task_run_id in arm.run(body)
+    )
+    assert kept.result() == {"a": [1, 2]}
+    with pytest.raises(MissingResult):
+        passing.result()
 
 
 def test_hooks(arm, tmp_path):
