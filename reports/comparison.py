@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import regimes, units
+from reports import units
 from reports.cells import Cell
 from reports.flow_runs import BENCH, FlowRun
-from reports.ranking import ENGINES, LARGEST_TIE
+from reports.ranking import ENGINES
 from reports.run import Arm
+from reports.statistics import LARGEST_TIE, level_with_best
 from reports.summary import Summary
 
 NOISY = LARGEST_TIE - 1
@@ -93,13 +94,11 @@ def _headline(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
     if len(timed) == 1:
         return [f"Only {timed[0][0].label} got through {flow.name}, so there is nothing to compare it with."]
     noise = summary.noise_by_bench.get(BENCH, summary.noise)
-    level = regimes.level_with_best({arm.label: cell.by_block for arm, cell in timed}, noise)
+    level = level_with_best({arm.label: cell.by_block for arm, cell in timed}, noise)
     place = {arm.label: _simplicity(arm) for arm, _ in timed}
     choice = min(level, key=lambda label: place[label])
     base = next((arm.label for arm in summary.arms if arm.name == summary.run.baseline), "")
-    times = {arm.label: cell.time_s.value for arm, cell in timed if cell.time_s}
-    # Noise may leave open that an arm is level which took several times as long: no reader would call it near.
-    rivals = [label for label in level if label != choice and times[label] <= LARGEST_TIE * times[choice]]
+    rivals = [label for label in level if label != choice]
     if choice == base:
         also = f"; {units.listed(rivals)} cannot be told from it" if rivals else ": no other runner was faster"
         return [hedged(f"Stay with {choice} for {flow.name}{also}.", summary)]

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from reports import fitting
 from reports.cells import Cell, Graph
 from reports.model import ArmModel
-from reports.regimes import level_with_best
 from reports.run import Arm, family
-from reports.statistics import Noise
+from reports.statistics import Noise, level_with_best
 
 CLOSE = ("metg",)
 """Benches no graph of which is kept out: their durations lie so close that a neighbour would give the answer away."""

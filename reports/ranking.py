@@ -11,12 +11,10 @@ import numpy as np
 
 from reports.costs import Workload
 from reports.model import ArmModel
-from reports.statistics import SMALLEST_TIE_BAND
+from reports.statistics import LARGEST_TIE, SMALLEST_TIE_BAND
 
 ENGINES = ("none", "threads", "processes", "dask", "ray")
 """From the simplest to run to the one with the most to look after."""
-LARGEST_TIE = 1.5
-"""An arm predicted to take this many times the fastest one's time is no tie, however little is known of either."""
 ONE_SIDED = 1.645
 """Standard deviations beyond which one arm counts as slower than another: 95 %, one-sided."""
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from reports import statistics
 from reports.fits import crossover
 from reports.run import Arm
-from reports.statistics import SMALLEST_TIE_BAND, Noise
-
-if TYPE_CHECKING:
-    from reports.summary import Summary
+from reports.summary import Summary
 
 ALIKE = 1.2
 """Where the slowest arm takes at most this many times the fastest one's time, any runner will do."""
@@ -120,7 +115,7 @@ def find(summary: Summary, kind: str, arms: Sequence[Arm]) -> Regime | None:
     }
     noise = summary.noise_by_bench.get("work", summary.noise)
     leaders = tuple(
-        level_with_best({label: cells_of[place] for label, cells_of in blocks.items()}, noise)
+        statistics.level_with_best({label: cells_of[place] for label, cells_of in blocks.items()}, noise)
         for place in range(len(durations))
     )
     workers = max(arm.workers for arm in arms)
@@ -132,23 +127,3 @@ def _empty(summary: Summary, arm: str, tasks: int) -> dict[int, float]:
     row = summary.row(arm)
     times = row.marginal.makespans_s(tasks) if row and row.marginal else {}
     return times if all(time > 0 for time in times.values()) else {}
-
-
-def level_with_best(by_block: Mapping[str, Mapping[int, float]], noise: Noise) -> tuple[str, ...]:
-    """The arm with the smallest figure, then those that a paired comparison with it cannot call slower.
-
-    Of figures above 0 by arm and block. With one block, where nothing can be tested, those within 5 % of it.
-    """
-    means = {arm: statistics.geometric_mean([list(values.values())]).value for arm, values in by_block.items()}
-    order = sorted(means, key=lambda arm: means[arm])
-    best = by_block[order[0]]
-    level = [order[0]]
-    for arm in order[1:]:
-        pairs = [math.log(value / best[block]) for block, value in by_block[arm].items() if block in best]
-        if len(pairs) < 2:
-            slower = means[arm] > means[order[0]] * (1 + max(SMALLEST_TIE_BAND, noise.threshold))
-        else:
-            slower = statistics.compare([pairs], noise).verdict == "slower"
-        if not slower:
-            level.append(arm)
-    return tuple(level)

@@ -7,7 +7,7 @@ exponential of a mean of log ratios. `docs/statistics.md` gives the reasons and 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -28,6 +28,8 @@ SMALLEST_DIFFERENCE = 0.03
 SMALLEST_TIE_BAND = 0.05
 LARGEST_TIE_BAND = 0.25
 """Two arms that may differ by more than this are never called a tie, however noisy the run."""
+LARGEST_TIE = 1.5
+"""An arm that takes this many times the fastest one's time is no tie, however little is known of either."""
 UNMEASURED_THRESHOLD = 0.10
 """Noise threshold of a run that has no A/A control to tell it."""
 
@@ -171,6 +173,29 @@ def tie_band(strata: Strata, floor: Noise) -> float:
         return max(SMALLEST_TIE_BAND, min(floor.threshold, LARGEST_TIE_BAND))
     reach = floor.sigma * _weight(strata) * _interval_reach(free)
     return min(max(SMALLEST_TIE_BAND, _safe_exp(reach) - 1), LARGEST_TIE_BAND)
+
+
+def level_with_best(by_block: Mapping[str, Mapping[int, float]], floor: Noise) -> tuple[str, ...]:
+    """The arm with the smallest figure, then those that a paired comparison with it cannot call slower.
+
+    Of figures above 0 by arm and block. With one block, where nothing can be tested, those within 5 % of it. An arm
+    whose mean is more than `LARGEST_TIE` times the smallest is never level: a noisy run leaves open much that no reader
+    would call near.
+    """
+    means = {arm: geometric_mean([list(values.values())]).value for arm, values in by_block.items()}
+    first, *others = sorted(means, key=lambda arm: means[arm])
+    slower = {arm for arm in others if _slower(by_block[arm], by_block[first], means[arm] / means[first], floor)}
+    return (first, *(arm for arm in others if arm not in slower))
+
+
+def _slower(own: Mapping[int, float], best: Mapping[int, float], ratio: float, floor: Noise) -> bool:
+    """By far, else by the blocks that both have; by the `ratio` of the means where these are too few for a test."""
+    if ratio > LARGEST_TIE:
+        return True
+    pairs = [math.log(value / best[block]) for block, value in own.items() if block in best]
+    if len(pairs) < 2:
+        return ratio > 1 + max(SMALLEST_TIE_BAND, floor.threshold)
+    return compare([pairs], floor).verdict == "slower"
 
 
 def _verdict(logs: Estimate, p: float | None, threshold: float, band: float) -> Verdict:

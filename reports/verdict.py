@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import comparison, regimes, scale, units
+from reports import comparison, regimes, scale, statistics, units
 from reports.fits import crossover
 from reports.regimes import ALIKE, Regime
 from reports.summary import ArmRow, Summary
@@ -46,7 +46,7 @@ def _cheapest(rows: Sequence[ArmRow], summary: Summary) -> tuple[str, ...]:
     }
     if len(costs) < 2:
         return ()
-    return regimes.level_with_best(costs, summary.noise_by_bench.get("overhead", summary.noise))
+    return statistics.level_with_best(costs, summary.noise_by_bench.get("overhead", summary.noise))
 
 
 def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[Regime]) -> list[str]:

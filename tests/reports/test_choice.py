@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from reports import answer as words
 from reports import atlas
 from reports.choice import CannotChoose, candidates, choose
-from reports.ranking import LARGEST_TIE, Request, time_s
+from reports.ranking import Request, time_s
+from reports.statistics import LARGEST_TIE
 from reports.summary import Summary, summarise
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, independent

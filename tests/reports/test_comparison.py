@@ -9,7 +9,7 @@ import pytest
 
 from reports import advice, asking, records, verdict
 from reports.flow_runs import FlowRun
-from reports.records import Record, RecordError
+from reports.records import Phases, Record, RecordError
 from reports.summary import summarise
 from tests.reports import synthetic
 from tests.reports.conftest import SCRIPT, render
@@ -58,6 +58,18 @@ def test_in_a_noisy_run_nothing_is_sure_and_what_took_six_times_as_long_is_not_n
 
     assert words.startswith("In so noisy a run no more than a first look: Stay with threads")
     assert "dask cannot be told" not in words
+
+
+def test_nobody_is_told_to_stay_with_what_took_three_times_as_long(tmp_path):
+    times = {"threads": (2.0, 10.0), "control": (2.2, 9.0), "dask": (1.8, 1.1)}
+    lines = [
+        replace(record, phases=Phases(makespan_s=times[record.arm][record.block], total_s=1.0))
+        for record in synthetic.comparison((THREADS, CONTROL, SLOW), blocks=2)
+    ]
+    words, _ = told(tmp_path, lines)
+
+    assert "Take dask for etl(n=3)" in words.splitlines()[0]
+    assert "cannot be told" not in words
 
 
 def test_one_block_is_a_first_look(tmp_path):

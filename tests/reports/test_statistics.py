@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from reports import statistics
-from reports.statistics import Noise, compare, geometric_mean, mean, noise
+from reports.statistics import Noise, compare, geometric_mean, level_with_best, mean, noise
 
 SIGMA = 0.03
 TRIALS = 400
@@ -141,3 +141,11 @@ def test_two_wildly_different_blocks_stay_finite() -> None:
     comparison = compare([[-300.0, 500.0]], noise([]))
     assert np.isfinite([comparison.ratio.low, comparison.ratio.value, comparison.ratio.high]).all()
     assert comparison.ratio.vague
+
+
+def test_an_arm_that_takes_three_times_as_long_is_not_level_however_noisy_the_run() -> None:
+    noisy = {"threads": {0: 2.0, 1: 10.0}, "dask": {0: 1.8, 1: 1.1}}
+    assert level_with_best(noisy, noise([])) == ("dask",)
+    near = {"threads": {0: 1.0, 1: 1.5}, "dask": {0: 1.1, 1: 1.0}}
+    assert level_with_best(near, noise([])) == ("dask", "threads")
+    assert level_with_best({"threads": {0: 1.3}, "dask": {0: 1.0}, "ray": {0: 1.04}}, noise([])) == ("dask", "ray")
