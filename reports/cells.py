@@ -6,6 +6,7 @@ import math
 import statistics as exact
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -77,6 +78,8 @@ class Cell:
 
     by_block:   `Record.value_s` by block, seconds, of the blocks that went well.
     time_s:     geometric mean of `by_block`.
+    parts_s:    what a block's time is made of, in its order, each the median over blocks; empty where unknown. Cold: to
+                the first body, to the first result, the other tasks, shutdown. Warm: submitting, waiting for results.
     versus:     against the baseline in the same blocks; `None` for the baseline itself and where no block has both.
     efficiency: ideal over makespan, `None` for graphs without work.
     overhead_s: core-seconds a task costs beyond its body, (makespan - ideal) x workers / tasks.
@@ -102,6 +105,7 @@ class Cell:
     makespan_s: float | None
     shutdown_s: float | None
     total_s: float | None
+    parts_s: tuple[float, ...]
     queue: Quantiles | None
     body: Quantiles | None
     seen: Quantiles | None
@@ -182,6 +186,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         return _median(get(record) for record in good)
 
     makespan = median(lambda r: r.phases.makespan_s)
+    parts = [found for record in good if (found := _parts(record, first.cold))]
     ideal = first.ideal_s
     return Cell(
         bench=first.bench,
@@ -200,6 +205,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         makespan_s=makespan,
         shutdown_s=median(lambda r: r.phases.shutdown_s),
         total_s=median(lambda r: r.phases.total_s),
+        parts_s=tuple(map(exact.median, zip(*parts, strict=True))),
         queue=_quantiles([r.latencies.queue_s for r in good]),
         body=_quantiles([r.latencies.body_s for r in good]),
         seen=_quantiles([r.latencies.seen_s for r in good]),
@@ -231,6 +237,15 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
 def _values(group: Iterable[Record]) -> dict[int, float]:
     """`value_s` by block, where the cell went well and took a time that a clock can tell from 0."""
     return {r.block: r.value_s for r in group if r.status == "ok" and r.value_s is not None and r.value_s > SHORTEST_S}
+
+
+def _parts(record: Record, cold: bool) -> tuple[float, ...]:
+    """One block's phases, one after another, seconds; empty where one of their ends is not known."""
+    p = record.phases
+    last = None if p.total_s is None else p.total_s - (p.shutdown_s or 0.0)
+    ends = (p.startup_s, p.first_result_s, last, p.total_s) if cold else (p.submit_s, p.makespan_s)
+    known = [end for end in ends if end is not None]
+    return tuple(max(b - a, 0.0) for a, b in pairwise((0.0, *known))) if len(known) == len(ends) else ()
 
 
 def _graph(record: Record) -> Graph:

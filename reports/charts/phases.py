@@ -24,12 +24,12 @@ Parts = list[tuple[str, tuple[float, ...]]]
 
 def where_time_goes(summary: Summary) -> Drawing | Missing:
     """A bar an arm: the cold start from call to return, and the widest warm graph from first submit to last result."""
-    cold = [(cell, _cold(cell)) for cell in summary.of("startup")]
+    cold = summary.of("startup")
     reference = summary.reference
-    warm = [(cell, _warm(cell)) for cell in summary.of("overhead") if reference and cell.graph == reference]
+    warm = [cell for cell in summary.of("overhead") if reference and cell.graph == reference]
     panels = [
-        (heading, names, [(_label(summary, cell), parts) for cell, parts in found if parts])
-        for heading, names, found in (
+        (heading, names, [(_label(summary, cell), cell.parts_s) for cell in cells if _carries(cell, names)])
+        for heading, names, cells in (
             ("cold: one small graph from nothing, call to return", COLD, cold),
             (f"warm: {reference.tasks if reference else 0} empty tasks, first submit to last result", WARM, warm),
         )
@@ -53,8 +53,9 @@ def where_time_goes(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Each bar is one arm, from left to right in the order the phases happen; medians over blocks. What is long decides "
-    "what to mend: a long first phase is a cluster to keep alive, long submitting is work the flow's own process does."
+    "Each bar is one arm, from left to right in the order the phases happen, each the median over blocks. What is "
+    "long decides what to mend: a long first phase is a cluster to keep alive, long submitting is work the flow's own "
+    "process does."
 )
 
 
@@ -74,19 +75,8 @@ def _bars(axes: Axes, heading: str, names: Sequence[str], rows: Parts) -> None:
     axes.set_title(heading)
 
 
-def _cold(cell: Cell) -> tuple[float, ...] | None:
-    if cell.startup_s is None or cell.first_result_s is None or cell.total_s is None:
-        return None
-    shutdown = cell.shutdown_s or 0.0
-    first, result = cell.startup_s.value, max(cell.first_result_s.value, cell.startup_s.value)
-    return first, result - first, max(cell.total_s - shutdown - result, 0.0), shutdown
-
-
-def _warm(cell: Cell) -> tuple[float, ...] | None:
-    if cell.submit_s is None or cell.makespan_s is None:
-        return None
-    submit = min(cell.submit_s.value, cell.makespan_s)
-    return submit, cell.makespan_s - submit
+def _carries(cell: Cell, names: Sequence[str]) -> bool:
+    return len(cell.parts_s) == len(names) and any(cell.parts_s)
 
 
 def _label(summary: Summary, cell: Cell) -> str:

@@ -17,8 +17,9 @@ from PIL import Image
 import reports
 from reports import charts
 from reports.atlas import Map
-from reports.charts import decision, memory, style, svg
+from reports.charts import decision, memory, phases, style, svg
 from reports.charts.style import Missing
+from reports.records import Phases
 from reports.run import Arm
 from reports.summary import summarise
 from tests.reports import synthetic
@@ -155,6 +156,18 @@ def test_each_chart_says_what_it_lacks(tmp_path: Path, chart) -> None:
     drawn = chart(summary)
     assert isinstance(drawn, Missing)
     assert drawn.reason.endswith(".")
+
+
+def test_bars_are_medians_of_what_each_block_was_made_of(tmp_path: Path) -> None:
+    ends = [(1.0, 1.5, 3.5, 4.0), (9.0, 9.5, 11.5, 12.0), (2.0, 4.0, 8.0, 9.0)]
+    records = [
+        replace(record, phases=Phases(startup, first, None, None, total - last, total))
+        for record in synthetic.records([synthetic.THREADS], [("startup", synthetic.graph(2))], blocks=3)
+        for startup, first, last, total in [ends[record.block]]
+    ]
+    drawn = phases.where_time_goes(summarise(synthetic.write(tmp_path, records)))
+    assert isinstance(drawn, style.Drawing)
+    assert [bar.get_width() for bar in drawn.figure.axes[0].patches] == [2.0, 0.5, 2.0, 0.5]
 
 
 def test_the_frontier_is_what_no_prefect_arm_beats() -> None:
