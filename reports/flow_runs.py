@@ -47,6 +47,8 @@ def parse(data: Any) -> FlowRun | None:
     if not isinstance(data, dict) or not isinstance(data.get("states"), dict):
         raise RecordError("not a record: flow_run must be an object with states")
     found = FlowRun(**data)
+    for name in found.states:
+        validation.text("the name of a flow_run's state", name)
     counts = {**found.states, "submitted": found.submitted, "direct": found.direct, "sub-flows": found.subflow_tasks}
     for name, value in counts.items():
         validation.count(f"flow_run {name}", value)

@@ -33,10 +33,10 @@ def check(graph: dict[str, Any]) -> None:
         RecordError: a value of the wrong type, or out of range.
     """
     work = graph.get("work")
-    if not isinstance(work, dict) or not isinstance(work.get("kind", "none"), str):
+    if not isinstance(work, dict):
         raise RecordError("not a record: graph needs width and work")
-    if not isinstance(graph.get("variant", "?"), str):
-        raise RecordError("not a record: the graph's variant must be text")
+    validation.text("the kind of work", work.get("kind", "none"))
+    validation.text("the graph's variant", graph.get("variant", "?"))
     for name in ("width", "payload_bytes", "failures", "batch"):
         validation.count(name, graph.get(name) if name == "width" else graph.get(name, 0))
     validation.number(work.get("seconds", 0))

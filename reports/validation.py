@@ -1,4 +1,4 @@
-"""Numbers as a record may hold them."""
+"""Numbers and names as a record may hold them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,12 @@ def count(name: str, value: Any) -> None:
     """Raises RecordError unless `value` is a whole number from 0."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
         raise RecordError(f"not a record: {name} must be a whole number from 0")
+
+
+def text(name: str, value: Any) -> None:
+    """Raises RecordError unless `value` is text of one line that a page, a chart and a terminal can show."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise RecordError(f"not a record: {name} must be printable text")
 
 
 def durations(values: dict[str, Any]) -> dict[str, Any]:

@@ -190,3 +190,5 @@ def test_a_record_of_a_flow_is_read_as_it_was_written():
     assert records.parse(records.to_json(record)) == record
     with pytest.raises(RecordError, match="flow_run"):
         records.parse(records.to_json(record).replace('"states":{"Completed":7}', '"states":7'))
+    with pytest.raises(RecordError, match="name of a flow_run's state"):
+        records.parse(records.to_json(record).replace('"Completed"', '"Completed\\ud800"'))

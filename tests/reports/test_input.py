@@ -81,6 +81,8 @@ def test_no_folder_is_one_clear_line(tmp_path: Path) -> None:
         {"graph__work": None},
         {"graph__work__kind": ["none"]},
         {"graph__variant": {"a": 1}},
+        {"graph__variant": "plain\ud800"},
+        {"graph__work__kind": "sleep\x1b[31m"},
         {"graph__payload_bytes": "much"},
         {"graph__failures": 1.5},
         {"arm": 7},
