@@ -30,6 +30,8 @@ FEW_TASKS = 10
 """Cells below this say little of what one submit costs."""
 AT_ITS_BOUND = 1e-6
 """Share of its starting value below which a fitted term counts as 0."""
+PRIOR = 1.0
+"""Standard deviation of a term that no cell tells, in sizes of its own: the larger of its fitted and first value."""
 
 
 def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
@@ -144,8 +146,10 @@ def _fit_makespans(
     inside = [i for i, x in enumerate(found.x) if AT_ITS_BOUND < x < highest[i] * (1 - AT_ITS_BOUND)]
     free = max(len(measured) - len(inside), 1)
     misfit = max(math.sqrt(float(error @ error) / free), SMALLEST_MISFIT)
-    slopes = optimize.approx_fprime(found.x, residuals, 1e-6)[:, inside] / scale[inside]
-    covariance = misfit**2 * np.linalg.pinv(slopes.T @ slopes) if inside else np.zeros((0, 0))
+    size = np.maximum(found.x[inside], 1.0)
+    slopes = optimize.approx_fprime(found.x, residuals, 1e-6)[:, inside] * size
+    information = slopes.T @ slopes / misfit**2 + np.eye(len(inside)) / PRIOR**2
+    covariance = np.linalg.inv(information) * np.outer(size * scale[inside], size * scale[inside])
     return (
         costs.with_fitted(np.where(found.x < AT_ITS_BOUND, 0.0, found.x) * scale, names),
         tuple(names[i] for i in inside),

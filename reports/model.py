@@ -104,8 +104,10 @@ class ArmModel:
         """One run of independent tasks, all of which have the body."""
         shape = (work.tasks, work.body_s, work.kind, work.payload_bytes)
         value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold))
-        reach = quantile(self.free) * math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
-        return Prediction(value, value * math.exp(-reach), value * math.exp(min(reach, 50.0)))
+        unsure = math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
+        # A factor of exp(50) either way says nothing, and both ends stay numbers.
+        reach = min(quantile(self.free) * unsure, 50.0)
+        return Prediction(value, value * math.exp(-reach), value * math.exp(reach))
 
     def _terms_variance(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any, workers: int | None) -> Any:
         """Of the logarithm, to first order in the fitted terms (delta method)."""

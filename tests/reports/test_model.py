@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,20 @@ def test_intervals_hold_for_work_unlike_the_measured_graph(
             missed.append(runner.name)
         assert predicted.seconds == pytest.approx(truth, rel=0.25), runner.name
     assert len(missed) <= 1, missed
+
+
+def test_a_term_that_no_cell_tells_is_not_taken_for_exact() -> None:
+    """The driver decides every cell, so that what a task holds its slot for is hidden."""
+    empty = [cell for cell in machine.FULL if cell[0] == "overhead"]
+    found = fitted(measured(synthetic.replace(TRUTH, submit_s=0.5, slot_s=0.01), noise=0.02, cells=empty))
+    hidden = found.names.index("slot_s")
+    assert math.sqrt(found.covariance[hidden][hidden]) >= 0.9 * found.costs.slot_s
+
+
+def test_a_prediction_worth_nothing_still_has_two_ends(simulated: Summary) -> None:
+    hopeless = synthetic.replace(simulated.model.arm("dask"), misfit=1e4)
+    predicted = hopeless.predict(Workload.of_items(10, 1.0, "sleep"))
+    assert 0 < predicted.low < predicted.seconds < predicted.high < math.inf
 
 
 def test_the_interval_widens_with_what_is_not_known(simulated: Summary) -> None:
