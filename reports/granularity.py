@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from reports.statistics import CONFIDENCE
+from reports.statistics import CONFIDENCE, Estimate
 
 TARGET = 0.5
 NEAR = 1.5
@@ -58,6 +58,10 @@ class Granularity:
     @property
     def reached(self) -> bool:
         return self.bound != "above"
+
+    @property
+    def estimate(self) -> Estimate:
+        return Estimate(self.seconds, self.low, self.high, self.n)
 
 
 def estimate(samples: Sequence[Sample], target: float = TARGET) -> Granularity | None:

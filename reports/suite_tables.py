@@ -100,14 +100,11 @@ def of(summary: Summary) -> list[Table]:
 def _granularity(found: Granularity | None) -> Entry:
     if found is None:
         return Entry(units.NONE)
-    count = f"n {found.n}"
     if found.bound == "above":
-        return Entry("not reached", f"up to {units.exactly(found.seconds)}\n{count}", _LAST)
+        return Entry("not reached", f"up to {units.exactly(found.seconds)}\nn {found.n}", _LAST)
     if found.bound == "below":
-        return Entry(f"under {units.exactly(found.seconds)}", count, found.seconds)
-    ends = (found.low, found.high)
-    span = units.span(*(units.seconds(end) for end in ends)) if found.low and found.high else ""
-    return Entry(units.seconds(found.seconds), f"{span}\n{count}" if span else count, found.seconds)
+        return Entry(f"under {units.exactly(found.seconds)}", f"n {found.n}", found.seconds)
+    return Entry(units.seconds(found.seconds), small_print(found.estimate, told=units.seconds), found.seconds)
 
 
 def _gain(one: Batched, size: int) -> Entry:

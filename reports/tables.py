@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reports import units
@@ -241,11 +241,7 @@ def _label(summary: Summary, name: str) -> str:
 def _seconds(estimate: Estimate | None) -> Entry:
     if estimate is None:
         return Entry(units.NONE)
-    known = estimate.low is not None and estimate.high is not None
-    span = units.span(units.seconds(estimate.low), units.seconds(estimate.high)) if known else ""
-    if estimate.vague:
-        span = units.TOO_WIDE
-    return Entry(units.seconds(estimate.value), _with_n(span, estimate.n), estimate.value)
+    return Entry(units.seconds(estimate.value), small_print(estimate, told=units.seconds), estimate.value)
 
 
 def _scaled(estimate: Estimate | None, scale: float) -> Entry:
@@ -258,9 +254,9 @@ def _plain(value: float | None) -> Entry:
     return Entry(units.digits(value), sort=value)
 
 
-def small_print(estimate: Estimate, scale: float = 1.0) -> str:
+def small_print(estimate: Estimate, scale: float = 1.0, told: Callable[[float], str] = units.digits) -> str:
     """Interval and n, a line each."""
-    return _with_n(units.interval(estimate, scale), estimate.n)
+    return _with_n(units.interval(estimate, scale, told), estimate.n)
 
 
 def _with_n(span: str, n: int) -> str:

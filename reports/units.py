@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from reports.statistics import Estimate
 
@@ -79,11 +79,11 @@ def percent(share: float, signed: bool = False) -> str:
     return f"+{text}" if signed and value > 0 else text
 
 
-def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
-    """`1.10 to 1.31` with an en dash, or nothing where there is no interval."""
+def interval(estimate: Estimate | None, scale: float = 1.0, told: Callable[[float], str] = digits) -> str:
+    """`1.10 to 1.31` with an en dash, or nothing where there is no interval; `told` writes each end."""
     if estimate is None or estimate.low is None or estimate.high is None:
         return ""
-    return TOO_WIDE if estimate.vague else span(digits(estimate.low * scale), digits(estimate.high * scale))
+    return TOO_WIDE if estimate.vague else span(told(estimate.low * scale), told(estimate.high * scale))
 
 
 def span(low: str, high: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,9 +44,9 @@ def efficiency_by_duration(summary: Summary) -> Drawing | Missing:
 
 _READING = (
     "Efficiency is what the bodies alone would need over what the arm needed. Marks are measured; lines are the cost "
-    "model. The large mark on the 50 % line is METG, the shortest task that is half useful, with its 95 % interval: "
-    "shorter tasks belong together in batches; hollow, it lies beyond the lengths measured and is the model's. An arm "
-    "without one does not clearly reach 50 % however long the task."
+    "model. The large mark on the 50 % line is METG, the shortest task that is half useful, with its 95 % interval "
+    "unless that is too wide to draw: shorter tasks belong together in batches; hollow, it lies beyond the lengths "
+    "measured and is the model's. An arm without one does not clearly reach 50 % however long the task."
 )
 
 
@@ -78,10 +77,9 @@ def _panel(
                 x, _curve(summary, model, kind, x), color=look["color"], linestyle=look["linestyle"], linewidth=1.2
             )
         if metg is not None and metg.bound == "about" and ends[0] < metg.seconds < ends[1]:
-            low, high = (metg.low or metg.seconds, metg.high or metg.seconds)
-            axes.plot(
-                [max(low, ends[0]), min(high, ends[1])], [TARGET] * 2, color=look["color"], linewidth=3, alpha=0.6
-            )
+            low, high = style.whiskers(metg.estimate)
+            reach = [max(metg.seconds - low, ends[0]), min(metg.seconds + high, ends[1])]
+            axes.plot(reach, [TARGET] * 2, color=look["color"], linewidth=3, alpha=0.6)
             axes.plot([metg.seconds], [TARGET], **look | {"markersize": _size(look), "markeredgecolor": style.INK})
         elif model is not None and taken and (crossing := _crossing(summary, model, kind, ends)) is not None:
             axes.plot([crossing], [TARGET], **look | {"markersize": _size(look), "markerfacecolor": style.SURFACE})
@@ -127,14 +125,8 @@ def _takeaway(found: dict[str, list[tuple[Arm, Granularity | None]]]) -> str:
         )
         if reached:
             seconds, label, metg = reached[0]
-            span = (
-                f" ({units.span(units.seconds(metg.low), units.seconds(metg.high))})"
-                if metg.bound == "about"
-                and metg.low is not None
-                and metg.high is not None
-                and not math.isinf(metg.high)
-                else ""
-            )
+            ends = units.interval(metg.estimate, told=units.seconds)
+            span = f" ({'interval ' if metg.estimate.vague else ''}{ends})" if ends else ""
             told.append(f"{kind} {metg.bound} {units.about(seconds)}{span} under {label}")
         else:
             told.append(f"{kind} under no runner at any length measured")
