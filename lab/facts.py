@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import platform
@@ -17,15 +18,15 @@ import psutil
 from packaging.requirements import Requirement
 
 from benchmarks import environment
-from lab import workers
+from lab import reach
 from lab.health import PORTS, Facts, Seen
 from runners import catalog
 
 _LIMIT_S = 180.0
-_ANSWER_S = 5
 
 _PROCESS = f"""
-import json, urllib.error, urllib.request
+import json
+{inspect.getsource(reach.answer)}
 found = {{}}
 try:
     from prefect.context import get_settings_context
@@ -37,13 +38,8 @@ try:
 except Exception as error:
     found["error"] = " ".join(f"{{type(error).__name__}}: {{error}}".split())[:300]
 if url := found.get("api_url"):
-    try:
-        urllib.request.urlopen(url.rstrip("/") + "/health", timeout={_ANSWER_S}).read()
-    except urllib.error.HTTPError as error:
-        # It answers; whether it lets this user in is another matter.
-        found["unreachable"] = None if error.code in (401, 403) else f"HTTP {{error.code}}"
-    except Exception as error:
-        found["unreachable"] = str(getattr(error, "reason", error))
+    said = answer(url, {reach.ANSWER_S})
+    found["unreachable"] = None if said == "ok" else said
 print("\\n" + json.dumps(found))
 """
 """What a worker does first, and then asks its server."""
@@ -76,7 +72,7 @@ def gather(config: Path | None = None) -> Facts:
         worker=worker,
         server_storage=not here.unreachable and here.api_url is not None and _server_storage(here.api_url),
         clusters=clusters,
-        reached=workers.reach(clusters, here.api_url),
+        reached=reach.from_workers(clusters, here.api_url),
         governor=environment.governor(),
         busy=busy,
         load=os.getloadavg()[0] / cores,
@@ -121,7 +117,7 @@ def _seen(process: subprocess.Popen[str]) -> Seen:
 def _server_storage(api_url: str) -> bool:
     """Whether the server has a storage for results of those who set none."""
     try:
-        with urllib.request.urlopen(f"{api_url.rstrip('/')}/admin/storage", timeout=_ANSWER_S) as answer:
+        with urllib.request.urlopen(f"{api_url.rstrip('/')}/admin/storage", timeout=reach.ANSWER_S) as answer:
             return any(json.load(answer).values())
     except (OSError, ValueError, AttributeError):
         return False

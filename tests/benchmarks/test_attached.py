@@ -34,7 +34,7 @@ from benchmarks import quiescence
 from benchmarks.measure import Site, blank_record, measure
 from benchmarks.plan import Cell
 from flows.graph import GraphSpec
-from lab import workers
+from lab import reach
 from runners import catalog
 from runners.server import existing_server
 
@@ -58,7 +58,7 @@ with engine.cluster(2, settings, Path(scratch)) as cluster:
                 print(json.dumps(asdict(measure(cell, 0, ready, blank_record(cell, "run", {})))))
 quiescence.send_rest()
 # As `doctor` asks it.
-print("reached", json.dumps(workers.reach({engine.name: settings.address}, api_url)))
+print("reached", json.dumps(reach.from_workers({engine.name: settings.address}, api_url)))
 """
 LIMIT_S = 300.0
 RAY = {"RAY_AUTH_MODE": "token"}

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import pickle
 import socket
-from collections.abc import Mapping
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import cloudpickle
 import pytest
 
-from lab import facts, health
+from lab import facts, health, reach
 from lab.health import Facts, Finding, Seen
 from tests.reports.test_commands import typed
 
@@ -161,3 +168,49 @@ def test_a_listener_is_named_by_what_it_runs(monkeypatch):
         listening.listen()
 
         assert f"(pid {os.getpid()})" in (facts.listener(port) or "")
+
+
+class Says(BaseHTTPRequestHandler):
+    """Answers with the status that the path begins with, where it is asked for an API's health."""
+
+    def do_GET(self) -> None:
+        _, status, path = self.path.split("/", 2)
+        self.send_response(int(status) if path == "api/health" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def saying() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Says) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, "ok"), (401, "ok"), (403, "ok"), (500, "HTTP 500")])
+@pytest.mark.parametrize("end", ["", "/"])
+def test_an_api_that_lets_nobody_in_answers_all_the_same(saying, status, said, end):
+    assert reach.answer(f"{saying}/{status}/api{end}", 5) == said
+
+
+def test_the_question_travels_to_workers_that_have_nothing_of_this_project():
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(reach.answer)
+    program = "import pickle, sys; sys.modules['lab'] = None; print(pickle.load(sys.stdin.buffer)(sys.argv[1], 5))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "http://127.0.0.1:1/api"],
+        input=cloudpickle.dumps(reach.answer),
+        capture_output=True,
+    )
+    assert b"refused" in done.stdout, done.stderr
+
+
+def test_this_machine_is_asked_as_its_workers_are():
+    assert inspect.getsource(reach.answer) in facts._PROCESS
+    compile(facts._PROCESS, "process", "exec")
