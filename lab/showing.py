@@ -36,11 +36,11 @@ def publish(
     from reports import asking
     from runners.server import ServerError
 
-    asking.find_run(run)
+    folder = asking.find_run(run)
     try:
         with ERR.status("importing Prefect"):
             from lab import publishing
-        published = publishing.publish(run, api_url, report_url)
+        published = publishing.publish(folder, api_url, report_url)
     except ServerError as error:
         raise LabError(str(error)) from error
     if as_json:

@@ -6,7 +6,6 @@ import math
 import re
 from pathlib import Path
 
-from reports.flow_runs import BENCH
 from reports.ranking import Request
 from reports.records import FILE_NAME, RecordError
 
@@ -64,25 +63,27 @@ def request(
 
 
 def find_run(given: Path | None, results: Path = RESULTS) -> Path:
-    """The run to read: the one given, else the newest under `results`.
+    """The folder of the run to read: the one given, or that of the file given, else the newest that can answer.
 
     Raises:
         RecordError: there is none; the line says which command makes one.
     """
     if given is not None:
-        if not (given if given.is_file() else given / FILE_NAME).is_file():
+        folder = given.parent if given.is_file() else given
+        if not (folder / FILE_NAME).is_file():
             raise RecordError(f"{given} holds no run ({FILE_NAME} is missing); measure one with: {MEASURE}")
-        return given
-    found = [path for path in results.glob(f"*/{FILE_NAME}") if path.stat().st_size and not _of_a_flow(path)]
-    if not found:
+        return folder
+    newest_first = sorted(results.glob(f"*/{FILE_NAME}"), key=lambda path: (path.stat().st_mtime, path), reverse=True)
+    found = next((path for path in newest_first if _can_answer(path)), None)
+    if found is None:
         raise RecordError(f"no run under {results}/ to answer from; measure one with: {MEASURE}")
-    return max(found, key=lambda path: (path.stat().st_mtime, path)).parent
+    return found.parent
 
 
-def _of_a_flow(path: Path) -> bool:
-    """A comparison of one flow tells nothing of other work."""
+def _can_answer(path: Path) -> bool:
+    """Whether it holds what no cost model does without; a run of the scale profile, or of a flow, does not."""
     with path.open("rb") as file:
-        return f'"bench":"{BENCH}"'.encode() in file.readline(2000)
+        return any(b'"bench":"overhead"' in line for line in file)
 
 
 def _count(option: str, text: str, most: int) -> int:

@@ -31,10 +31,13 @@ def render(run_dir: Path) -> Rendered:
 
     Starts nothing and imports no Prefect, Dask or Ray; the same records give the same bytes.
 
+    Args:
+        run_dir: the folder, or its `records.jsonl`.
+
     Raises:
         RecordError: the folder holds no usable record, or cannot be written; one line for the user.
     """
-    run_dir = Path(run_dir)
+    run_dir = run_dir.parent if run_dir.is_file() else run_dir
     behaviours, notes = behaviour.find(run_dir)
     if (behaviours or notes) and not (run_dir / record_files.FILE_NAME).exists():
         return _alone(run_dir, behaviours, notes)

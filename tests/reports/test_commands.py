@@ -68,6 +68,17 @@ def test_choose_prints_json_that_holds_the_same(run: Path, capsys: pytest.Captur
     assert any("8 workers" in caution for caution in data["cautions"])
 
 
+def test_choose_passes_over_newer_runs_that_cannot_answer(run: Path) -> None:
+    results = run.parent
+    synthetic.write(results / "newest", machine.records(cells=[("scale", synthetic.graph(33))], blocks=1))
+    assert asking.find_run(None, results) == run
+
+
+def test_the_file_of_records_stands_for_its_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert asking.find_run(run / "records.jsonl") == run
+    assert typed(capsys, *ASKED, "--from", str(run / "records.jsonl")) == typed(capsys, *ASKED, "--from", str(run))
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

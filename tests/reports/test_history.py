@@ -79,6 +79,10 @@ class TestKeeping:
         (kept,) = history.read(tmp_path / "results" / history.FILE_NAME)
         assert (kept.folder, kept.verdict) == ("nightly/one", rendered.verdict[0])
 
+    def test_the_file_of_records_is_rendered_as_its_folder(self, tmp_path: Path, no_charts: None) -> None:
+        run = synthetic.write(tmp_path / "results" / "one", synthetic.records(TRUTHS, CELLS, blocks=1))
+        assert render(run / "records.jsonl").html == run / "report.html"
+
     def test_a_history_that_cannot_be_used_costs_no_report(self, tmp_path: Path) -> None:
         (tmp_path / history.FILE_NAME).write_text("no database, and a good deal longer than its header would be" * 9)
         rendered = render(synthetic.write(tmp_path / "one", synthetic.records(TRUTHS, CELLS, blocks=2)))
