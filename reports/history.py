@@ -118,7 +118,7 @@ def keep(run_dir: Path, summary: Summary, timings: Timings, verdict: str) -> Pat
     run, flow = summary.run, summary.flow.name if summary.flow else None
     workers = max(arm.workers for arm in summary.arms)
     told = (folder, run.run_id, run.profile, flow, run.started_at, run.finished_at, run.blocks, workers, run.partial)
-    with _opened(path) as database:
+    with _writing(path) as database:
         database.execute("DELETE FROM runs WHERE folder = ?", (folder,))
         _insert(database, "runs", [(*told, verdict, json.dumps(timings.facts), json.dumps(timings.notes))])
         _insert(
@@ -157,7 +157,7 @@ def read(path: Path) -> list[Kept]:
     """
     if not path.is_file():
         raise RecordError(f"there is no history at {path}: take a run into it with: runner-lab report results/RUN")
-    with _opened(path) as database:
+    with _reading(path) as database:
         rows = database.execute("SELECT * FROM runs ORDER BY started_at, folder").fetchall()
         return [_kept(database, row) for row in rows]
 
@@ -189,33 +189,55 @@ def _kept(database: sqlite3.Connection, run: sqlite3.Row) -> Kept:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _writing(path: Path) -> Iterator[sqlite3.Connection]:
     """One transaction on the history, which is made where there is none."""
+    with _told(path), closing(sqlite3.connect(path, timeout=_WAIT_S)) as database:
+        database.execute("PRAGMA foreign_keys = ON")
+        with database:
+            # Before the schema is looked at: of two runs that end at once, one waits here for the other.
+            database.execute("BEGIN IMMEDIATE")
+            if not _schema(database, path):
+                for statement in filter(str.strip, _TABLES.split(";")):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {SCHEMA}")
+            yield database
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The history as it is at one moment, which needs no right to write and waits for nobody who writes."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with _told(path), closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as database:
+        database.row_factory = sqlite3.Row
+        database.execute("BEGIN")
+        if not _schema(database, path):
+            raise RecordError(f"{path} is empty: take a run into it with: runner-lab report results/RUN")
+        yield database
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns what SQLite, or a file that is no history, complains of into one line."""
     try:
-        with closing(sqlite3.connect(path, timeout=_WAIT_S)) as database:
-            database.row_factory = sqlite3.Row
-            database.execute("PRAGMA foreign_keys = ON")
-            with database:
-                # Before the schema is looked at: of two runs that end at once, one waits here for the other.
-                database.execute("BEGIN IMMEDIATE")
-                _prepare(database, path)
-                yield database
+        yield
+    except RecordError:
+        raise
     except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, RecordError):
-            raise
         raise RecordError(f"cannot use the history {path}: {error}") from None
 
 
-def _prepare(database: sqlite3.Connection, path: Path) -> None:
+def _schema(database: sqlite3.Connection, path: Path) -> int:
+    """The version of its tables; 0 of a file that has none yet.
+
+    Raises:
+        RecordError: another program's, or of another version.
+    """
     (schema,) = database.execute("PRAGMA user_version").fetchone()
-    if schema == 0:
-        if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            raise RecordError(f"{path} is another program's database, not a history")
-        for statement in filter(str.strip, _TABLES.split(";")):
-            database.execute(statement)
-        database.execute(f"PRAGMA user_version = {SCHEMA}")
-    elif schema != SCHEMA:
+    if schema == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise RecordError(f"{path} is another program's database, not a history")
+    if schema not in (0, SCHEMA):
         raise RecordError(f"{path} is of another version of the lab (schema {schema}, here {SCHEMA}): move it away")
+    return int(schema)
 
 
 def _insert(database: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -104,6 +105,14 @@ class TestKeeping:
             database.execute("PRAGMA user_version = 99")
         with pytest.raises(RecordError, match="schema 99, here 1"):
             keep(tmp_path / "b", 2)
+
+    def test_a_reader_waits_for_nobody_who_writes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = keep(tmp_path / "what?#" / "a", 1)
+        monkeypatch.setattr(history, "_WAIT_S", 0.1)
+        with closing(sqlite3.connect(path)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute("DELETE FROM runs")
+            assert [run.run_id for run in history.read(path)] == ["a"]
 
     def test_names_of_any_kind_are_kept(self, tmp_path: Path) -> None:
         path = keep(tmp_path / "a", 1, truths=(*TRUTHS, *HOSTILE))
