@@ -85,7 +85,7 @@ def _deploy(tour: Tour) -> None:
     tour.run(f"prefect deployment run {DEPLOYMENT} --watch")
     tour.step("The schedule is active, and runs appear by themselves")
     described = tour.scratch / "prefect.yaml"
-    described.write_text(yaml.safe_dump(scheduled(SCHEDULE_S)))
+    described.write_text(yaml.safe_dump(scheduled(SCHEDULE_S)), encoding="utf-8")
     tour.run(f"prefect --no-prompt deploy -n hello-flow-deployment --prefect-file {described}")
     tour.wait("a scheduled run is Completed", lambda: bool(tour.scheduled_and_completed()))
     tour.step("Everything is stopped and removed")
@@ -93,7 +93,7 @@ def _deploy(tour: Tour) -> None:
 
 def scheduled(interval_s: float, path: Path = ROOT / "prefect.yaml") -> dict[str, Any]:
     """prefect.yaml with the schedule of its first deployment active, every `interval_s` seconds."""
-    described = yaml.safe_load(path.read_text())
+    described = yaml.safe_load(path.read_text(encoding="utf-8"))
     described["deployments"][0]["schedules"] = [{"interval": interval_s, "active": True}]
     return described
 

@@ -117,7 +117,7 @@ def _behaviour(
         raise LabError(str(error)) from error
     path = folder / findings.file_name(suite.name)
     if as_json:
-        OUT.print_json(path.read_text())
+        OUT.print_json(path.read_text(encoding="utf-8"))
         return
     rendered = render(folder)
     terminal.show_behaviour(findings.read(path), OUT)

@@ -91,6 +91,9 @@ def _control(summary: Summary) -> list[str]:
 
 def _blocks(summary: Summary) -> list[str]:
     most = summary.paired_blocks
+    if not most:
+        # Nothing went well, which is said already.
+        return []
     if most == 1:
         return [
             "One block only: there is no interval and no verdict. Run at least 5 blocks "

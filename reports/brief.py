@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports import advice, comparison_tables, tables, verdict
-from reports.markdown import escape
+from reports.markdown import escape, linked
 from reports.page import titled
 from reports.summary import Summary
 
@@ -31,7 +31,9 @@ def text(summary: Summary, report: str | None = None, news: Sequence[str] = ()) 
     ):
         if told:
             lines += ["", f"## {title}", "", *(f"- {escape(line)}" for line in told)]
-    where = f"[Report]({report})" if report and report.startswith("http") else f"Report: `{report}`" if report else ""
+    where = f"Report: `{report}`" if report else ""
+    if report and report.startswith("http"):
+        where = linked("Report", report)
     facts = [f"Run {escape(run.run_id)}", f"{run.blocks} blocks", f"{run.measured} measurements"]
     lines += ["", " · ".join(facts), *(["", where] if where else [])]
     return "\n".join(lines) + "\n"

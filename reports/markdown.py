@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from reports import behaviour, comparison_tables, suite_tables, tables
 from reports.behaviour import Behaviour
@@ -11,6 +12,9 @@ from reports.charts import FIRST_SCREEN, Chart
 from reports.page import every_cell, titled
 from reports.summary import Summary
 from reports.tables import Entry, Table
+
+_OF_ADDRESSES = "/:?#@!$&'*+,;=%"
+"""What stands for itself in an address, beside letters and digits: not brackets, which end a link in Markdown."""
 
 
 def text(
@@ -87,6 +91,11 @@ def escape(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|~#@$])", _entity, text).replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
+def linked(text: str, target: str) -> str:
+    """A link to a path or an address, none of whose characters ends it or the table that it stands in."""
+    return f"[{escape(text)}]({quote(target, safe=_OF_ADDRESSES, errors='replace')})"
+
+
 def _entity(match: re.Match[str]) -> str:
     return f"&#{ord(match.group())};"
 
@@ -108,7 +117,7 @@ def lines_of(table: Table) -> list[str]:
 
 def _entry(entry: Entry) -> str:
     detail = f"<br><sub>{escape(', '.join(entry.detail.splitlines()))}</sub>" if entry.detail else ""
-    text = f"[{escape(entry.text)}]({entry.link})" if entry.link else escape(entry.text)
+    text = linked(entry.text, entry.link) if entry.link else escape(entry.text)
     return text + detail
 
 

@@ -102,4 +102,4 @@ def every_cell(summary: Summary) -> list[tables.Table]:
 
 
 def _source(name: str) -> str:
-    return (resources.files("reports") / "templates" / name).read_text()
+    return (resources.files("reports") / "templates" / name).read_text(encoding="utf-8")

@@ -12,6 +12,8 @@ from reports.records import Record
 from reports.units import listed, plural, printable
 
 FILE_NAME = "run.json"
+DEEPEST = 5
+"""Levels of an environment that are taken apart."""
 
 
 def family(arm: str) -> str:
@@ -155,6 +157,17 @@ def _partial(records: Sequence[Record], plan: dict[str, Any]) -> str | None:
         counts[record.cell] = counts.get(record.cell, 0) + 1
     short = sum(count < max(counts.values()) for count in counts.values())
     return f"{short} of {plural(len(counts), 'cell')} have fewer blocks than the others" if short else None
+
+
+def facts(environment: Any, name: str = "", depth: int = 0) -> list[tuple[str, str]]:
+    """Every fact of a record's environment, by its path such as `versions.ray`; safe to show."""
+    if isinstance(environment, dict) and depth < DEEPEST:
+        parts = environment.items()
+        return [fact for key, part in parts for fact in facts(part, f"{name}.{key}".lstrip("."), depth + 1)]
+    try:
+        return [(printable(name, 80), printable(str(environment), 300))]
+    except RecursionError:
+        return [(printable(name, 80), "nested too deep to show")]
 
 
 def elsewhere(records: Sequence[Record]) -> list[str]:

@@ -269,17 +269,11 @@ def _environment(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     """Every fact of the environment, flattened to `versions.ray` and the like, with all values it took in the run."""
     seen: dict[str, dict[str, None]] = {}
     for record in records:
-        for name, value in _flat(record.environment):
-            seen.setdefault(printable(name, 80), {})[printable(str(value), 300)] = None
+        for name, value in runs.facts(record.environment):
+            seen.setdefault(name, {})[value] = None
     return {name: tuple(values) for name, values in seen.items()}
 
 
 def _cores(environment: Mapping[str, Sequence[str]]) -> int | None:
     told = environment.get("cores", ())
     return int(told[0]) if len(told) == 1 and told[0].isdecimal() and 0 < int(told[0]) < 10**6 else None
-
-
-def _flat(value: Any, name: str = "", depth: int = 0) -> list[tuple[str, Any]]:
-    if isinstance(value, dict) and depth < 5:
-        return [leaf for key, part in value.items() for leaf in _flat(part, f"{name}.{key}".lstrip("."), depth + 1)]
-    return [(name, value)]

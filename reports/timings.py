@@ -14,9 +14,12 @@ from reports import records as record_files
 from reports.records import RecordError
 from reports.statistics import Noise
 from reports.units import printable
+from reports.validation import LARGEST
 
 BENCHMARK_JSON = "benchmark.json"
 MACHINE = ("cpu", "cores", "memory_bytes", "platform")
+SHORTEST_S = 1e-12
+"""Of one round of pytest-benchmark, which divides a time by the number of calls."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def _records(path: Path) -> Timings:
     for record in found:
         if record.status == "ok" and record.value_s is not None and record.value_s > cells.SHORTEST_S:
             timed[record.cell].append(record.value_s)
-    facts = {name: str(value) for name, value in _flat(found[0].environment) if name != "profile"}
+    facts = {name: value for name, value in run.facts(found[0].environment) if name != "profile"}
     failed = sum(not values for values in timed.values())
     notes = [*notes, *([f"{failed} cells have no measurement that went well"] if failed else [])]
     return Timings(
@@ -86,15 +89,15 @@ def _records(path: Path) -> Timings:
 def _benchmark_json(path: Path) -> Timings:
     try:
         data = json.loads(path.read_bytes())
-        timed, blocks = {}, {}
+        timed, blocks, facts = {}, {}, _machine(data)
         for row in data["benchmarks"]:
             name = str(row.get("extra_info", {}).get("cell") or row["fullname"])
-            values = [float(value) for value in row["stats"].get("data") or ()]
+            values = [_seconds(value) for value in row["stats"].get("data") or ()]
             timed[name] = timing(values) if values else _from_moments(row["stats"])
             blocks[name] = dict(zip(row.get("extra_info", {}).get("blocks") or (), values, strict=False))
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RecordError(f"{path} is no JSON of pytest-benchmark ({printable(str(error), 80)})") from None
     if not timed:
         raise RecordError(f"{path} holds no benchmark")
@@ -104,7 +107,7 @@ def _benchmark_json(path: Path) -> Timings:
         if name.endswith("/control") and (base := blocks.get(name.removesuffix("control") + "threads"))
     }
     name = path.parent.name if path.name == BENCHMARK_JSON else path.stem
-    return Timings(printable(name) or path.name, timed, {}, statistics.noise(list(control.values())), _machine(data))
+    return Timings(printable(name) or path.name, timed, {}, statistics.noise(list(control.values())), facts)
 
 
 def timing(values: Sequence[float]) -> Timing:
@@ -119,8 +122,17 @@ def timing(values: Sequence[float]) -> Timing:
 
 def _from_moments(stats: Mapping[str, Any]) -> Timing:
     """Where pytest-benchmark did not save its rounds."""
-    mean, deviation = float(stats["mean"]), float(stats["stddev"])
-    return Timing(math.log(mean), deviation / mean, int(stats["rounds"]))
+    mean, deviation, rounds = _seconds(stats["mean"]), float(stats["stddev"]), int(stats["rounds"])
+    if not 0 <= deviation < LARGEST or rounds < 1:
+        raise ValueError(f"a stddev of {deviation:g} s over {rounds} rounds")
+    return Timing(math.log(mean), deviation / mean, rounds)
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not SHORTEST_S < seconds < LARGEST:
+        raise ValueError(f"{seconds:g} s is no time")
+    return seconds
 
 
 def _machine(data: Mapping[str, Any]) -> dict[str, str]:
@@ -134,9 +146,3 @@ def _machine(data: Mapping[str, Any]) -> dict[str, str]:
         "commit": commit.get("id"),
     }
     return {name: printable(str(value)) for name, value in facts.items() if value is not None}
-
-
-def _flat(value: Any, name: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, dict):
-        return [leaf for key, part in value.items() for leaf in _flat(part, f"{name}.{key}".lstrip("."))]
-    return [(printable(name, 60), printable(str(value)))]

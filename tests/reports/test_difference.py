@@ -11,7 +11,8 @@ import pytest
 
 from reports import timings
 from reports.difference import difference, to_json
-from reports.records import Record, RecordError
+from reports.records import FILE_NAME, Record, RecordError
+from reports.records import to_json as to_line
 from tests.reports import synthetic
 
 TRUTHS = (synthetic.THREADS, synthetic.CONTROL, synthetic.DASK)
@@ -136,9 +137,21 @@ def test_rounds_that_were_not_saved_are_taken_from_their_moments(tmp_path: Path)
         *("", "[]", "{}", '{"benchmarks": [{}]}', '{"benchmarks": []}'),
         '{"benchmarks": [{"fullname": "x", "stats": {}}]}',
         '{"benchmarks": [{"fullname": "x", "stats": {"data": [0]}}]}',
+        '{"benchmarks": [{"fullname": "x", "stats": {"data": [NaN]}}]}',
+        '{"benchmarks": [{"fullname": "x", "stats": {"data": [-1.5]}}]}',
+        '{"benchmarks": [{"fullname": "x", "stats": {"mean": NaN, "stddev": 0.1, "rounds": 3}}]}',
+        '{"benchmarks": [{"fullname": "x", "stats": {"mean": 1.0, "stddev": -0.1, "rounds": 3}}]}',
+        '{"benchmarks": [{"fullname": "x", "stats": {"data": [1]}}], "machine_info": "laptop"}',
     ],
 )
 def test_a_json_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(RecordError):
+    with pytest.raises(RecordError, match=r"^.*x\.json (is|holds) no .*$"):
         timings.read(tmp_path / "x.json")
+
+
+def test_an_environment_of_any_depth_is_read(tmp_path: Path) -> None:
+    record = replace(synthetic.records(TRUTHS[:1], blocks=1)[0], environment={"deep": 1})
+    nested = '{"a":' * 480 + "1" + "}" * 480
+    (tmp_path / FILE_NAME).write_text(to_line(record).replace('{"deep":1}', nested))
+    assert list(timings.read(tmp_path).facts) == ["a.a.a.a.a"]

@@ -173,6 +173,7 @@ def test_a_run_where_everything_failed_still_tells_why(rendered: Callable[..., R
     assert run.rendered.charts == ()
     assert run.html.count("RuntimeError: no cluster") >= 3
     assert any("dask failed altogether" in warning for warning in run.rendered.warnings)
+    assert not any("0 blocks" in warning for warning in run.rendered.warnings)
 
 
 def test_charts_without_records_say_what_is_missing(rendered: Callable[..., Run]) -> None:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from reports import units
-from reports.markdown import escape
+from reports.markdown import escape, linked
 from reports.statistics import Estimate
 from tests.reports.conftest import DRAWN, LONG, SCRIPT, Run
 
@@ -111,6 +111,11 @@ def test_markdown_escape_leaves_no_syntax(text: str) -> None:
     assert not set("|<>`*_[]@$\\") & set(escape(text))
     assert "://" not in escape(text)
     assert "#12" not in escape(text).replace("&#", "")
+
+
+def test_a_link_ends_where_it_should() -> None:
+    assert linked("a]b", "../x) [y](z|\ud800") == "[a&#93;b](../x%29%20%5By%5D%28z%7C?)"
+    assert linked("Report", "http://lab.example/a%20b?x=1#y") == "[Report](http://lab.example/a%20b?x=1#y)"
 
 
 @pytest.mark.parametrize(
