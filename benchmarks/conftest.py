@@ -110,8 +110,8 @@ def measured(request: pytest.FixtureRequest, benchmark):
 
     def measure_cell(cell: Cell) -> None:
         if reason := lab.left_out(cell):
-            request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.id} {reason}]"
-            pytest.skip(f"{cell.id}, block {cell.block}: {reason}")
+            request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.id} not measured: {reason}]"
+            pytest.skip(f"{cell.id}, block {cell.block}: not measured: {reason}")
         # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
         # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
         measure = lab.search if isinstance(cell, Search) else lambda cell: [lab.measure(cell)]

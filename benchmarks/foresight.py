@@ -26,11 +26,11 @@ def too_long(cell: Cell, records: Iterable[Record], limit_s: float) -> str | Non
     ]
     failed = [record for record in narrower if record.status != "ok" and record.block == cell.block]
     if failed:
-        return f"not measured: {min(record.tasks for record in failed)} tasks failed already"
+        return f"{min(record.tasks for record in failed)} tasks failed already"
     expected_s = predicted_s(cell.graph.tasks, narrower)
     if expected_s is None or expected_s <= limit_s / LEEWAY:
         return None
-    return f"not measured: would take about {_minutes(expected_s)}"
+    return f"would take about {_minutes(expected_s)}"
 
 
 def predicted_s(tasks: int, narrower: Iterable[Record]) -> float | None:

@@ -14,9 +14,9 @@ from reports.units import printable
 
 BENCH = "scale"
 REFERENCE_TASKS = 100
-"""The marginal cost at the widest graph is held against that at so many tasks."""
+"""The marginal cost at the widest graph is held against that at so many tasks, or at the next size that has one."""
 TARGET = 1.2
-"""What the marginal cost at the widest graph may be of that at `REFERENCE_TASKS`."""
+"""What the marginal cost at the widest graph may be of that at the reference."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Size:
 
     makespan_s: geometric mean over blocks.
     marginal_s: what each task beyond the next smaller size cost, paired by block; mean over blocks.
-    marginal_cpu_s: the same of the CPU seconds of driver and workers, which a busy machine disturbs far less.
+    growth: that over the same at the arm's reference, paired by block; geometric mean. None below the reference.
+    marginal_cpu_s: the marginal of the CPU seconds of driver and workers, which a busy machine disturbs far less.
     end_s: the last result to the return of the flow; median.
     driver_added_bytes: highest resident memory of the driver less that when the cell began, the highest of any block.
     driver_peak_bytes: that highest memory.
@@ -34,12 +35,13 @@ class Size:
     lag_s: return of the flow to the last task run recorded; median.
     requests, events, logs: of a task; medians. A log line and an event message count each by itself.
     locked, dropped, failed, errors: over all blocks, as in `traffic.Traffic`.
-    missing: why there is no measurement, in words.
+    missing: why there is no measurement, in words; `left_out`: since it was not begun.
     """
 
     tasks: int
     makespan_s: Estimate | None = None
     marginal_s: Estimate | None = None
+    growth: Estimate | None = None
     marginal_cpu_s: Estimate | None = None
     end_s: float | None = None
     driver_added_bytes: float | None = None
@@ -56,6 +58,7 @@ class Size:
     failed: int | None = None
     errors: int | None = None
     missing: str | None = None
+    left_out: bool = False
 
     @property
     def driver_bytes_per_task(self) -> float | None:
@@ -67,15 +70,16 @@ class Size:
 class ArmScale:
     """One arm over all sizes, ascending.
 
-    growth: its marginal cost at the widest size over that at `REFERENCE_TASKS`, paired by block.
+    growth: its marginal cost at the widest size over that at its reference, paired by block.
     cpu_growth: the same of its CPU seconds.
-    widest: that size; None without a growth.
+    reference, widest: those sizes, in tasks; None without a growth.
     """
 
     arm: str
     sizes: tuple[Size, ...]
     growth: Estimate | None
     cpu_growth: Estimate | None
+    reference: int | None
     widest: int | None
 
     @property
@@ -113,9 +117,8 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
         labels: of the arms, by name.
     """
     grown = [
-        f"{units.times(arm.growth.value)}{_span(arm.growth)} at {arm.widest:,} under {labels[arm.arm]}{_cpu(arm)}"
-        for arm in found
-        if arm.growth is not None and arm.widest is not None
+        f"Against one at {reference:,} tasks, a task costs {'; '.join(_grown(arm, labels) for arm in arms)}."
+        for reference, arms in by_reference(found).items()
     ]
     lost = [
         f"{size.expected_recorded - size.recorded} of {size.expected_recorded} at {size.tasks:,} under "
@@ -125,17 +128,14 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
         if size.recorded is not None and size.recorded < size.expected_recorded
     ]
     without = [
-        f"{labels[arm.arm]} at {size.tasks:,} ({size.missing.removeprefix('not measured: ')})"
+        f"{labels[arm.arm]} at {size.tasks:,} ({size.missing})"
         for arm in found
         for size in arm.sizes
         if size.missing is not None
     ]
     lines = []
     if grown:
-        lines.append(
-            f"Against one at {REFERENCE_TASKS} tasks, a task costs {'; '.join(grown)}. The target is at most "
-            f"{TARGET:g}x."
-        )
+        lines.append(f"{' '.join(grown)} The target is at most {TARGET:g}x.")
     if lost:
         lines.append(f"Task runs that the server never recorded: {units.listed(lost)}.")
     if without:
@@ -143,12 +143,20 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _cpu(arm: ArmScale) -> str:
-    return "" if arm.cpu_growth is None else f", {units.times(arm.cpu_growth.value)} in CPU seconds"
+def by_reference(found: Iterable[ArmScale]) -> dict[int, list[ArmScale]]:
+    """The arms that have a growth, by the size that it is held against."""
+    arms: dict[int, list[ArmScale]] = {}
+    for arm in found:
+        if arm.reference is not None:
+            arms.setdefault(arm.reference, []).append(arm)
+    return arms
 
 
-def _span(growth: Estimate) -> str:
-    return f" ({span})" if (span := units.interval(growth)) else ""
+def _grown(arm: ArmScale, labels: Mapping[str, str]) -> str:
+    assert arm.growth is not None
+    span = f" ({told})" if (told := units.interval(arm.growth)) else ""
+    cpu = "" if arm.cpu_growth is None else f", {units.times(arm.cpu_growth.value)} in CPU seconds"
+    return f"{units.times(arm.growth.value)}{span} at {arm.widest:,} under {labels[arm.arm]}{cpu}"
 
 
 def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmScale:
@@ -157,15 +165,22 @@ def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmSca
         groups.setdefault(record.tasks, []).append(record)
     makespans = _marginal(groups, lambda record: record.value_s)
     cpu = _marginal(groups, _cpu_s)
-    sizes = [_size(size, group, makespans.get(size, {}), cpu.get(size, {})) for size, group in groups.items()]
-    sizes += [Size(size, missing=reason) for size, reason in left_out.items() if size not in groups]
-    growth = _growth(makespans)
+    reference = min((size for size in makespans if size >= REFERENCE_TASKS), default=None)
+    growths, cpu_growths = _growths(makespans, reference), _growths(cpu, reference)
+    widest = max(makespans, default=0)
+    growth = growths.get(widest) if widest != reference else None
+    sizes = [
+        _size(size, group, makespans.get(size, {}), growths.get(size), cpu.get(size, {}))
+        for size, group in groups.items()
+    ]
+    sizes += [Size(size, missing=reason, left_out=True) for size, reason in left_out.items() if size not in groups]
     return ArmScale(
         arm=arm,
         sizes=tuple(sorted(sizes, key=lambda size: size.tasks)),
         growth=growth,
-        cpu_growth=_growth(cpu),
-        widest=max(makespans) if growth else None,
+        cpu_growth=cpu_growths.get(widest) if growth else None,
+        reference=reference if growth else None,
+        widest=widest if growth else None,
     )
 
 
@@ -183,21 +198,26 @@ def _marginal(
     }
 
 
-def _growth(marginals: Mapping[int, Mapping[int, float]]) -> Estimate | None:
-    """The cost at the widest size over that at the first of `REFERENCE_TASKS` and more."""
-    reference = min((size for size in marginals if size >= REFERENCE_TASKS), default=None)
-    widest = max(marginals, default=None)
-    if reference is None or widest is None or widest <= reference:
-        return None
-    ratios = [
-        marginals[widest][block] / cost
-        for block, cost in marginals[reference].items()
-        if cost > 0 and marginals[widest].get(block, 0) > 0
-    ]
-    return statistics.geometric_mean([ratios]) if ratios else None
+def _growths(marginals: Mapping[int, Mapping[int, float]], reference: int | None) -> dict[int, Estimate]:
+    """By size from the reference on, the cost there over that at the reference."""
+    if reference is None:
+        return {}
+    base = marginals.get(reference, {})
+    ratios = {
+        size: [costs[block] / cost for block, cost in base.items() if cost > 0 and costs.get(block, 0) > 0]
+        for size, costs in marginals.items()
+        if size >= reference
+    }
+    return {size: statistics.geometric_mean([found]) for size, found in ratios.items() if found}
 
 
-def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float], cpu: Mapping[int, float]) -> Size:
+def _size(
+    tasks: int,
+    group: Sequence[Record],
+    marginal: Mapping[int, float],
+    growth: Estimate | None,
+    cpu: Mapping[int, float],
+) -> Size:
     good = [record for record in group if record.status == "ok"]
     times = _by_block(group, lambda record: record.value_s)
     traffic = [record.traffic for record in good if record.traffic is not None]
@@ -207,6 +227,7 @@ def _size(tasks: int, group: Sequence[Record], marginal: Mapping[int, float], cp
         tasks=tasks,
         makespan_s=statistics.geometric_mean([list(times.values())]) if times else None,
         marginal_s=statistics.mean([list(marginal.values())]) if marginal else None,
+        growth=growth,
         marginal_cpu_s=statistics.mean([list(cpu.values())]) if cpu else None,
         end_s=_median(record.phases.shutdown_s for record in good),
         driver_added_bytes=_highest(_added(record) for record in good),

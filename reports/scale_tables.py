@@ -17,35 +17,40 @@ from reports.statistics import Estimate
 from reports.summary import Summary
 from reports.tables import Column, Entry, Table, small_print
 
-COLUMNS = (
-    Column("Arm", numeric=False),
-    Column("Tasks"),
-    Column("Makespan"),
-    Column("ms a task", "What each task beyond the next smaller size cost."),
-    Column(f"x at {REFERENCE_TASKS}", f"That at the widest size over that at {REFERENCE_TASKS} tasks."),
-    Column("CPU ms a task", "The same of the CPU seconds of driver and workers, which a busy machine disturbs less."),
-    Column(f"x at {REFERENCE_TASKS}", "The same of these."),
-    Column("End", "Last result to the return of the flow."),
-    Column("Driver MB", "What the driver's memory rose by in the cell, and its highest."),
-    Column("Recorded", "Task runs the server had recorded in the end, of those expected."),
-    Column("Recorded a second", "From the call of the flow until the last was recorded."),
-    Column("Lag", "Return of the flow to the last task run recorded."),
-    Column("Locked", "Entries of the server's log on a locked database."),
-    Column("Dropped", "Messages that the server's own queues were too full to take."),
-    Column("Errors", "Requests answered with 500 or above; other exceptions in the server's log."),
-)
-
 
 def cost_by_width(summary: Summary) -> Table | None:
     """An arm and a number of tasks a row: cost, memory, and what became of the task runs on the server."""
     if not summary.scale:
         return None
-    rows = tuple(_row(summary, arm, size) for arm in summary.scale for size in arm.sizes)
-    note = (
-        f"The target for the cost at the widest size is {TARGET:g}x that at {REFERENCE_TASKS} tasks. Memory: where an "
-        "earlier cell has left room in the process a later one adds less than it holds."
+    references = sorted(scales.by_reference(summary.scale)) or [REFERENCE_TASKS]
+    at = " or ".join(f"{tasks:,}" for tasks in references)
+    columns = (
+        Column("Arm", numeric=False),
+        Column("Tasks"),
+        Column("Makespan"),
+        Column("ms a task", "What each task beyond the next smaller size cost."),
+        Column(f"x at {at}", f"That at the widest size over that at {at} tasks."),
+        Column("CPU ms a task", "The same of the CPU seconds of driver and workers; a busy machine disturbs it less."),
+        Column(f"x at {at}", "The same of these."),
+        Column("End", "Last result to the return of the flow."),
+        Column("Driver MB", "What the driver's memory rose by in the cell, and its highest."),
+        Column("Recorded", "Task runs the server had recorded in the end, of those expected."),
+        Column("Recorded a second", "From the call of the flow until the last was recorded."),
+        Column("Lag", "Return of the flow to the last task run recorded."),
+        Column("Locked", "Entries of the server's log on a locked database."),
+        Column("Dropped", "Messages that the server's own queues were too full to take."),
+        Column("Errors", "Requests answered with 500 or above; other exceptions in the server's log."),
     )
-    return Table("scale", "Cost by width at scale", COLUMNS, rows, note)
+    rows = []
+    for arm in summary.scale:
+        told = f"of that at {arm.reference:,}\n" if arm.reference and len(references) > 1 else ""
+        rows += [_row(summary, arm, size, told) for size in arm.sizes]
+    filled = tuple((*row, *[Entry(units.NONE)] * (len(columns) - len(row))) for row in rows)
+    note = (
+        f"The target for the cost at the widest size is {TARGET:g}x that at {at} tasks. Memory: where an earlier cell "
+        "has left room in the process a later one adds less than it holds."
+    )
+    return Table("scale", "Cost by width at scale", columns, filled, note)
 
 
 def requests_a_task(summary: Summary) -> Table | None:
@@ -166,18 +171,19 @@ def side_by_side(found: Sequence[Served]) -> Table:
     return Table("servers", "The same graphs on other servers", columns, tuple(rows), f"{note}.")
 
 
-def _row(summary: Summary, arm: ArmScale, size: Size) -> tuple[Entry, ...]:
+def _row(summary: Summary, arm: ArmScale, size: Size, at: str) -> tuple[Entry, ...]:
+    """Of a size that has no measurement the first entries alone; `at` says what the growth is held against."""
     head = (Entry(_label(summary, arm.arm)), Entry(f"{size.tasks:,}", sort=size.tasks))
     if size.missing:
-        return (*head, Entry(size.missing, tone="failed"), *(Entry(units.NONE) for _ in range(len(COLUMNS) - 3)))
+        return (*head, Entry(f"not measured: {size.missing}" if size.left_out else size.missing, tone="failed"))
     last = size.tasks == arm.widest
     return (
         *head,
         _seconds(size.makespan_s),
         _marginal(size.marginal_s),
-        _ratio(arm.growth if last else None),
+        _ratio(arm.growth if last else None, at),
         _marginal(size.marginal_cpu_s),
-        _ratio(arm.cpu_growth if last else None),
+        _ratio(arm.cpu_growth if last else None, at),
         Entry(units.seconds(size.end_s), sort=size.end_s),
         _memory(size),
         *_kept_up(size),
@@ -214,10 +220,10 @@ def _kept_up(size: Size) -> tuple[Entry, ...]:
     )
 
 
-def _ratio(growth: Estimate | None) -> Entry:
+def _ratio(growth: Estimate | None, at: str) -> Entry:
     if growth is None:
         return Entry(units.NONE)
-    return Entry(units.times(growth.value), small_print(growth), growth.value)
+    return Entry(units.times(growth.value), at + small_print(growth), growth.value)
 
 
 def _marginal(cost: Estimate | None) -> Entry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from reports import units
 from reports.charts import style
 from reports.charts.style import Drawing, Mark, Missing
-from reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size
+from reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size, by_reference
 from reports.summary import Summary
 
 TITLE = "Cost by width at scale"
@@ -33,38 +33,28 @@ def cost_by_width_at_scale(summary: Summary) -> Drawing | Missing:
     lag.minorticks_off()
     lag.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
     lag.set_xlabel("tasks")
-    target = Line2D([], [], color=style.MUTED, linewidth=1.1, linestyle=(0, (5, 2)), label=f"{TARGET:g}x that at 100")
-    style.legend(fig, arms, marks, [target] if any(_reference(one) for one in found) else [])
+    target = Line2D([], [], color=style.MUTED, linewidth=1.1, linestyle=(0, (5, 2)), label=f"{TARGET:g}x")
+    style.legend(fig, arms, marks, [target] if any(one.growth for one in found) else [])
     return Drawing(TITLE, _takeaway(summary, found), _READING, fig)
 
 
 _READING = (
-    f"Above: what each task beyond the next smaller size cost, over what it cost at {REFERENCE_TASKS} tasks, bars "
-    "95 % intervals over blocks; a line that stays below the dashed one keeps its price. Middle: what the driver's "
-    "memory rose by in the cell; in step with the tasks is a straight line. Below: how long after its return the "
-    "flow's last task run was recorded, which is the server's to answer for."
+    f"Above: what each task beyond the next smaller size cost, over what it cost at {REFERENCE_TASKS} tasks (or at "
+    "the next size measured) in the same block, bars 95 % intervals; a line that stays below the dashed one keeps its "
+    "price. Middle: what the driver's memory rose by in the cell; in step with the tasks is a straight line. Below: "
+    "how long after its return the flow's last task run was recorded, which is the server's to answer for."
 )
 
 
 def _costs(axes: Axes, found: Sequence[ArmScale], marks: dict[str, Mark]) -> None:
     values = [1.0, TARGET]
     for one in found:
-        reference = _reference(one)
-        if reference is None or reference.marginal_s is None:
+        grown = {size.tasks: size.growth for size in one.measured if size.growth is not None}
+        if not grown:
             continue
-        base = reference.marginal_s.value
-        sizes = [size for size in one.measured if size.marginal_s is not None and size.tasks >= reference.tasks]
-        costs = [size.marginal_s.value / base for size in sizes if size.marginal_s]
-        reach = [style.whiskers(size.marginal_s) for size in sizes if size.marginal_s]
-        low, high = [a / base for a, _ in reach], [b / base for _, b in reach]
-        axes.errorbar(
-            [size.tasks for size in sizes],
-            costs,
-            yerr=(low, high),
-            capsize=2,
-            elinewidth=0.9,
-            **marks[one.arm].plot(),
-        )
+        low, high = zip(*(style.whiskers(growth) for growth in grown.values()), strict=True)
+        costs = [growth.value for growth in grown.values()]
+        axes.errorbar(list(grown), costs, yerr=(low, high), capsize=2, elinewidth=0.9, **marks[one.arm].plot())
         values += costs
     axes.axhline(TARGET, color=style.MUTED, linewidth=1.1, linestyle=(0, (5, 2)))
     axes.set_ylim(0, max(values) * 1.25)
@@ -89,12 +79,6 @@ def _lines(
     axes.set_ylabel(label)
 
 
-def _reference(one: ArmScale) -> Size | None:
-    """The size that the others are held against."""
-    sizes = [size for size in one.measured if size.tasks >= REFERENCE_TASKS and size.marginal_s is not None]
-    return sizes[0] if sizes and sizes[0].marginal_s and sizes[0].marginal_s.value > 0 else None
-
-
 def _scaled(value: float | None, by: float) -> float | None:
     return None if value is None else value * by
 
@@ -102,10 +86,14 @@ def _scaled(value: float | None, by: float) -> float | None:
 def _takeaway(summary: Summary, found: Sequence[ArmScale]) -> str:
     labels = {arm.name: arm.label for arm in summary.arms}
     told = [
-        f"{units.times(one.growth.value)} at {one.widest:,} under {labels[one.arm]}"
-        for one in found
-        if one.growth is not None and one.widest is not None
+        f"against one at {reference:,} tasks: {units.listed([_grown(one, labels) for one in arms])}"
+        for reference, arms in by_reference(found).items()
     ]
     if not told:
         return f"No arm was measured at {REFERENCE_TASKS} tasks and beyond in the same block."
-    return f"A task costs, against one at {REFERENCE_TASKS} tasks: {units.listed(told)}."
+    return f"A task costs, {'; '.join(told)}."
+
+
+def _grown(one: ArmScale, labels: Mapping[str, str]) -> str:
+    assert one.growth is not None
+    return f"{units.times(one.growth.value)} at {one.widest:,} under {labels[one.arm]}"

@@ -51,7 +51,7 @@ def test_a_wide_cell_is_foreseen_on_the_line_through_the_two_widest_before_it(wi
 def test_what_would_take_more_than_half_the_limit_is_left_out_and_says_how_long(wide, make_record):
     done = [make_record(wide(33), 20.0), make_record(wide(333), 200.0)]
 
-    assert foresight.too_long(wide(1667), done, limit_s=1000) == "not measured: would take about 17 min"
+    assert foresight.too_long(wide(1667), done, limit_s=1000) == "would take about 17 min"
     assert foresight.too_long(wide(1667), done, limit_s=2100) is None
     assert foresight.too_long(wide(33), done, limit_s=1) is None
 
@@ -68,7 +68,7 @@ def test_other_arms_and_other_suites_foretell_nothing(wide, make_cell, make_reco
 def test_what_failed_narrower_is_not_tried_wider_in_that_block(wide, make_record):
     failed = make_record(wide(33), None, status="error", error="timed out")
 
-    assert foresight.too_long(wide(333), [failed], limit_s=1000) == "not measured: 100 tasks failed already"
+    assert foresight.too_long(wide(333), [failed], limit_s=1000) == "100 tasks failed already"
     assert foresight.too_long(wide(333, block=1), [failed], limit_s=1000) is None
 
 

@@ -88,6 +88,33 @@ def test_a_run_without_a_narrow_size_claims_no_growth(tmp_path):
     assert isinstance(cost_by_width_at_scale(summary), Missing)
 
 
+def test_without_a_hundred_tasks_the_next_size_is_named(tmp_path):
+    lines = [record for record in wide() if (record.arm, record.tasks) != ("lean-dask", 100)]
+    summary = summary_of(tmp_path, lines)
+    growth = verdict.of(summary)[0]
+    table = scale_tables.cost_by_width(summary)
+    drawn = cost_by_width_at_scale(summary)
+
+    assert [only(summary, arm).reference for arm in ("threads", "lean-dask")] == [100, 1000]
+    assert growth.startswith("Against one at 100 tasks, a task costs 1.00x")
+    assert ". Against one at 1,000 tasks, a task costs 1." in growth
+    said = [row[4].detail.splitlines()[0] for row in table.rows if row[4].detail]
+    assert said == ["of that at 100", "of that at 1,000"]
+    assert "x at 100 or 1,000" in [column.title for column in table.columns]
+    assert "; against one at 1,000 tasks: 1." in drawn.takeaway
+
+
+def test_the_chart_draws_the_ratios_that_it_tells(tmp_path):
+    lines = wide([replace(FLAT, noise=0.3)], blocks=3)
+    summary = summary_of(tmp_path, lines)
+    drawn = cost_by_width_at_scale(summary)
+
+    (line, *_) = drawn.figure.axes[0].lines
+    assert list(line.get_xdata()) == [100, 1000, 5002]
+    assert line.get_ydata()[0] == pytest.approx(1)
+    assert line.get_ydata()[-1] == pytest.approx(only(summary, "threads").growth.value)
+
+
 def test_the_drivers_memory_is_what_the_cell_added(tmp_path):
     summary = summary_of(tmp_path, wide())
 
@@ -125,7 +152,7 @@ def test_missing_task_runs_and_complaints_of_the_server_show(tmp_path):
 
 def test_what_was_left_out_stands_in_its_row_and_leaves_the_run_whole(tmp_path):
     lines = [record for record in wide() if (record.arm, record.tasks) != ("lean-dask", 5002)]
-    left_out = {"scale/plain-w1667/lean-dask": "not measured: would take about 25 min", "scale/odd": "?"}
+    left_out = {"scale/plain-w1667/lean-dask": "would take about 25 min", "scale/odd": "?"}
     summary = summary_of(tmp_path, lines, left_out=left_out)
 
     assert summary.run.partial is None
@@ -164,7 +191,7 @@ def test_the_verdict_says_growth_what_was_lost_and_what_was_not_measured(tmp_pat
         for record in wide()
         if (record.arm, record.tasks) != ("lean-dask", 5002)
     ]
-    left_out = {"scale/plain-w1667/lean-dask": "not measured: would take about 25 min"}
+    left_out = {"scale/plain-w1667/lean-dask": "would take about 25 min"}
 
     growth, lost, without = verdict.of(summary_of(tmp_path, lines, left_out=left_out))
     assert "1.00x (1.00\N{EN DASH}1.00) at 5,002 under threads" in growth
