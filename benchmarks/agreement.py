@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from reports.flow_runs import Result
+from reports.flow_runs import UNASKED, Result
 
 RELATIVE = 1e-9
 """Floats this close are the same: the order in which results arrive, and are summed, differs from run to run."""
@@ -38,7 +38,7 @@ class Agreement:
     def judge(self, arm: str, value: Any) -> tuple[Result, str]:
         """What is to be said of a result, and a remark in one line."""
         if not self._check:
-            return "unchecked", "--no-check-result"
+            return "unchecked", UNASKED
         if self.impure:
             return "unchecked", self.impure
         if self._first is None:

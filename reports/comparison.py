@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from reports import units
 from reports.cells import Cell
-from reports.flow_runs import BENCH, FlowRun
+from reports.flow_runs import BENCH, UNASKED, FlowRun
 from reports.ranking import ENGINES
 from reports.run import Arm
 from reports.statistics import LARGEST_TIE, level_with_best
@@ -48,10 +48,7 @@ def remarks(summary: Summary) -> list[str]:
     """What a reader of a comparison must know before relying on it; nothing for other runs."""
     if summary.flow is None:
         return []
-    notes = summary.flow.notes()
-    if _past_all_runners(summary):
-        notes = [note for note in notes if not note.startswith(f"{summary.flow.name} calls")]
-    return [*_cached(summary), *_subflows(summary), *notes]
+    return [*_cached(summary), *_subflows(summary), *summary.flow.notes(said=_past_all_runners(summary))]
 
 
 def ranked(summary: Summary) -> list[tuple[Arm, Cell]]:
@@ -85,12 +82,7 @@ def _headline(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
     if not timed:
         return [f"{flow.name} failed under every arm: mend that first. The reasons are under Failures."]
     if _past_all_runners(summary):
-        where = f" ({flow.direct_calls[0]})" if flow.direct_calls else ""
-        what = (
-            "called its tasks directly" if any(run.direct for run in flow_runs(summary)) else "ran no task of its own"
-        )
-        cure = f": write TASK.submit(...) or TASK.map(...) there{where}" if "directly" in what else ""
-        return [f"No runner will help {flow.name}: it {what}, and handed none to any runner{cure}."]
+        return [_no_runner(summary)]
     if len(timed) == 1:
         return [f"Only {timed[0][0].label} got through {flow.name}, so there is nothing to compare it with."]
     noise = summary.noise_by_bench.get(BENCH, summary.noise)
@@ -106,6 +98,17 @@ def _headline(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
     gain = "" if versus is None else f": {_gain(versus.ratio.value)} {base}"
     also = f"; {units.listed(rivals)} cannot be told from it" if rivals else ""
     return [hedged(f"Take {choice} for {flow.name}{gain}{also}.", summary)]
+
+
+def _no_runner(summary: Summary) -> str:
+    flow = summary.flow
+    assert flow is not None
+    lead = f"No runner will help {flow.name}: it"
+    if not any(run.direct for run in flow_runs(summary)):
+        return f"{lead} ran no task of its own, and handed none to any runner."
+    where = f" ({flow.direct_calls[0]})" if flow.direct_calls else ""
+    cure = f"write TASK.submit(...) or TASK.map(...) there{where}"
+    return f"{lead} called its tasks directly, and handed none to any runner: {cure}."
 
 
 def _gain(ratio: float) -> str:
@@ -143,8 +146,8 @@ def _results(summary: Summary) -> list[str]:
     if found["different"]:
         return []
     remark = next((run.remark for run in runs if run.result == "unchecked" and run.remark), "")
-    if remark == "--no-check-result":
-        return ["Results were not compared (--no-check-result)."]
+    if remark == UNASKED:
+        return [f"Results were not compared ({UNASKED})."]
     if found["unchecked"]:
         return [f"Results could not be compared: {units.printable(remark)}."]
     if found["nothing"]:

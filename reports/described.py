@@ -26,9 +26,14 @@ class Described:
     submits: bool = True
     own_runner: str = ""
 
-    def notes(self) -> list[str]:
-        """What its source tells, before anything is measured; a line each."""
-        return [*self._past_the_runner(), *self._replaced()]
+    def notes(self, said: bool = False) -> list[str]:
+        """What its source tells; a line each.
+
+        Args:
+            said: a reader knows already that no task of it goes to a runner.
+        """
+        past = [] if said and not self.submits else self._past_the_runner()
+        return [*past, *self._replaced()]
 
     def _past_the_runner(self) -> list[str]:
         if not self.direct_calls:

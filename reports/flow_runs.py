@@ -11,6 +11,8 @@ from reports.validation import RecordError
 BENCH = "compare"
 
 Result = Literal["same", "different", "nothing", "unchecked"]
+UNASKED = "--no-check-result"
+"""Remark on an `unchecked` result that nobody wanted compared."""
 
 
 @dataclass(frozen=True)
