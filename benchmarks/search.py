@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from benchmarks.plan import Cell, Search
-from reports.granularity import Sample, next_duration
+from reports.metg import Sample, next_duration
 from reports.records import Record
 
 SHORTEST_S, LONGEST_S = 1e-3, 2.0

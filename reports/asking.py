@@ -6,12 +6,12 @@ import math
 import re
 from pathlib import Path
 
+from reports import kinds
 from reports.ranking import Request
 from reports.records import FILE_NAME, RecordError
 
 RESULTS = Path("results")
 MEASURE = "pytest benchmarks --benchmark-only --lab-profile quick"
-KINDS = ("sleep", "spin", "crunch", "none")
 MOST_TASKS = 10**8
 LONGEST_S = 1e7
 LARGEST_BYTES = 1e13
@@ -38,8 +38,8 @@ def request(
     Raises:
         AskError: a number that is none, is not positive, or is beyond all measure; an unknown kind of work.
     """
-    if work not in KINDS:
-        raise AskError(f"--work {work}: must be one of {', '.join(KINDS)}")
+    if work not in kinds.ALL:
+        raise AskError(f"--work {work}: must be one of {', '.join(kinds.ALL)}")
     if startup not in ("warm", "cold"):
         raise AskError(f"--startup {startup}: must be warm or cold")
     if work == "none":

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reports import kinds
 from reports.choice import candidates
 from reports.model import ArmModel
 from reports.ranking import tie_limit
 from reports.summary import Summary
 
-KINDS = ("sleep", "spin")
 CLUSTERS = ("dask", "ray")
 MOST_TASKS = 100_000
 DURATIONS_S = (1e-3, 100.0)
@@ -67,7 +67,7 @@ def maps(summary: Summary) -> list[Map]:
         _map(kind, cold, models)
         for cold in (False, True)
         if len(models := candidates(summary, cold)) > 1
-        for kind in KINDS
+        for kind in kinds.SEARCHED
         if all(kind in m.reach.kinds for m in models)
     ]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from reports import statistics
 from reports.cells import Cell
+from reports.gains import over_fewest
 from reports.run import Arm
 from reports.statistics import Estimate
 from reports.summary import Summary
@@ -40,23 +40,12 @@ def batched(summary: Summary) -> list[Batched]:
         graph = cell.graph
         groups.setdefault((cell.arm, graph.work_kind, graph.work_s, graph.width * graph.batch), []).append(cell)
     found = [
-        _batched(arm, kind, item_s, items, {c.graph.batch: c for c in cells})
+        Batched(arm, kind, item_s, items, *over_fewest({c.graph.batch: c for c in cells}))
         for arm in summary.arms
         for (name, kind, item_s, items), cells in groups.items()
         if name == arm.name and arm.role != "control"
     ]
     return [one for one in found if len(one.gains) > 1]
-
-
-def _batched(arm: Arm, kind: str, item_s: float, items: int, cells: dict[int, Cell]) -> Batched:
-    base = cells[min(cells)].by_block
-    gains = {
-        size: statistics.geometric_mean([[base[block] / value for block, value in shared.items()]])
-        for size, cell in sorted(cells.items())
-        if (shared := {block: value for block, value in cell.by_block.items() if block in base})
-    }
-    times = {size: cell.time_s for size, cell in sorted(cells.items()) if cell.time_s and size in gains}
-    return Batched(arm, kind, item_s, items, times, gains)
 
 
 def nearest(summary: Summary, arm: str, kind: str, seconds: float) -> Batched | None:

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from reports.tables import Column, Entry, Table
-from reports.units import NONE, listed, plural, printable
+from reports.units import NONE, SIGNS, listed, plural, printable
 from reports.units import seconds as shown
 from reports.validation import RecordError, number
 
 SCHEMA = 1
 NAMES = ("faults", "equivalence")
-SIGNS = {"ok": "\N{CHECK MARK}", "warn": "!", "bad": "\N{BALLOT X}", "unknown": "?"}
-"""Told by their shape, with or without colour."""
 MEANINGS = {
     "ok": "as one would wish",
     "warn": "to be known first",

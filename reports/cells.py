@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics as exact
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -67,6 +67,11 @@ class Split:
     server: float | None
 
     @property
+    def own(self) -> float | None:
+        """The flow's: driver and workers, without the server."""
+        return None if self.driver is None and self.workers is None else (self.driver or 0) + (self.workers or 0)
+
+    @property
     def total(self) -> float | None:
         seen = [part for part in (self.driver, self.workers, self.server) if part is not None]
         return sum(seen) if seen else None
@@ -81,6 +86,7 @@ class Cell:
     parts_s:    what a block's time is made of, in its order, each the median over blocks; empty where unknown. Cold: to
                 the first body, to the first result, the other tasks, shutdown. Warm: submitting, waiting for results.
     versus:     against the baseline in the same blocks; `None` for the baseline itself and where no block has both.
+    ideal_s:    the bodies alone, on all workers that work at the same time; 0 for graphs without work.
     efficiency: ideal over makespan, `None` for graphs without work.
     overhead_s: core-seconds a task costs beyond its body, (makespan - ideal) x workers / tasks.
     recorded:   task runs the server had recorded, over all blocks, of `expected_recorded`.
@@ -113,6 +119,7 @@ class Cell:
     cpu_total_s: Estimate | None
     cpu_s: Split
     peak_rss_bytes: Split
+    ideal_s: float
     efficiency: float | None
     overhead_s: float | None
     recorded: int | None
@@ -131,7 +138,7 @@ Pairs = dict[str, dict[str, dict[str, dict[int, float]]]]
 """bench -> arm -> graph id -> block -> log ratio to the baseline."""
 
 
-def collect(records: Sequence[Record], baseline: str, arms: Sequence[str]) -> dict[tuple[str, str, str], list[Record]]:
+def collect(records: Sequence[Record], arms: Sequence[str]) -> dict[tuple[str, str, str], list[Record]]:
     """Records by (bench, graph id, arm): benches in their usual order, graphs by size, arms in display order."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
@@ -181,11 +188,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
     good = [record for record in group if record.status == "ok"]
     first = group[0]
     by_block = _values(group)
-
-    def median(get: Callable[[Record], float | None]) -> float | None:
-        return _median(get(record) for record in good)
-
-    makespan = median(lambda r: r.phases.makespan_s)
+    makespan = median(r.phases.makespan_s for r in good)
     parts = [found for record in good if (found := _parts(record, first.cold))]
     ideal = first.ideal_s
     return Cell(
@@ -203,8 +206,8 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         first_result_s=_estimate(record.phases.first_result_s for record in good),
         submit_s=_estimate(record.phases.submit_s for record in good),
         makespan_s=makespan,
-        shutdown_s=median(lambda r: r.phases.shutdown_s),
-        total_s=median(lambda r: r.phases.total_s),
+        shutdown_s=median(r.phases.shutdown_s for r in good),
+        total_s=median(r.phases.total_s for r in good),
         parts_s=tuple(map(exact.median, zip(*parts, strict=True))),
         queue=_quantiles([r.latencies.queue_s for r in good]),
         body=_quantiles([r.latencies.body_s for r in good]),
@@ -212,23 +215,24 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         queue_p95_s=_estimate(float(np.percentile(r.latencies.queue_s, 95)) for r in good if r.latencies.queue_s),
         cpu_total_s=_estimate(_cpu(r).total for r in good),
         cpu_s=Split(
-            median(lambda r: r.usage.driver_cpu_s),
-            median(lambda r: r.usage.workers_cpu_s),
-            median(lambda r: r.usage.server_cpu_s),
+            median(r.usage.driver_cpu_s for r in good),
+            median(r.usage.workers_cpu_s for r in good),
+            median(r.usage.server_cpu_s for r in good),
         ),
         peak_rss_bytes=Split(
-            _highest(r.usage.driver_rss_bytes for r in good),
-            _highest(r.usage.workers_rss_bytes for r in good),
-            _highest(r.usage.server_rss_bytes for r in good),
+            highest(r.usage.driver_rss_bytes for r in good),
+            highest(r.usage.workers_rss_bytes for r in good),
+            highest(r.usage.server_rss_bytes for r in good),
         ),
+        ideal_s=ideal,
         efficiency=ideal / makespan if ideal > 0 and makespan and makespan > SHORTEST_S else None,
         overhead_s=(makespan - ideal) * first.workers / first.tasks if makespan and first.tasks else None,
         recorded=_sum(r.recorded for r in good if r.expected_recorded),
         expected_recorded=sum(r.expected_recorded for r in good if r.recorded is not None),
         executions=_sum(r.executions for r in good),
         expected_executions=sum(r.expected_executions for r in good if r.executions is not None),
-        visibility_lag_s=median(lambda r: r.visibility_lag_s),
-        background_cpu=_highest(r.background_cpu for r in group),
+        visibility_lag_s=median(r.visibility_lag_s for r in good),
+        background_cpu=highest(r.background_cpu for r in group),
         errors=tuple((r.block, r.error or "no reason given") for r in group if r.status != "ok"),
         flow_runs={r.block: r.flow_run for r in group if r.flow_run is not None},
     )
@@ -278,12 +282,14 @@ def _quantiles(blocks: Sequence[Sequence[float]]) -> Quantiles | None:
     return Quantiles(*map(float, np.percentile(values, (5, 25, 50, 75, 95, 99)))) if len(values) else None
 
 
-def _median(values: Iterable[float | None]) -> float | None:
+def median(values: Iterable[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
     seen = [value for value in values if value is not None]
     return exact.median(seen) if seen else None
 
 
-def _highest(values: Iterable[float | None]) -> float | None:
+def highest(values: Iterable[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
     return max((value for value in values if value is not None), default=None)
 
 

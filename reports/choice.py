@@ -105,7 +105,7 @@ def choose(summary: Summary, request: Request) -> Answer:
 def candidates(summary: Summary, cold: bool) -> list[ArmModel]:
     """The arms that can be predicted, simplest first."""
     models = [m for m in summary.model.arms if not cold or m.costs.cold_s is not None]
-    return sorted(models, key=simplicity)
+    return sorted(models, key=lambda m: simplicity(m.arm))
 
 
 def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) -> Ranked:

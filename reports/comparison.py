@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from reports import units
 from reports.cells import Cell
 from reports.flow_runs import BENCH, UNASKED, FlowRun
-from reports.ranking import ENGINES
+from reports.ranking import simplicity
 from reports.run import Arm
 from reports.statistics import LARGEST_TIE, level_with_best
 from reports.summary import Summary
 
 NOISY = LARGEST_TIE - 1
 """Two identical arms that may differ by more than this leave nothing but a guess."""
-UNENDED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
+TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
 """Final states of task runs that a reader has to know of."""
 
 
@@ -87,9 +87,8 @@ def _headline(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
         return [f"Only {timed[0][0].label} got through {flow.name}, so there is nothing to compare it with."]
     noise = summary.noise_by_bench.get(BENCH, summary.noise)
     level = level_with_best({arm.label: cell.by_block for arm, cell in timed}, noise)
-    place = {arm.label: _simplicity(arm) for arm, _ in timed}
-    choice = min(level, key=lambda label: place[label])
-    base = next((arm.label for arm in summary.arms if arm.name == summary.run.baseline), "")
+    choice = min((arm for arm, _ in timed if arm.label in level), key=simplicity).label
+    base = summary.label(summary.run.baseline)
     rivals = [label for label in level if label != choice]
     if choice == base:
         also = f"; {units.listed(rivals)} cannot be told from it" if rivals else ": no other runner was faster"
@@ -115,10 +114,6 @@ def _gain(ratio: float) -> str:
     return f"{units.times(1 / ratio)} as fast as" if ratio < 1 else f"{units.times(ratio)} the time of"
 
 
-def _simplicity(arm: Arm) -> tuple[int, bool]:
-    return (ENGINES.index(arm.engine) if arm.engine in ENGINES else len(ENGINES), arm.lean)
-
-
 def _times(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
     if not timed:
         return []
@@ -131,7 +126,7 @@ def _failed(summary: Summary) -> list[str]:
     lines = []
     for cell in summary.cells:
         if cell.errors:
-            label = next(arm.label for arm in summary.arms if arm.name == cell.arm)
+            label = summary.label(cell.arm)
             every = "every time" if not cell.ok else f"{cell.failed} of {cell.ok + cell.failed} times"
             lines.append(f"Under {label} it failed {every}: {units.printable(cell.errors[0][1])}")
     return lines

@@ -6,9 +6,8 @@ from reports import comparison, units
 from reports.cells import Cell
 from reports.flow_runs import BENCH, FlowRun
 from reports.run import Arm
-from reports.statistics import Estimate
 from reports.summary import Summary
-from reports.tables import Column, Entry, Table, ratio
+from reports.tables import Column, Entry, Table, ratio, scaled, seconds
 
 
 def main(summary: Summary) -> Table:
@@ -25,7 +24,7 @@ def main(summary: Summary) -> Table:
         Column("Result", "Against the first one of this run.", numeric=False),
     )
     workers = max(row.arm.workers for row in summary.rows)
-    baseline = next(row.arm.label for row in summary.rows if row.arm.name == summary.run.baseline)
+    baseline = summary.label(summary.run.baseline)
     note = (
         f"{summary.flow.name}, from {summary.flow.file}. {units.plural(workers, 'worker slot')} an arm. Baseline: "
         f"{baseline}. Small print: 95 % interval and n, the number of blocks."
@@ -61,14 +60,14 @@ def _cell(summary: Summary, arm: str) -> list[Cell]:
 def _arm_row(arm: Arm, cell: Cell, summary: Summary) -> tuple[Entry, ...]:
     runs = list(cell.flow_runs.values())
     kind = "baseline again" if arm.role == "control" else "lean" if arm.lean else ""
+    memory = cell.peak_rss_bytes.own
     failed = f"{cell.failed} failed" if cell.failed else ""
-    rss = [part for part in (cell.peak_rss_bytes.driver, cell.peak_rss_bytes.workers) if part is not None]
     return (
         Entry(arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else ""),
-        _seconds(cell.time_s),
+        seconds(cell.time_s),
         Entry("baseline", sort=1.0) if arm.name == summary.run.baseline else ratio(cell.versus),
-        _digits(cell.cpu_total_s),
-        Entry(units.digits(sum(rss) / 1e6), sort=sum(rss)) if rss else Entry(units.NONE),
+        scaled(cell.cpu_total_s),
+        Entry(units.NONE) if memory is None else Entry(units.digits(memory / 1e6), sort=memory),
         _submitted(runs),
         _states(runs),
         _result(runs),
@@ -99,7 +98,7 @@ def _submitted(runs: list[FlowRun]) -> Entry:
 
 def _states(runs: list[FlowRun]) -> Entry:
     states = comparison.states_of(runs)
-    wrong = any(states[name] for name in comparison.UNENDED)
+    wrong = any(states[name] for name in comparison.TROUBLED)
     return (
         Entry(units.printable(comparison.told(states)), tone="failed" if wrong else "") if runs else Entry(units.NONE)
     )
@@ -114,23 +113,3 @@ def _result(runs: list[FlowRun]) -> Entry:
                 remark = units.printable(run.remark, 160) if result in ("different", "unchecked") else ""
                 return Entry(told, remark, tone="failed" if result == "different" else "")
     return Entry(units.NONE)
-
-
-def _seconds(estimate: Estimate | None) -> Entry:
-    if estimate is None:
-        return Entry(units.NONE)
-    known = estimate.low is not None and estimate.high is not None
-    span = units.span(units.seconds(estimate.low), units.seconds(estimate.high)) if known else ""
-    return Entry(
-        units.seconds(estimate.value), _detail(units.TOO_WIDE if estimate.vague else span, estimate.n), estimate.value
-    )
-
-
-def _digits(estimate: Estimate | None) -> Entry:
-    if estimate is None:
-        return Entry(units.NONE)
-    return Entry(units.digits(estimate.value), _detail(units.interval(estimate), estimate.n), estimate.value)
-
-
-def _detail(span: str, n: int) -> str:
-    return f"{span}\nn {n}" if span else f"n {n}"

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from scipy import stats
 
 from reports import units
-from reports.statistics import CONFIDENCE, LARGEST_TIE_BAND, SMALLEST_TIE_BAND, Estimate, Verdict
+from reports.statistics import CONFIDENCE, LARGEST_TIE_BAND, SMALLEST_TIE_BAND, Estimate, Verdict, t_quantile
 from reports.timings import MACHINE, Timing, Timings
 
 SHIFT = 0.05
@@ -90,7 +90,7 @@ def _welch(a: Timing, b: Timing) -> tuple[Estimate, float | None]:
     if error == 0:
         return Estimate(apart, apart, apart, n), 1.0 if apart == 0 else 0.0
     free = sum(parts) ** 2 / sum(part**2 / (t.n - 1) for part, t in zip(parts, (a, b), strict=True))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, free)) * error
+    reach = t_quantile(free) * error
     return Estimate(apart, apart - reach, apart + reach, n), float(2 * stats.t.sf(abs(apart) / error, free))
 
 

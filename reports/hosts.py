@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from reports.units import SIGNS
+
 SCHEMA = 1
 FILE = "hosts.json"
-SIGNS = {"ok": "\N{CHECK MARK}", "warn": "!", "bad": "\N{BALLOT X}", "unknown": "?"}
 
 
 def show(report: dict[str, Any], out: Console) -> None:

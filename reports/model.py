@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from reports.costs import CPU_KINDS, Costs, Workload, makespan_s
 from reports.run import Arm
-from reports.statistics import CONFIDENCE
+from reports.statistics import t_quantile
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class ArmModel:
         value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold))
         unsure = math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
         # A factor of exp(50) either way says nothing, and both ends stay numbers.
-        reach = min(quantile(self.free) * unsure, 50.0)
+        reach = min(t_quantile(max(self.free, 1)) * unsure, 50.0)
         return Prediction(value, value * math.exp(-reach), value * math.exp(reach))
 
     def _terms_variance(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any, workers: int | None) -> Any:
@@ -131,8 +130,3 @@ class ArmModel:
 
 def term(costs: Costs, name: str) -> float:
     return costs.gil_share[name] if name in CPU_KINDS else float(getattr(costs, name) or 0.0)
-
-
-def quantile(free: int) -> float:
-    """Student's t: standard deviations that a 95 % interval reaches."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, max(free, 1)))

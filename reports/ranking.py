@@ -11,6 +11,7 @@ import numpy as np
 
 from reports.costs import Workload
 from reports.model import ArmModel
+from reports.run import Arm
 from reports.statistics import LARGEST_TIE, SMALLEST_TIE_BAND
 
 ENGINES = ("none", "threads", "processes", "dask", "ray")
@@ -38,15 +39,15 @@ class Request:
         return Workload.of_items(self.tasks, self.seconds, self.kind, self.payload_bytes, batch)
 
 
-def simplicity(found: ArmModel) -> tuple[int, bool]:
+def simplicity(arm: Arm) -> tuple[int, bool]:
     """Direct calls before threads before clusters; what Prefect ships before its lean twin."""
-    return (ENGINES.index(found.arm.engine) if found.arm.engine in ENGINES else len(ENGINES), found.arm.lean)
+    return (ENGINES.index(arm.engine) if arm.engine in ENGINES else len(ENGINES), arm.lean)
 
 
 def leaders(models: Sequence[ArmModel], request: Request) -> list[ArmModel]:
     """Every arm that cannot be told from the fastest, simplest first."""
     fastest = min(models, key=lambda m: time_s(m, request))
-    return [m for m in sorted(models, key=simplicity) if not behind(m, fastest, request)]
+    return [m for m in sorted(models, key=lambda m: simplicity(m.arm)) if not behind(m, fastest, request)]
 
 
 def behind(one: ArmModel, fastest: ArmModel, request: Request) -> bool:

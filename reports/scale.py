@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 
 from reports import statistics, units
+from reports.cells import highest, median
 from reports.records import Record
 from reports.statistics import Estimate
 from reports.units import printable
@@ -229,16 +229,16 @@ def _size(
         marginal_s=statistics.mean([list(marginal.values())]) if marginal else None,
         growth=growth,
         marginal_cpu_s=statistics.mean([list(cpu.values())]) if cpu else None,
-        end_s=_median(record.phases.shutdown_s for record in good),
-        driver_added_bytes=_highest(_added(record) for record in good),
-        driver_peak_bytes=_highest(record.usage.driver_rss_bytes for record in good),
+        end_s=median(record.phases.shutdown_s for record in good),
+        driver_added_bytes=highest(_added(record) for record in good),
+        driver_peak_bytes=highest(record.usage.driver_rss_bytes for record in good),
         recorded=sum(record.recorded or 0 for record in known) if known else None,
         expected_recorded=sum(record.expected_recorded for record in known),
         recorded_per_s=statistics.geometric_mean([rates]) if rates else None,
-        lag_s=_median(record.visibility_lag_s for record in good),
-        requests=_median(found.total_requests / tasks for found in traffic),
-        events=_median(found.events / tasks for found in traffic),
-        logs=_median(found.logs / tasks for found in traffic),
+        lag_s=median(record.visibility_lag_s for record in good),
+        requests=median(found.total_requests / tasks for found in traffic),
+        events=median(found.events / tasks for found in traffic),
+        logs=median(found.logs / tasks for found in traffic),
         locked=_total(found.locked for found in traffic),
         dropped=_total(found.dropped for found in traffic),
         failed=_total(found.failed for found in traffic),
@@ -276,15 +276,6 @@ def _tasks(graph_id: str, known: Mapping[str, int]) -> int | None:
     """Of a graph by its name: as another arm measured it, else by its width."""
     width = graph_id.rpartition("-w")[2]
     return known.get(graph_id, 3 * int(width) + 1 if width.isdecimal() else None)
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    seen = [value for value in values if value is not None]
-    return median(seen) if seen else None
-
-
-def _highest(values: Iterable[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
 
 
 def _total(values: Iterable[int]) -> int | None:

@@ -15,7 +15,7 @@ from reports.records import Record, RecordError
 from reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size
 from reports.statistics import Estimate
 from reports.summary import Summary
-from reports.tables import Column, Entry, Table, small_print
+from reports.tables import Column, Entry, Table, scaled, small_print
 
 
 def cost_by_width(summary: Summary) -> Table | None:
@@ -64,7 +64,7 @@ def requests_a_task(summary: Summary) -> Table | None:
         rooms = [quota.tasks_a_minute(size.requests, messages) for quota in QUOTAS]
         rows.append(
             (
-                Entry(_label(summary, arm.arm)),
+                Entry(summary.label(arm.arm)),
                 Entry(f"{size.tasks:,}", sort=size.tasks),
                 *(_number(value) for value in (size.requests, size.events, size.logs, _tasks_a_minute(size))),
                 *(_number(room) for room in rooms),
@@ -173,16 +173,16 @@ def side_by_side(found: Sequence[Served]) -> Table:
 
 def _row(summary: Summary, arm: ArmScale, size: Size, at: str) -> tuple[Entry, ...]:
     """Of a size that has no measurement the first entries alone; `at` says what the growth is held against."""
-    head = (Entry(_label(summary, arm.arm)), Entry(f"{size.tasks:,}", sort=size.tasks))
+    head = (Entry(summary.label(arm.arm)), Entry(f"{size.tasks:,}", sort=size.tasks))
     if size.missing:
         return (*head, Entry(f"not measured: {size.missing}" if size.left_out else size.missing, tone="failed"))
     last = size.tasks == arm.widest
     return (
         *head,
         _seconds(size.makespan_s),
-        _marginal(size.marginal_s),
+        scaled(size.marginal_s, 1e3),
         _ratio(arm.growth if last else None, at),
-        _marginal(size.marginal_cpu_s),
+        scaled(size.marginal_cpu_s, 1e3),
         _ratio(arm.cpu_growth if last else None, at),
         Entry(units.seconds(size.end_s), sort=size.end_s),
         _memory(size),
@@ -198,7 +198,7 @@ def _beside(arm: str, server: str, size: Size, first: Size | None) -> tuple[Entr
         Entry(server, sort=float(_LETTERS.index(server))),
         _seconds(size.makespan_s),
         _over(size.makespan_s, first.makespan_s if first else None),
-        _marginal(size.marginal_s),
+        scaled(size.marginal_s, 1e3),
         recorded,
         rate,
         _over(size.recorded_per_s, first.recorded_per_s if first else None),
@@ -214,7 +214,7 @@ def _kept_up(size: Size) -> tuple[Entry, ...]:
         Entry(units.NONE)
         if size.recorded is None
         else Entry(f"{size.recorded}/{size.expected_recorded}", sort=size.recorded, tone="" if whole else "failed"),
-        _estimate(size.recorded_per_s),
+        scaled(size.recorded_per_s),
         Entry(units.seconds(size.lag_s), sort=size.lag_s),
         *(_count(count) for count in (size.locked, size.dropped, bad)),
     )
@@ -224,12 +224,6 @@ def _ratio(growth: Estimate | None, at: str) -> Entry:
     if growth is None:
         return Entry(units.NONE)
     return Entry(units.times(growth.value), at + small_print(growth), growth.value)
-
-
-def _marginal(cost: Estimate | None) -> Entry:
-    return (
-        Entry(units.NONE) if cost is None else Entry(units.digits(cost.value * 1e3), small_print(cost, 1e3), cost.value)
-    )
 
 
 def _memory(size: Size) -> Entry:
@@ -245,12 +239,6 @@ def _seconds(estimate: Estimate | None) -> Entry:
     if estimate is None:
         return Entry(units.NONE)
     return Entry(units.seconds(estimate.value), f"n {estimate.n}", estimate.value)
-
-
-def _estimate(estimate: Estimate | None) -> Entry:
-    if estimate is None:
-        return Entry(units.NONE)
-    return Entry(units.digits(estimate.value), small_print(estimate), estimate.value)
 
 
 def _over(own: Estimate | None, first: Estimate | None) -> Entry:
@@ -269,7 +257,3 @@ def _number(value: float | None) -> Entry:
 
 def _tasks_a_minute(size: Size) -> float | None:
     return None if size.makespan_s is None else 60 * size.tasks / size.makespan_s.value
-
-
-def _label(summary: Summary, name: str) -> str:
-    return next(arm.label for arm in summary.arms if arm.name == name)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import fitting, statistics
+from reports import fitting
 from reports.cells import Cell, Graph
+from reports.gains import over_fewest
 from reports.run import Arm, family
 from reports.statistics import Estimate
 from reports.summary import Summary
@@ -54,13 +55,7 @@ def scaled(summary: Summary) -> list[Scaled]:
 
 
 def _scaled(summary: Summary, arm: Arm, graph: Graph, cells: dict[int, Cell]) -> Scaled:
-    base = cells[min(cells)].by_block
-    speedups = {
-        workers: statistics.geometric_mean([[base[block] / value for block, value in shared.items()]])
-        for workers, cell in sorted(cells.items())
-        if (shared := {block: value for block, value in cell.by_block.items() if block in base})
-    }
-    times = {workers: cell.time_s for workers, cell in sorted(cells.items()) if cell.time_s and workers in speedups}
+    times, speedups = over_fewest(cells)
     return Scaled(arm, graph, times, speedups, _model(summary, arm, graph, list(speedups)))
 
 

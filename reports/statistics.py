@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from reports.estimate import Estimate
+
 CONFIDENCE = 0.95
 BOOTSTRAP_FROM = 30
 """Blocks from which the interval is a bootstrap; with fewer it covers too seldom and Student's t is used."""
@@ -36,21 +38,6 @@ UNMEASURED_THRESHOLD = 0.10
 Verdict = Literal["faster", "slower", "tie", "inconclusive"]
 Strata = Sequence[Sequence[float] | NDArray[np.float64]]
 """Values by stratum: one graph's, a value for each block."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval (`None` where one measurement gives none) and the `n` it comes from."""
-
-    value: float
-    low: float | None
-    high: float | None
-    n: int
-
-    @property
-    def vague(self) -> bool:
-        """True where the interval spans more than a factor of 100, as two blocks that disagree will give."""
-        return self.low is not None and self.high is not None and 0 < self.low * 100 < self.high
 
 
 @dataclass(frozen=True)
@@ -112,7 +99,7 @@ def mean(strata: Strata) -> Estimate:
         ).confidence_interval
         if math.isfinite(interval.low) and math.isfinite(interval.high):
             return Estimate(value, float(interval.low), float(interval.high), n)
-    margin = _t(free) * error
+    margin = t_quantile(free) * error
     return Estimate(value, value - margin, value + margin, n)
 
 
@@ -227,7 +214,8 @@ def _weight(strata: Strata) -> float:
 
 
 @lru_cache
-def _t(free: int) -> float:
+def t_quantile(free: float) -> float:
+    """Standard errors that a 95 % interval reaches, by Student's t with `free` degrees of freedom."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, free))
 
 
@@ -237,7 +225,7 @@ def _interval_reach(free: int) -> float:
     rng = np.random.default_rng(SEED)
     means = np.abs(rng.standard_normal(20_000))
     errors = np.sqrt(rng.chisquare(free, 20_000) / free)
-    return float(np.quantile(means + _t(free) * errors, CONFIDENCE))
+    return float(np.quantile(means + t_quantile(free) * errors, CONFIDENCE))
 
 
 def _exp(logs: Estimate) -> Estimate:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reports import metg as granules
+from reports import kinds
 from reports import scale_tables, units
 from reports.batching import Batched, batched
-from reports.granularity import Granularity
+from reports.metg import Metg
+from reports.metg import of as metg_of
 from reports.scaling import Scaled, scaled
 from reports.statistics import Estimate
 from reports.summary import Summary
@@ -19,15 +20,15 @@ _SCALING = "Times as fast as on the fewest workers, that over the workers it too
 def metg(summary: Summary) -> Table | None:
     """An arm a row, a kind of work a column: METG(50 %) with its interval, from the metg bench."""
     arms = [arm for arm in summary.arms if summary.of("metg", arm.name)]
-    kinds = [kind for kind in granules.KINDS if any(c.graph.work_kind == kind for c in summary.of("metg"))]
+    shown = [kind for kind in kinds.SEARCHED if any(c.graph.work_kind == kind for c in summary.of("metg"))]
     if not arms:
         return None
     columns = (
         Column("Arm", numeric=False),
-        *(Column(kind, f"Task duration from which a {kind} task is half useful.") for kind in kinds),
+        *(Column(kind, f"Task duration from which a {kind} task is half useful.") for kind in shown),
     )
     rows = tuple(
-        (Entry(arm.label), *(_granularity(granules.found(summary, kind, arm)) for kind in kinds)) for arm in arms
+        (Entry(arm.label), *(_metg(metg_of(summary, kind, arm.name)) for kind in shown)) for arm in arms
     )
     note = (
         "Shortest task of which at least half of the time is useful on all slots, with its 95 % interval and n, the "
@@ -97,7 +98,7 @@ def of(summary: Summary) -> list[Table]:
     return [table for table in tables if table is not None]
 
 
-def _granularity(found: Granularity | None) -> Entry:
+def _metg(found: Metg | None) -> Entry:
     if found is None:
         return Entry(units.NONE)
     if found.bound == "above":

@@ -102,6 +102,10 @@ class Summary:
         pairs = [cell.versus.ratio.n for cell in self.cells if cell.versus]
         return max(pairs or [cell.ok for cell in self.cells], default=0)
 
+    def label(self, name: str) -> str:
+        """An arm's name made safe to show."""
+        return next(arm.label for arm in (*self.arms, *self.resized) if arm.name == name)
+
     def row(self, name: str) -> ArmRow | None:
         return next((row for row in self.rows if row.arm.name == name), None)
 
@@ -126,7 +130,7 @@ def summarise(run_dir: Path) -> Summary:
     run = runs.describe(records, plan)
     everyone = runs.arms(records, plan)
     arms = tuple(arm for arm in everyone if not arm.resized)
-    groups = cell_building.collect(records, run.baseline, [arm.name for arm in everyone])
+    groups = cell_building.collect(records, [arm.name for arm in everyone])
     # Where arms have durations or workers of their own, those that fall together are no comparison.
     alike = {key: group for key, group in groups.items() if key[0] != "metg" and key[2] in {arm.name for arm in arms}}
     pairs = cell_building.log_ratios(alike, run.baseline)
@@ -198,7 +202,7 @@ def _row(
         submit_per_task_s=_scaled(warm.submit_s, 1 / tasks) if warm and warm.submit_s and tasks else None,
         queue_p95_s=warm.queue_p95_s if warm else None,
         cpu_s=warm.cpu_total_s if warm else None,
-        peak_rss_bytes=max((m for c in own if (m := _own_memory(c)) is not None), default=None),
+        peak_rss_bytes=max((m for c in own if (m := c.peak_rss_bytes.own) is not None), default=None),
         cached_s=cached.time_s if cached else None,
         retry_s=_retry_cost(own, fit),
         recorded=sum(cell.recorded or 0 for cell in known) if known else None,
@@ -246,11 +250,6 @@ def _retry_cost(own: Sequence[Cell], fit: MarginalCost | None) -> Estimate | Non
     else:
         return None
     return statistics.mean([added]) if added else None
-
-
-def _own_memory(cell: Cell) -> float | None:
-    rss = cell.peak_rss_bytes
-    return None if rss.driver is None and rss.workers is None else (rss.driver or 0) + (rss.workers or 0)
 
 
 def _scaled(estimate: Estimate, by: float) -> Estimate:

@@ -62,7 +62,7 @@ def main(summary: Summary) -> Table:
         Column("Retry ms", "What a failed attempt adds, against the plain graph of the same width."),
         Column("Recorded", "Task runs the server had recorded when cells were closed, of those expected."),
     )
-    baseline = _label(summary, summary.run.baseline)
+    baseline = summary.label(summary.run.baseline)
     reference = summary.reference
     note = f"Baseline: {baseline}. Small print: 95 % interval and n, the number of blocks."
     if reference:
@@ -99,7 +99,7 @@ def tax(summary: Summary) -> Table | None:
     )
     rows = tuple(
         (
-            Entry(_label(summary, found.arm)),
+            Entry(summary.label(found.arm)),
             Entry(units.digits(found.total_s * 1e3), f"{found.tasks} tasks", found.total_s),
             *(_plain(None if (time := found.stages_s.get(stage)) is None else time * 1e3) for stage in HINTS),
             Entry(f"{found.probe.value:.3f}", small_print(found.probe), found.probe.value)
@@ -148,7 +148,7 @@ def failures(summary: Summary) -> Table | None:
     columns = tuple(Column(title, numeric=False) for title in ("Arm", "Bench", "Reason", "Where"))
     rows = tuple(
         (
-            Entry(_label(summary, arm)),
+            Entry(summary.label(arm)),
             Entry(units.printable(bench, 40)),
             Entry(reason),
             Entry(units.printable(", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else ""))),
@@ -180,17 +180,17 @@ def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
     is_baseline = row.arm.name == summary.run.baseline
     return (
         _arm_entry(row),
-        _seconds(row.startup_s),
-        _seconds(row.first_result_s),
-        _scaled(row.marginal.per_task_s if row.marginal else None, 1e3),
+        seconds(row.startup_s),
+        seconds(row.first_result_s),
+        scaled(row.marginal.per_task_s if row.marginal else None, 1e3),
         Entry("baseline", sort=1.0) if is_baseline else ratio(row.marginal_versus),
-        _scaled(row.tasks_per_s, 1),
-        _scaled(row.submit_per_task_s, 1e3),
-        _scaled(row.queue_p95_s, 1e3),
-        _scaled(row.cpu_s, 1),
+        scaled(row.tasks_per_s),
+        scaled(row.submit_per_task_s, 1e3),
+        scaled(row.queue_p95_s, 1e3),
+        scaled(row.cpu_s),
         _plain(None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6),
-        _scaled(row.cached_s, 1),
-        _scaled(row.retry_s, 1e3),
+        scaled(row.cached_s),
+        scaled(row.retry_s, 1e3),
         _recorded(row.recorded, row.expected_recorded),
     )
 
@@ -198,19 +198,19 @@ def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
 def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
     is_baseline = cell.arm == summary.run.baseline
     failed = f"{cell.failed} failed" if cell.failed else ""
-    time = _seconds(cell.time_s)
+    time = seconds(cell.time_s)
     return (
         Entry(units.printable(cell.graph.id, 60)),
-        Entry(_label(summary, cell.arm), failed, tone="failed" if failed else ""),
+        Entry(summary.label(cell.arm), failed, tone="failed" if failed else ""),
         time,
         Entry("baseline", sort=1.0) if is_baseline else ratio(cell.versus),
         Entry(units.percent(cell.efficiency), sort=cell.efficiency)
         if cell.efficiency is not None
         else Entry(units.NONE),
         _plain(None if cell.overhead_s is None else cell.overhead_s * 1e3),
-        _seconds(cell.startup_s),
-        _seconds(cell.first_result_s),
-        _seconds(cell.submit_s),
+        seconds(cell.startup_s),
+        seconds(cell.first_result_s),
+        seconds(cell.submit_s),
         _quantiles(cell.queue),
         _quantiles(cell.body),
         _quantiles(cell.seen),
@@ -234,17 +234,15 @@ def _arm_entry(row: ArmRow) -> Entry:
     return Entry(row.arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else "")
 
 
-def _label(summary: Summary, name: str) -> str:
-    return next(arm.label for arm in (*summary.arms, *summary.resized) if arm.name == name)
-
-
-def _seconds(estimate: Estimate | None) -> Entry:
+def seconds(estimate: Estimate | None) -> Entry:
+    """A duration with the unit that suits, its interval and n."""
     if estimate is None:
         return Entry(units.NONE)
     return Entry(units.seconds(estimate.value), small_print(estimate, told=units.seconds), estimate.value)
 
 
-def _scaled(estimate: Estimate | None, scale: float) -> Entry:
+def scaled(estimate: Estimate | None, scale: float = 1.0) -> Entry:
+    """A figure times `scale`, its interval and n; sorted by the figure itself."""
     if estimate is None:
         return Entry(units.NONE)
     return Entry(units.digits(estimate.value * scale), small_print(estimate, scale), estimate.value)
@@ -256,11 +254,8 @@ def _plain(value: float | None) -> Entry:
 
 def small_print(estimate: Estimate, scale: float = 1.0, told: Callable[[float], str] = units.digits) -> str:
     """Interval and n, a line each."""
-    return _with_n(units.interval(estimate, scale, told), estimate.n)
-
-
-def _with_n(span: str, n: int) -> str:
-    return f"{span}\nn {n}" if span else f"n {n}"
+    ends = units.interval(estimate, scale, told)
+    return f"{ends}\nn {estimate.n}" if ends else f"n {estimate.n}"
 
 
 def _recorded(seen: int | None, expected: int) -> Entry:

@@ -73,7 +73,7 @@ def show_behaviour(found: Behaviour, out: Console) -> None:
 
 
 def _sign(symbol: str) -> Text:
-    return Text(behaviour.SIGNS[symbol], style={"ok": "green", "warn": "yellow", "bad": "bold red"}.get(symbol, ""))
+    return Text(units.SIGNS[symbol], style={"ok": "green", "warn": "yellow", "bad": "bold red"}.get(symbol, ""))
 
 
 def show_difference(found: Difference, out: Console) -> None:

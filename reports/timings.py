@@ -67,7 +67,7 @@ def _records(path: Path) -> Timings:
     baseline = next((r.arm for r in found if r.role == "baseline"), "threads")
     control = next((r.arm for r in found if r.role == "control"), None)
     arms = list(dict.fromkeys(record.arm for record in found))
-    groups = cells.collect(found, baseline, arms)
+    groups = cells.collect(found, arms)
     whole, by_bench = cells.noise_by_bench(cells.log_ratios(groups, baseline), control)
     timed: dict[str, list[float]] = {record.cell: [] for record in found}
     for record in found:

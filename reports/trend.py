@@ -15,7 +15,7 @@ from scipy import stats
 from reports.difference import difference
 from reports.history import ArmFigures, Kept
 from reports.run import Arm
-from reports.statistics import CONFIDENCE, SEED, Estimate
+from reports.statistics import CONFIDENCE, SEED, Estimate, t_quantile
 from reports.timings import Timing, Timings
 
 SHORTEST = 2
@@ -182,5 +182,5 @@ def _ratio(log: float, cells: Sequence[Timing]) -> Estimate:
     if not free:
         return Estimate(math.exp(log), None, None, n)
     error = math.sqrt(sum(cell.deviation**2 / cell.n for cell in cells)) / len(cells)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, free)) * error
+    reach = t_quantile(free) * error
     return Estimate(math.exp(log), math.exp(log - reach), math.exp(log + reach), n)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from reports.statistics import Estimate
 
 NONE = "-"
+SIGNS = {"ok": "\N{CHECK MARK}", "warn": "!", "bad": "\N{BALLOT X}", "unknown": "?"}
+"""What an experiment found, told by the shape with or without colour."""
 TOO_WIDE = "too wide"
 """Stands for an interval whose ends are so far apart that they tell nothing."""
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import comparison, regimes, scale, statistics, units
+from reports import comparison, kinds, regimes, scale, statistics, units
 from reports.fits import crossover
 from reports.regimes import ALIKE, Regime
 from reports.summary import ArmRow, Summary
-
-KINDS = {
-    "sleep": "tasks that wait (sleep)",
-    "spin": "CPU tasks that hold the GIL (spin)",
-    "crunch": "CPU tasks that release the GIL (crunch)",
-}
 
 
 def of(summary: Summary) -> tuple[str, ...]:
@@ -23,8 +17,8 @@ def of(summary: Summary) -> tuple[str, ...]:
         return comparison.words(summary)
     rows = [row for row in summary.rows if not row.arm.bare and row.arm.role != "control"]
     cheapest = _cheapest(rows, summary)
-    kinds = dict.fromkeys([*KINDS, *(cell.graph.work_kind for cell in summary.of("work"))])
-    found = [r for kind in kinds if (r := regimes.find(summary, kind, [row.arm for row in rows])) is not None]
+    present = dict.fromkeys([*kinds.ALL, *(cell.graph.work_kind for cell in summary.of("work"))])
+    found = [r for kind in present if (r := regimes.find(summary, kind, [row.arm for row in rows])) is not None]
     lines = [
         *_headline(rows, cheapest, found),
         *_small_tasks(rows, cheapest),
@@ -76,7 +70,7 @@ def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[R
 def _exception(regime: Regime, choice: str) -> list[tuple[str, str]]:
     """Another arm that leads, and for what; nothing where the choice always leads."""
     behind = [i for i, leaders in enumerate(regime.leaders) if choice not in leaders and choice in regime.times]
-    what = KINDS.get(regime.kind, units.printable(regime.kind, 40))
+    what = kinds.tasks(regime.kind)
     if not behind:
         return []
     last = len(regime.durations) - 1
@@ -106,7 +100,7 @@ def _small_tasks(rows: Sequence[ArmRow], cheapest: Sequence[str]) -> list[str]:
 
 
 def _sentence(regime: Regime) -> str:
-    what = KINDS.get(regime.kind, units.printable(regime.kind, 40))
+    what = kinds.tasks(regime.kind)
     shortest, longest = (units.exactly(duration) for duration in (regime.durations[0], regime.durations[-1]))
     alike, within = regime.alike_from, units.percent(ALIKE - 1)
     if alike == regime.durations[0]:

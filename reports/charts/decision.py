@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy import ndimage
 
-from reports import units
+from reports import kinds, units
 from reports.atlas import Map, maps
 from reports.charts import style
 from reports.charts.style import Drawing, Mark, Missing
@@ -20,7 +20,6 @@ from reports.run import Arm
 from reports.summary import Summary
 
 TITLE = "Decision map"
-NAMES = {"sleep": "waiting (sleep)", "spin": "CPU under the GIL (spin)"}
 STOCK_ALPHA, LEAN_ALPHA = 0.85, 0.45
 SMALLEST_LABELLED = 0.06
 """Share of a panel below which a region carries no name."""
@@ -35,11 +34,11 @@ def decision_map(summary: Summary) -> Drawing | Missing:
             TITLE,
             "It needs, of two arms, two widths of the overhead bench and a sleep or spin cell of the work bench.",
         )
-    kinds, starts = list(dict.fromkeys(m.kind for m in found)), list(dict.fromkeys(m.cold for m in found))
-    fig, grid = style.figure(1.1 + 2.15 * len(starts), len(starts), len(kinds), sharex=True, sharey=True, squeeze=False)
+    work, starts = list(dict.fromkeys(m.kind for m in found)), list(dict.fromkeys(m.cold for m in found))
+    fig, grid = style.figure(1.1 + 2.15 * len(starts), len(starts), len(work), sharex=True, sharey=True, squeeze=False)
     marks = style.marks(summary.arms)
     for drawn in found:
-        _panel(grid[starts.index(drawn.cold)][kinds.index(drawn.kind)], drawn, marks)
+        _panel(grid[starts.index(drawn.cold)][work.index(drawn.kind)], drawn, marks)
     for axes in grid[:, 0]:
         axes.set_ylabel("one task takes")
     for axes in grid[-1]:
@@ -74,7 +73,7 @@ def _panel(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:
     axes.set_xticks([10, 100, 1000, 10_000, 100_000], ["10", "100", "1k", "10k", "100k"])
     axes.set_yticks([1e-3, 1e-2, 0.1, 1, 10, 100], ["1 ms", "10 ms", "100 ms", "1 s", "10 s", "100 s"])
     axes.minorticks_off()
-    axes.set_title(f"{'cold' if drawn.cold else 'warm'}, {NAMES[drawn.kind]}", fontsize=9)
+    axes.set_title(f"{'cold' if drawn.cold else 'warm'}, {kinds.on_axes(drawn.kind)}", fontsize=9)
 
 
 def _regions(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:

@@ -85,9 +85,8 @@ def _points(summary: Summary) -> list[Point]:
         cell = summary.cell("overhead", summary.reference.id, arm.name) if summary.reference else None
         if cell is None or cell.time_s is None:
             continue
-        rss = cell.peak_rss_bytes
-        if rss.driver is not None or rss.workers is not None:
-            points.append(Point(arm, cell.time_s.value, (rss.driver or 0) + (rss.workers or 0)))
+        if (memory := cell.peak_rss_bytes.own) is not None:
+            points.append(Point(arm, cell.time_s.value, memory))
     return points
 
 

@@ -28,7 +28,7 @@ def where_time_goes(summary: Summary) -> Drawing | Missing:
     reference = summary.reference
     warm = [cell for cell in summary.of("overhead") if reference and cell.graph == reference]
     panels = [
-        (heading, names, [(_label(summary, cell), cell.parts_s) for cell in cells if _carries(cell, names)])
+        (heading, names, [(summary.label(cell.arm), cell.parts_s) for cell in cells if _carries(cell, names)])
         for heading, names, cells in (
             ("cold: one small graph from nothing, call to return", COLD, cold),
             (f"warm: {reference.tasks if reference else 0} empty tasks, first submit to last result", WARM, warm),
@@ -77,10 +77,6 @@ def _bars(axes: Axes, heading: str, names: Sequence[str], rows: Parts) -> None:
 
 def _carries(cell: Cell, names: Sequence[str]) -> bool:
     return len(cell.parts_s) == len(names) and any(cell.parts_s)
-
-
-def _label(summary: Summary, cell: Cell) -> str:
-    return next(arm.label for arm in summary.arms if arm.name == cell.arm)
 
 
 def _takeaway(names: Sequence[str], rows: Parts, state: str) -> str:

@@ -73,7 +73,7 @@ def _takeaway(summary: Summary, benches: list[str]) -> str:
         for r in arms
     }
     won = [f"{label} in {units.listed(where)}" for label, where in faster.items() if where]
-    baseline = next(arm.label for arm in summary.arms if arm.name == summary.run.baseline)
+    baseline = summary.label(summary.run.baseline)
     if won:
         return f"Faster than {baseline}: {'; '.join(won)}."
     return f"No arm was clearly faster than {baseline} in any bench, taken over all its graphs."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from reports import units
+from reports import kinds, units
 from reports.cells import Graph
 from reports.charts import style
 from reports.charts.style import Drawing, Mark, Missing
@@ -15,12 +15,6 @@ from reports.scaling import Scaled, scaled
 from reports.summary import Summary
 
 TITLE = "What more workers gain"
-KINDS = {
-    "sleep": "waiting (sleep)",
-    "spin": "CPU under the GIL (spin)",
-    "crunch": "CPU outside the GIL (crunch)",
-    "none": "empty",
-}
 MODEL_LINE = (0, (1, 1.5))
 
 
@@ -117,7 +111,7 @@ def _lines(cores: int | None, model: bool) -> list[Line2D]:
 
 
 def _told(graph: Graph) -> str:
-    kind = KINDS.get(graph.work_kind, units.printable(graph.work_kind, 20))
+    kind = kinds.on_axes(graph.work_kind)
     return f"{units.exactly(graph.body_s)}, {kind}" if graph.work_s else kind
 
 

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from reports import units
+from reports import kinds, units
 from reports.charts import style
 from reports.charts.style import Drawing, Missing
-from reports.granularity import TARGET, Granularity
-from reports.metg import found as metg_of
+from reports.metg import TARGET, Metg
+from reports.metg import of as metg_of
 from reports.run import Arm
 from reports.summary import Summary
 
 TITLE = "CPU work against waiting"
 HIGHEST = 1.25
 """An efficiency above 1 is a miscount of the ideal; the axis ends soon after."""
-KINDS = {"sleep": "sleep (waits)", "spin": "spin (holds the GIL)", "crunch": "crunch (no GIL)"}
 
 
 def cpu_against_wait(summary: Summary) -> Drawing | Missing:
     """Efficiency (ideal over makespan) by task duration, a panel for each kind of work."""
     cells = [cell for cell in summary.of("work") if cell.efficiency is not None and cell.graph.work_s > 0]
     present = {cell.graph.work_kind for cell in cells}
-    kinds = [kind for kind in KINDS if kind in present] + sorted(present - KINDS.keys())
-    if not kinds:
+    shown = [kind for kind in kinds.ALL if kind in present] + sorted(present - set(kinds.ALL))
+    if not shown:
         return Missing(TITLE, "No cell of the work bench has tasks with a duration.")
     arms = [arm for arm in summary.arms if any(cell.arm == arm.name for cell in cells)]
-    fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(kinds), sharey=True, squeeze=False)
-    for axes, kind in zip(grid.flat, kinds, strict=True):
+    fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(shown), sharey=True, squeeze=False)
+    for axes, kind in zip(grid.flat, shown, strict=True):
         _panel(axes, summary, kind, arms)
     grid.flat[0].set_ylabel("efficiency")
-    grid.flat[len(kinds) // 2].set_xlabel("duration of a task body")
+    grid.flat[len(shown) // 2].set_xlabel("duration of a task body")
     style.legend(fig, arms, style.marks(summary.arms))
-    return Drawing(TITLE, _takeaway(summary, kinds, arms), _READING, fig)
+    return Drawing(TITLE, _takeaway(summary, shown, arms), _READING, fig)
 
 
 _READING = (
@@ -60,7 +59,7 @@ def _panel(axes: Axes, summary: Summary, kind: str, arms: list[Arm]) -> None:
     axes.minorticks_off()
     axes.set_ylim(0, min(axes.get_ylim()[1], HIGHEST))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
-    axes.set_title(KINDS.get(kind, units.printable(kind, 20)), fontsize=9)
+    axes.set_title(kinds.short(kind), fontsize=9)
 
 
 def efficiencies(summary: Summary, kind: str, arm: str) -> dict[float, float]:
@@ -71,24 +70,24 @@ def efficiencies(summary: Summary, kind: str, arm: str) -> dict[float, float]:
     return {c.graph.work_s: c.efficiency for c in cells if c.graph.width == width and c.efficiency is not None}
 
 
-def _takeaway(summary: Summary, kinds: list[str], arms: list[Arm]) -> str:
+def _takeaway(summary: Summary, shown: list[str], arms: list[Arm]) -> str:
     told = []
-    for kind in kinds:
+    for kind in shown:
         found = [
-            (granularity, arm.label)
+            (metg, arm.label)
             for arm in arms
             if not arm.bare
             and arm.role != "control"
             and arm.engine != "none"
-            and (granularity := metg_of(summary, kind, arm))
+            and (metg := metg_of(summary, kind, arm.name))
         ]
-        reached = sorted((g.seconds, label, g) for g, label in found if g.bound != "above")
+        reached = sorted((metg.seconds, label, metg) for metg, label in found if metg.reached)
         if reached:
-            told.append(f"{kind} {_granularity(reached[0][2])} under {reached[0][1]}")
+            told.append(f"{kind} {_told(reached[0][2])} under {reached[0][1]}")
         elif found:
             told.append(f"{kind} not shown up to {units.exactly(found[0][0].seconds)} under any task runner")
     return f"Smallest task that runs at 50 % efficiency or better: {'; '.join(told)}." if told else "No arm to compare."
 
 
-def _granularity(found: Granularity) -> str:
+def _told(found: Metg) -> str:
     return f"{found.bound} {units.about(found.seconds)}"

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import search
 from benchmarks.plan import Search
 from flows.graph import GraphSpec, Work
-from reports.granularity import Sample, estimate
+from reports.metg import Sample, estimate
 from reports.records import Record
 from runners import catalog
 

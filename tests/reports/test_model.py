@@ -57,7 +57,7 @@ def measured(costs: Costs, noise: float = 0.0, cells=machine.FULL, blocks: int =
 
 def cells_of(records: list[Record]):
     names = [arm.name for arm in arms(records, {})]
-    return [build_cell(group, None) for group in collect(records, names[0], names).values()]
+    return [build_cell(group, None) for group in collect(records, names).values()]
 
 
 def fitted(records: list[Record]):

@@ -11,14 +11,14 @@ import pytest
 from reports import answer as words
 from reports import suite_tables
 from reports.batching import batched, nearest
-from reports.charts import granularity
+from reports.charts import metg
 from reports.charts.batching import speedup_by_batch
-from reports.charts.granularity import efficiency_by_duration
+from reports.charts.metg import efficiency_by_duration
 from reports.charts.scaling import speedup_by_workers
 from reports.charts.style import Drawing
 from reports.choice import choose
-from reports.granularity import Granularity, Sample, next_duration
-from reports.metg import found as metg_of
+from reports.metg import Metg, Sample, next_duration
+from reports.metg import of as metg_of
 from reports.ranking import Request
 from reports.records import Record
 from reports.run import Arm
@@ -120,16 +120,16 @@ def test_metg_is_a_table_with_an_interval_or_not_reached(summary: Summary) -> No
     assert spin.text == "not reached"
     assert spin.detail.startswith("up to 2 s")
     assert re.fullmatch(r"[\d.]+ m?s", sleep.text)
-    found = metg_of(summary, "sleep", next(arm for arm in summary.arms if arm.name == "threads"))
+    found = metg_of(summary, "sleep", "threads")
     spec = synthetic.graph(4, kind="sleep", seconds=found.seconds)
     assert 4 * found.seconds / 2 / true_s("threads", spec) == pytest.approx(0.5, abs=0.05)
 
 
 def test_an_interval_of_metg_that_tells_nothing_is_not_printed_as_one() -> None:
-    found = Granularity(0.05, 0.0001, 20.0, 6)
-    assert suite_tables._granularity(found).detail == "too wide\nn 6"
+    found = Metg(0.05, 0.0001, 20.0, 6)
+    assert suite_tables._metg(found).detail == "too wide\nn 6"
     threads = Arm("threads", "threads", "baseline", "threads", "lab.threads", 2, False, False)
-    assert "about 50 ms (interval too wide) under threads" in granularity._takeaway({"sleep": [(threads, found)]})
+    assert "about 50 ms (interval too wide) under threads" in metg._takeaway({"sleep": [(threads, found)]})
 
 
 def test_a_run_without_these_benches_has_none_of_their_tables(tmp_path: Path) -> None:

@@ -8,32 +8,31 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from reports import units
+from reports import kinds, units
 from reports.charts import style
 from reports.charts.style import Drawing, Missing
 from reports.costs import makespan_s
-from reports.granularity import TARGET, Granularity, Sample, estimate
-from reports.metg import BENCHES, samples
+from reports.metg import TARGET, Metg, Sample, cells_of, samples_of
+from reports.metg import of as metg_of
 from reports.model import ArmModel
 from reports.run import Arm
 from reports.summary import Summary
 
 TITLE = "How small may a task be?"
-KINDS = {"sleep": "waiting (sleep)", "spin": "CPU under the GIL (spin)"}
 
 
 def efficiency_by_duration(summary: Summary) -> Drawing | Missing:
     """Efficiency by task duration: measured marks, the model's line, and METG(50 %) with its interval."""
     arms = [arm for arm in summary.arms if arm.role != "control" and not arm.bare]
-    kinds = [kind for kind in KINDS if any(len(durations(samples(summary, kind, a))) > 1 for a in arms)]
-    if not kinds:
+    shown = [k for k in kinds.SEARCHED if any(len(durations(samples_of(summary, k, arm.name))) > 1 for arm in arms)]
+    if not shown:
         return Missing(TITLE, "No arm has sleep or spin tasks of two durations, in the metg bench or the work bench.")
-    arms = [arm for arm in arms if any(samples(summary, kind, arm) for kind in kinds)]
-    fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(kinds), sharey=True, squeeze=False)
+    arms = [arm for arm in arms if any(samples_of(summary, kind, arm.name) for kind in shown)]
+    fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(shown), sharey=True, squeeze=False)
     marks = style.marks(summary.arms)
     found = {}
-    for axes, kind in zip(grid.flat, kinds, strict=True):
-        found[kind] = [(arm, estimate(samples(summary, kind, arm))) for arm in arms]
+    for axes, kind in zip(grid.flat, shown, strict=True):
+        found[kind] = [(arm, metg_of(summary, kind, arm.name)) for arm in arms]
         _panel(axes, summary, kind, found[kind], marks)
     grid.flat[0].set_ylabel("efficiency")
     for axes in grid.flat:
@@ -58,14 +57,14 @@ def _panel(
     axes: Axes,
     summary: Summary,
     kind: str,
-    found: Sequence[tuple[Arm, Granularity | None]],
+    found: Sequence[tuple[Arm, Metg | None]],
     marks: dict[str, style.Mark],
 ) -> None:
     axes.axhline(TARGET, color=style.MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-    everything = sorted({s.seconds for arm, _ in found for s in samples(summary, kind, arm)})
+    everything = sorted({s.seconds for arm, _ in found for s in samples_of(summary, kind, arm.name)})
     ends = (everything[0] / 4, everything[-1] * 2.5)
     for arm, metg in found:
-        taken, look = samples(summary, kind, arm), marks[arm.name].plot()
+        taken, look = samples_of(summary, kind, arm.name), marks[arm.name].plot()
         means = {d: [s.efficiency for s in taken if s.seconds == d] for d in sorted(durations(taken))}
         axes.plot(
             list(means), [float(np.mean(v)) for v in means.values()], **look | {"linestyle": "none", "markersize": 4}
@@ -88,20 +87,15 @@ def _panel(
     style.log_time(axes.xaxis, 4)
     axes.set_ylim(0, 1.03)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
-    axes.set_title(KINDS[kind], fontsize=9)
+    axes.set_title(kinds.on_axes(kind), fontsize=9)
 
 
 def _curve(summary: Summary, model: ArmModel, kind: str, seconds: np.ndarray) -> np.ndarray:
     """The model's efficiency on the graph whose cells were measured."""
-    cell = next(
-        c
-        for bench in BENCHES
-        for c in summary.of(bench, model.arm.name)
-        if c.graph.work_kind == kind and c.efficiency and c.makespan_s
-    )
+    cell = cells_of(summary, kind, model.arm.name)[0]
     graph = cell.graph
     # The ideal as the records have it: of direct calls, too, it is that of all workers.
-    ideal = (cell.efficiency or 0.0) * (cell.makespan_s or 0.0) / graph.body_s * seconds
+    ideal = cell.ideal_s / graph.body_s * seconds
     times = makespan_s(model.costs, graph.tasks, graph.width, seconds, kind, 0.0, model.slots(None), model.cores)
     return np.minimum(ideal / times, 1.0)
 
@@ -117,7 +111,7 @@ def _crossing(summary: Summary, model: ArmModel, kind: str, ends: tuple[float, f
     return float(x[over.argmax()]) if over[-1] and not over[0] else None
 
 
-def _takeaway(found: dict[str, list[tuple[Arm, Granularity | None]]]) -> str:
+def _takeaway(found: dict[str, list[tuple[Arm, Metg | None]]]) -> str:
     told = []
     for kind, arms in found.items():
         reached = sorted(
