@@ -56,7 +56,7 @@ def nightly_comparison(profile: str = "quick", results: str = RESULTS, report_ba
     runs = keep(run, found)
     slow = trend.slowdown([one.timings for one in runs])
     if len(runs) > 1:
-        compare(runs[-2], runs[-1])
+        log_difference(runs[-2], runs[-1])
     else:
         print(f"{run} is the first run of its series: nothing to compare it with")
     news = [_told("Slower than in the run before", slow.first), _told("Slower in two runs in a row", slow.lasting)]
@@ -121,7 +121,7 @@ def keep(run: Path, found: Summary) -> list[Kept]:
     return trend.series(runs, next(one for one in runs if one.folder == folder))
 
 
-def compare(before: Kept, run: Kept) -> None:
+def log_difference(before: Kept, run: Kept) -> None:
     """Log what `runner-lab diff` would show."""
     said = StringIO()
     found = difference.difference(before.timings, run.timings)

@@ -82,10 +82,10 @@ def to_json(found: Difference) -> str:
 
 def _welch(a: Timing, b: Timing) -> tuple[Estimate, float | None]:
     """The logarithm of B over A with its interval, and the p of no difference; runs share no block, so no pairs."""
-    apart, n = b.mean - a.mean, min(a.n, b.n)
+    apart, n = b.log_mean - a.log_mean, min(a.n, b.n)
     if n < 2:
         return Estimate(apart, None, None, n), None
-    parts = [t.deviation**2 / t.n for t in (a, b)]
+    parts = [t.log_deviation**2 / t.n for t in (a, b)]
     error = math.sqrt(sum(parts))
     if error == 0:
         return Estimate(apart, apart, apart, n), 1.0 if apart == 0 else 0.0

@@ -36,13 +36,13 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Model:
+class Judgement:
     """The fitted arms of a run and what became of the cells that were kept out.
 
     median_error: relative, over all held-out cells; `None` where none could be spared.
     named:        held-out graphs for which the arm with the smallest prediction is the truly fastest one, or cannot be
-                  told from it by the paired comparison of the measurements, `of` so many; under the run's own number
-                  of workers.
+                  told from it by the paired comparison of the measurements, of so many `judged`; under the run's own
+                  number of workers.
     skipped:      arms too few of whose cells were measured for a fit.
     """
 
@@ -50,14 +50,14 @@ class Model:
     held_out: tuple[HeldOut, ...]
     median_error: float | None
     named: int
-    of: int
+    judged: int
     skipped: tuple[str, ...]
 
     def arm(self, name: str) -> ArmModel | None:
         return next((arm for arm in self.arms if arm.arm.name == name), None)
 
 
-def judged(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> Model:
+def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> Judgement:
     """Fit every arm that a user can choose: not the engines without Prefect, not the control."""
     choices: dict[str, Arm] = {}
     for arm in sorted(arms, key=lambda arm: arm.name != family(arm.name)):
@@ -68,7 +68,7 @@ def judged(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise:
     fitted = {name: found for name, found in fits.items() if found is not None}
     warm = [c for c in cells if fitting.usable(c) and family(c.arm) in fitted]
     held: list[HeldOut] = []
-    named = of = 0
+    named = compared = 0
     for graph in spared([c for c in warm if c.bench not in CLOSE]):
         rest = [c for c in cells if c.graph != graph]
         out = [c for c in warm if c.graph == graph]
@@ -81,16 +81,16 @@ def judged(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise:
         ]
         alike = [c for c in out if c.arm in predicted and family(c.arm) == c.arm]
         if len(alike) > 1:
-            of += 1
+            compared += 1
             truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
             named += min((c.arm for c in alike), key=lambda name: predicted[name]) in truly
     models = tuple(_with_error(found, [h for h in held if family(h.arm) == name]) for name, found in fitted.items())
-    return Model(
+    return Judgement(
         arms=models,
         held_out=tuple(held),
         median_error=exact.median(h.error for h in held) if held else None,
         named=named,
-        of=of,
+        judged=compared,
         skipped=tuple(arm.label for name, arm in choices.items() if name not in fitted),
     )
 

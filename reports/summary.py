@@ -17,7 +17,7 @@ from reports import scale as scales
 from reports.cells import Cell, Graph, Pairs
 from reports.described import Described
 from reports.fits import MarginalCost, marginal_cost
-from reports.judgement import Model, judged
+from reports.judgement import Judgement, judge
 from reports.records import Record, RecordError
 from reports.run import Arm, Run
 from reports.scale import ArmScale
@@ -25,7 +25,7 @@ from reports.statistics import Comparison, Estimate, Noise
 from reports.taxes import Taxes
 from reports.units import printable
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Summary:
     noise_by_bench: dict[str, Noise]
     reference: Graph | None
     environment: dict[str, tuple[str, ...]]
-    model: Model
+    model: Judgement
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     taxes: Taxes
@@ -151,7 +151,7 @@ def summarise(run_dir: Path) -> Summary:
         noise_by_bench=by_bench,
         reference=reference,
         environment=environment,
-        model=judged(everyone, cells, _cores(environment), by_bench.get("work", whole)),
+        model=judge(everyone, cells, _cores(environment), by_bench.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes, *runs.elsewhere(records))),
         taxes=taxes.collect(records, [arm.name for arm in arms]),

@@ -26,8 +26,8 @@ SHORTEST_S = 1e-12
 class Timing:
     """One cell of one run: mean and standard deviation of the logarithm of its `n` times in seconds."""
 
-    mean: float
-    deviation: float
+    log_mean: float
+    log_deviation: float
     n: int
 
 

@@ -155,8 +155,8 @@ def _trend(name: str, runs: Sequence[Kept]) -> Trend | None:
     shared = [cell for cell in (own[at[0]] if at else ()) if all(cell in own[i] for i in at)]
     if not shared:
         return None
-    middle = {cell: float(np.median([own[i][cell].mean for i in at])) for cell in shared}
-    logs = [float(np.mean([own[i][cell].mean - middle[cell] for cell in shared])) for i in at]
+    middle = {cell: float(np.median([own[i][cell].log_mean for i in at])) for cell in shared}
+    logs = [float(np.mean([own[i][cell].log_mean - middle[cell] for cell in shared])) for i in at]
     # So that 1 is the arm's middle run, whichever cells that one was slow in.
     logs = [value - float(np.median(logs)) for value in logs]
     threshold = float(np.median([runs[i].timings.whole.threshold for i in at]))
@@ -181,6 +181,6 @@ def _ratio(log: float, cells: Sequence[Timing]) -> Estimate:
     n = min(cell.n for cell in cells)
     if not free:
         return Estimate(math.exp(log), None, None, n)
-    error = math.sqrt(sum(cell.deviation**2 / cell.n for cell in cells)) / len(cells)
+    error = math.sqrt(sum(cell.log_deviation**2 / cell.n for cell in cells)) / len(cells)
     reach = t_quantile(free) * error
     return Estimate(math.exp(log), math.exp(log - reach), math.exp(log + reach), n)

@@ -54,6 +54,6 @@ def _takeaway(summary: Summary) -> str:
     model = summary.model
     assert model.median_error is not None
     said = f"The model is {units.percent(model.median_error)} off in the median of {len(model.held_out)} held-out cells"
-    if not model.of:
+    if not model.judged:
         return f"{said}."
-    return f"{said}; it names the truly fastest arm, or one level with it, for {model.named} of {model.of} graphs."
+    return f"{said}; it names the truly fastest arm, or one level with it, for {model.named} of {model.judged} graphs."

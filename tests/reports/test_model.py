@@ -166,8 +166,8 @@ def test_held_out_cells_of_a_machine_that_knows_no_model_are_predicted(simulated
     model = simulated.model
     assert len(model.held_out) == 12 * len(RUNNERS)
     assert model.median_error <= 0.05
-    assert model.of == 12
-    assert model.named >= 0.95 * model.of
+    assert model.judged == 12
+    assert model.named >= 0.95 * model.judged
     assert not model.skipped
     assert {m.arm.name for m in model.arms} == {r.name for r in RUNNERS}
 
@@ -179,7 +179,7 @@ def test_noise_leaves_the_model_within_its_target(tmp_path: Path) -> None:
         records = machine.records(blocks=7, noise=0.1, seed=seed)
         model = summarise(synthetic.write(tmp_path / str(seed), records)).model
         assert model.median_error <= 0.15
-        named, of = named + model.named, of + model.of
+        named, of = named + model.named, of + model.judged
     assert named >= 0.95 * of
 
 

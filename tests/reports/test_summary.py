@@ -156,7 +156,7 @@ def test_the_summary_file_is_strict_json(full_run: Run) -> None:
         raise AssertionError(f"{name} in summary.json")
 
     data = json.loads(full_run.rendered.summary.read_text(), parse_constant=refuse)
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert data["verdict"] == list(full_run.rendered.verdict)
     assert data["warnings"] == list(full_run.rendered.warnings)
     assert {"run", "rows", "cells", "noise", "environment"} <= data.keys()
