@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
-from lab.console import ERR, OUT, AsJson, Config, LabError
+from lab.console import ERR, OUT, AsJson, Config
 
 
 def runners(
     *,
-    workers: Annotated[int | None, Parameter(help="Worker slots; the machine's cores, at least 2, by default.")] = None,
+    workers: Annotated[
+        int | None,
+        Parameter(validator=Number(gte=1), help="Worker slots; the machine's cores, at least 2, by default."),
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -28,8 +32,6 @@ def runners(
     from benchmarks.environment import cores
     from runners import isolation
 
-    if workers is not None and workers < 1:
-        raise LabError(f"--workers {workers}: at least 1 is needed")
     with (
         tempfile.TemporaryDirectory(prefix="rlab-") as home,
         isolation.isolated(isolation.environment(Path(home))),

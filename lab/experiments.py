@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from lab.console import ERR, OUT, AsJson, LabError
 
@@ -72,7 +73,9 @@ def faults(
     only: Only = None,
     runners: Runners = None,
     out: Out = None,
-    tasks: Annotated[int | None, Parameter(help="Tasks of the experiment on memory, if not its own.")] = None,
+    tasks: Annotated[
+        int | None, Parameter(validator=Number(gte=1), help="Tasks of the experiment on memory, if not its own.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """What does each runner do when things go wrong? Workers are killed, servers stopped, values do not pickle.
@@ -83,8 +86,6 @@ def faults(
     """
     from benchmarks.faults import SUITE
 
-    if tasks is not None and tasks < 1:
-        raise LabError(f"--tasks {tasks}: at least 1 is needed")
     _behaviour(SUITE, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Literal
 
-from reports import kinds
+from reports.kinds import Kind
 from reports.ranking import Request
 from reports.records import FILE_NAME, RecordError
 
@@ -28,20 +29,16 @@ class AskError(ValueError):
 def request(
     tasks: str,
     task_seconds: str | None = None,
-    work: str = "sleep",
+    work: Kind = "sleep",
     payload: str = "0",
     workers: str | None = None,
-    startup: str = "warm",
+    startup: Literal["warm", "cold"] = "warm",
 ) -> Request:
     """The question, from the words of the command line.
 
     Raises:
-        AskError: a number that is none, is not positive, or is beyond all measure; an unknown kind of work.
+        AskError: a number that is none, is not positive, or is beyond all measure.
     """
-    if work not in kinds.ALL:
-        raise AskError(f"--work {work}: must be one of {', '.join(kinds.ALL)}")
-    if startup not in ("warm", "cold"):
-        raise AskError(f"--startup {startup}: must be warm or cold")
     if work == "none":
         if task_seconds is not None:
             raise AskError(f"--task-seconds {task_seconds} with --work none: empty tasks take no seconds, leave it out")

@@ -50,9 +50,6 @@ class Map:
         found = [(float(np.mean(first == i)), m) for i, m in enumerate(self.models)]
         return sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
 
-    def tied(self) -> float:
-        return float(np.mean(self.tie < 0))
-
     def pays_from(self, tasks: int) -> float | None:
         """Duration in seconds from which a cluster pays for so many tasks; `None` where none does, or the shortest."""
         if self.cluster is None:

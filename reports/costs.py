@@ -52,8 +52,6 @@ class Costs:
     payload_s:    seconds a byte handed from task to task adds.
     gil_share:    share of a CPU body that keeps all other bodies waiting, by kind: 1 under the GIL, 0 free of it.
     cold_s:       seconds that a start from nothing adds, and its end: cluster, pool, first imports, shutdown.
-    startup_s:    cold, call of the flow to the start of the first body.
-    first_result_s: cold, call of the flow to the first result.
     server_tasks_per_s: task runs a second the server took down when it was behind; `None` where it kept up.
     """
 
@@ -66,8 +64,6 @@ class Costs:
     payload_s: float | None
     gil_share: dict[str, float]
     cold_s: float | None
-    startup_s: float | None
-    first_result_s: float | None
     server_tasks_per_s: float | None
 
     def with_fitted(self, values: Any, names: tuple[str, ...]) -> Costs:

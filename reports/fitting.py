@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import statistics as exact
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from reports.cells import Cell, Graph
 from reports.costs import CPU_KINDS, Costs, makespan_s
 from reports.model import ArmModel, Reach
 from reports.run import Arm, family
-from reports.statistics import Estimate
 
 FEWEST_SIZES = 2
 SMALLEST_MISFIT = 0.02
@@ -56,8 +56,6 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         payload_s=None,
         gil_share={"spin": 1.0} if arm.engine == "threads" else {},
         cold_s=None,
-        startup_s=None,
-        first_result_s=None,
         server_tasks_per_s=_server_limit(warm),
     )
     costs, names, covariance, misfit, free = _fit_makespans(arm, warm, read_off, cores)
@@ -68,10 +66,9 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         worker_counts=tuple(sorted({c.workers for c in warm})),
         kinds=tuple(dict.fromkeys(c.graph.work_kind for c in warm)),
     )
-    start, cold_noise = _cold_start(costs, arm, [c for c in cells if c.arm == arm.name and c.cold], cores)
-    costs = Costs(**{**vars(costs), **start})
+    cold_s, cold_noise = _cold_start(costs, arm, [c for c in cells if c.arm == arm.name and c.cold], cores)
     noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
-    return ArmModel(arm, costs, names, covariance, misfit, free, noise, cold_noise, cores, reach)
+    return ArmModel(arm, replace(costs, cold_s=cold_s), names, covariance, misfit, free, noise, cold_noise, cores, reach)
 
 
 def slots_of(arm: Arm, cell: Cell) -> int:
@@ -222,12 +219,11 @@ def _server_limit(cells: Sequence[Cell]) -> float | None:
     return max(rates, default=None)
 
 
-def _cold_start(costs: Costs, arm: Arm, cells: Sequence[Cell], cores: int | None) -> tuple[dict[str, float], float]:
+def _cold_start(costs: Costs, arm: Arm, cells: Sequence[Cell], cores: int | None) -> tuple[float | None, float]:
+    """Seconds that a start from nothing adds, and the standard deviation of its logarithm."""
     cell = next((c for c in cells if c.graph.variant == "plain" and c.by_block), None)
     if cell is None:
-        return {}, 0.0
+        return None, 0.0
     warm = expected_s(costs, cell, slots_of(arm, cell), cores)
     total = exact.median(cell.by_block.values())
-    found = {"cold_s": max(total - warm, 0.0)}
-    found |= {n: e.value for n in ("startup_s", "first_result_s") if isinstance(e := getattr(cell, n), Estimate)}
-    return found, max(statistics.spread([[math.log(v) for v in cell.by_block.values()]]), 0.05)
+    return max(total - warm, 0.0), max(statistics.spread([[math.log(v) for v in cell.by_block.values()]]), 0.05)

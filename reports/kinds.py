@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from reports.units import printable
 
-ALL = ("sleep", "spin", "crunch", "none")
+Kind = Literal["sleep", "spin", "crunch", "none"]
+ALL: tuple[Kind, ...] = get_args(Kind)
 SEARCHED = ("sleep", "spin")
 """Those that METG is searched for, and that the decision map is drawn for."""
 

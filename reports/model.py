@@ -23,10 +23,6 @@ class Reach:
     worker_counts: tuple[int, ...]
     kinds: tuple[str, ...]
 
-    @property
-    def workers(self) -> int:
-        return max(self.worker_counts)
-
 
 @dataclass(frozen=True)
 class Prediction:

@@ -1,7 +1,7 @@
 """How the charts look: one colour and one mark an arm everywhere, readable for the colour-blind, light and dark.
 
 Colours are Okabe and Ito's (2008) for the lab's own arms and Paul Tol's muted set for arms it does not know. A lean arm
-has the hue of the stock arm with a star, dashes and hatching; a bare arm has it with a hollow mark and dots.
+has the hue of the stock arm with a star and dashes; a bare arm has it with a hollow mark and dots.
 """
 
 from __future__ import annotations
@@ -126,7 +126,6 @@ class Mark:
     marker: str
     line: str
     hollow: bool
-    hatch: str | None
 
     def plot(self) -> dict[str, Any]:
         """For `Axes.plot` and `errorbar`."""
@@ -156,7 +155,7 @@ def marks(arms: Iterable[Arm]) -> dict[str, Mark]:
             taken[slot] = arm.name
             colour, marker = _OTHERS[slot], _OTHER_MARKS[slot]
         line = ":" if arm.bare else "--" if arm.lean else "-"
-        result[arm.name] = Mark(colour, "*" if arm.lean else marker, line, arm.bare, "////" if arm.lean else None)
+        result[arm.name] = Mark(colour, "*" if arm.lean else marker, line, arm.bare)
     return result
 
 

@@ -95,7 +95,7 @@ def test_the_code_of_each_experiment_is_in_the_repository():
         (("--only", "worker-killed,colour"), "--only colour: there are task-raises, "),
         (("--only", ","), "--only ,: there are task-raises, "),
         (("--runners", "threads,bare-dask"), "--runners bare-dask: there are threads, "),
-        (("--tasks", "0"), "--tasks 0: at least 1 is needed"),
+        (("--tasks", "0"), 'Invalid value "0" for --tasks. Must be >= 1.'),
     ],
 )
 def test_a_bad_name_is_one_line(arguments, message, capsys):

@@ -95,7 +95,6 @@ def test_lean_and_bare_arms_share_the_hue_and_differ_in_the_mark() -> None:
     assert len({mark.colour for mark in found.values()}) == 1
     assert len({mark.line for mark in found.values()}) == 3
     assert found["lean-dask"].marker != found["dask"].marker
-    assert found["lean-dask"].hatch
     assert found["bare-dask"].hollow
 
 

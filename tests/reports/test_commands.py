@@ -95,9 +95,9 @@ def test_the_file_of_records_stands_for_its_run(run: Path, capsys: pytest.Captur
         (["--tasks", "5", "--task-seconds", "1", "--payload", "3XB"], "--payload 3XB"),
         (["--tasks", "5", "--task-seconds", "1", "--payload=-3kB"], "--payload -3kB"),
         (["--tasks", "5", "--task-seconds", "1", "--workers", "0"], "--workers 0"),
-        (["--tasks", "5", "--task-seconds", "1", "--work", "dance"], "--work dance"),
+        (["--tasks", "5", "--task-seconds", "1", "--work", "dance"], 'Invalid value "dance" for --work. Choose from: "sleep"'),
         (["--tasks", "5", "--task-seconds", "1", "--work", "none"], "--work none"),
-        (["--tasks", "5", "--task-seconds", "1", "--startup", "hot"], "--startup hot"),
+        (["--tasks", "5", "--task-seconds", "1", "--startup", "hot"], 'Invalid value "hot" for --startup'),
         (["--task-seconds", "1"], "--tasks"),
         (["--tasks", "5", "--task-seconds", "1", "--from", "/nowhere"], "pytest benchmarks --benchmark-only"),
         (["--tasks", "5", "--task-seconds", "1"], "no run under results"),
@@ -185,7 +185,7 @@ def test_diff_of_a_run_with_itself_and_with_a_slower_one(
     ("arguments", "complaint"),
     [
         (["/nowhere", "."], "cannot read /nowhere/records.jsonl"),
-        ([".", ".", "--fail-on", "sneezing"], "--fail-on sneezing"),
+        ([".", ".", "--fail-on", "sneezing"], 'Invalid value "sneezing" for --fail-on'),
         (["not.json", "not.json"], "no JSON of pytest-benchmark"),
     ],
 )
