@@ -1,7 +1,7 @@
 """WHAT IT MEANS: records in; statistics, charts and pages out. Never starts a runner or a server.
 
 `reports.render(run_dir)` is the one thing the rest of the lab calls. It is imported on first use, so that
-`reports.records`, which every measured cell needs, costs no matplotlib and no scipy.
+what the lab imports where it measures costs no matplotlib and no scipy: `reports.records`, `run`, `metg`.
 """
 
 from __future__ import annotations

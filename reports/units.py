@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from reports.statistics import Estimate
+if TYPE_CHECKING:
+    from reports.estimate import Estimate
 
 NONE = "-"
 SIGNS = {"ok": "\N{CHECK MARK}", "warn": "!", "bad": "\N{BALLOT X}", "unknown": "?"}
