@@ -68,7 +68,9 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
     )
     cold_s, cold_noise = _cold_start(costs, arm, [c for c in cells if c.arm == arm.name and c.cold], cores)
     noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
-    return ArmModel(arm, replace(costs, cold_s=cold_s), names, covariance, misfit, free, noise, cold_noise, cores, reach)
+    return ArmModel(
+        arm, replace(costs, cold_s=cold_s), names, covariance, misfit, free, noise, cold_noise, cores, reach
+    )
 
 
 def slots_of(arm: Arm, cell: Cell) -> int:

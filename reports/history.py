@@ -136,7 +136,10 @@ def keep(run_dir: Path, summary: Summary, timings: Timings, verdict: str) -> Pat
         _insert(
             database,
             "cells",
-            [(folder, _storable(name), cell.log_mean, cell.log_deviation, cell.n) for name, cell in timings.cells.items()],
+            [
+                (folder, _storable(name), cell.log_mean, cell.log_deviation, cell.n)
+                for name, cell in timings.cells.items()
+            ],
         )
         _insert(
             database,

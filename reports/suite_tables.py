@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from reports import kinds
-from reports import scale_tables, units
+from reports import kinds, scale_tables, units
 from reports.batching import Batched, batched
 from reports.metg import Metg
 from reports.metg import of as metg_of
@@ -27,9 +26,7 @@ def metg(summary: Summary) -> Table | None:
         Column("Arm", numeric=False),
         *(Column(kind, f"Task duration from which a {kind} task is half useful.") for kind in shown),
     )
-    rows = tuple(
-        (Entry(arm.label), *(_metg(metg_of(summary, kind, arm.name)) for kind in shown)) for arm in arms
-    )
+    rows = tuple((Entry(arm.label), *(_metg(metg_of(summary, kind, arm.name)) for kind in shown)) for arm in arms)
     note = (
         "Shortest task of which at least half of the time is useful on all slots, with its 95 % interval and n, the "
         "number of measurements. Not reached: no task up to that length was clearly half useful."

@@ -16,10 +16,10 @@ from reports.charts import svg
 from reports.charts.bare import prefect_over_bare
 from reports.charts.batching import speedup_by_batch
 from reports.charts.decision import decision_map
-from reports.charts.metg import efficiency_by_duration
 from reports.charts.latency import latency_distributions
 from reports.charts.makespan import makespan_by_width
 from reports.charts.memory import memory_against_makespan
+from reports.charts.metg import efficiency_by_duration
 from reports.charts.payload import makespan_by_payload
 from reports.charts.phases import where_time_goes
 from reports.charts.predicted import predicted_against_measured

@@ -95,7 +95,10 @@ def test_the_file_of_records_stands_for_its_run(run: Path, capsys: pytest.Captur
         (["--tasks", "5", "--task-seconds", "1", "--payload", "3XB"], "--payload 3XB"),
         (["--tasks", "5", "--task-seconds", "1", "--payload=-3kB"], "--payload -3kB"),
         (["--tasks", "5", "--task-seconds", "1", "--workers", "0"], "--workers 0"),
-        (["--tasks", "5", "--task-seconds", "1", "--work", "dance"], 'Invalid value "dance" for --work. Choose from: "sleep"'),
+        (
+            ["--tasks", "5", "--task-seconds", "1", "--work", "dance"],
+            'Invalid value "dance" for --work. Choose from: "sleep"',
+        ),
         (["--tasks", "5", "--task-seconds", "1", "--work", "none"], "--work none"),
         (["--tasks", "5", "--task-seconds", "1", "--startup", "hot"], 'Invalid value "hot" for --startup'),
         (["--task-seconds", "1"], "--tasks"),
