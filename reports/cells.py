@@ -19,8 +19,8 @@ BENCHES = (
     *("startup", "overhead", "work", "metg", "payload", "cached", "retrying"),
     *("batching", "scaling", "scale", "tax", BENCH),
 )
-FEW_PAIRS = 4
-"""Degrees of freedom below which one bench's A/A pairs say too little, and the whole run's are used."""
+FEW_BLOCKS = 5
+"""Blocks below which one bench's A/A pairs say too little, and the whole run's are used."""
 
 
 @dataclass(frozen=True)
@@ -170,15 +170,12 @@ def log_ratios(groups: Mapping[tuple[str, str, str], Sequence[Record]], baseline
 
 
 def noise_by_bench(pairs: Pairs, control: str | None) -> tuple[Noise, dict[str, Noise]]:
-    """The A/A control over the whole run, and for each bench (the whole run's where the bench has too few pairs)."""
-    strata = {
-        bench: [list(by_block.values()) for by_block in arms.get(control or "", {}).values()]
-        for bench, arms in pairs.items()
-    }
-    whole = statistics.noise([stratum for graphs in strata.values() for stratum in graphs])
+    """The A/A control over the whole run, and for each bench (the whole run's where the bench has too few blocks)."""
+    control_of = {bench: list(arms.get(control or "", {}).values()) for bench, arms in pairs.items()}
+    whole = statistics.noise([graph for graphs in control_of.values() for graph in graphs])
     by_bench = {
-        bench: statistics.noise(graphs) if sum(len(s) - 1 for s in graphs) >= FEW_PAIRS else whole
-        for bench, graphs in strata.items()
+        bench: statistics.noise(graphs) if len({b for g in graphs for b in g}) >= FEW_BLOCKS else whole
+        for bench, graphs in control_of.items()
     }
     return whole, by_bench
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ CONFIDENCE = 0.95
 BOOTSTRAP_FROM = 30
 """Blocks from which the interval is a bootstrap; with fewer it covers too seldom and Student's t is used."""
 WILCOXON_FROM = 6
-"""Pairs from which the signed-rank test can reach p < 0.05 at all."""
+"""Blocks from which the signed-rank test can reach p < 0.05 at all."""
 SEED = 20260101
 
 SMALLEST_DIFFERENCE = 0.03
@@ -37,20 +38,24 @@ UNMEASURED_THRESHOLD = 0.10
 
 Verdict = Literal["faster", "slower", "tie", "inconclusive"]
 Strata = Sequence[Sequence[float] | NDArray[np.float64]]
-"""Values by stratum: one graph's, a value for each block."""
+"""Values by stratum, which weigh the same and whose differences are no noise."""
+Graphs = Sequence[Mapping[int, float]]
+"""Log ratios of an arm to the baseline: for each graph, by block."""
 
 
 @dataclass(frozen=True)
 class Noise:
     """What the A/A control says about a set of cells: how far two identical arms were apart.
 
-    `ratio` is control over baseline; `sigma` the spread of one paired log ratio; `threshold` the relative difference
-    an arm has to pass before it is called faster or slower.
+    `ratio` is control over baseline; `sigma` the spread of one paired log ratio over the blocks; `threshold` the
+    relative difference an arm has to pass before it is called faster or slower; `pooled_sigma` the spread over the
+    blocks of the mean over all graphs.
     """
 
     ratio: Estimate | None
     sigma: float | None
     threshold: float
+    pooled_sigma: float | None = None
 
     @property
     def covers_one(self) -> bool:
@@ -62,7 +67,7 @@ class Noise:
 class Comparison:
     """An arm against the baseline: paired ratio of times (below 1 is faster) and what may be said of it.
 
-    `p` is the two-sided Wilcoxon signed-rank test over all pairs, `None` with fewer than 6 of them.
+    `p` is the two-sided Wilcoxon signed-rank test over the blocks, `None` with fewer than 6 of them.
     """
 
     ratio: Estimate
@@ -75,9 +80,8 @@ class Comparison:
 def mean(strata: Strata) -> Estimate:
     """Mean of the strata's means with its 95 % interval.
 
-    A stratum is one graph's values, a value for each block; strata weigh the same. With at least 30 values in every
-    stratum the interval is scipy's percentile bootstrap, resampled within strata; with fewer it is Student's t on the
-    spread within strata, pooled.
+    Strata weigh the same. With at least 30 values in every stratum the interval is scipy's percentile bootstrap,
+    resampled within strata; with fewer it is Student's t on the spread within strata, pooled.
 
     Raises:
         ValueError: no values at all.
@@ -117,48 +121,62 @@ def spread(strata: Strata) -> float:
     return deviation if deviation > 1e-12 * scale else 0.0
 
 
-def noise(control: Strata) -> Noise:
-    """The noise floor from the A/A control's log ratios (control over baseline), a stratum for each graph.
+def by_block(graphs: Graphs) -> list[float]:
+    """One value a block, in the blocks' order: the mean over its graphs.
+
+    What befalls a block (a neighbour of the machine, a cluster that came up badly) befalls all its graphs: they are no
+    measurements of their own (pseudo-replication: Hurlbert 1984, doi:10.2307/1942661). Each graph's own level is taken
+    out before, so that a block does not stand out for the graphs it lacks.
+    """
+    known = [(graph, fmean(graph.values())) for graph in graphs if graph]
+    middle = fmean(level for _, level in known) if known else 0.0
+    blocks = sorted({block for graph, _ in known for block in graph})
+    return [middle + fmean(graph[block] - level for graph, level in known if block in graph) for block in blocks]
+
+
+def noise(control: Graphs) -> Noise:
+    """The noise floor from the A/A control's log ratios, control over baseline.
 
     The threshold is the far end of the control's own interval, at least 3 %: a difference that two identical arms
     may show too is no difference. Without an interval the threshold is 10 %.
     """
-    strata = [stratum for stratum in control if len(stratum)]
-    if not strata:
+    values = by_block(control)
+    if not values:
         return Noise(None, None, UNMEASURED_THRESHOLD)
-    ratio = mean(strata)
+    ratio = mean([values])
     if ratio.low is None or ratio.high is None:
         return Noise(_exp(ratio), None, max(UNMEASURED_THRESHOLD, _safe_exp(abs(ratio.value)) - 1))
     far = max(abs(ratio.low), abs(ratio.high))
-    return Noise(_exp(ratio), spread(strata), max(SMALLEST_DIFFERENCE, _safe_exp(far) - 1))
+    threshold = max(SMALLEST_DIFFERENCE, _safe_exp(far) - 1)
+    return Noise(_exp(ratio), spread([list(graph.values()) for graph in control]), threshold, spread([values]))
 
 
-def compare(log_ratios: Strata, floor: Noise) -> Comparison:
-    """The verdict on an arm, from its log ratios to the baseline (a stratum for each graph, a value for each block).
+def compare(graphs: Graphs, floor: Noise) -> Comparison:
+    """The verdict on an arm over one graph or several, from its log ratios to the baseline.
 
     `faster` / `slower`: the interval leaves 1 out, the ratio lies beyond the noise threshold, and the signed-rank test,
-    where it has pairs enough to speak, agrees. Else `tie` if the whole interval lies in the tie band. Else
+    where it has blocks enough to speak, agrees. Else `tie` if the whole interval lies in the tie band. Else
     `inconclusive`: more blocks would tell.
 
     Raises:
         ValueError: no pairs at all.
     """
-    strata = [np.asarray(stratum, dtype=float) for stratum in log_ratios if len(stratum)]
-    logs = mean(strata)
-    band = tie_band(strata, floor)
-    p = _signed_rank(np.concatenate(strata))
+    values = by_block(graphs)
+    logs = mean([values])
+    band = tie_band(len(values), floor, pooled=sum(map(bool, graphs)) > 1)
+    p = _signed_rank(values)
     return Comparison(_exp(logs), p, floor.threshold, band, _verdict(logs, p, floor.threshold, band))
 
 
-def tie_band(strata: Strata, floor: Noise) -> float:
+def tie_band(blocks: int, floor: Noise, pooled: bool) -> float:
     """The relative difference within which the interval of an arm identical to the baseline stays, 19 times in 20.
 
-    At least 5 %, so that a quiet run does not split hairs; at most 25 %.
+    Of one graph, or of several `pooled`. At least 5 %, so that a quiet run does not split hairs; at most 25 %.
     """
-    free = sum(len(s) - 1 for s in strata)
-    if floor.sigma is None or free < 1:
+    sigma = floor.pooled_sigma if pooled else floor.sigma
+    if sigma is None or blocks < 2:
         return max(SMALLEST_TIE_BAND, min(floor.threshold, LARGEST_TIE_BAND))
-    reach = floor.sigma * _weight(strata) * _interval_reach(free)
+    reach = sigma / math.sqrt(blocks) * _interval_reach(blocks - 1)
     return min(max(SMALLEST_TIE_BAND, _safe_exp(reach) - 1), LARGEST_TIE_BAND)
 
 
@@ -179,7 +197,7 @@ def _slower(own: Mapping[int, float], best: Mapping[int, float], ratio: float, f
     """By far, else by the blocks that both have; by the `ratio` of the means where these are too few for a test."""
     if ratio > LARGEST_TIE:
         return True
-    pairs = [math.log(value / best[block]) for block, value in own.items() if block in best]
+    pairs = {block: math.log(value / best[block]) for block, value in own.items() if block in best}
     if len(pairs) < 2:
         return ratio > 1 + max(SMALLEST_TIE_BAND, floor.threshold)
     return compare([pairs], floor).verdict == "slower"
@@ -196,7 +214,7 @@ def _verdict(logs: Estimate, p: float | None, threshold: float, band: float) -> 
     return "inconclusive"
 
 
-def _signed_rank(log_ratios: np.ndarray) -> float | None:
+def _signed_rank(log_ratios: Sequence[float]) -> float | None:
     if len(log_ratios) < WILCOXON_FROM:
         return None
     if not np.any(log_ratios):

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from reports import cells as cell_building
 from reports import described, flow_runs, statistics, taxes
@@ -182,7 +181,7 @@ def _row(
     cached = next((c for c in own if c.bench == "cached" and c.time_s), None)
     fit = fits[arm.name]
     by_bench = {
-        bench: _compare([list(by_block.values()) for by_block in arms[arm.name].values()], noise.get(bench))
+        bench: _compare(list(arms[arm.name].values()), noise.get(bench))
         for bench, arms in pairs.items()
         if arm.name in arms
     }
@@ -211,11 +210,10 @@ def _row(
     )
 
 
-def _compare(strata: Sequence[Any], floor: Noise | None) -> Comparison | None:
-    values = [list(s.values()) if isinstance(s, dict) else list(s) for s in strata]
-    if not any(values):
+def _compare(graphs: Sequence[Mapping[int, float]], floor: Noise | None) -> Comparison | None:
+    if not any(graphs):
         return None
-    return statistics.compare([v for v in values if v], floor or statistics.noise([]))
+    return statistics.compare(graphs, floor or statistics.noise([]))
 
 
 def _marginal(cells: Sequence[Cell], arm: str) -> MarginalCost | None:
@@ -228,11 +226,11 @@ def _marginal(cells: Sequence[Cell], arm: str) -> MarginalCost | None:
 def _marginal_versus(own: MarginalCost | None, base: MarginalCost | None, floor: Noise | None) -> Comparison | None:
     if own is None or base is None:
         return None
-    logs = [
-        math.log(slope / base.by_block[block])
+    logs = {
+        block: math.log(slope / base.by_block[block])
         for block, slope in own.by_block.items()
         if slope > 0 and base.by_block.get(block, 0) > 0
-    ]
+    }
     return _compare([logs], floor)
 
 

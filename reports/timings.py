@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,9 @@ def _records(path: Path) -> Timings:
     return Timings(
         name=run.describe(found, {}).run_id,
         cells={cell: timing(values) for cell, values in timed.items() if values},
-        noise=by_bench,
-        whole=whole,
+        # Runs are compared cell by cell: nothing is pooled.
+        noise={bench: replace(noise, pooled_sigma=None) for bench, noise in by_bench.items()},
+        whole=replace(whole, pooled_sigma=None),
         facts=facts,
         notes=tuple(printable(note) for note in notes),
     )
@@ -102,7 +103,7 @@ def _benchmark_json(path: Path) -> Timings:
     if not timed:
         raise RecordError(f"{path} holds no benchmark")
     control = {
-        name: [math.log(value / base[block]) for block, value in own.items() if block in base]
+        name: {block: math.log(value / base[block]) for block, value in own.items() if block in base}
         for name, own in blocks.items()
         if name.endswith("/control") and (base := blocks.get(name.removesuffix("control") + "threads"))
     }
