@@ -116,3 +116,13 @@ def test_a_chain_runs_one_task_at_a_time_with_its_marks(threads, tmp_path):
 def test_a_link_that_is_given_another_result_than_the_one_before_fails(tmp_path):
     with pytest.raises(ValueError, match="link 2 was given 'link-0'"):
         bodies.link("link-0", 2, str(tmp_path), None)
+
+
+def test_prefect_does_not_go_through_the_clocks_of_an_outcome_for_futures(tmp_path):
+    from prefect.utilities.collections import visit_collection
+
+    outcome = wire(GraphSpec(width=3), str(tmp_path), Nodes(), DirectCalls())
+    visited = []
+    visit_collection(outcome, visit_fn=visited.append, return_data=False)
+
+    assert visited == [outcome]
