@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,8 @@ from flows import bodies
 from flows.graph import GraphSpec, Work
 from flows.ledger import Ledger
 from flows.wiring import DirectCalls, Nodes, wire, wire_chain
+from runners import catalog
+from runners.engine import Cluster
 from runners.threads import BareThreads
 
 GRAPHS = [
@@ -95,6 +98,18 @@ def test_what_a_body_raises_comes_out(tmp_path):
 
     with pytest.raises(bodies.PlannedFailure), ThreadPoolExecutor(2) as pool:
         wire(graph, str(tmp_path), Nodes(), BareThreads(pool, limit_s=300))
+
+
+def test_a_bare_pool_that_is_left_does_not_begin_what_is_queued():
+    arms, ran, cancelled = catalog.load(), [], threading.Event()
+    spec = arms.arms["bare-threads"].with_workers(1)
+    with arms.engine(spec).bare(spec, Cluster(), limit_s=300) as submitter:
+        submitter.submit(cancelled.wait, 10)
+        queued = submitter.submit(ran.append, 1)
+        submitter.on_done(queued, cancelled.set)
+
+    assert queued.cancelled()
+    assert ran == []
 
 
 @pytest.mark.parametrize("threads", [0, 1, 2])
