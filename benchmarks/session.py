@@ -137,8 +137,7 @@ class Session:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
         limits = Limits(cell_s=self._cell_timeout_s)
-        run_id = self.folder.plan.run_id
-        self._stages = Stages(self.catalog, self._server, scratch, run_id, self._environment, limits, self._warm_up)
+        self._stages = Stages(self.catalog, self._server, scratch, limits, self._warm_up)
         direct = self.catalog.arms["sequential"]
         try:
             with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):

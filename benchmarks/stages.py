@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.attached import ledger_for
-from benchmarks.measure import CellError, Site, one_line, run_pass
-from benchmarks.plan import Cell
+from benchmarks.measure import Site, one_line, run_pass
+from benchmarks.plan import Cell, CellError
 from benchmarks.quiescence import wait_recorded
 from flows.graph import GraphSpec
 from runners.catalog import Catalog
@@ -48,16 +47,12 @@ class Stages:
         catalog: Catalog,
         server: Server,
         scratch: Path,
-        run_id: str,
-        environment: dict[str, Any],
         limits: Limits,
         warm: Callable[[Cell, Site], None] = small_pass,
     ) -> None:
         self._catalog = catalog
         self._server = server
         self._scratch = scratch
-        self._run_id = run_id
-        self._environment = environment
         self._limits = limits
         self._pass = warm
         self._stack = ExitStack()
@@ -94,12 +89,10 @@ class Stages:
 
     def _site(self, cell: Cell, cluster: Cluster | None) -> Site:
         return Site(
-            run_id=self._run_id,
             server=self._server,
             engine=self._catalog.engine(cell.arm),
             cluster=cluster,
             scratch=self._scratch,
-            environment=self._environment,
             limit_s=self._limits.cell_s,
             quiet_limit_s=self._limits.quiet_s,
         )

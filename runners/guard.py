@@ -67,6 +67,7 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
     try:
         yield scratch
     finally:
+        running.discard(guard.pid)
         if before is None:
             os.environ.pop(MARK, None)
         else:
@@ -74,7 +75,6 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
         assert guard.stdin is not None
         guard.stdin.close()
         guard.wait()
-        running.discard(guard.pid)
 
 
 def marked(mark: str) -> list[psutil.Process]:
