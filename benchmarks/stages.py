@@ -40,6 +40,7 @@ class Stages:
 
     Args:
         warm: one pass under an arm, so that no cell pays for what the first use of a worker costs.
+        say: told of a cluster that does not stop.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class Stages:
         scratch: Path,
         limits: Limits,
         warm: Callable[[Cell, Site], None] = small_pass,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._catalog = catalog
         self._server = server
         self._scratch = scratch
         self._limits = limits
         self._pass = warm
+        self._say = say
         self._stack = ExitStack()
         self._stage: tuple[str, int] | None = None
         self._cluster: Cluster | None = None
@@ -83,9 +86,13 @@ class Stages:
             raise
 
     def close(self) -> None:
+        """Stop what is up. What of it does not stop is told, and left to the guard: it is not the next cell's fault."""
         self._stage, self._cluster, self._warm = None, None, set()
         stack, self._stack = self._stack, ExitStack()
-        stack.close()
+        try:
+            stack.close()
+        except Exception as error:
+            self._say(f"warning: a cluster did not stop as it should: {one_line(error)}")
 
     def _site(self, cell: Cell, cluster: Cluster | None) -> Site:
         return Site(
