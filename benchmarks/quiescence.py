@@ -81,9 +81,7 @@ class Settled:
         return sum(self.states.values()) - self.states.get("not ended", 0)
 
 
-def wait_settled(
-    api_url: str, flow_run_id: str, least: int, limit_s: float, since_s: float | None = None
-) -> Settled:
+def wait_settled(api_url: str, flow_run_id: str, least: int, limit_s: float, since_s: float | None = None) -> Settled:
     """Ask the server until at least `least` task runs have ended, none is left and none has come for a second.
 
     Args:
