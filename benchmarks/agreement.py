@@ -14,6 +14,7 @@ from reports.flow_runs import UNASKED, Result
 RELATIVE = 1e-9
 """Floats this close are the same: the order in which results arrive, and are summed, differs from run to run."""
 _DEEPEST = 50
+_ALONE = "two runs under "
 
 
 class IncomparableError(Exception):
@@ -33,14 +34,15 @@ class Agreement:
         self._check = check
         self._alike = alike
         self._first: tuple[str, Any] | None = None
-        self.impure: str | None = None
+        self.given_up: str | None = None
+        """Why nothing more is compared, in one line."""
 
     def judge(self, arm: str, value: Any) -> tuple[Result, str]:
         """What is to be said of a result, and a remark in one line."""
         if not self._check:
             return "unchecked", UNASKED
-        if self.impure:
-            return "unchecked", self.impure
+        if self.given_up:
+            return "unchecked", self.given_up
         if self._first is None:
             self._first = arm, value
         first_arm, first = self._first
@@ -55,9 +57,18 @@ class Agreement:
         if found is None:
             return "same", ""
         if arm == first_arm or {arm, first_arm} <= set(self._alike):
-            self.impure = f"two runs under {first_arm} alone differ already ({found})"
-            return "unchecked", self.impure
+            self.give_up(told := f"{_ALONE}{first_arm} alone differ already ({found})")
+            return "unchecked", told
         return "different", f"{found} under {first_arm}"
+
+    def recall(self, remark: str) -> None:
+        """Take up a remark of before the run was resumed: a flow whose result is not its parameters' alone stays so."""
+        if remark.startswith(_ALONE):
+            self.give_up(remark)
+
+    def give_up(self, reason: str) -> None:
+        """Compare nothing more."""
+        self.given_up = reason
 
 
 def difference(value: Any, other: Any, where: str = "", depth: int = 0) -> str | None:

@@ -1,7 +1,7 @@
 """A process for one arm, which makes one experiment after another, and may hang or die without harm to the rest.
 
 To import Prefect and to start a cluster takes long, so the process and its cluster serve all experiments of the arm
-until one of them hangs, kills it or spoils it.
+until one of them hangs, fails, kills it or spoils it.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Outcome:
 
 
 class ArmProcess:
-    """The process, started at the first experiment and anew after one that spoilt it.
+    """The process, started at the first experiment and anew after one that may have spoilt it.
 
     Args:
         suite: whose experiments it makes.
@@ -85,7 +85,8 @@ class ArmProcess:
         outcome = _await(process, folder, experiment.limit_s)
         if outcome.end in ("hangs", "dies"):
             self._kill()
-        elif experiment.spoils:
+        elif experiment.spoils or outcome.end == "failed":
+            # What raised in the middle may have left its tasks in the cluster.
             self.close()
         return outcome
 

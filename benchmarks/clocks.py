@@ -24,9 +24,11 @@ def elsewhere(entries: Iterable[Entry]) -> tuple[str, ...]:
 def phases(called_s: float, outcome: Outcome, returned_s: float, entries: Sequence[Entry]) -> Phases:
     """Phases of a pass; no startup where a body ran on another host, since the first body may be one of those."""
     one_clock = bool(entries) and not elsewhere(entries)
+    # A copy: a late callback may still add to it.
+    seen_s = list(outcome.seen_s.values())
     return Phases(
         startup_s=min(entry.start_s for entry in entries) - called_s if one_clock else None,
-        first_result_s=min(outcome.seen_s.values()) - called_s if outcome.seen_s else None,
+        first_result_s=min(seen_s) - called_s if seen_s else None,
         # A chain waits between its submits: they have no phase of their own.
         submit_s=None if outcome.returns_s else outcome.submitted_s - outcome.begun_s,
         makespan_s=outcome.done_s - outcome.begun_s,

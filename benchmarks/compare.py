@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from benchmarks import user_flow, user_runs
 from benchmarks.agreement import Agreement
-from benchmarks.measure import Site
+from benchmarks.measure import Site, blank_record
+from benchmarks.measure import measure as measured
 from benchmarks.output import captured
 from benchmarks.plan import Cell
 from benchmarks.profiles import Profile, Suite
@@ -87,6 +88,7 @@ class Comparison(Session):
         records: list[Record] = []
         with captured(self.folder.path / OUTPUT):
             try:
+                self._take_up(cells)
                 for cell in cells:
                     hopeless = cell.block > 0 and all(record.status == "error" for record in records)
                     if hopeless:
@@ -100,6 +102,24 @@ class Comparison(Session):
         if hopeless:
             self.folder.save(planned_cells=len(records), interrupted=False)
         return interrupted
+
+    def _take_up(self, cells: Sequence[Cell]) -> None:
+        """Give a run that is resumed its reference again: else the first arm that is left would be the one."""
+        left = [cell for cell in cells if cell.key not in self.folder.records]
+        if not (self._asked.check_result and self.records and left):
+            return
+        for record in self.records:
+            self._agreement.recall(record.flow_run.remark if record.flow_run else "")
+        if self._agreement.given_up:
+            return
+        assert self._stages is not None
+        baseline = next(cell for cell in cells if cell.arm.name == BASELINE)
+        blank = blank_record(baseline, self.folder.plan.run_id, self._environment)
+        # Of the cell itself nothing is measured: its warm-up is the pass whose result is judged first.
+        record = measured(baseline, 0, self._stages.ready, blank, body=lambda cell, site, blank: blank)
+        if record.status == "error":
+            self._agreement.give_up(f"{BASELINE} gave no result to compare with: {record.error}")
+            self._come_to_rest(self._stages)
 
     def _profile(self, earlier: RunFolder | None) -> Profile:
         if earlier and earlier.plan.profile != BENCH:
@@ -117,11 +137,7 @@ class Comparison(Session):
             _refuse_no_runner(arm)
 
     def _record(self, cell: Cell, stages: Stages, blank: Record) -> Record:
-        record = user_runs.measure(cell, self._positions[cell.key], stages.ready, blank, self._user, self._agreement)
-        if record.status == "error":
-            # A flow that was stopped in the middle may have left its tasks running in the cluster.
-            stages.close()
-        return record
+        return user_runs.measure(cell, self._positions[cell.key], stages.ready, blank, self._user, self._agreement)
 
     def _warm_up(self, cell: Cell, site: Site) -> None:
         """By the flow itself. Threads are this process, which stays: once for all blocks is enough."""

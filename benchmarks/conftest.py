@@ -139,13 +139,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
     lab = config.stash.get(_LAB, None)
     if lab is None:
         return (yield)
-    lab.close(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
-    if hasattr(lab, "folder") and lab.folder.records:
-        bench = config._benchmarksession  # type: ignore[attr-defined]
-        bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.folder.records.values())
-        bench.json = bench.json or str(lab.folder.path / "benchmark.json")
-        config.stash[_REPORT] = _render(lab)
-    return (yield)
+    try:
+        lab.close(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+    finally:
+        # Whatever did not stop: what was measured is on disk, and the report of it is made and shown.
+        if lab.records:
+            bench = config._benchmarksession  # type: ignore[attr-defined]
+            bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.records)
+            bench.json = bench.json or str(lab.folder.path / "benchmark.json")
+            config.stash[_REPORT] = _render(lab)
+        result = yield
+    return result
 
 
 @pytest.hookimpl(trylast=True)

@@ -24,6 +24,7 @@ from flows.graph import GraphSpec
 from runners import catalog
 from runners.engine import Cluster, ClusterSettings
 from runners.guard import guarded
+from runners.isolation import MARK
 from runners.server import START_LIMIT_S, existing_server
 
 FACTS = "facts.json"
@@ -89,7 +90,7 @@ def main(arguments: str) -> None:
         with engine.cluster(2, ClusterSettings(asked.cluster, timeout_s=_CONNECT_LIMIT_S), scratch) as cluster:
             _until(lambda: _workers(spec.engine, cluster) >= 2, _CONNECT_LIMIT_S)
             facts.note(workers=_workers(spec.engine, cluster))
-            site = Site("hosts", server, engine, cluster, scratch, {}, 300.0, RECORD_LIMIT_S)
+            site = Site(server, engine, cluster, scratch, 300.0, RECORD_LIMIT_S)
             if asked.count:
                 runner = engine.task_runner(spec, cluster, scratch)
                 _stints(asked, runner, facts, lambda: _workers(spec.engine, cluster))
@@ -165,5 +166,5 @@ def _until(true: Any, limit_s: float) -> None:
 
 if __name__ == "__main__":
     # A guard of its own: what this process leaves is ended also where it is killed.
-    os.environ.pop("RUNNER_LAB_MARK", None)
+    os.environ.pop(MARK, None)
     main(*sys.argv[1:])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-import httpx
-
 from benchmarks.experiment import Experiment, Facts, Judgement, Scene
 from benchmarks.faults_tasks import run_flow
 from benchmarks.quiescence import send_rest, wait_recorded
+from benchmarks.server_runs import ServerRuns, until
 from runners.spec import RunnerSpec
 
 TALKING, LINES = 60, 3
@@ -24,24 +21,15 @@ def talks(scene: Scene) -> None:
     found = run_flow(scene, faults.talks, tasks=TALKING, lines=LINES)
     send_rest()
     recorded = wait_recorded(scene.api_url, found["flow_run_id"], TALKING, 150.0)
-    deadline = time.monotonic() + 20.0
-    while (logs := _logs(scene.api_url, found["flow_run_id"])) < TALKING * LINES and time.monotonic() < deadline:
-        time.sleep(0.5)
+    with ServerRuns(scene.api_url, 60.0) as runs:
+        logs = until(lambda: _lines(runs, found["flow_run_id"]), lambda lines: lines >= TALKING * LINES, 20.0)
     scene.note(task_runs=recorded.final, of_task_runs=TALKING, lag_s=round(recorded.lag_s, 1))
     scene.note(logs=logs, of_logs=TALKING * LINES)
 
 
-def _logs(api_url: str, flow_run_id: str) -> int:
+def _lines(runs: ServerRuns, flow_run_id: str) -> int:
     """Lines of tasks; those of the flow and of Prefect's engine are not counted."""
-    count = offset = 0
-    with httpx.Client(base_url=api_url, timeout=60) as client:
-        while True:
-            body = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "limit": 200, "offset": offset}
-            page = client.post("/logs/filter", json=body).raise_for_status().json()
-            count += sum(", line " in entry["message"] for entry in page)
-            offset += len(page)
-            if len(page) < 200:
-                return count
+    return sum(", line " in message for message in runs.logs(flow_run_id))
 
 
 def judge_talks(arm: RunnerSpec, facts: Facts) -> Judgement:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import psutil
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 from benchmarks import clocks
 from benchmarks.attached import ledger_for, nodes_for
 from benchmarks.environment import cores
-from benchmarks.plan import Cell
+from benchmarks.plan import Cell, CellError
 from benchmarks.quiescence import wait_recorded
 from benchmarks.serving import Serving
 from benchmarks.tax import SECTION, tax_of
 from benchmarks.usage import Meter
 from flows.ledger import Entry, Ledger
 from flows.wiring import Outcome, wire
-from reports.records import Record, Usage
-from reports.tax import Tax
+from reports.records import Record
 from runners.engine import Cluster, Engine
 from runners.probe import Schedule
 from runners.server import Server
 
-
-class CellError(Exception):
-    """A cell whose figures mean nothing: the message is one line that says why."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,44 +40,72 @@ class Site:
     quiet_limit_s: how long to wait for the server to record another task run of a pass.
     """
 
-    run_id: str
     server: Server
     engine: Engine
     cluster: Cluster | None
     scratch: Path
-    environment: dict[str, Any]
     limit_s: float
     quiet_limit_s: float
+
+    @property
+    def local(self) -> bool:
+        """Its workers are the lab's own. Of others nobody can tell here which processes are the cluster's."""
+        return self.cluster is None or self.cluster.local
 
 
 @dataclass(frozen=True)
 class _Pass:
-    """One pass over the graph; clocks are `time.monotonic`."""
+    """One pass over the graph; clocks are `time.monotonic`. `probe`: of a chain, which notes where its time goes."""
 
     called_s: float
     outcome: Outcome
     returned_s: float
-    tax: Tax | None = None
+    probe: Schedule | None = None
 
 
-def measure(cell: Cell, position: int, ready: Callable[[Cell], AbstractContextManager[Site]], blank: Record) -> Record:
+def measure(
+    cell: Cell,
+    position: int,
+    ready: Callable[[Cell], AbstractContextManager[Site]],
+    blank: Record,
+    body: Callable[[Cell, Site, Record], Record] | None = None,
+) -> Record:
     """Measure `cell`; never raises for what the arm does wrong, but says so in the record.
 
     Args:
         position: the cell's place in its block.
         ready: gives the site, with the cluster up and warm; what it raises becomes the record's error.
         blank: the record with everything filled in that is known before (`blank_record`).
+        body: measures the cell on its site and gives `blank` with what came of it; by default that of the lab's graphs.
     """
     begun = time.monotonic()
     try:
         with ready(cell) as site:
-            record = _measure(cell, site, blank)
+            record = (body or _measure)(cell, site, blank)
     except KeyboardInterrupt:
         raise
+    except CellError as error:
+        record = failed(blank, error)
     except BaseException as error:
         # SystemExit and asyncio's CancelledError too: an arm that exits or is cancelled fails its own cell only.
         record = replace(blank, status="error", error=one_line(error))
     return replace(record, position=position, elapsed_s=time.monotonic() - begun)
+
+
+def failed(record: Record, error: CellError) -> Record:
+    """`record`, with what was measured until then, as that of a cell that means nothing."""
+    return replace(record, **{"status": "error", "error": str(error), **error.known})
+
+
+def metered(site: Site, run: Callable[[], T]) -> tuple[T, dict[str, Any]]:
+    """What `run` gives, and what the machine spent on it meanwhile, as fields of a record."""
+    meter = Meter(site.server.pid, local_workers=site.local)
+    meter.start()
+    try:
+        found = run()
+    finally:
+        usage, background_cpu = meter.stop()
+    return found, {"usage": usage, "background_cpu": background_cpu}
 
 
 def blank_record(cell: Cell, run_id: str, environment: dict[str, Any]) -> Record:
@@ -137,7 +159,7 @@ def run_pass(cell: Cell, site: Site, ledger: str) -> _Pass:
         called_s = time.monotonic()
         outcome = flow(cell.graph, ledger, direct=cell.arm.direct, **arguments)
         returned_s = time.monotonic()
-    return _Pass(called_s, outcome, returned_s, tax_of(outcome, probe) if probe else None)
+    return _Pass(called_s, outcome, returned_s, probe)
 
 
 def without_heartbeats() -> AbstractContextManager[Any]:
@@ -157,12 +179,9 @@ def one_line(error: BaseException) -> str:
 
 
 def _measure(cell: Cell, site: Site, blank: Record) -> Record:
-    folder = Path(tempfile.mkdtemp(prefix="cell-", dir=site.scratch))
-    try:
-        with ledger_for(site.cluster, folder) as place:
-            return _measure_into(Ledger(folder), place, cell, site, blank)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    made = TemporaryDirectory(prefix="cell-", dir=site.scratch, ignore_cleanup_errors=True)
+    with made as folder, ledger_for(site.cluster, Path(folder)) as place:
+        return _measure_into(Ledger(Path(folder)), place, cell, site, blank)
 
 
 def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Record) -> Record:
@@ -172,26 +191,17 @@ def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Rec
         _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
     filled = len(ledger.entries())
     serving = Serving.of(site.server)
-    # Of an attached cluster nobody can tell here which processes are its own, and which are others'.
-    local = site.cluster is None or site.cluster.local
-    meter = Meter(site.server.pid, local_workers=local)
-    meter.start()
-    passed: _Pass | None = None
-    try:
-        passed = run_pass(cell, site, place)
-    finally:
-        usage, others_s = meter.stop()
+    passed, spent = metered(site, lambda: run_pass(cell, site, place))
     entries = ledger.entries()[filled:]
-    wall_s = passed.returned_s - passed.called_s
+    far = clocks.elsewhere(entries)
     record = replace(
         blank,
         phases=clocks.phases(passed.called_s, passed.outcome, passed.returned_s, entries),
         latencies=clocks.latencies(passed.outcome, entries),
-        hosts=clocks.elsewhere(entries),
-        usage=usage if wall_s else Usage(),
-        background_cpu=min(1.0, others_s / (wall_s * (psutil.cpu_count() or 1))) if local else None,
+        hosts=far,
         executions=len(entries),
-        tax=None if clocks.elsewhere(entries) else passed.tax,
+        tax=tax_of(passed.outcome, passed.probe) if passed.probe and not far else None,
+        **spent,
     )
     try:
         _check_result(cell, passed.outcome)
@@ -199,7 +209,7 @@ def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Rec
         record = replace(record, **_settle(cell, site, passed))
         record = replace(record, traffic=serving.since() if serving else None)
     except CellError as error:
-        return replace(record, status="error", error=str(error))
+        return failed(record, error)
     return record
 
 
@@ -207,11 +217,13 @@ def _settle(cell: Cell, site: Site, passed: _Pass) -> dict[str, Any]:
     """Wait until the server is done with the pass; what it has then belongs to the record.
 
     Raises:
-        CellError: task runs that are recorded, but not as completed.
+        CellError: task runs that are recorded, but not as completed; or the server does not answer.
     """
-    if passed.outcome.flow_run_id is None:
+    run_id = passed.outcome.flow_run_id
+    if run_id is None:
         return {}
-    found = wait_recorded(site.server.api_url, passed.outcome.flow_run_id, cell.graph.tasks, site.quiet_limit_s)
+    limit_s, tasks = site.quiet_limit_s, cell.graph.tasks
+    found = wait_recorded(site.server.api_url, run_id, tasks, limit_s, since_s=passed.returned_s)
     if found.completed < found.final:
         raise CellError(f"{found.final - found.completed} of {found.final} task runs did not end as Completed")
     return {"recorded": found.final, "visibility_lag_s": found.lag_s}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flows.graph import GraphSpec
 from reports.graphs import graph_id
@@ -49,6 +49,18 @@ class Cell:
     def role(self) -> Role:
         roles: dict[str, Role] = {BASELINE: "baseline", CONTROL: "control"}
         return roles.get(self.arm.name, "arm")
+
+
+class CellError(Exception):
+    """A cell whose figures mean nothing: the message is one line that says why.
+
+    Args:
+        known: fields of its record that are known all the same.
+    """
+
+    def __init__(self, message: str, **known: Any) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 @dataclass(frozen=True)

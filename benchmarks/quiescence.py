@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import httpx
+from benchmarks.server_runs import FINAL, POLL_S, ServerRuns
 
-from runners.counted import UNCOUNTED
-
-_FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-_POLL_S = 0.2
 _STILL_S = 1.0
 """Where nobody knows how many task runs there will be, they are all there when none has come for so long."""
-_PAGE = 200
 _SLOWEST_S = 0.5
 """A task: a server that records fewer than two task runs a second is given up, however many still come."""
 _POLLING = 0.02
 """Share of the time waited that lies between two questions: to count thousands of task runs is work for the server."""
+_REST_S, _REST_POLL_S = 2.0, 0.5
+_AWAY_S = 10.0
+"""Of a server that does not even answer nobody need wait for the rest."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,7 @@ class Recorded:
 
     final: in a final state.
     completed: of these, in state Completed (a cached one is).
-    lag_s: from the call until all were there, or until the last of them came.
+    lag_s: from the moment that was named until all were there, or until the last of them came.
     """
 
     final: int
@@ -35,25 +32,31 @@ class Recorded:
     lag_s: float
 
 
-def wait_recorded(api_url: str, flow_run_id: str, expected: int, limit_s: float) -> Recorded:
+def wait_recorded(
+    api_url: str, flow_run_id: str, expected: int, limit_s: float, since_s: float | None = None
+) -> Recorded:
     """Ask the server until it has `expected` task runs in a final state, or none has come for `limit_s` seconds.
 
     So the more tasks the longer it may take in all: after a wide graph a server works for minutes.
 
+    Args:
+        since_s: what the lag counts from (`time.monotonic`): the return of the flow; the call by default.
+
     Raises:
-        httpx.HTTPError: the server does not answer.
+        UnansweredError: the server does not answer for `limit_s` seconds.
     """
     begun = changed = time.monotonic()
     before = -1
-    with _client(api_url) as client:
+    with ServerRuns(api_url, limit_s) as runs:
         while True:
-            final = _count(client, [flow_run_id], _FINAL)
+            final = runs.count([flow_run_id], FINAL)
             now = time.monotonic()
             if final != before:
                 before, changed = final, now
             if final >= expected or now - changed > limit_s or now - begun > limit_s + expected * _SLOWEST_S:
-                return Recorded(final, _count(client, [flow_run_id], ("COMPLETED",)), changed - begun)
-            time.sleep(max(_POLL_S, _POLLING * (now - begun)))
+                lag_s = changed - (begun if since_s is None else since_s)
+                return Recorded(final, runs.count([flow_run_id], ("COMPLETED",)), lag_s)
+            time.sleep(max(POLL_S, _POLLING * (now - begun)))
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Settled:
     states: task runs by final state: `Completed`, `Cached`, `Failed`, `Crashed`, `Cancelled`, `NotReady` (an upstream
         failed, so it will never run) and `not ended`; those there are none of are left out.
     subflow_tasks: how many of them belong to sub-flows.
-    lag_s: from the call until the last of them came.
+    lag_s: from the moment that was named until the last of them came.
     flow_state, flow_message: of the flow run itself.
     """
 
@@ -78,84 +81,64 @@ class Settled:
         return sum(self.states.values()) - self.states.get("not ended", 0)
 
 
-def wait_settled(api_url: str, flow_run_id: str, least: int, limit_s: float) -> Settled:
+def wait_settled(api_url: str, flow_run_id: str, least: int, limit_s: float, since_s: float | None = None) -> Settled:
     """Ask the server until at least `least` task runs have ended, none is left and none has come for a second.
 
+    Args:
+        since_s: what the lag counts from (`time.monotonic`): the return of the flow; the call by default.
+
     Raises:
-        httpx.HTTPError: the server does not answer.
+        UnansweredError: the server does not answer for `limit_s` seconds.
     """
     begun = changed = time.monotonic()
     before: tuple[int, int] | None = None
-    with _client(api_url) as client:
+    with ServerRuns(api_url, limit_s) as runs:
         while True:
-            runs = _family(client, flow_run_id)
-            every, ended = _count(client, runs), _count(client, runs, _FINAL) + _not_ready(client, runs)
+            family = runs.family(flow_run_id)
+            not_ready = runs.count(family, name="NotReady")
+            every, ended = runs.count(family), runs.count(family, FINAL) + not_ready
             now = time.monotonic()
             if (every, ended) != before:
                 before, changed = (every, ended), now
             still = now - changed >= _STILL_S and every == ended >= least
             if still or now - begun > limit_s:
                 break
-            time.sleep(_POLL_S)
-        states = {state.capitalize(): _count(client, runs, (state,)) for state in _FINAL}
-        cached = _count(client, runs, name="Cached")
+            time.sleep(POLL_S)
+        states = {state.capitalize(): runs.count(family, (state,)) for state in FINAL}
+        cached = runs.count(family, name="Cached")
         states = {
             **{**states, "Completed": states["Completed"] - cached},
-            **{"Cached": cached, "NotReady": _not_ready(client, runs), "not ended": every - ended},
+            **{"Cached": cached, "NotReady": not_ready, "not ended": every - ended},
         }
-        state = client.get(f"/flow_runs/{flow_run_id}").raise_for_status().json().get("state") or {}
+        state = runs.run("flow_runs", flow_run_id).get("state") or {}
         return Settled(
             states={name: count for name, count in states.items() if count},
-            subflow_tasks=every - _count(client, [flow_run_id]),
-            lag_s=changed - begun,
+            subflow_tasks=every - runs.count([flow_run_id]),
+            lag_s=changed - (begun if since_s is None else since_s),
             flow_state=str(state.get("type") or "never recorded").capitalize(),
             flow_message=" ".join(str(state.get("message") or "").split()),
         )
 
 
-def _client(api_url: str) -> httpx.Client:
-    return httpx.Client(base_url=api_url, timeout=60, headers={UNCOUNTED: "1"})
+def wait_still(api_url: str, limit_s: float) -> None:
+    """Wait until no task run has come or ended for two seconds, whosever it is, or for `limit_s` seconds.
 
+    Of a flow that failed nobody knows what it has left on its way to the server.
 
-def _family(client: httpx.Client, flow_run_id: str) -> list[str]:
-    """The flow run and all that it started, down to the last sub-flow."""
-    family, parents = [flow_run_id], [flow_run_id]
-    while parents:
-        children: list[str] = []
+    Raises:
+        UnansweredError: the server does not answer for ten seconds.
+    """
+    begun = changed = time.monotonic()
+    before: tuple[int, int] | None = None
+    with ServerRuns(api_url, min(_AWAY_S, limit_s)) as runs:
         while True:
-            body = {
-                "flow_runs": {"parent_flow_run_id": {"any_": parents}},
-                "limit": _PAGE,
-                "offset": len(children),
-                "sort": "ID_DESC",
-            }
-            page = [run["id"] for run in client.post("/flow_runs/filter", json=body).raise_for_status().json()]
-            children += page
-            if len(page) < _PAGE:
-                break
-        family += children
-        parents = children
-    return family
-
-
-def _not_ready(client: httpx.Client, flow_run_ids: Sequence[str]) -> int:
-    return _count(client, flow_run_ids, name="NotReady")
-
-
-def _count(
-    client: httpx.Client, flow_run_ids: Sequence[str], states: Sequence[str] = (), name: str | None = None
-) -> int:
-    """Task runs of these flow runs: all, or those in states of these types, or of this name."""
-    wanted = {"type": {"any_": list(states)}} if states else {"name": {"any_": [name]}} if name else None
-    answer = client.post(
-        "/task_runs/count",
-        json={
-            "flow_runs": {"id": {"any_": list(flow_run_ids)}},
-            **({"task_runs": {"state": wanted}} if wanted else {}),
-        },
-    )
-    answer.raise_for_status()
-    return int(answer.json())
+            counts = runs.count(), runs.count(states=FINAL)
+            now = time.monotonic()
+            if counts != before:
+                before, changed = counts, now
+            if now - changed >= _REST_S or now - begun > limit_s:
+                return
+            time.sleep(_REST_POLL_S)
 
 
 def send_rest() -> None:

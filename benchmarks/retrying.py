@@ -7,15 +7,12 @@ allows them. Delays are measured between the end of one body and the begin of th
 from __future__ import annotations
 
 import math
-import time
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
-
-import httpx
 
 from benchmarks.counting import CONCURRENT, entries, experiment, ledger, listed, number, run, saw
 from benchmarks.experiment import Facts, Judgement, Scene
+from benchmarks.server_runs import ServerRuns, until
 from runners.spec import RunnerSpec
 
 DELAYS_S = (1.0, 2.0)
@@ -168,14 +165,12 @@ def _waited_s(scene: Scene, lane: int) -> list[float]:
 
 def _scheduled_s(api_url: str, task_run_id: str, retries: int) -> list[float]:
     """The delays of a task run as the engine has reckoned them: from when the state was made, an instant later."""
-    deadline = time.monotonic() + _RECORDED_S
-    with httpx.Client(base_url=api_url, timeout=60) as client:
-        while True:
-            answer = client.get("/task_run_states/", params={"task_run_id": task_run_id}).raise_for_status()
-            states: list[dict[str, Any]] = [state for state in answer.json() if state["name"] == "AwaitingRetry"]
-            if len(states) >= retries or time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
+    with ServerRuns(api_url, _RECORDED_S) as runs:
+        states = until(
+            lambda: [state for state in runs.states(task_run_id) if state["name"] == "AwaitingRetry"],
+            lambda states: len(states) >= retries,
+            _RECORDED_S,
+        )
     moments = [(state["state_details"]["scheduled_time"], state["timestamp"]) for state in states]
     return [
         round((datetime.fromisoformat(scheduled) - datetime.fromisoformat(made)).total_seconds(), 3)

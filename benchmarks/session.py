@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from benchmarks import environment, foresight, measure, quiescence
@@ -19,6 +19,7 @@ from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
 from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
 from benchmarks.search import durations
+from benchmarks.server_runs import UnansweredError
 from benchmarks.stages import Limits, Stages, small_pass
 from flows.graph import GraphSpec
 from reports.records import Record
@@ -32,6 +33,8 @@ from runners.server import Server, ServerError, existing_server, lab_server, wit
 from runners.spec import RunnerSpec
 
 Say = Callable[[str], None]
+_REST_LIMIT_S = 60.0
+"""For the server after a cell that failed; on one that others use as well it never comes to rest."""
 
 
 class Session:
@@ -52,7 +55,8 @@ class Session:
         self._say = say
         self._stack = ExitStack()
         self._stages: Stages | None = None
-        self.failure: str | None = None
+        self._folder: RunFolder | None = None
+        self.progress = Progress((), BASELINE)
         check(options)
         self._scratch = new_scratch()
         self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
@@ -90,6 +94,17 @@ class Session:
 
     def _names(self) -> list[str]:
         return names(self._options.runners, self.profile)
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run's, from `start` on."""
+        assert self._folder is not None
+        return self._folder
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """What is measured so far, with what the run had that is resumed; nothing before `start`."""
+        return [*self._folder.records.values()] if self._folder else []
 
     def cells(self, suite: Suite) -> list[Cell]:
         """All cells of one suite, unordered."""
@@ -131,14 +146,13 @@ class Session:
             if (address := self._attached(arm)) and not self._options.api_url:
                 refuse_another_host(arm.name, address)
         self._server = self._start_server(scratch / "home")
-        self.folder = self._earlier or RunFolder.create(*self._new_folder())
+        self._folder = self._earlier or RunFolder.create(*self._new_folder())
         self.folder.save(planned_cells=self.progress.total, cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
         limits = Limits(cell_s=self._cell_timeout_s)
-        run_id = self.folder.plan.run_id
-        self._stages = Stages(self.catalog, self._server, scratch, run_id, self._environment, limits, self._warm_up)
+        self._stages = Stages(self.catalog, self._server, scratch, limits, self._warm_up, self._say)
         direct = self.catalog.arms["sequential"]
         try:
             with self._stages.ready(Cell("startup", GraphSpec(width=1), direct, 0, "first")):
@@ -168,6 +182,8 @@ class Session:
             blank = measure.blank_record(cell, self.folder.plan.run_id, self._environment)
             record = self._record(cell, self._stages, blank)
             self.folder.add(record)
+            if record.status == "error":
+                self._come_to_rest(self._stages)
         self.progress.done(record)
         return record
 
@@ -186,6 +202,13 @@ class Session:
     def _record(self, cell: Cell, stages: Stages, blank: Record) -> Record:
         return measure.measure(cell, self._positions[cell.key], stages.ready, blank)
 
+    def _come_to_rest(self, stages: Stages) -> None:
+        """Leave nothing of a cell that failed to the next: tasks may still run in its cluster, or be on their way."""
+        stages.close()
+        # Of a server that does not answer the next cell will tell.
+        with suppress(UnansweredError):
+            quiescence.wait_still(self._server.api_url, _REST_LIMIT_S)
+
     def _warm_up(self, cell: Cell, site: Site) -> None:
         small_pass(cell, site)
 
@@ -196,9 +219,11 @@ class Session:
                 self._stages.close()
                 quiescence.send_rest()
         finally:
-            self.release()
-            if self._stages is not None:
-                self.folder.finish(interrupted or self.progress.left > 0)
+            try:
+                self.release()
+            finally:
+                if self._stages is not None:
+                    self.folder.finish(interrupted or self.progress.left > 0)
 
     def release(self) -> None:
         """Server, guard and environment; a second call does no harm."""
@@ -254,7 +279,7 @@ class Session:
         out = self._options.out
         results = Path("results")
         existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-        run_id = out.name if out else new_run_id(self.label, existing)
+        run_id = out.resolve().name if out else new_run_id(self.label, existing)
         plan = Plan(
             run_id=run_id,
             profile=self.profile.name,

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.attached import ledger_for
-from benchmarks.measure import CellError, Site, one_line, run_pass
-from benchmarks.plan import Cell
+from benchmarks.measure import Site, one_line, run_pass
+from benchmarks.plan import Cell, CellError
 from benchmarks.quiescence import wait_recorded
 from flows.graph import GraphSpec
 from runners.catalog import Catalog
@@ -41,6 +40,7 @@ class Stages:
 
     Args:
         warm: one pass under an arm, so that no cell pays for what the first use of a worker costs.
+        say: told of a cluster that does not stop.
     """
 
     def __init__(
@@ -48,18 +48,16 @@ class Stages:
         catalog: Catalog,
         server: Server,
         scratch: Path,
-        run_id: str,
-        environment: dict[str, Any],
         limits: Limits,
         warm: Callable[[Cell, Site], None] = small_pass,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._catalog = catalog
         self._server = server
         self._scratch = scratch
-        self._run_id = run_id
-        self._environment = environment
         self._limits = limits
         self._pass = warm
+        self._say = say
         self._stack = ExitStack()
         self._stage: tuple[str, int] | None = None
         self._cluster: Cluster | None = None
@@ -88,18 +86,20 @@ class Stages:
             raise
 
     def close(self) -> None:
+        """Stop what is up. What of it does not stop is told, and left to the guard: it is not the next cell's fault."""
         self._stage, self._cluster, self._warm = None, None, set()
         stack, self._stack = self._stack, ExitStack()
-        stack.close()
+        try:
+            stack.close()
+        except Exception as error:
+            self._say(f"warning: a cluster did not stop as it should: {one_line(error)}")
 
     def _site(self, cell: Cell, cluster: Cluster | None) -> Site:
         return Site(
-            run_id=self._run_id,
             server=self._server,
             engine=self._catalog.engine(cell.arm),
             cluster=cluster,
             scratch=self._scratch,
-            environment=self._environment,
             limit_s=self._limits.cell_s,
             quiet_limit_s=self._limits.quiet_s,
         )

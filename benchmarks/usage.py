@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,12 +13,18 @@ from dataclasses import dataclass
 import psutil
 
 from reports.records import Usage
+from runners import guard
 
 _INTERVAL_S = 0.25
+_SHORTEST_S = 0.2
+"""CPU clocks tick in hundredths of a second: of less than this nobody can tell what share others had."""
 
 
 @dataclass(frozen=True)
 class _Cpu:
+    """CPU seconds so far; `at_s` is `time.monotonic`."""
+
+    at_s: float
     driver_s: float
     workers_s: float
     server_s: float | None
@@ -32,7 +39,7 @@ class Meter:
     does not wait for the workers it ends, whose time would be missing from the second reading, all of it.
 
     Args:
-        server_pid: the server's process; None where it is not on this machine or not the lab's.
+        server_pid: the server's process, started by this one; None where it is not on this machine or not the lab's.
         local_workers: whether the workers are children of this process; elsewhere they cannot be seen.
     """
 
@@ -52,8 +59,11 @@ class Meter:
         self._thread = threading.Thread(target=self._sampling, name="usage", daemon=True)
         self._thread.start()
 
-    def stop(self) -> tuple[Usage, float]:
-        """The usage, and the CPU seconds that processes outside the lab used meanwhile."""
+    def stop(self) -> tuple[Usage, float | None]:
+        """The usage, and the share (0 to 1) of the machine's CPU that processes outside the lab had meanwhile.
+
+        No share where nobody can tell: of workers elsewhere, whose processes may be here, or within less than 0.2 s.
+        """
         after = self._cpu()
         self._stopped.set()
         self._thread.join()
@@ -77,22 +87,35 @@ class Meter:
             server_rss_bytes=server_peak if server_s is not None else None,
             driver_rss_before_bytes=self._driver_before,
         )
-        return usage, max(0.0, others_s)
+        return usage, self._share(others_s, after.at_s - before.at_s)
+
+    def _share(self, cpu_s: float, elapsed_s: float) -> float | None:
+        if not self._local_workers or elapsed_s < _SHORTEST_S:
+            return None
+        return min(1.0, max(0.0, cpu_s) / (elapsed_s * (psutil.cpu_count() or 1)))
 
     def _trees(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
-        """Workers and server: all that descends from the driver, and the server's own tree out of it."""
+        """Workers and server: all that descends from the driver but its guard, and the server's own tree out of it.
+
+        From one look at the processes of the machine: it is taken in the driver, whose time is measured.
+        """
+        workers: list[psutil.Process] = []
         server: list[psutil.Process] = []
-        if self._server_pid is not None and psutil.pid_exists(self._server_pid):
-            root = psutil.Process(self._server_pid)
-            server = [root, *_children(root)]
-        server_pids = {process.pid for process in server}
-        return [process for process in _children(self._driver) if process.pid not in server_pids], server
+        server_pids = set() if self._server_pid is None else {self._server_pid}
+        for process in _descendants(self._driver):
+            if process.pid in server_pids or _ppid(process) in server_pids:
+                server_pids.add(process.pid)
+                server.append(process)
+            elif process.pid not in guard.running:
+                workers.append(process)
+        return workers, server
 
     def _cpu(self) -> _Cpu:
         workers, server = self._trees()
         own = self._driver.cpu_times()
         busy = psutil.cpu_times()
         return _Cpu(
+            at_s=time.monotonic(),
             driver_s=own.user + own.system,
             # What the driver has waited for were workers: pools that have ended.
             workers_s=own.children_user + own.children_system + _cpu_s(workers),
@@ -124,11 +147,19 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _children(process: psutil.Process) -> list[psutil.Process]:
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Each after its parent."""
     try:
         return process.children(recursive=True)
     except psutil.Error:
         return []
+
+
+def _ppid(process: psutil.Process) -> int | None:
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return None
 
 
 def _own_cpu_s(process: psutil.Process) -> float | None:

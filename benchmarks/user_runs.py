@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import operator
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-import psutil
-
+from benchmarks import measure as measuring
 from benchmarks.agreement import Agreement
-from benchmarks.measure import CellError, Site, one_line, without_heartbeats
-from benchmarks.plan import Cell
+from benchmarks.measure import Site, failed, metered, one_line, without_heartbeats
+from benchmarks.plan import Cell, CellError
 from benchmarks.quiescence import Settled, wait_settled
-from benchmarks.usage import Meter
+from benchmarks.server_runs import UnansweredError
 from benchmarks.user_flow import UserFlow
 from reports.flow_runs import FlowRun
 from reports.records import Phases, Record
@@ -32,8 +31,7 @@ class FlowFailedError(CellError):
     """The flow failed under an arm; `flow_run` is what the server has of it."""
 
     def __init__(self, message: str, flow_run: FlowRun) -> None:
-        super().__init__(message)
-        self.flow_run = flow_run
+        super().__init__(message, flow_run=flow_run)
 
 
 @dataclass
@@ -99,17 +97,7 @@ def measure(
     agreement: Agreement,
 ) -> Record:
     """Measure one cell of a comparison; what the flow or the arm does wrong is said in the record."""
-    begun = time.monotonic()
-    try:
-        with ready(cell) as site:
-            record = _measure(cell, site, blank, user, agreement)
-    except KeyboardInterrupt:
-        raise
-    except FlowFailedError as failed:
-        record = replace(blank, status="error", error=str(failed), flow_run=failed.flow_run)
-    except BaseException as error:
-        record = replace(blank, status="error", error=one_line(error))
-    return replace(record, position=position, elapsed_s=time.monotonic() - begun)
+    return measuring.measure(cell, position, ready, blank, functools.partial(_measure, user=user, agreement=agreement))
 
 
 def warm_up(cell: Cell, site: Site, user: UserFlow, agreement: Agreement) -> None:
@@ -117,14 +105,23 @@ def warm_up(cell: Cell, site: Site, user: UserFlow, agreement: Agreement) -> Non
 
     Raises:
         FlowFailedError: the flow failed; it would again.
+        UnansweredError: the server does not answer.
     """
-    passed = run_pass(cell, site, user)
-    _settle(cell, site, passed)
-    agreement.judge(cell.arm.name, _plain(passed.result))
+    with _storage(site) as storage:
+        passed = run_pass(cell, site, user, storage)
+        _settle(cell, site, passed)
+        agreement.judge(cell.arm.name, _plain(passed.result))
 
 
-def run_pass(cell: Cell, site: Site, user: UserFlow) -> Passed:
-    """Run the flow once under the cell's arm; what it persists by default is its own and no other pass's to find."""
+@contextmanager
+def _storage(site: Site) -> Iterator[Path]:
+    """A folder for what one pass persists, for no other pass to find, until its result has been read."""
+    with TemporaryDirectory(prefix="results-", dir=site.scratch, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def run_pass(cell: Cell, site: Site, user: UserFlow, storage: Path) -> Passed:
+    """Run the flow once under the cell's arm; what it persists by default goes to `storage`."""
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
     seen = Seen()
@@ -132,7 +129,6 @@ def run_pass(cell: Cell, site: Site, user: UserFlow) -> Passed:
     limit_s = min(site.limit_s, user.flow.timeout_seconds or site.limit_s)
     hooks: list[Any] = [_NoteRunId(seen), *(user.flow.on_running_hooks or [])]
     flow = user.flow.with_options(task_runner=runner, timeout_seconds=limit_s, on_running=hooks)
-    storage = Path(tempfile.mkdtemp(prefix="results-", dir=site.scratch))
     with without_heartbeats(), temporary_settings({PREFECT_LOCAL_STORAGE_PATH: storage}), _counted(runner, seen):
         called_s = time.monotonic()
         try:
@@ -196,32 +192,24 @@ def _counted(runner: Any, seen: Seen) -> Iterator[None]:
 
 
 def _measure(cell: Cell, site: Site, blank: Record, user: UserFlow, agreement: Agreement) -> Record:
-    # Of an attached cluster nobody can tell here which processes are its own, and which are others'.
-    local = site.cluster is None or site.cluster.local
-    meter = Meter(site.server.pid, local_workers=local)
-    meter.start()
-    passed: Passed | None = None
-    try:
-        passed = run_pass(cell, site, user)
-    finally:
-        usage, others_s = meter.stop()
-    settled, flow_run = _settle(cell, site, passed)
-    verdict, remark = agreement.judge(cell.arm.name, _plain(passed.result))
-    wall_s = passed.returned_s - passed.called_s
+    with _storage(site) as storage:
+        passed, spent = metered(site, lambda: run_pass(cell, site, user, storage))
+        wall_s = passed.returned_s - passed.called_s
+        record = replace(blank, phases=Phases(makespan_s=wall_s, total_s=wall_s), **spent)
+        try:
+            settled, flow_run = _settle(cell, site, passed)
+        except UnansweredError as error:
+            return failed(record, error)
+        verdict, remark = agreement.judge(cell.arm.name, _plain(passed.result))
     record = replace(
-        blank,
+        record,
         tasks=flow_run.tasks,
-        phases=Phases(makespan_s=wall_s, total_s=wall_s),
-        usage=usage,
-        background_cpu=min(1.0, others_s / (max(wall_s, 1e-9) * (psutil.cpu_count() or 1))) if local else None,
         recorded=settled.ended,
         expected_recorded=max(flow_run.tasks, passed.seen.begun),
         visibility_lag_s=settled.lag_s,
         flow_run=replace(flow_run, result=verdict, remark=remark),
     )
-    if verdict == "different":
-        return replace(record, status="error", error=f"another result: {remark}")
-    return record
+    return failed(record, CellError(f"another result: {remark}")) if verdict == "different" else record
 
 
 def _settle(cell: Cell, site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
@@ -229,13 +217,19 @@ def _settle(cell: Cell, site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
 
     Raises:
         FlowFailedError: the flow raised, or its run did not end as Completed.
+        UnansweredError: the server does not answer.
     """
     seen = passed.seen
     if seen.flow_run_id is None:
         raise FlowFailedError(one_line(passed.raised) if passed.raised else "it never ran", FlowRun())
     # What a flow that failed has left behind may never end.
     limit_s = site.quiet_limit_s if passed.raised is None else min(_AFTER_FAILURE_S, site.quiet_limit_s)
-    settled = wait_settled(site.server.api_url, seen.flow_run_id, seen.begun, limit_s)
+    try:
+        settled = wait_settled(site.server.api_url, seen.flow_run_id, seen.begun, limit_s, since_s=passed.returned_s)
+    except UnansweredError:
+        if passed.raised is None:
+            raise
+        raise FlowFailedError(one_line(passed.raised), FlowRun()) from passed.raised
     flow_run = FlowRun(settled.states, seen.submitted, seen.direct, settled.subflow_tasks)
     if passed.raised is not None:
         raise FlowFailedError(one_line(passed.raised), flow_run)

@@ -113,10 +113,6 @@ class GraphSpec:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> GraphSpec:
-        return cls(**{**data, "work": Work(**data["work"])})
-
 
 def payload(lane: int, size_bytes: int) -> bytes:
     """Bytes that no transport can compress away, the same for a lane every time."""

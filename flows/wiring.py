@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -73,7 +73,6 @@ class PrefectSubmits:
             raise
 
 
-@dataclass
 class Outcome:
     """What one pass over the graph gave, and the driver's clock (`time.monotonic`, seconds) on the way.
 
@@ -82,14 +81,17 @@ class Outcome:
     seen_s: when the driver saw each greeting done, by lane; each link of a chain.
     """
 
-    result: str = ""
-    flow_run_id: str | None = None
-    begun_s: float = 0.0
-    submitted_s: float = 0.0
-    done_s: float = 0.0
-    submits_s: list[float] = field(default_factory=list)
-    returns_s: list[float] = field(default_factory=list)
-    seen_s: dict[int, float] = field(default_factory=dict)
+    # Not a dataclass: Prefect looks for futures in what a flow returns, and goes through the fields of a dataclass down
+    # to the last number. That is time of the flow, and fails where a late callback adds to `seen_s` meanwhile.
+    def __init__(self, begun_s: float = 0.0) -> None:
+        self.result = ""
+        self.flow_run_id: str | None = None
+        self.begun_s = begun_s
+        self.submitted_s = 0.0
+        self.done_s = 0.0
+        self.submits_s: list[float] = []
+        self.returns_s: list[float] = []
+        self.seen_s: dict[int, float] = {}
 
     def see(self, lane: int) -> None:
         self.seen_s[lane] = time.monotonic()

@@ -24,6 +24,8 @@ import psutil
 
 from runners.isolation import MARK
 
+running: set[int] = set()
+"""Pids of the guards that this process has started: part of the lab, and no worker of what is measured."""
 _GRACE_S = 3.0
 _LONGEST_TEMPORARY = 12
 
@@ -59,11 +61,13 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
         # Ctrl-C goes to the whole foreground group; the guard has to survive it.
         start_new_session=True,
     )
+    running.add(guard.pid)
     before = os.environ.get(MARK)
     os.environ[MARK] = mark
     try:
         yield scratch
     finally:
+        running.discard(guard.pid)
         if before is None:
             os.environ.pop(MARK, None)
         else:

@@ -28,8 +28,12 @@ class Threads(Engine):
 
     @contextmanager
     def bare(self, spec: RunnerSpec, cluster: Cluster, limit_s: float) -> Iterator[BareThreads]:
-        with ThreadPoolExecutor(spec.workers) as pool:
+        pool = ThreadPoolExecutor(spec.workers)
+        try:
             yield BareThreads(pool, limit_s)
+        finally:
+            # Past the limit nobody waits for what has not begun, and the next cell would be measured beside it.
+            pool.shutdown(cancel_futures=True)
 
 
 class BareThreads:

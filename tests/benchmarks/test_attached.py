@@ -45,7 +45,7 @@ engine, settings = found.engine(arms[0]), found.settings(arms[0])
 for arm in arms:
     engine.check(arm, settings)
 with engine.cluster(2, settings, Path(scratch)) as cluster:
-    site = Site("run", existing_server(api_url), engine, cluster, Path(scratch), {}, float(limit_s), float(limit_s))
+    site = Site(existing_server(api_url), engine, cluster, Path(scratch), float(limit_s), float(limit_s))
 
     @contextmanager
     def ready(cell):

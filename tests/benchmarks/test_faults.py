@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -59,11 +60,24 @@ def test_one_that_hangs_dies_or_fails_is_a_finding_and_the_rest_goes_on(arm_proc
     assert [outcome.end for outcome in found.values()] == ["done", "failed", "hangs", "dies", "done"]
     assert found["fail"].error == "RuntimeError: no such thing at all"
     assert found["die"].error == "killed by signal 9"
-    # One process serves until it hangs, dies or is spoilt.
-    assert found["well"].facts["pid"] == found["fail"].facts["pid"] == found["fork"].facts["pid"]
-    assert len({found[name].facts["pid"] for name in ("fork", "die", "spoil")}) == 3
+    # One process serves until it hangs, fails, dies or is spoilt.
+    assert found["well"].facts["pid"] == found["fail"].facts["pid"]
+    assert len({found[name].facts["pid"] for name in ("fail", "fork", "die", "spoil")}) == 4
     assert not any(psutil.pid_exists(outcome.facts["pid"]) for outcome in found.values())
     assert not psutil.pid_exists(found["fork"].facts["child"])
+
+
+@pytest.mark.parametrize(("name", "end", "anew"), [("well", "done", 0), ("fail", "failed", 1), ("spoil", "done", 1)])
+def test_what_may_have_left_something_gets_the_next_one_a_new_process(name, end, anew, tmp_path, monkeypatch):
+    process = ArmProcess(behaving.SUITE, "threads", tmp_path, tmp_path / "log", {})
+    closed = []
+    monkeypatch.setattr(process, "_running", lambda: Mock())
+    monkeypatch.setattr(process, "close", lambda: closed.append(True))
+    monkeypatch.setattr("benchmarks.arm_process._await", lambda *args: Outcome(end, {}, 1.0))
+
+    process.measure(experiment(name))
+
+    assert len(closed) == anew
 
 
 def test_what_became_of_an_experiment_is_said():

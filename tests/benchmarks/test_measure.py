@@ -62,7 +62,7 @@ def site(lab_server, arms, scratch):
     """Where an arm without a shared cluster is measured."""
 
     def made(arm: RunnerSpec, cluster=None, limit_s: float = 300.0) -> Site:
-        return Site("run", lab_server, arms.engine(arm), cluster, scratch, {}, limit_s, quiet_limit_s=300.0)
+        return Site(lab_server, arms.engine(arm), cluster, scratch, limit_s, quiet_limit_s=300.0)
 
     return made
 
@@ -232,7 +232,7 @@ def test_quiescence_gives_up_on_records_that_never_come(lab_server, arms, run_gr
 
 @pytest.mark.slow
 def test_missing_records_are_a_figure_and_not_an_error(make_cell, measured, monkeypatch):
-    monkeypatch.setattr(measuring, "wait_recorded", lambda *args: Recorded(final=5, completed=5, lag_s=60.0))
+    monkeypatch.setattr(measuring, "wait_recorded", lambda *args, **more: Recorded(final=5, completed=5, lag_s=60.0))
     record = measured(make_cell())
 
     assert (record.status, record.recorded, record.expected_recorded) == ("ok", 5, 7)

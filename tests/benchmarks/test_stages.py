@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.measure import CellError, blank_record, measure
+from benchmarks.measure import blank_record, measure
+from benchmarks.plan import CellError
 from benchmarks.stages import Limits, Stages
 from flows.graph import GraphSpec
 from runners import catalog
@@ -19,7 +20,7 @@ def stages(lab_server, scratch):
     made = []
 
     def stages_of(found: catalog.Catalog) -> Stages:
-        made.append(Stages(found, lab_server, scratch, "run", {}, Limits(cell_s=300.0, quiet_s=300.0)))
+        made.append(Stages(found, lab_server, scratch, Limits(cell_s=300.0, quiet_s=300.0)))
         return made[-1]
 
     yield stages_of
@@ -36,7 +37,7 @@ def test_a_cluster_that_does_not_start_fails_its_stage_and_no_other(stages, arms
 
     assert [record.status for record in records] == ["error", "error", "ok"]
     assert records[0].error == records[1].error
-    assert records[0].error.startswith("CellError: the dask cluster did not start: ")
+    assert records[0].error.startswith("the dask cluster did not start: ")
     assert "\n" not in records[0].error
 
 

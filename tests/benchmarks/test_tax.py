@@ -116,11 +116,10 @@ def chain():
     schedule = type("Fresh", (Recorded,), {})("", "dask", SECTION)
     lanes = range(3 * SECTION)
     took = [1.5 if schedule.on(lane) else 1.0 for lane in lanes]
-    outcome = Outcome(
-        submits_s=[10.0 * lane for lane in lanes],
-        returns_s=[10.0 * lane + 0.1 for lane in lanes],
-        seen_s={lane: 10.0 * lane + took[lane] for lane in lanes},
-    )
+    outcome = Outcome()
+    outcome.submits_s = [10.0 * lane for lane in lanes]
+    outcome.returns_s = [10.0 * lane + 0.1 for lane in lanes]
+    outcome.seen_s = {lane: 10.0 * lane + took[lane] for lane in lanes}
     type(schedule).spans = tuple(span("task", 10.0 * n + 0.2, 10.0 * n + 0.9) for n in lanes if schedule.on(n))
     return outcome, schedule
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
+from benchmarks import usage as metering
 from benchmarks.usage import Meter
 from flows.bodies import perform
 from flows.graph import Work
+from runners import guard
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass"
 HOLD = "data = bytearray(80_000_000); print('up', flush=True); input()"
@@ -126,9 +129,60 @@ def test_memory_is_the_highest_seen_though_it_was_given_back():
 def test_what_cannot_be_seen_is_none():
     meter = Meter(None, local_workers=False)
     meter.start()
-    usage, others_s = meter.stop()
+    usage, share = meter.stop()
 
     assert (usage.workers_cpu_s, usage.workers_rss_bytes) == (None, None)
     assert (usage.server_cpu_s, usage.server_rss_bytes) == (None, None)
     assert usage.driver_rss_bytes > 0
-    assert others_s >= 0
+    assert share is None
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """A meter between two readings: so many seconds apart, in which the machine's CPUs were busy for so many."""
+
+    def share(apart_s: float, busy_s: float) -> float | None:
+        meter = Meter(None)
+        first = metering._Cpu(100.0, 1.0, 0.0, None, 50.0)
+        read = [first, replace(first, at_s=100.0 + apart_s, machine_busy_s=50.0 + busy_s)]
+        monkeypatch.setattr(meter, "_cpu", lambda: read.pop(0))
+        meter.start()
+        return meter.stop()[1]
+
+    monkeypatch.setattr(metering.psutil, "cpu_count", lambda: 4)
+    return share
+
+
+def test_the_share_of_others_is_that_of_the_time_between_the_readings(readings):
+    assert readings(10.0, 4.0) == pytest.approx(0.1)
+    assert readings(0.5, 50.0) == 1.0
+    assert readings(0.1, 0.1) is None, "CPU clocks tick in hundredths of a second"
+
+
+def test_the_guard_is_no_worker():
+    meter = Meter(None)
+    with guard.guarded(), subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        guards = set(guard.running)
+        workers, _ = meter._trees()
+        child.communicate(b"\n")
+
+    assert child.pid in {process.pid for process in workers}
+    assert guards
+    assert guards.isdisjoint(process.pid for process in workers)
+
+
+def test_one_look_at_the_machine_tells_both_trees(monkeypatch):
+    family = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    looks = []
+    look = metering._descendants
+    monkeypatch.setattr(metering, "_descendants", lambda process: looks.append(process) or look(process))
+    with subprocess.Popen(
+        [sys.executable, "-c", family], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        server.stdout.readline()
+        workers, found = Meter(server.pid)._trees()
+        server.communicate("\n")
+
+    assert len(looks) == 1
+    assert (found[0].pid, len(found)) == (server.pid, 2)
+    assert not {process.pid for process in found} & {process.pid for process in workers}

@@ -32,7 +32,7 @@ def compare(arms, lab_server, scratch, cluster_for, monkeypatch):
         records = []
         for position, name in enumerate(under):
             arm = arms.arms[name].with_workers(2)
-            site = Site("run", lab_server, arms.engine(arm), cluster_for(arm), scratch, {}, limit_s, 60.0)
+            site = Site(lab_server, arms.engine(arm), cluster_for(arm), scratch, limit_s, 60.0)
             cell = Cell("compare", user.spec, arm, 0, name)
             blank = measure.blank_record(cell, "run", {})
             ready = lambda _, site=site: nullcontext(site)  # noqa: E731

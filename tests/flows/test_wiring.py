@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +13,8 @@ from flows import bodies
 from flows.graph import GraphSpec, Work
 from flows.ledger import Ledger
 from flows.wiring import DirectCalls, Nodes, wire, wire_chain
+from runners import catalog
+from runners.engine import Cluster
 from runners.threads import BareThreads
 
 GRAPHS = [
@@ -97,6 +100,18 @@ def test_what_a_body_raises_comes_out(tmp_path):
         wire(graph, str(tmp_path), Nodes(), BareThreads(pool, limit_s=300))
 
 
+def test_a_bare_pool_that_is_left_does_not_begin_what_is_queued():
+    arms, ran, cancelled = catalog.load(), [], threading.Event()
+    spec = arms.arms["bare-threads"].with_workers(1)
+    with arms.engine(spec).bare(spec, Cluster(), limit_s=300) as submitter:
+        submitter.submit(cancelled.wait, 10)
+        queued = submitter.submit(ran.append, 1)
+        submitter.on_done(queued, cancelled.set)
+
+    assert queued.cancelled()
+    assert ran == []
+
+
 @pytest.mark.parametrize("threads", [0, 1, 2])
 def test_a_chain_runs_one_task_at_a_time_with_its_marks(threads, tmp_path):
     graph, marked = GraphSpec("chain", width=6), []
@@ -116,3 +131,13 @@ def test_a_chain_runs_one_task_at_a_time_with_its_marks(threads, tmp_path):
 def test_a_link_that_is_given_another_result_than_the_one_before_fails(tmp_path):
     with pytest.raises(ValueError, match="link 2 was given 'link-0'"):
         bodies.link("link-0", 2, str(tmp_path), None)
+
+
+def test_prefect_does_not_go_through_the_clocks_of_an_outcome_for_futures(tmp_path):
+    from prefect.utilities.collections import visit_collection
+
+    outcome = wire(GraphSpec(width=3), str(tmp_path), Nodes(), DirectCalls())
+    visited = []
+    visit_collection(outcome, visit_fn=visited.append, return_data=False)
+
+    assert visited == [outcome]

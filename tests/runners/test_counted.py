@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import httpx
 import pytest
@@ -78,6 +79,21 @@ def test_each_log_line_of_a_request_counts_whatever_it_says(app):
 
     # Prefect's client writes JSON with and without blanks after the colon.
     assert asked(app, ("POST", "/api/logs/", lines, {}))["logs"] == 2
+
+
+def test_a_log_line_counts_once_however_its_request_is_cut(app):
+    body = json.dumps([{"level": 20}, {"level": 30}, {"level": 40}]).encode()
+
+    async def bytewise():
+        for place in range(len(body)):
+            yield body[place : place + 1]
+
+    async def ask() -> dict:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://lab") as client:
+            await client.post("/api/logs/", content=bytewise())
+            return (await client.get(counted.ROUTE)).json()
+
+    assert asyncio.run(ask())["logs"] == 3
 
 
 def test_event_messages_count_and_the_credentials_before_them_do_not(app):
