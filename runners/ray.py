@@ -38,11 +38,12 @@ class Ray(Engine):
     def cluster(self, workers: int, settings: ClusterSettings, scratch: Path) -> Iterator[Cluster]:
         import ray
 
-        if settings.address:
-            started = ray.init(settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL")
-        else:
-            started = ray.init(**local_node(workers, scratch))
         try:
+            # A start that fails may have left a node up.
+            if settings.address:
+                started = ray.init(settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL")
+            else:
+                started = ray.init(**local_node(workers, scratch))
             yield Cluster(settings.address or started.address_info["address"], local=not settings.address)
         finally:
             ray.shutdown()
