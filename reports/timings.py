@@ -16,7 +16,7 @@ from reports.statistics import Noise
 from reports.units import printable
 
 BENCHMARK_JSON = "benchmark.json"
-MACHINE = ("cpu", "cores", "memory_bytes", "platform")
+MACHINE = ("cpu", "cores", "machine_cores", "memory_bytes", "platform")
 
 
 @dataclass(frozen=True)
