@@ -17,7 +17,7 @@ from lab.console import ERR, OUT, AsJson, Config, LabError
 
 def runners(
     *,
-    workers: Annotated[int | None, Parameter(help="Worker slots; the cores it may use, at least 2, by default.")] = None,
+    workers: Annotated[int | None, Parameter(help="Worker slots; the lab's cores, at least 2, by default.")] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

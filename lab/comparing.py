@@ -24,7 +24,7 @@ def compare(
         list[str] | None, Parameter(negative="", help="NAME=VALUE, a JSON value or text; once for each parameter.")
     ] = None,
     blocks: Annotated[int | None, Parameter(help="Measurements of each arm; 5 by default.")] = None,
-    workers: Annotated[int | None, Parameter(help="Worker slots; the cores it may use, at least 2, by default.")] = None,
+    workers: Annotated[int | None, Parameter(help="Worker slots; the lab's cores, at least 2, by default.")] = None,
     check_result: Annotated[
         bool, Parameter(help="Whether all arms must return the same; not for impure flows.")
     ] = True,

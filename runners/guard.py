@@ -1,9 +1,9 @@
 """No orphans: a small process that outlives the lab by a moment and ends what is left of it.
 
-A process pool, a server or a Ray cluster does not end with a parent that was killed. The guard waits for a line from the
-lab, which is done then, or for the lab to be its parent no more, for whatever reason. Then it ends every process that
-carries this run's mark in its environment and every copy that the lab has forked of itself, and removes the run's
-scratch folder.
+A process pool, a server or a Ray cluster does not end with a parent that was killed. The guard waits for a line from
+the lab, which is done then, or for the lab to be its parent no more, for whatever reason. Then it ends every process
+that carries this run's mark in its environment and every copy that the lab has forked of itself, and removes the
+run's scratch folder.
 """
 
 from __future__ import annotations
