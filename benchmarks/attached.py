@@ -17,7 +17,7 @@ import cloudpickle
 import flows
 from flows.ledger import Collector
 from flows.wiring import Nodes
-from runners.engine import Cluster
+from runners.engine import Cluster, ClusterSettings, Engine
 from runners.spec import ArmError
 
 _CONNECT_LIMIT_S = 30.0
@@ -69,6 +69,38 @@ def refuse_another_host(arm: str, address: str) -> None:
             f"{address} is on another host, and does not reach the lab's own Prefect server: start one that it "
             "reaches, and name it by --lab-api-url",
         )
+
+
+def check_slots(arm: str, address: str, slots: int | None, workers: int, given: bool) -> str | None:
+    """See that a run counts with the worker slots that the cluster has: overhead, ideal and efficiency are made of them.
+
+    Args:
+        slots: of the cluster; None where it does not tell.
+        workers: that the run counts with.
+        given: by the user, who may know that the cluster grows with its work; else by this host's cores.
+
+    Returns:
+        A warning, where the cluster has fewer than were given.
+
+    Raises:
+        ArmError: it has any other number.
+    """
+    if slots is None or slots == workers:
+        return None
+    has = f"the cluster at {address} has {slots} worker slots, and the run counts with {workers}"
+    if slots < workers and given:
+        return f"arm {arm!r}: {has}: unless it grows with its work, its overhead and efficiency are wrong"
+    raise ArmError(arm, f"{has}: give --workers {slots}" if slots else f"{has}: start its workers, or give --workers N")
+
+
+def slots_of(engine: Engine, settings: ClusterSettings, workers: int, scratch: Path) -> int | None:
+    """Worker slots of the cluster at an address; None where it does not tell, or lets nobody in."""
+    try:
+        with engine.cluster(workers, settings, scratch) as cluster:
+            return engine.slots(cluster)
+    except Exception:
+        # The cells of its arms will say why, and those of the others are measured.
+        return None
 
 
 def on_another_host(address: str) -> bool:

@@ -174,6 +174,9 @@ def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Rec
     serving = Serving.of(site.server)
     # Of an attached cluster nobody can tell here which processes are its own, and which are others'.
     local = site.cluster is None or site.cluster.local
+    if not local and blank.ideal_s:
+        # The cores of this host are not those that the bodies compute on.
+        blank = replace(blank, ideal_s=cell.graph.ideal_s(cell.arm.workers, cores=cell.arm.workers))
     meter = Meter(site.server.pid, local_workers=local)
     meter.start()
     passed: _Pass | None = None

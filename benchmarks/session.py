@@ -7,10 +7,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import environment, foresight, measure, quiescence
-from benchmarks.attached import refuse_another_host
+from benchmarks.attached import check_slots, refuse_another_host, slots_of
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
 from benchmarks.options import Options, UsageError, check, names, server_settings
@@ -130,6 +131,7 @@ class Session:
             self.catalog.check(arm)
             if (address := self._attached(arm)) and not self._options.api_url:
                 refuse_another_host(arm.name, address)
+        self._check_slots(scratch)
         self._server = self._start_server(scratch / "home")
         self.folder = self._earlier or RunFolder.create(*self._new_folder())
         self.folder.save(planned_cells=self.progress.total, cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
@@ -211,6 +213,19 @@ class Session:
 
     def _attached(self, arm: RunnerSpec) -> str | None:
         return self.catalog.engine(arm).attached(arm, self.catalog.settings(arm))
+
+    def _check_slots(self, scratch: Path) -> None:
+        """Of each cluster that runs already; it is asked once, whatever arms run there.
+
+        Raises:
+            ArmError: it has another number than the run counts with.
+        """
+        given = bool(self._options.workers or self._earlier)
+        for address, arm in {found: arm for arm in self.arms if (found := self._attached(arm))}.items():
+            settings = replace(self.catalog.settings(arm), address=address)
+            slots = slots_of(self.catalog.engine(arm), settings, self.workers, scratch)
+            if warning := check_slots(arm.name, address, slots, self.workers, given):
+                self._say(f"warning: {warning}")
 
     def _sizes(self, arm: RunnerSpec) -> list[RunnerSpec]:
         """The arm under 1, 2, 4, ... workers, up to the cores and once beyond, and under the run's own number.

@@ -78,7 +78,14 @@ def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
     with open(os.dup(2), "w", encoding="utf-8") as stream:
         terminal = Console(file=stream, highlight=False)
         with terminal.status("importing Prefect and the flow") as status:
-            comparison = Comparison(asked, options, say=status.update)
+
+            def say(line: str) -> None:
+                if line.startswith("warning: "):
+                    terminal.print(line, markup=False, soft_wrap=True)
+                else:
+                    status.update(line)
+
+            comparison = Comparison(asked, options, say)
             try:
                 cells = comparison.plan()
                 for line in comparison.notes():

@@ -48,6 +48,11 @@ class Ray(Engine):
         finally:
             ray.shutdown()
 
+    def slots(self, cluster: Cluster) -> int:
+        import ray
+
+        return int(ray.cluster_resources().get("CPU", 0))
+
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
         if cluster or not self.shares(spec):
             # On the shared cluster Ray is initialised in this process by then, and the runner uses what it finds.

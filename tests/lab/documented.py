@@ -47,7 +47,7 @@ HOW = {
     "uv run pytest benchmarks --benchmark-only --lab-profile scale "
     "--lab-database-url postgresql+asyncpg://...": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-config runners.toml --lab-runners threads,control,dask,lean-dask "
-    "--lab-api-url http://10.0.0.1:4200/api": COLLECTED,
+    "--workers 2 --lab-api-url http://10.0.0.1:4200/api": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile smoke --lab-runners threads,control,YOURS": COLLECTED,
     "uv run python -m flows.hello_world": TUTORIAL,
     "uv run python -m flows.hello_flow": TUTORIAL,
