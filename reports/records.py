@@ -109,7 +109,7 @@ class Record:
     """UTC, ISO 8601."""
     tasks: int
     ideal_s: float
-    """Body seconds divided by effective workers; 0 for empty tasks."""
+    """The least that the bodies take, in rounds on all workers (`docs/method.md`); 0 for empty tasks."""
     expected_executions: int
     executions: int | None
     """Task bodies that ran, counted outside Prefect."""
