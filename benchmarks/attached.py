@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +18,9 @@ import cloudpickle
 import flows
 from flows.ledger import Collector
 from flows.wiring import Nodes
+from runners.catalog import Catalog
 from runners.engine import Cluster, ClusterSettings, Engine
-from runners.spec import ArmError
+from runners.spec import ArmError, RunnerSpec
 
 _CONNECT_LIMIT_S = 30.0
 
@@ -71,13 +73,35 @@ def refuse_another_host(arm: str, address: str) -> None:
         )
 
 
-def check_slots(arm: str, address: str, slots: int | None, workers: int, given: bool) -> str | None:
-    """See that a run counts with the worker slots that the cluster has: overhead, ideal and efficiency are made of them.
+def check_slots(arms: Iterable[RunnerSpec], catalog: Catalog, workers: int, given: bool, scratch: Path) -> list[str]:
+    """See that a run counts with the worker slots of each cluster that runs already, which is asked.
+
+    Args:
+        workers: that the run counts with.
+        given: by the user, and not by the cores of this host.
+        scratch: folder for files.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        ArmError: a cluster has another number; see `judge_slots`.
+    """
+    places = {place: arm for arm in arms if (place := catalog.engine(arm).attached(arm, catalog.settings(arm)))}
+    warnings = []
+    for address, arm in places.items():
+        settings = replace(catalog.settings(arm), address=address)
+        slots = slots_of(catalog.engine(arm), settings, workers, scratch)
+        warnings.append(judge_slots(arm.name, address, slots, workers, given))
+    return [warning for warning in warnings if warning]
+
+
+def judge_slots(arm: str, address: str, slots: int | None, workers: int, given: bool) -> str | None:
+    """Overhead, ideal and efficiency are made of the number of workers: it is to be what the cluster has.
 
     Args:
         slots: of the cluster; None where it does not tell.
-        workers: that the run counts with.
-        given: by the user, who may know that the cluster grows with its work; else by this host's cores.
+        given: by the user, who may know that the cluster grows with its work.
 
     Returns:
         A warning, where the cluster has fewer than were given.

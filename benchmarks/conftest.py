@@ -24,15 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     lab = parser.getgroup("lab", "Runner Lab: which Prefect task runner, and at what cost")
     lab.addoption(
         "--lab-profile",
-        default="quick",
         metavar="NAME",
         help="how much: smoke, quick (default), choice, full, lean or scale",
     )
     lab.addoption("--lab-runners", metavar="A,B", help="arms to measure, by name; `runner-lab runners` lists them")
-    lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells; more make narrower intervals")
+    lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells, those of a resumed run included")
     lab.addoption("--workers", type=int, metavar="N", help="worker slots of each arm (default: the cores, at least 2)")
     lab.addoption("--lab-out", type=Path, metavar="DIR", help="the run's folder (default: results/TIME-PROFILE)")
-    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with a run, to its end or to more blocks")
     lab.addoption("--lab-config", type=Path, metavar="FILE", help="arms and clusters (default: ./runners.toml)")
     lab.addoption("--lab-api-url", metavar="URL", help="use this Prefect server instead of starting one")
     lab.addoption("--lab-database-url", metavar="URL", help="the lab's server uses this database instead of SQLite")

@@ -7,14 +7,13 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import environment, foresight, measure, quiescence
-from benchmarks.attached import check_slots, refuse_another_host, slots_of
+from benchmarks.attached import check_slots, refuse_another_host
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
-from benchmarks.options import Options, UsageError, check, names, server_settings
+from benchmarks.options import DEFAULT_PROFILE, Options, UsageError, blocks, check, names, server_settings
 from benchmarks.plan import Cell, Search, Wide, applies, order
 from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
@@ -73,16 +72,19 @@ class Session:
         self.profile: Profile = self._profile(earlier)
         self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
-        self.blocks = earlier.plan.blocks if earlier else options.blocks or self.profile.blocks
+        self.blocks = blocks(options, earlier.plan.blocks if earlier else self.profile.blocks)
         names = earlier.plan.arms if earlier else self._names()
         self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
         self._earlier = earlier
         self._positions: dict[tuple[str, int], int] = {}
 
     def _profile(self, earlier: RunFolder | None) -> Profile:
-        name = earlier.plan.profile if earlier else self._options.profile
+        given = self._options.profile
+        name = earlier.plan.profile if earlier else given or DEFAULT_PROFILE
         if name not in PROFILES:
             raise UsageError(f"--lab-resume {self._options.resume}: there is no profile {name!r}")
+        if given not in (None, name):
+            raise UsageError(f"--lab-resume goes on with the profile {name} of its run: leave --lab-profile away")
         return PROFILES[name]
 
     @property
@@ -131,10 +133,13 @@ class Session:
             self.catalog.check(arm)
             if (address := self._attached(arm)) and not self._options.api_url:
                 refuse_another_host(arm.name, address)
-        self._check_slots(scratch)
+        given = bool(self._options.workers or self._earlier)
+        for warning in check_slots(self.arms, self.catalog, self.workers, given, scratch):
+            self._say(f"warning: {warning}")
         self._server = self._start_server(scratch / "home")
         self.folder = self._earlier or RunFolder.create(*self._new_folder())
-        self.folder.save(planned_cells=self.progress.total, cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
+        cells = tuple(dict.fromkeys(cell for cell, _ in self._positions))
+        self.folder.save(planned_cells=self.progress.total, blocks=self.blocks, cells=cells)
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
@@ -213,19 +218,6 @@ class Session:
 
     def _attached(self, arm: RunnerSpec) -> str | None:
         return self.catalog.engine(arm).attached(arm, self.catalog.settings(arm))
-
-    def _check_slots(self, scratch: Path) -> None:
-        """Of each cluster that runs already; it is asked once, whatever arms run there.
-
-        Raises:
-            ArmError: it has another number than the run counts with.
-        """
-        given = bool(self._options.workers or self._earlier)
-        for address, arm in {found: arm for arm in self.arms if (found := self._attached(arm))}.items():
-            settings = replace(self.catalog.settings(arm), address=address)
-            slots = slots_of(self.catalog.engine(arm), settings, self.workers, scratch)
-            if warning := check_slots(arm.name, address, slots, self.workers, given):
-                self._say(f"warning: {warning}")
 
     def _sizes(self, arm: RunnerSpec) -> list[RunnerSpec]:
         """The arm under 1, 2, 4, ... workers, up to the cores and once beyond, and under the run's own number.

@@ -30,7 +30,7 @@ def compare(
     ] = True,
     cell_timeout: Annotated[float, Parameter(help="Seconds that one run of the flow may take.")] = 300.0,
     out: Annotated[Path | None, Parameter(help="The run's folder; results/TIME-compare-FLOW by default.")] = None,
-    resume: Annotated[Path | None, Parameter(help="Go on with a comparison that was interrupted.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Go on with a comparison, to its end or to more --blocks.")] = None,
     config: Config = None,
     api_url: Annotated[str | None, Parameter(help="Use this Prefect server instead of starting one.")] = None,
     database_url: Annotated[str | None, Parameter(help="Of the lab's own server, instead of SQLite.")] = None,

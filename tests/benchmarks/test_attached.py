@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.attached import check_slots, own_address, slots_of
+from benchmarks.attached import judge_slots, own_address, slots_of
 from benchmarks.bare_environment import bare_python
 from benchmarks.plan import applies
 from benchmarks.processes import running
@@ -188,19 +188,19 @@ def test_a_cluster_that_is_gone_is_an_error_of_its_cells_only(arms):
 )
 def test_a_run_that_counts_with_other_workers_than_the_cluster_has_is_refused(slots, workers, given, message):
     with pytest.raises(ArmError, match=r"^[^\n]+$") as refused:
-        check_slots("dask", "tcp://h:1", slots, workers, given)
+        judge_slots("dask", "tcp://h:1", slots, workers, given)
     assert str(refused.value) == f"arm 'dask': the cluster at tcp://h:1 {message}"
 
 
 def test_a_cluster_that_may_grow_is_taken_at_the_users_word():
-    warning = check_slots("dask", "tcp://h:1", 2, 8, given=True)
+    warning = judge_slots("dask", "tcp://h:1", 2, 8, given=True)
 
     assert warning == (
         "arm 'dask': the cluster at tcp://h:1 has 2 worker slots, and the run counts with 8: unless it grows with its "
         "work, its overhead and efficiency are wrong"
     )
-    assert check_slots("dask", "tcp://h:1", 2, 2, given=False) is None
-    assert check_slots("dask", "tcp://h:1", None, 2, given=False) is None
+    assert judge_slots("dask", "tcp://h:1", 2, 2, given=False) is None
+    assert judge_slots("dask", "tcp://h:1", None, 2, given=False) is None
 
 
 def test_a_cluster_that_lets_nobody_in_is_told_by_its_cells():

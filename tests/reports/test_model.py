@@ -227,7 +227,7 @@ def test_direct_calls_have_one_slot_whatever_is_asked(simulated: Summary) -> Non
     ("tasks", "kind", "workers", "ideal_s"),
     [(4, "sleep", 8, 0.2), (5, "sleep", 4, 0.4), (4, "spin", 8, 0.4), (3, "spin", 4, 0.3), (5, "spin", 2, 0.6)],
 )
-def test_the_ideal_is_as_of_the_records(simulated: Summary, tasks: int, kind: str, workers: int, ideal_s: float) -> None:
+def test_ideal_is_that_of_the_records(simulated: Summary, tasks: int, kind: str, workers: int, ideal_s: float) -> None:
     """On two cores, as `flows.graph` has it for a graph so wide."""
     found = simulated.model.arm("dask")
 
