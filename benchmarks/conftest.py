@@ -17,7 +17,7 @@ from runners.spec import ArmError
 _LAB = pytest.StashKey[Session]()
 _REPORT = pytest.StashKey[list[str]]()
 _LINE = pytest.StashKey[str]()
-_USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError)
+_USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError, OSError)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -108,6 +108,13 @@ def measured(request: pytest.FixtureRequest, benchmark):
     lab = request.config.stash[_LAB]
 
     def measure_cell(cell: Cell) -> None:
+        try:
+            measure_kept(cell)
+        except OSError as error:
+            # What an arm does wrong is in its record: this is the run's folder, which keeps no more of them.
+            pytest.exit(_unwritten(lab, error), returncode=2)
+
+    def measure_kept(cell: Cell) -> None:
         if reason := lab.left_out(cell):
             request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.id} {reason}]"
             pytest.skip(f"{cell.id}, block {cell.block}: {reason}")
@@ -138,13 +145,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
     lab = config.stash.get(_LAB, None)
     if lab is None:
         return (yield)
-    lab.close(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
-    if hasattr(lab, "folder") and lab.folder.records:
-        bench = config._benchmarksession  # type: ignore[attr-defined]
-        bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.folder.records.values())
-        bench.json = bench.json or str(lab.folder.path / "benchmark.json")
-        config.stash[_REPORT] = _render(lab)
-    return (yield)
+    unwritten: OSError | None = None
+    result = None
+    try:
+        _finish(lab, config, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+    except OSError as error:
+        unwritten = error
+    try:
+        result = yield
+    except OSError as error:
+        unwritten = error
+    if unwritten is not None:
+        _say(config, _unwritten(lab, unwritten))
+        session.exitstatus = 2
+    return result
 
 
 @pytest.hookimpl(trylast=True)
@@ -154,6 +168,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("Runner Lab")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+def _finish(lab: Session, config: pytest.Config, interrupted: bool) -> None:
+    """
+    Raises:
+        OSError: the run's folder cannot be written to.
+    """
+    lab.close(interrupted)
+    if hasattr(lab, "folder") and lab.folder.records:
+        bench = config._benchmarksession  # type: ignore[attr-defined]
+        bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.folder.records.values())
+        config.stash[_REPORT] = _render(lab)
+        bench.json = bench.json or str(lab.folder.path / "benchmark.json")
 
 
 def _render(lab: Session) -> list[str]:
@@ -171,6 +198,11 @@ def _render(lab: Session) -> list[str]:
         f"report: {rendered.html}",
         *([again] if lab.folder.plan.interrupted else []),
     ]
+
+
+def _unwritten(lab: Session, error: OSError) -> str:
+    where = f" in {lab.folder.path}" if hasattr(lab, "folder") else ""
+    return f"the run{where} cannot be kept: {error}"
 
 
 def _cell(item: pytest.Item) -> Cell | None:

@@ -131,9 +131,13 @@ def test_arms_named_twice_take_part_once():
         (["--lab-runners", "threads,dusk"], "arm 'dusk': there is no such arm"),
         (["--lab-config", "bad.toml"], "bad.toml is not TOML"),
         (["--lab-config", "user.toml"], "arm 'mine': class: 'no_such_module.R' cannot be imported"),
+        (["--lab-resume", "run"], "--lab-resume run: cannot read records.jsonl: Is a directory"),
     ],
 )
 def test_pytest_ends_with_one_line_and_code_2(tmp_path, users_environment, arguments, message):
+    plan = Plan("r", "smoke", ("threads",), 1, 2, "threads", "pytest", "2026-01-01T00:00:00+00:00")
+    (tmp_path / "run" / "records.jsonl").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(asdict(plan)))
     (tmp_path / "bad.toml").write_text("[arms")
     (tmp_path / "user.toml").write_text('[arms.mine]\nclass = "no_such_module.R"')
 
