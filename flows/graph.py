@@ -107,7 +107,7 @@ class GraphSpec:
         return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
 
     def ideal_s(self, workers: int, cores: int) -> float:
-        """The least that the bodies take: in as many rounds as the workers need, CPU work no less than `cores` allow."""
+        """The least that the bodies take: as many rounds as the workers need, CPU work no less than `cores` allow."""
         rounds_s = math.ceil(self.width / workers) * self.batch * self.work.seconds
         if self.work.kind in ("none", "sleep"):
             return rounds_s

@@ -1,4 +1,4 @@
-"""How the workers of clusters that run already reach the Prefect API, asked there: they need nothing of this project."""
+"""How workers of clusters that run already reach the Prefect API, asked there: they need nothing of this project."""
 
 from __future__ import annotations
 

@@ -108,7 +108,9 @@ def measured(lab_server: Any, scratch: Path, tmp_path: Path, config: str, *arms:
     )
     assert done.returncode == 0, f"{done.stderr}\n{(tmp_path / 'cluster.log').read_text()}"
     records = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    (reached,) = (json.loads(line.removeprefix("reached")) for line in done.stdout.splitlines() if line[:7] == "reached")
+    (reached,) = (
+        json.loads(line.removeprefix("reached")) for line in done.stdout.splitlines() if line[:7] == "reached"
+    )
     assert [set(found.values()) for found in reached.values()] == [{"ok"}]
     assert {(r["arm"], r["status"], r["error"]) for r in records} == {(arm, "ok", None) for arm in arms}
     return {(record["arm"], record["graph"]["variant"]): record for record in records}

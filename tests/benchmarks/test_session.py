@@ -45,7 +45,11 @@ def nowhere(tmp_path, monkeypatch):
         ({"server_settings": ("PATH=/",)}, UsageError, "--lab-server-setting PATH=/: PREFECT_NAME=VALUE is needed"),
         ({"resume": Path("a"), "out": Path("b")}, UsageError, "--lab-resume goes on in its own folder"),
         ({"resume": Path("a"), "workers": 4}, UsageError, "--lab-resume goes on as the run was begun: leave --workers"),
-        ({"resume": Path("a"), "runners": "dask"}, UsageError, "--lab-resume goes on as the run was begun: leave --lab-r"),
+        (
+            {"resume": Path("a"), "runners": "dask"},
+            UsageError,
+            "--lab-resume goes on as the run was begun: leave --lab-r",
+        ),
         ({"runners": " , "}, UsageError, "--lab-runners names no arm"),
         ({"runners": "threads,dusk"}, ArmError, "arm 'dusk': there is no such arm; there are sequential, threads,"),
         ({"config": Path("absent.toml")}, ConfigError, "cannot read absent.toml: No such file or directory"),

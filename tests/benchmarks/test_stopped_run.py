@@ -16,7 +16,9 @@ from tests.benchmarks.whole_runs import keys, mark_and_scratch, wait_for, writte
 pytestmark = pytest.mark.slow
 
 
-def test_a_killed_run_is_resumed_for_a_block_more_with_no_record_lost_or_doubled_and_leaves_no_process(start_lab, tmp_path, lab_server):
+def test_a_killed_run_is_resumed_for_a_block_more_with_no_record_lost_or_doubled_and_leaves_no_process(
+    start_lab, tmp_path, lab_server
+):
     out = tmp_path / "out"
     run = start_lab("--lab-runners", "threads,control,dask", "--lab-blocks", "2", "--lab-out", "out")
     # Dask's cluster is up when its first cell is written.
