@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
@@ -17,8 +18,9 @@ import cloudpickle
 import flows
 from flows.ledger import Collector
 from flows.wiring import Nodes
-from runners.engine import Cluster
-from runners.spec import ArmError
+from runners.catalog import Catalog
+from runners.engine import Cluster, ClusterSettings, Engine
+from runners.spec import ArmError, RunnerSpec
 
 _CONNECT_LIMIT_S = 30.0
 
@@ -69,6 +71,60 @@ def refuse_another_host(arm: str, address: str) -> None:
             f"{address} is on another host, and does not reach the lab's own Prefect server: start one that it "
             "reaches, and name it by --lab-api-url",
         )
+
+
+def check_slots(arms: Iterable[RunnerSpec], catalog: Catalog, workers: int, given: bool, scratch: Path) -> list[str]:
+    """See that a run counts with the worker slots of each cluster that runs already, which is asked.
+
+    Args:
+        workers: that the run counts with.
+        given: by the user, and not by the cores of this host.
+        scratch: folder for files.
+
+    Returns:
+        Warnings.
+
+    Raises:
+        ArmError: a cluster has another number; see `judge_slots`.
+    """
+    places = {place: arm for arm in arms if (place := catalog.engine(arm).attached(arm, catalog.settings(arm)))}
+    warnings = []
+    for address, arm in places.items():
+        settings = replace(catalog.settings(arm), address=address)
+        slots = slots_of(catalog.engine(arm), settings, workers, scratch)
+        warnings.append(judge_slots(arm.name, address, slots, workers, given))
+    return [warning for warning in warnings if warning]
+
+
+def judge_slots(arm: str, address: str, slots: int | None, workers: int, given: bool) -> str | None:
+    """Overhead, ideal and efficiency are made of the number of workers: it is to be what the cluster has.
+
+    Args:
+        slots: of the cluster; None where it does not tell.
+        given: by the user, who may know that the cluster grows with its work.
+
+    Returns:
+        A warning, where the cluster has fewer than were given.
+
+    Raises:
+        ArmError: it has any other number.
+    """
+    if slots is None or slots == workers:
+        return None
+    has = f"the cluster at {address} has {slots} worker slots, and the run counts with {workers}"
+    if slots < workers and given:
+        return f"arm {arm!r}: {has}: unless it grows with its work, its overhead and efficiency are wrong"
+    raise ArmError(arm, f"{has}: give --workers {slots}" if slots else f"{has}: start its workers, or give --workers N")
+
+
+def slots_of(engine: Engine, settings: ClusterSettings, workers: int, scratch: Path) -> int | None:
+    """Worker slots of the cluster at an address; None where it does not tell, or lets nobody in."""
+    try:
+        with engine.cluster(workers, settings, scratch) as cluster:
+            return engine.slots(cluster)
+    except Exception:
+        # The cells of its arms will say why, and those of the others are measured.
+        return None
 
 
 def on_another_host(address: str) -> bool:

@@ -17,22 +17,21 @@ from runners.spec import ArmError
 _LAB = pytest.StashKey[Session]()
 _REPORT = pytest.StashKey[list[str]]()
 _LINE = pytest.StashKey[str]()
-_USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError)
+_USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError, OSError)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     lab = parser.getgroup("lab", "Runner Lab: which Prefect task runner, and at what cost")
     lab.addoption(
         "--lab-profile",
-        default="quick",
         metavar="NAME",
         help="how much: smoke, quick (default), choice, full, lean or scale",
     )
     lab.addoption("--lab-runners", metavar="A,B", help="arms to measure, by name; `runner-lab runners` lists them")
-    lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells; more make narrower intervals")
+    lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells, those of a resumed run included")
     lab.addoption("--workers", type=int, metavar="N", help="worker slots of each arm (default: the cores, at least 2)")
     lab.addoption("--lab-out", type=Path, metavar="DIR", help="the run's folder (default: results/TIME-PROFILE)")
-    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with an interrupted run")
+    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with a run, to its end or to more blocks")
     lab.addoption("--lab-config", type=Path, metavar="FILE", help="arms and clusters (default: ./runners.toml)")
     lab.addoption("--lab-api-url", metavar="URL", help="use this Prefect server instead of starting one")
     lab.addoption("--lab-database-url", metavar="URL", help="the lab's server uses this database instead of SQLite")
@@ -109,6 +108,13 @@ def measured(request: pytest.FixtureRequest, benchmark):
     lab = request.config.stash[_LAB]
 
     def measure_cell(cell: Cell) -> None:
+        try:
+            measure_kept(cell)
+        except OSError as error:
+            # What an arm does wrong is in its record: this is the run's folder, which keeps no more of them.
+            pytest.exit(_unwritten(lab, error), returncode=2)
+
+    def measure_kept(cell: Cell) -> None:
         if reason := lab.left_out(cell):
             request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.id} not measured: {reason}]"
             pytest.skip(f"{cell.id}, block {cell.block}: not measured: {reason}")
@@ -139,16 +145,19 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
     lab = config.stash.get(_LAB, None)
     if lab is None:
         return (yield)
+    unwritten: OSError | None = None
+    result = None
     try:
-        lab.close(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
-    finally:
-        # Whatever did not stop: what was measured is on disk, and the report of it is made and shown.
-        if lab.records:
-            bench = config._benchmarksession  # type: ignore[attr-defined]
-            bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.records)
-            bench.json = bench.json or str(lab.folder.path / "benchmark.json")
-            config.stash[_REPORT] = _render(lab)
+        _finish(lab, config, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
+    except OSError as error:
+        unwritten = error
+    try:
         result = yield
+    except OSError as error:
+        unwritten = error
+    if unwritten is not None:
+        _say(config, _unwritten(lab, unwritten))
+        session.exitstatus = 2
     return result
 
 
@@ -159,6 +168,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("Runner Lab")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+def _finish(lab: Session, config: pytest.Config, interrupted: bool) -> None:
+    """
+    Raises:
+        OSError: the run's folder cannot be written to.
+    """
+    try:
+        lab.close(interrupted)
+    finally:
+        # Whatever did not stop: what was measured is on disk, and the report of it is made and shown.
+        if lab.records:
+            bench = config._benchmarksession  # type: ignore[attr-defined]
+            bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.records)
+            config.stash[_REPORT] = _render(lab)
+            bench.json = bench.json or str(lab.folder.path / "benchmark.json")
 
 
 def _render(lab: Session) -> list[str]:
@@ -176,6 +201,11 @@ def _render(lab: Session) -> list[str]:
         f"report: {rendered.html}",
         *([again] if lab.folder.plan.interrupted else []),
     ]
+
+
+def _unwritten(lab: Session, error: OSError) -> str:
+    where = f" in {lab.folder.path}" if lab.records else ""
+    return f"the run{where} cannot be kept: {error}"
 
 
 def _cell(item: pytest.Item) -> Cell | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import subprocess
@@ -17,6 +18,7 @@ import psutil
 from runners.server import Server
 
 _PACKAGES = ("prefect", "prefect-dask", "prefect-ray", "dask", "distributed", "ray", "runner-lab")
+_GROUPS = Path("/sys/fs/cgroup")
 
 
 def describe(server: Server, profile: str) -> dict[str, Any]:
@@ -26,7 +28,8 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "cores": psutil.cpu_count() or 1,
+        "cores": cores(),
+        "machine_cores": psutil.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
         "governor": governor(),
         "server": {"database": server.database, "lab": server.pid is not None, **_set(server)},
@@ -37,13 +40,24 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
 
 
 def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    """Cores this process may use: those it may run on, or fewer where its control groups allow it less CPU time."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, min([mine, *map(math.ceil, _quotas())]))
 
 
 def governor() -> str | None:
     """How the clock of the CPU is set; None where the machine does not tell, as virtual ones do not."""
     return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def _quotas() -> list[float]:
+    """CPU seconds a second that the control groups (v2) of this process allow; a container sees its own as the root."""
+    told = (_read("/proc/self/cgroup") or "").splitlines()
+    group = next((line.removeprefix("0::").strip("/") for line in told if line.startswith("0::")), "")
+    own = _GROUPS / group
+    quotas = (_read(str(folder / "cpu.max")) for folder in (own, *own.parents) if folder.is_relative_to(_GROUPS))
+    shares = [quota.split() for quota in quotas if quota]
+    return [int(share[0]) / int(share[1]) for share in shares if len(share) == 2 and share[0] != "max"]
 
 
 def _set(server: Server) -> dict[str, Any]:

@@ -82,7 +82,9 @@ def process_on(
             address of the API.
     """
     home = _home(folder, host)
-    environ = {**os.environ, **(variables or {}), "PREFECT_HOME": str(home / "prefect")}
+    # No way leads out of this network, to a proxy least of all.
+    outer = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    environ = {**outer, **(variables or {}), "PREFECT_HOME": str(home / "prefect")}
     if variables is None:
         for foreign in ("PYTHONPATH", "PREFECT_API_URL"):
             environ.pop(foreign, None)

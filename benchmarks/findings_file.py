@@ -28,21 +28,39 @@ def chosen(option: str, given: str | None, known: Sequence[str]) -> list[str]:
     return names
 
 
-def new_folder(label: str, out: Path | None, file: str) -> Path:
-    """Make the folder for a file of findings: `results/<time>-<label>` unless `out` names one.
+def free_folder(label: str, out: Path | None, file: str) -> Path:
+    """Where a file of findings may go: `results/<time>-<label>` unless `out` names a folder. Nothing is made.
 
     Raises:
-        AskedError: it holds one already, or cannot be made.
+        AskedError: it holds one already.
     """
     results = Path("results")
     existing = [path.name for path in results.iterdir()] if results.is_dir() else []
     folder = out or results / new_run_id(label, existing)
     if (folder / file).exists():
         raise AskedError(f"--out {folder} holds a {file} already: name another folder")
+    return folder
+
+
+def make(folder: Path) -> None:
+    """
+    Raises:
+        AskedError: it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AskedError(f"--out {folder} cannot be made: {error.strerror}") from None
+
+
+def new_folder(label: str, out: Path | None, file: str) -> Path:
+    """Make such a folder.
+
+    Raises:
+        AskedError: it holds findings already, or cannot be made.
+    """
+    folder = free_folder(label, out, file)
+    make(folder)
     return folder
 
 

@@ -18,9 +18,9 @@ from benchmarks import environment, far_driver, network
 from benchmarks.bare_environment import bare_python
 from benchmarks.far_clusters import CLUSTERS, START_LIMIT_S, process_on, wait_for
 from benchmarks.far_driver import Asked
-from benchmarks.findings_file import AskedError, chosen, new_folder, write
+from benchmarks.findings_file import chosen, free_folder, make, write
 from benchmarks.interrupts import Interrupts
-from benchmarks.network import Network, NetworkError
+from benchmarks.network import Network
 from benchmarks.run_folder import now
 from benchmarks.severed import CUTS, Cut, across, judge
 from flows.ledger import Ledger
@@ -71,15 +71,13 @@ def run(
 
     Raises:
         ServerError: the Prefect server does not start.
-        AskedError: no such experiment or arm, a folder that cannot be written to, a machine without network namespaces.
+        AskedError: no such experiment or arm, or a folder that cannot be written to.
+        NetworkError: a machine without network namespaces, or a network that cannot be made.
     """
     names = chosen("--only", only, [cut.id for cut in CUTS])
     arms = chosen("--runners", runners, ARMS)
-    try:
-        network.check()
-    except NetworkError as error:
-        raise AskedError(str(error)) from None
-    folder = new_folder("hosts", out, findings.FILE)
+    folder = free_folder("hosts", out, findings.FILE)
+    network.check()
     with ExitStack() as stack:
         scratch = stack.enter_context(guarded())
         # A Ray node that joins, and a driver, show their token only where they are told to.
@@ -87,7 +85,12 @@ def run(
         interrupts = stack.enter_context(Interrupts())
         say(f"making a network of {len(HOSTS)} hosts")
         net = stack.enter_context(network.network(HOSTS))
+        make(folder)
         api_url = f"http://{net['server'].address}:{_PORT}/api"
+        serve = [sys.executable, "-m", "prefect", "server", "start"]
+        serve += ["--host", net["server"].address, "--port", str(_PORT)]
+        variables = {**lab_environment(scratch / "server"), "PREFECT_SERVER_UI_ENABLED": "false"}
+        server = stack.enter_context(process_on(net["server"], serve, scratch, "prefect", variables))
         report: dict[str, Any] = {
             "schema": findings.SCHEMA,
             "name": "hosts",
@@ -95,15 +98,11 @@ def run(
             "folder": str(folder),
             "started_at": now(),
             "finished_at": None,
-            "environment": environment.describe(Server(api_url, "sqlite"), "hosts"),
+            "environment": environment.describe(Server(api_url, "sqlite", server.pid), "hosts"),
             "experiments": [{"id": c.id, "group": "hosts", "title": c.title, "code": CODE} for c in CUTS],
             "arms": list(ARMS),
             "findings": [],
         }
-        serve = [sys.executable, "-m", "prefect", "server", "start"]
-        serve += ["--host", net["server"].address, "--port", str(_PORT)]
-        variables = {**lab_environment(scratch / "server"), "PREFECT_SERVER_UI_ENABLED": "false"}
-        stack.enter_context(process_on(net["server"], serve, scratch, "prefect", variables))
         say("starting the lab's Prefect server on a host of its own")
         try:
             wait_for(net["driver"], net["server"].address, _PORT, 2 * START_LIMIT_S)

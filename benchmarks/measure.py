@@ -191,6 +191,9 @@ def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Rec
         _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
     filled = len(ledger.entries())
     serving = Serving.of(site.server)
+    if site.cluster is not None and not site.cluster.local and blank.ideal_s:
+        # The cores of this host are not those that the bodies compute on.
+        blank = replace(blank, ideal_s=cell.graph.ideal_s(cell.arm.workers, cores=cell.arm.workers))
     passed, spent = metered(site, lambda: run_pass(cell, site, place))
     entries = ledger.entries()[filled:]
     far = clocks.elsewhere(entries)

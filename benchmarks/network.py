@@ -21,11 +21,11 @@ import psutil
 from runners import guard
 
 _SUBNET = "10.77.0"
-_TOOLS = ("unshare", "nsenter", "ip")
+_TOOLS = ("unshare", "nsenter", "ip", "hostname")
 _MAKE_LIMIT_S = 30.0
 
 
-class NetworkError(RuntimeError):
+class NetworkError(ValueError):
     """This machine makes no such network; one line."""
 
 
@@ -82,7 +82,7 @@ def check() -> None:
     if platform.system() != "Linux":
         raise NetworkError(f"hosts are Linux network namespaces, and this is {platform.system()}")
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
-        raise NetworkError(f"{missing[0]} is not installed: hosts need util-linux and iproute2")
+        raise NetworkError(f"{missing[0]} is not installed: hosts need util-linux, iproute2 and hostname")
     if os.geteuid() != 0:
         raise NetworkError("network namespaces are made by root: run it as root, on Linux")
     made = subprocess.run(
@@ -97,12 +97,11 @@ def check() -> None:
 
 @contextmanager
 def network(names: Sequence[str]) -> Iterator[Network]:
-    """Make a network with these hosts, and remove it.
+    """Make a network with these hosts, and remove it; `check` says beforehand whether that can be.
 
     Raises:
         NetworkError: it cannot be made.
     """
-    check()
     with ExitStack() as stack:
         switch = stack.enter_context(_held("switch", ""))
         _run(switch.command("ip", "link", "add", "name", "bridge", "type", "bridge"))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from benchmarks.profiles import PROFILES, Profile
 
+DEFAULT_PROFILE = "quick"
+
 
 class UsageError(ValueError):
     """Options that make no run; the message is one line that says what to do."""
@@ -15,9 +17,9 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class Options:
-    """The `--lab-*` options, as given."""
+    """The `--lab-*` options, as given. `profile` is `DEFAULT_PROFILE` where it is not; a resumed run has its own."""
 
-    profile: str = "quick"
+    profile: str | None = None
     runners: str | None = None
     blocks: int | None = None
     workers: int | None = None
@@ -35,7 +37,7 @@ def check(options: Options) -> None:
     Raises:
         UsageError: options that make no run.
     """
-    if options.profile not in PROFILES:
+    if options.profile is not None and options.profile not in PROFILES:
         raise UsageError(f"--lab-profile {options.profile}: there are {', '.join(PROFILES)}")
     for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
         if value is not None and value < 1:
@@ -47,8 +49,32 @@ def check(options: Options) -> None:
     if options.api_url and options.server_settings:
         raise UsageError("--lab-api-url uses a server that runs: --lab-server-setting is for one that the lab starts")
     server_settings(options.server_settings)
-    if options.resume and options.out:
+    if options.resume:
+        _check_resumed(options)
+
+
+def _check_resumed(options: Options) -> None:
+    """
+    Raises:
+        UsageError: an option of a run that is resumed, and has that settled.
+    """
+    if options.out:
         raise UsageError("--lab-resume goes on in its own folder: leave --lab-out away")
+    for name, value in (("--lab-runners", options.runners), ("--workers", options.workers)):
+        if value is not None:
+            raise UsageError(f"--lab-resume goes on as the run was begun: leave {name} away")
+
+
+def blocks(options: Options, planned: int) -> int:
+    """As many as are asked for, or planned: by the profile, or by the run that is resumed, which may get more of them.
+
+    Raises:
+        UsageError: fewer than that run is to have.
+    """
+    given = options.blocks or planned
+    if options.resume and given < planned:
+        raise UsageError(f"--lab-blocks {given}: the run in {options.resume} is to have {planned}, and may get more")
+    return given
 
 
 def server_settings(given: Iterable[str]) -> dict[str, str]:

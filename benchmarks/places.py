@@ -61,13 +61,14 @@ def ray_nodes(scratch: Path) -> Iterator[Cluster]:
     import ray
 
     mine = {"resources": {PLACES[0]: 1}, "labels": {"place": PLACES[0]}}
-    started = ray.init(**local_node(1, scratch), **mine)
-    address = started.address_info["address"]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--address", address]
-    command += ["--node-ip-address", "127.0.0.1", "--num-cpus", "2", "--num-gpus", "1"]
-    command += ["--resources", json.dumps({PLACES[1]: 1}), "--labels", f"place={PLACES[1]}"]
-    command += ["--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats"]
     try:
+        # A start that fails may have left a node up.
+        started = ray.init(**local_node(1, scratch), **mine)
+        address = started.address_info["address"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--address", address]
+        command += ["--node-ip-address", "127.0.0.1", "--num-cpus", "2", "--num-gpus", "1"]
+        command += ["--resources", json.dumps({PLACES[1]: 1}), "--labels", f"place={PLACES[1]}"]
+        command += ["--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats"]
         with running(command, dict(os.environ), scratch / "second-node.log") as second:
             _until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 2, second, "second Ray node")
             yield Cluster(address)

@@ -1,4 +1,4 @@
-"""Which cells a run has, and in which order: blocks outermost, arms rotated within a block.
+"""Which cells a run has, and in which order: blocks outermost, arms rotated within their stage.
 
 Arms that share a cluster are measured one after another while it is up, and no other cluster runs beside it: its
 idle processes would take CPU from whoever is measured. The control is a place of its own in the rotation, so what it
@@ -97,25 +97,37 @@ def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool, attached: bool = Fals
 
 
 def order(cells: Iterable[Cell]) -> list[Cell]:
-    """Blocks one after another; in a block stages rotated; in a stage cold cells first, then by graph, arms rotated."""
+    """Blocks one after another; in a block stages rotated; in a stage cold cells first, then by graph, its arms
+    rotated: each is the first as often as the others."""
     cells = list(cells)
     arms = list(dict.fromkeys(cell.arm.name for cell in cells))
-    stages = list(dict.fromkeys(cell.stage for cell in sorted(cells, key=lambda cell: arms.index(cell.arm.name))))
+    by_arm = sorted(cells, key=lambda cell: arms.index(cell.arm.name))
+    stages = list(dict.fromkeys(cell.stage for cell in by_arm))
+    # Among those it shares a stage with: in a turn of all arms two of them would hardly ever change places.
+    sharing: dict[tuple[str, str, GraphSpec], dict[str, int]] = {}
+    for cell in by_arm:
+        places = sharing.setdefault(_shared(cell), {})
+        places.setdefault(cell.arm.name, len(places))
     graphs = list(dict.fromkeys((cell.bench, cell.graph) for cell in cells))
     blocks = 1 + max((cell.block for cell in cells), default=0)
     position = {block: {stage: i for i, stage in enumerate(rotated(stages, block, blocks))} for block in range(blocks)}
 
     def place(cell: Cell) -> tuple[int, int, bool, int, int]:
-        turn = (arms.index(cell.arm.name) - cell.block) % len(arms)
+        places = sharing[_shared(cell)]
         return (
             cell.block,
             position[cell.block][cell.stage],
             not cell.cold,
             graphs.index((cell.bench, cell.graph)),
-            turn,
+            (places[cell.arm.name] - cell.block) % len(places),
         )
 
     return sorted(cells, key=place)
+
+
+def _shared(cell: Cell) -> tuple[str, str, GraphSpec]:
+    """The same for cells that differ by arm and block alone, and whose arms take turns."""
+    return cell.stage, cell.bench, cell.graph
 
 
 def rotated(items: Sequence[T], block: int, blocks: int) -> list[T]:

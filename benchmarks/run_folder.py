@@ -87,7 +87,10 @@ class RunFolder:
             raise RecordError(f"--lab-resume {path}: {_FILE} is not a run's ({error})") from None
         folder = cls(path, plan)
         written = path / records.FILE_NAME
-        data = written.read_bytes() if written.exists() else b""
+        try:
+            data = written.read_bytes() if written.exists() else b""
+        except OSError as error:
+            raise RecordError(f"--lab-resume {path}: cannot read {written.name}: {error.strerror}") from None
         if b"\n" in data:
             found, folder.warnings = records.read(path)
             folder.records = {record.key: record for record in found if record.status == "ok"}

@@ -37,9 +37,12 @@ def durations(
         blocks: of the run.
     """
     template = search.at(search.graph.work.seconds)
-    samples = [_sample(r) for r in records if r.block < search.block and r.status == "ok" and _of(r, template)]
+    own = [r for r in records if r.status == "ok" and _of(r, template)]
+    samples = [_sample(r) for r in own if r.block < search.block]
+    # A run that is resumed for more blocks had more steps in each of its first.
+    steps = max(steps_a_block(blocks), sum(r.block == search.block for r in own))
     taken: dict[float, Record] = {}
-    while len(taken) < steps_a_block(blocks):
+    while len(taken) < steps:
         seconds = next_duration(samples, search.graph.work.seconds, SHORTEST_S, LONGEST_S)
         if seconds is None or seconds in taken:
             break

@@ -10,10 +10,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from benchmarks import environment, foresight, measure, quiescence
-from benchmarks.attached import refuse_another_host
+from benchmarks.attached import check_slots, refuse_another_host
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
-from benchmarks.options import Options, UsageError, check, names, server_settings
+from benchmarks.options import DEFAULT_PROFILE, Options, UsageError, blocks, check, names, server_settings
 from benchmarks.plan import Cell, Search, Wide, applies, order
 from benchmarks.profiles import PROFILES, Profile, Suite
 from benchmarks.progress import Progress
@@ -76,16 +76,19 @@ class Session:
         self.profile: Profile = self._profile(earlier)
         self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
-        self.blocks = earlier.plan.blocks if earlier else options.blocks or self.profile.blocks
+        self.blocks = blocks(options, earlier.plan.blocks if earlier else self.profile.blocks)
         names = earlier.plan.arms if earlier else self._names()
         self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
         self._earlier = earlier
         self._positions: dict[tuple[str, int], int] = {}
 
     def _profile(self, earlier: RunFolder | None) -> Profile:
-        name = earlier.plan.profile if earlier else self._options.profile
+        given = self._options.profile
+        name = earlier.plan.profile if earlier else given or DEFAULT_PROFILE
         if name not in PROFILES:
             raise UsageError(f"--lab-resume {self._options.resume}: there is no profile {name!r}")
+        if given not in (None, name):
+            raise UsageError(f"--lab-resume goes on with the profile {name} of its run: leave --lab-profile away")
         return PROFILES[name]
 
     @property
@@ -145,9 +148,13 @@ class Session:
             self.catalog.check(arm)
             if (address := self._attached(arm)) and not self._options.api_url:
                 refuse_another_host(arm.name, address)
+        given = bool(self._options.workers or self._earlier)
+        for warning in check_slots(self.arms, self.catalog, self.workers, given, scratch):
+            self._say(f"warning: {warning}")
         self._server = self._start_server(scratch / "home")
         self._folder = self._earlier or RunFolder.create(*self._new_folder())
-        self.folder.save(planned_cells=self.progress.total, cells=tuple(dict.fromkeys(c for c, _ in self._positions)))
+        cells = tuple(dict.fromkeys(cell for cell, _ in self._positions))
+        self.folder.save(planned_cells=self.progress.total, blocks=self.blocks, cells=cells)
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)

@@ -10,6 +10,7 @@ once the driver knows that one done. No task ever waits for a slot or an upstrea
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -106,9 +107,11 @@ class GraphSpec:
         return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
 
     def ideal_s(self, workers: int, cores: int) -> float:
-        """Body seconds over effective workers: all of them for waiting, at most `cores` for CPU work."""
-        effective = workers if self.work.kind == "sleep" else min(workers, cores)
-        return self.width * self.batch * self.work.seconds / effective
+        """The least that the bodies take: as many rounds as the workers need, CPU work no less than `cores` allow."""
+        rounds_s = math.ceil(self.width / workers) * self.batch * self.work.seconds
+        if self.work.kind in ("none", "sleep"):
+            return rounds_s
+        return max(rounds_s, self.width * self.batch * self.work.seconds / min(workers, cores))
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -38,15 +38,15 @@ def marks(folder: str | Path, name: str) -> list[Mark]:
 
 def note(folder: str, **facts: Any) -> None:
     """Keep facts, JSON-able."""
-    _append(Path(folder) / f"{os.getpid()}.facts", facts)
+    _append(Path(folder) / f"{os.getpid()}.facts", [time.monotonic(), facts])
 
 
 def notes(folder: str | Path) -> dict[str, Any]:
     """The facts of all processes; a later one of a name replaces the earlier."""
     found: dict[str, Any] = {}
-    for path in sorted(Path(folder).glob("*.facts"), key=lambda path: path.stat().st_mtime):
-        for line in _lines(path):
-            found.update(line)
+    lines = [line for path in Path(folder).glob("*.facts") for line in _lines(path)]
+    for _, facts in sorted(lines, key=lambda line: line[0]):
+        found.update(facts)
     return found
 
 

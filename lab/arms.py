@@ -20,7 +20,7 @@ def runners(
     *,
     workers: Annotated[
         int | None,
-        Parameter(validator=Number(gte=1), help="Worker slots; the machine's cores, at least 2, by default."),
+        Parameter(validator=Number(gte=1), help="Worker slots; the lab's cores, at least 2, by default."),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,

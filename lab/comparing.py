@@ -24,13 +24,13 @@ def compare(
         list[str] | None, Parameter(negative="", help="NAME=VALUE, a JSON value or text; once for each parameter.")
     ] = None,
     blocks: Annotated[int | None, Parameter(help="Measurements of each arm; 5 by default.")] = None,
-    workers: Annotated[int | None, Parameter(help="Worker slots; the machine's cores, at least 2, by default.")] = None,
+    workers: Annotated[int | None, Parameter(help="Worker slots; the lab's cores, at least 2, by default.")] = None,
     check_result: Annotated[
         bool, Parameter(help="Whether all arms must return the same; not for impure flows.")
     ] = True,
     cell_timeout: Annotated[float, Parameter(help="Seconds that one run of the flow may take.")] = 300.0,
     out: Annotated[Path | None, Parameter(help="The run's folder; results/TIME-compare-FLOW by default.")] = None,
-    resume: Annotated[Path | None, Parameter(help="Go on with a comparison that was interrupted.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Go on with a comparison, to its end or to more --blocks.")] = None,
     config: Config = None,
     api_url: Annotated[str | None, Parameter(help="Use this Prefect server instead of starting one.")] = None,
     database_url: Annotated[str | None, Parameter(help="Of the lab's own server, instead of SQLite.")] = None,
@@ -78,7 +78,14 @@ def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
     with open(os.dup(2), "w", encoding="utf-8") as stream:
         terminal = Console(file=stream, highlight=False)
         with terminal.status("importing Prefect and the flow") as status:
-            comparison = Comparison(asked, options, say=status.update)
+
+            def say(line: str) -> None:
+                if line.startswith("warning: "):
+                    terminal.print(line, markup=False, soft_wrap=True)
+                else:
+                    status.update(line)
+
+            comparison = Comparison(asked, options, say)
             try:
                 cells = comparison.plan()
                 for line in comparison.notes():

@@ -25,7 +25,7 @@ from rich.text import Text
 
 from runners.guard import guarded
 from runners.isolation import environment, without_foreign
-from runners.server import ServerError, lab_server
+from runners.server import ServerError, ask, lab_server
 
 ROOT = Path(__file__).parent.parent
 DEPLOYMENT = "hello-flow/hello-flow-deployment"
@@ -170,7 +170,7 @@ class Tour:
         request = urllib.request.Request(
             f"{self._api_url}/{path}", body, {"Content-Type": "application/json"}, method="POST" if body else "GET"
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with ask(request, 60.0) as answer:
             return json.load(answer)
 
     def scheduled_and_completed(self) -> list[Any]:

@@ -64,10 +64,12 @@ class ArmModel:
         return 1 if self.arm.engine == "none" else workers or self.workers
 
     def ideal_s(self, work: Workload, workers: int | None = None) -> float:
-        """The bodies alone: on every slot, or for CPU work on at most the machine's cores."""
+        """The bodies alone: in as many rounds as the slots need, CPU work no faster than the machine's cores allow."""
         slots = self.slots(workers)
-        at_once = min(slots, self.cores or slots) if work.kind in CPU_KINDS else slots
-        return work.working * work.body_s / max(1, min(at_once, work.working))
+        rounds_s = math.ceil(work.working / slots) * work.body_s
+        if work.kind not in CPU_KINDS:
+            return rounds_s
+        return max(rounds_s, work.working * work.body_s / min(slots, self.cores or slots))
 
     def makespan_s(
         self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any = 0.0, workers: int | None = None

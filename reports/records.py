@@ -109,7 +109,7 @@ class Record:
     """UTC, ISO 8601."""
     tasks: int
     ideal_s: float
-    """Body seconds divided by effective workers; 0 for empty tasks."""
+    """The least that the bodies take, in rounds on all workers (`docs/method.md`); 0 for empty tasks."""
     expected_executions: int
     executions: int | None
     """Task bodies that ran, counted outside Prefect."""
@@ -136,7 +136,8 @@ class Record:
     background_cpu: float | None = None
     """Share of the machine's CPU (0 to 1) that processes outside the lab used during the cell."""
     environment: dict[str, Any] = field(default_factory=dict)
-    """versions, cpu, cores, memory_bytes, platform, server {database, url mode}, commit, profile."""
+    """profile, python, platform, cpu, cores (that the run may use), machine_cores, memory_bytes, governor, server
+    {database, lab, settings where it was given any}, versions, commit, bytecode."""
     schema: int = SCHEMA
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,7 @@ class Regime:
     times:     by arm label, the makespan in seconds for each duration.
     runners:   the arms that are task runners, not direct calls.
     leaders:   for each duration the fastest arm first, then all that cannot be told from it.
-    ideal_s:   makespan of the longest bodies alone, on all workers.
+    ideal_s:   makespan of the longest bodies alone, in as many rounds as the workers need.
     """
 
     kind: str
@@ -119,7 +120,8 @@ def find(summary: Summary, kind: str, arms: Sequence[Arm]) -> Regime | None:
         for place in range(len(durations))
     )
     workers = max(arm.workers for arm in arms)
-    return Regime(kind, tuple(durations), times, runners, leaders, width * durations[-1] / max(1, min(workers, width)))
+    ideal_s = math.ceil(width / max(1, workers)) * durations[-1]
+    return Regime(kind, tuple(durations), times, runners, leaders, ideal_s)
 
 
 def _empty(summary: Summary, arm: str, tasks: int) -> dict[int, float]:

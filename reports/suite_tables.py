@@ -82,7 +82,7 @@ def scaling(summary: Summary) -> Table | None:
         )
         for one in found
     )
-    cores = f" The machine has {units.plural(summary.cores, 'core')}." if summary.cores else ""
+    cores = f" The run had {units.plural(summary.cores, 'core')}." if summary.cores else ""
     return Table("scaling", "What more workers gain", columns, rows, f"{_SCALING}{cores}")
 
 

@@ -88,7 +88,7 @@ class Summary:
 
     @property
     def cores(self) -> int | None:
-        """Of the machine; `None` where the records do not say, or not alike."""
+        """That the run could use; `None` where the records do not say, or not alike."""
         return _cores(self.environment)
 
     @property

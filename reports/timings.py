@@ -17,7 +17,7 @@ from reports.units import printable
 from reports.validation import LARGEST
 
 BENCHMARK_JSON = "benchmark.json"
-MACHINE = ("cpu", "cores", "memory_bytes", "platform")
+MACHINE = ("cpu", "cores", "machine_cores", "memory_bytes", "platform")
 SHORTEST_S = 1e-12
 """Of one round of pytest-benchmark, which divides a time by the number of calls."""
 

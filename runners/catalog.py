@@ -176,6 +176,8 @@ def _cluster(key: str, table: Any) -> ClusterSettings:
         raise ConfigError(f"{key}.{extra[0]}: only dask takes one; give {key}.address")
     if "address" in table and "cluster_class" in table:
         raise ConfigError(f"{key}.address and {key}.cluster_class: give one of them")
+    if "cluster_kwargs" in table and "cluster_class" not in table:
+        raise ConfigError(f"{key}.cluster_kwargs: they are for {key}.cluster_class, which is missing")
     return ClusterSettings(**table)
 
 

@@ -62,6 +62,12 @@ class Dask(Engine):
             # Any other class may start its workers on other hosts, where neither this project nor its files are.
             yield Cluster(started.scheduler_address, local=isinstance(started, distributed.LocalCluster))
 
+    def slots(self, cluster: Cluster) -> int:
+        import distributed
+
+        with distributed.Client(cluster.address, set_as_default=False) as client:
+            return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
         if not self.shares(spec):
             return dict(spec.options)

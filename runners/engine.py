@@ -114,6 +114,10 @@ class Engine:
         """
         yield Cluster()
 
+    def slots(self, cluster: Cluster) -> int | None:
+        """Tasks that a running cluster, entered by `cluster`, runs at a time; None where it does not tell."""
+        return None
+
     def task_runner(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path) -> TaskRunner[Any]:
         """The Prefect runner, on the shared cluster, or with None on one of its own that it starts and stops."""
         return load_runner_class(spec)(**self.options(spec, cluster, scratch))

@@ -1,14 +1,16 @@
 """No orphans: a small process that outlives the lab by a moment and ends what is left of it.
 
-A process pool, a server or a Ray cluster does not end with a parent that was killed. The guard holds the reading
-end of a pipe whose only writing end is the lab's: when that closes, for whatever reason, the guard ends every
-process that carries this run's mark in its environment, and removes the run's scratch folder.
+A process pool, a server or a Ray cluster does not end with a parent that was killed. The guard waits for a line from
+the lab, which is done then, or for the lab to be its parent no more, for whatever reason. Then it ends every process
+that carries this run's mark in its environment and every copy that the lab has forked of itself, and removes the
+run's scratch folder.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -27,6 +29,9 @@ from runners.isolation import MARK
 running: set[int] = set()
 """Pids of the guards that this process has started: part of the lab, and no worker of what is measured."""
 _GRACE_S = 3.0
+_POLL_S = 0.5
+_END_LIMIT_S = 30.0
+"""For the guard to end what is left, which takes it half as long at most."""
 _LONGEST_TEMPORARY = 12
 
 
@@ -56,7 +61,7 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     # The guard is started before the mark is set: it must not find itself.
     guard = subprocess.Popen(
-        [sys.executable, "-m", "runners.guard", mark, str(scratch)],
+        [sys.executable, "-m", "runners.guard", mark, str(scratch), str(os.getpid())],
         stdin=subprocess.PIPE,
         # Ctrl-C goes to the whole foreground group; the guard has to survive it.
         start_new_session=True,
@@ -72,13 +77,20 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
             os.environ.pop(MARK, None)
         else:
             os.environ[MARK] = before
-        assert guard.stdin is not None
-        guard.stdin.close()
-        guard.wait()
+        try:
+            # A line, since a copy of this process may hold the pipe open: the guard may never see its end.
+            guard.communicate(b"\n", timeout=_END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            guard.kill()
+            guard.wait()
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The living processes started under `mark`, but for this one and for what ends with its parent by itself."""
+    """The living processes started under `mark`, but for this one and for what ends with its parent by itself.
+
+    Not those that were forked and run no program of their own: they show the environment that the process they are a
+    copy of was started with. `copies` finds the lab's.
+    """
     found = []
     for process in psutil.process_iter():
         try:
@@ -90,6 +102,29 @@ def marked(mark: str) -> list[psutil.Process]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def copies(lab_pid: int) -> list[psutil.Process]:
+    """The living copies of the lab, as multiprocessing forks them: they hold the pipe to this guard. On Linux alone."""
+    pipe = _target("/proc/self/fd/0")
+    if pipe is None:
+        return []
+    others = (process for process in psutil.process_iter() if process.pid not in (os.getpid(), lab_pid))
+    return [process for process in others if _holds(process.pid, pipe)]
+
+
+def _holds(pid: int, file: str) -> bool:
+    try:
+        return any(_target(entry.path) == file for entry in os.scandir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
+def _target(link: str) -> str | None:
+    try:
+        return os.readlink(link)
+    except OSError:
+        return None
 
 
 def end(processes: list[psutil.Process], grace_s: float = _GRACE_S) -> None:
@@ -129,13 +164,15 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def main(mark: str, scratch: str) -> None:
+def main(mark: str, scratch: str, lab_pid: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    sys.stdin.buffer.read()
+    # End-of-file is seen as well, and sooner, where the lab was killed and no copy of it holds the pipe.
+    while os.getppid() == int(lab_pid) and not select.select([sys.stdin], [], [], _POLL_S)[0]:
+        pass
     # A second look for what was being started at the first.
     for _ in range(2):
-        if left := marked(mark):
+        if left := [*marked(mark), *copies(int(lab_pid))]:
             end(left)
             time.sleep(0.2)
     shutil.rmtree(scratch, ignore_errors=True)

@@ -44,6 +44,7 @@ def environment(home: Path, api_url: str | None = None) -> dict[str, str]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "0",
     }
+    variables |= dict.fromkeys(("NO_PROXY", "no_proxy"), _not_by_proxy())
     if api_url:
         variables["PREFECT_API_URL"] = api_url
     # How the user's own Ray cluster is entered: to one that wants a token, a driver without RAY_AUTH_MODE shows none.
@@ -51,6 +52,14 @@ def environment(home: Path, api_url: str | None = None) -> dict[str, str]:
     if token := _ray_token():
         variables["RAY_AUTH_TOKEN"] = token
     return variables
+
+
+def _not_by_proxy() -> str:
+    """Hosts that are asked past any proxy: the user's, and this one, where the lab's server listens."""
+    theirs = ",".join(os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")).split(",")
+    hosts = dict.fromkeys([*filter(None, map(str.strip, theirs)), "127.0.0.1", "localhost"])
+    # `*` is all of them, and means it only while it stands alone.
+    return "*" if "*" in hosts else ",".join(hosts)
 
 
 def _ray_token() -> str | None:

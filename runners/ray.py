@@ -38,14 +38,20 @@ class Ray(Engine):
     def cluster(self, workers: int, settings: ClusterSettings, scratch: Path) -> Iterator[Cluster]:
         import ray
 
-        if settings.address:
-            started = ray.init(settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL")
-        else:
-            started = ray.init(**local_node(workers, scratch))
         try:
+            # A start that fails may have left a node up.
+            if settings.address:
+                started = ray.init(settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL")
+            else:
+                started = ray.init(**local_node(workers, scratch))
             yield Cluster(settings.address or started.address_info["address"], local=not settings.address)
         finally:
             ray.shutdown()
+
+    def slots(self, cluster: Cluster) -> int:
+        import ray
+
+        return int(ray.cluster_resources().get("CPU", 0))
 
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
         if cluster or not self.shares(spec):

@@ -13,7 +13,10 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -149,9 +152,28 @@ def _wait(
         time.sleep(0.5)
 
 
+def ask(request: str | urllib.request.Request, limit_s: float) -> Any:
+    """The answer of a server to a request. One on this host is asked past any proxy, which would not find it.
+
+    Raises:
+        OSError, ValueError, http.client.HTTPException: it does not answer, or not as it should.
+    """
+    url = request if isinstance(request, str) else request.full_url
+    direct = [urllib.request.ProxyHandler({})] if _on_loopback(url) else []
+    return urllib.request.build_opener(*direct).open(request, timeout=limit_s)
+
+
+def _on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _unhealthy(api_url: str) -> str | None:
     try:
-        with urllib.request.urlopen(f"{api_url}/health", timeout=5) as answer:
+        with ask(f"{api_url}/health", 5.0) as answer:
             return None if answer.read().strip() == b"true" else "it answers, but not as a Prefect server"
     except http.client.HTTPException:
         return "it answers, but not as a Prefect server"

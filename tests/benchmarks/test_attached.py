@@ -9,24 +9,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.attached import own_address
+from benchmarks.attached import judge_slots, own_address, slots_of
 from benchmarks.bare_environment import bare_python
 from benchmarks.plan import applies
 from benchmarks.processes import running
+from benchmarks.session import Options, Session
 from flows.graph import GraphSpec
 from runners import catalog
-from runners.engine import ClusterSettings
+from runners.dask import ENGINE, Dask
+from runners.engine import Cluster, ClusterSettings
 from runners.isolation import free_port
+from runners.spec import ArmError
 
 # In a process of its own, as it is for a user: this one may be the driver of the suite's Ray node already.
 MEASURE = """
-import json, sys
+import json, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +48,10 @@ engine, settings = found.engine(arms[0]), found.settings(arms[0])
 for arm in arms:
     engine.check(arm, settings)
 with engine.cluster(2, settings, Path(scratch)) as cluster:
+    deadline_s = time.monotonic() + float(limit_s)
+    while engine.slots(cluster) != 2:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
     site = Site(existing_server(api_url), engine, cluster, Path(scratch), float(limit_s), float(limit_s))
 
     @contextmanager
@@ -170,3 +177,60 @@ def test_a_cluster_that_is_gone_is_an_error_of_its_cells_only(arms):
     with pytest.raises(OSError, match="refused"):
         own_address(f"tcp://127.0.0.1:{free_port()}")
     assert arms.engines["dask"].attached(arms.arms["dask"], ClusterSettings()) is None
+
+
+@pytest.mark.parametrize(
+    ("slots", "workers", "given", "message"),
+    [
+        (4, 2, False, "has 4 worker slots, and the run counts with 2: give --workers 4"),
+        (2, 8, False, "has 2 worker slots, and the run counts with 8: give --workers 2"),
+        (4, 2, True, "has 4 worker slots, and the run counts with 2: give --workers 4"),
+        (0, 2, False, "has 0 worker slots, and the run counts with 2: start its workers, or give --workers N"),
+    ],
+)
+def test_a_run_that_counts_with_other_workers_than_the_cluster_has_is_refused(slots, workers, given, message):
+    with pytest.raises(ArmError, match=r"^[^\n]+$") as refused:
+        judge_slots("dask", "tcp://h:1", slots, workers, given)
+    assert str(refused.value) == f"arm 'dask': the cluster at tcp://h:1 {message}"
+
+
+def test_a_cluster_that_may_grow_is_taken_at_the_users_word():
+    warning = judge_slots("dask", "tcp://h:1", 2, 8, given=True)
+
+    assert warning == (
+        "arm 'dask': the cluster at tcp://h:1 has 2 worker slots, and the run counts with 8: unless it grows with its "
+        "work, its overhead and efficiency are wrong"
+    )
+    assert judge_slots("dask", "tcp://h:1", 2, 2, given=False) is None
+    assert judge_slots("dask", "tcp://h:1", None, 2, given=False) is None
+
+
+def test_a_cluster_that_lets_nobody_in_is_told_by_its_cells():
+    settings = ClusterSettings(address=f"tcp://127.0.0.1:{free_port()}", timeout_s=0.1)
+
+    assert slots_of(ENGINE, settings, 2, Path()) is None
+
+
+def test_nothing_is_measured_on_an_attached_cluster_with_other_workers(tmp_path, monkeypatch):
+    @contextmanager
+    def cluster(self, workers, settings, scratch):
+        yield Cluster(settings.address, local=False)
+
+    monkeypatch.setattr(Dask, "cluster", cluster)
+    monkeypatch.setattr(Dask, "slots", lambda self, cluster: 3)
+    monkeypatch.setattr(Session, "_start_server", lambda self, home: pytest.fail("it was to be measured"))
+    # A session may be made though the suite has imported Prefect.
+    monkeypatch.delitem(sys.modules, "prefect", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        (tmp_path / "runners.toml").write_text(f'dask.address = "{address}"')
+        session = Session(Options(runners="bare-dask", workers=2))
+        try:
+            with pytest.raises(ArmError) as refused:
+                session.start()
+        finally:
+            session.release()
+
+    assert str(refused.value).startswith(f"arm 'bare-dask': the cluster at {address} has 3 worker slots")
+    assert not (tmp_path / "results").exists()

@@ -25,6 +25,7 @@ from benchmarks import (
 )
 from benchmarks.arm_process import Answer, ArmProcess, Outcome
 from benchmarks.experiment import ARMS, Experiment, Judgement, Scene
+from flows import noted
 from flows.noted import mark, marks, note, notes
 from runners import catalog
 from tests.benchmarks import behaving
@@ -157,6 +158,14 @@ def test_notes_of_a_killed_process_are_read_as_far_as_they_are_whole(tmp_path):
         file.write('{"state": "Comp')
     assert notes(folder) == {"wait": "returns", "state": "Crashed"}
     assert len(marks(folder, "body")) == 1
+
+
+def test_of_what_several_processes_note_the_last_counts_whoever_goes_on_to_note_more(tmp_path, monkeypatch):
+    for pid, fact in ((1, {"state": "Running"}), (2, {"state": "Crashed"}), (1, {"wait": "returns"})):
+        monkeypatch.setattr(noted.os, "getpid", lambda pid=pid: pid)
+        note(str(tmp_path), **fact)
+
+    assert notes(tmp_path) == {"state": "Crashed", "wait": "returns"}
 
 
 KILLED = {

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,29 @@ def test_where_there_can_be_no_network_that_is_one_line(monkeypatch, capsys, tmp
     assert ended.value.code == 2
     assert capsys.readouterr().err == "runner-lab: hosts are Linux network namespaces, and this is Darwin\n"
     assert not (tmp_path / "new").exists()
+
+
+def test_a_network_that_cannot_be_made_is_one_line_and_leaves_no_folder(monkeypatch, capsys, tmp_path):
+    # The lab's environment may be set though the suite has imported Prefect.
+    monkeypatch.delitem(sys.modules, "prefect", raising=False)
+    monkeypatch.setattr(network, "check", lambda: None)
+    refused = ["sh", "-c", "echo not here >&2; exit 1", "sh"]
+    monkeypatch.setattr(network.Host, "command", lambda self, *words: [*refused, *words])
+    monkeypatch.setattr(network, "_held", lambda name, address: nullcontext(network.Host(name, address, os.getpid())))
+    with pytest.raises(SystemExit) as ended:
+        lab.main(["hosts", "--out", str(tmp_path / "new")])
+
+    assert ended.value.code == 2
+    assert "runner-lab: ip link add name bridge type bridge: not here" in capsys.readouterr().err.splitlines()
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("absent", ["unshare", "nsenter", "ip", "hostname"])
+def test_a_tool_that_is_missing_is_named(monkeypatch, absent):
+    monkeypatch.setattr(network.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(network.shutil, "which", lambda tool: None if tool == absent else tool)
+    with pytest.raises(NetworkError, match=rf"^{absent} is not installed: "):
+        network.check()
 
 
 def test_who_is_not_root_is_told(monkeypatch):

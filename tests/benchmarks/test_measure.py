@@ -15,8 +15,12 @@ from benchmarks import measure as measuring
 from benchmarks.measure import Site, blank_record, measure, one_line
 from benchmarks.quiescence import Recorded, wait_recorded
 from flows.graph import GraphSpec, Work
+from flows.ledger import Ledger
+from flows.wiring import Outcome
 from reports import records
 from runners import catalog
+from runners.engine import Cluster
+from runners.server import Server
 from runners.spec import RunnerSpec
 
 MISBEHAVING = """
@@ -260,6 +264,21 @@ def test_a_blank_record_says_what_is_known_before(make_cell):
     assert json.loads(records.to_json(record))["environment"] == {"cores": 2}
     assert blank_record(make_cell("bare-dask"), "run", {}).runner == "bare dask"
     assert blank_record(make_cell("sequential"), "run", {}).runner == "direct calls"
+
+
+@pytest.mark.parametrize(("local", "ideal_s"), [(True, 2.0), (False, 1.0)])
+def test_the_ideal_of_a_cluster_elsewhere_goes_by_its_slots_and_not_by_this_hosts_cores(
+    make_cell, monkeypatch, tmp_path, arms, local, ideal_s
+):
+    monkeypatch.setattr(measuring, "cores", lambda: 1)
+    monkeypatch.setattr(measuring, "run_pass", lambda *args: measuring._Pass(0.0, Outcome(), 1.0))
+    cell = make_cell("dask", graph=GraphSpec(width=4, work=Work("spin", 0.5)))
+    server = Server("http://127.0.0.1:1/api", "unknown")
+    site = Site("run", server, arms.engine(cell.arm), Cluster("tcp://h:1", local=local), tmp_path, {}, 1.0, 1.0)
+
+    record = measuring._measure_into(Ledger(tmp_path), str(tmp_path), cell, site, blank_record(cell, "run", {}))
+
+    assert record.ideal_s == pytest.approx(ideal_s)
 
 
 def test_at_most_512_latencies_are_kept_by_rank():

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,6 +55,18 @@ def landed(finding: dict[str, Any]) -> set[tuple[str, str]]:
 
 
 AS_ASKED = {("left", "left"), ("right", "right")}
+
+
+def test_a_first_node_whose_start_fails_is_not_left_up(monkeypatch, tmp_path):
+    def init(**options):
+        raise RuntimeError("the driver is not let in")
+
+    calls = []
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: calls.append("shutdown")))
+
+    with pytest.raises(RuntimeError, match="not let in"), places.ray_nodes(tmp_path):
+        pass
+    assert calls == ["shutdown"]
 
 
 @pytest.fixture(scope="module")

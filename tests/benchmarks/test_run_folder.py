@@ -140,3 +140,10 @@ def test_names_of_runs_sort_by_time_and_never_repeat():
     assert first.endswith("-smoke")
     assert len({first, second, third}) == 3
     assert first <= second <= third
+
+
+def test_records_that_cannot_be_read_are_one_line(folder):
+    (folder.path / records.FILE_NAME).mkdir()
+
+    with pytest.raises(RecordError, match=r"^--lab-resume [^\n]*: cannot read records\.jsonl: Is a directory$"):
+        RunFolder.resume(folder.path)

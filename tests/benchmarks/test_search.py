@@ -97,6 +97,15 @@ def test_a_run_that_was_killed_takes_the_same_steps_again_and_goes_on(lab, left)
     assert run.records == whole.records
 
 
+def test_a_run_that_gets_more_blocks_takes_its_old_steps_again_and_goes_on(lab):
+    run = lab(1)
+    before = [taken(block) for block in run.run()]
+    assert len(before[0]) > search.FEWEST_A_BLOCK
+
+    run.blocks = 4
+    assert [taken(block) for block in run.run()][:1] == before
+
+
 def test_a_cell_that_fails_ends_its_block_and_the_next_one_tries_again(lab):
     run = lab(2)
     run.failing = (0,)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from benchmarks import bench_overhead
+from benchmarks.run_folder import Plan
 from benchmarks.session import Options, Session, UsageError
 from reports.records import RecordError
 from runners.catalog import ConfigError
@@ -40,6 +44,12 @@ def nowhere(tmp_path, monkeypatch):
         ({"server_settings": ("PREFECT_A",)}, UsageError, "--lab-server-setting PREFECT_A: PREFECT_NAME=VALUE is"),
         ({"server_settings": ("PATH=/",)}, UsageError, "--lab-server-setting PATH=/: PREFECT_NAME=VALUE is needed"),
         ({"resume": Path("a"), "out": Path("b")}, UsageError, "--lab-resume goes on in its own folder"),
+        ({"resume": Path("a"), "workers": 4}, UsageError, "--lab-resume goes on as the run was begun: leave --workers"),
+        (
+            {"resume": Path("a"), "runners": "dask"},
+            UsageError,
+            "--lab-resume goes on as the run was begun: leave --lab-r",
+        ),
         ({"runners": " , "}, UsageError, "--lab-runners names no arm"),
         ({"runners": "threads,dusk"}, ArmError, "arm 'dusk': there is no such arm; there are sequential, threads,"),
         ({"config": Path("absent.toml")}, ConfigError, "cannot read absent.toml: No such file or directory"),
@@ -62,17 +72,46 @@ def test_a_refused_session_gives_environment_and_folder_back():
     assert dict(os.environ) == before
 
 
-def test_an_earlier_runs_unknown_profile_is_refused(tmp_path):
-    import json
-    from dataclasses import asdict
+@pytest.fixture
+def earlier(tmp_path):
+    """The folder of a run of two blocks that is to be resumed."""
 
-    from benchmarks.run_folder import Plan
+    def made(profile: str = "smoke") -> Path:
+        plan = Plan("r", profile, ("threads",), 2, 3, "threads", "pytest", "2026-01-01T00:00:00+00:00")
+        (tmp_path / "run.json").write_text(json.dumps(asdict(plan)))
+        return tmp_path
 
-    plan = Plan("r", "huge", ("threads",), 1, 2, "threads", "pytest", "2026-01-01T00:00:00+00:00")
-    (tmp_path / "run.json").write_text(json.dumps(asdict(plan)))
+    return made
 
+
+def test_an_earlier_runs_unknown_profile_is_refused(earlier):
     with pytest.raises(UsageError, match="there is no profile 'huge'"):
-        Session(Options(resume=tmp_path))
+        Session(Options(resume=earlier("huge")))
+
+
+def test_an_earlier_run_keeps_its_profile_and_workers_and_may_get_more_blocks(earlier):
+    folder = earlier()
+    for options, blocks in (({}, 2), ({"blocks": 2, "profile": "smoke"}, 2), ({"blocks": 5}, 5)):
+        session = Session(Options(resume=folder, **options))
+        session.release()
+
+        assert (session.profile.name, session.workers, session.blocks) == ("smoke", 3, blocks)
+        assert {cell.block for cell in session.cells(bench_overhead.SUITE)} == set(range(blocks))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"blocks": 1}, "--lab-blocks 1: the run in DIR is to have 2, and may get more"),
+        ({"profile": "full"}, "--lab-resume goes on with the profile smoke of its run: leave --lab-profile away"),
+    ],
+)
+def test_what_an_earlier_run_cannot_become_is_refused(earlier, options, message):
+    folder = earlier()
+
+    with pytest.raises(UsageError) as refused:
+        Session(Options(resume=folder, **options))
+    assert str(refused.value) == message.replace("DIR", str(folder))
 
 
 def test_a_folder_that_holds_a_run_is_refused_before_a_server_is_started(tmp_path):
@@ -96,9 +135,13 @@ def test_arms_named_twice_take_part_once():
         (["--lab-runners", "threads,dusk"], "arm 'dusk': there is no such arm"),
         (["--lab-config", "bad.toml"], "bad.toml is not TOML"),
         (["--lab-config", "user.toml"], "arm 'mine': class: 'no_such_module.R' cannot be imported"),
+        (["--lab-resume", "run"], "--lab-resume run: cannot read records.jsonl: Is a directory"),
     ],
 )
 def test_pytest_ends_with_one_line_and_code_2(tmp_path, users_environment, arguments, message):
+    plan = Plan("r", "smoke", ("threads",), 1, 2, "threads", "pytest", "2026-01-01T00:00:00+00:00")
+    (tmp_path / "run" / "records.jsonl").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(asdict(plan)))
     (tmp_path / "bad.toml").write_text("[arms")
     (tmp_path / "user.toml").write_text('[arms.mine]\nclass = "no_such_module.R"')
 

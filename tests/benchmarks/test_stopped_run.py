@@ -16,7 +16,9 @@ from tests.benchmarks.whole_runs import keys, mark_and_scratch, wait_for, writte
 pytestmark = pytest.mark.slow
 
 
-def test_a_killed_run_is_resumed_with_no_record_lost_or_doubled_and_leaves_no_process(start_lab, tmp_path, lab_server):
+def test_a_killed_run_is_resumed_for_a_block_more_with_no_record_lost_or_doubled_and_leaves_no_process(
+    start_lab, tmp_path, lab_server
+):
     out = tmp_path / "out"
     run = start_lab("--lab-runners", "threads,control,dask", "--lab-blocks", "2", "--lab-out", "out")
     # Dask's cluster is up when its first cell is written.
@@ -31,18 +33,20 @@ def test_a_killed_run_is_resumed_with_no_record_lost_or_doubled_and_leaves_no_pr
     with open(out / records.FILE_NAME, "a") as file:
         file.write('{"schema": 1, "run_id": "ou')
 
-    again = start_lab("--lab-resume", "out", "--lab-api-url", lab_server.api_url, select=None)
+    again = start_lab("--lab-resume", "out", "--lab-blocks", "3", "--lab-api-url", lab_server.api_url, select=None)
     printed, errors = again.communicate()
 
     assert again.returncode == 0, printed + errors
     assert "dropped: cut off in mid-write" in printed
     parsed, _ = records.read(out)
     assert Counter((r.bench, r.graph["width"], r.arm, r.block) for r in parsed) == Counter(
-        ("overhead", 2, arm, block) for arm in ("threads", "control", "dask") for block in (0, 1)
+        ("overhead", 2, arm, block) for arm in ("threads", "control", "dask") for block in (0, 1, 2)
     )
     valid = [line for line in (out / records.FILE_NAME).read_text().splitlines() if line.endswith("}")]
-    assert len(valid) == 6
-    assert "6/6 cells" in printed
+    assert len(valid) == 9
+    assert "9/9 cells" in printed
+    plan = json.loads((out / "run.json").read_text())
+    assert (plan["blocks"], plan["planned_cells"], plan["interrupted"]) == (3, 9, False)
 
 
 def test_a_killed_search_goes_on_where_it_stopped_and_has_a_row_for_each_duration(start_lab, tmp_path, lab_server):
@@ -54,7 +58,7 @@ def test_a_killed_search_goes_on_where_it_stopped_and_has_a_row_for_each_duratio
     run.wait()
     before = {(r["graph"]["work"]["seconds"], r["phases"]["makespan_s"]) for r in written(out)}
 
-    again = start_lab("--lab-resume", "out", *where, select=None)
+    again = start_lab("--lab-resume", "out", "--lab-profile", "choice", *where, select=None)
     printed, errors = again.communicate()
 
     assert again.returncode == 0, printed + errors

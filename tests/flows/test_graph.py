@@ -128,6 +128,21 @@ def test_a_batch_has_the_ideal_time_of_its_items():
     assert together.ideal_s(2, 2) == alone.ideal_s(2, 2) == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(
+    ("graph", "workers", "cores", "ideal_s"),
+    [
+        (GraphSpec(width=4, work=Work("sleep", 0.2)), 8, 8, 0.2),
+        (GraphSpec(width=4, work=Work("spin", 0.2)), 8, 8, 0.2),
+        (GraphSpec(width=4, work=Work("spin", 0.2)), 8, 2, 0.4),
+        (GraphSpec(width=5, work=Work("sleep", 0.2)), 4, 8, 0.4),
+        (GraphSpec(width=3, work=Work("crunch", 0.2)), 4, 2, 0.3),
+        (GraphSpec(width=2, work=Work("sleep", 0.2), batch=3), 4, 4, 0.6),
+    ],
+)
+def test_no_lane_is_done_before_its_body_is_and_none_shares_a_slot(graph, workers, cores, ideal_s):
+    assert graph.ideal_s(workers, cores) == pytest.approx(ideal_s)
+
+
 def test_ideal_never_has_more_cores_than_workers():
     assert GraphSpec(width=8, work=Work("spin", 0.5)).ideal_s(workers=1, cores=2) == pytest.approx(4.0)
 

@@ -41,13 +41,12 @@ HOW = {
     "uv run pytest benchmarks --benchmark-only --lab-runners threads,dask --lab-blocks 7": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --workers 4 --lab-out results/four-workers": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-resume results/four-workers": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-profile smoke": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile lean": COLLECTED,
-    "uv run pytest benchmarks --benchmark-only --lab-profile scale": COLLECTED,
+    "uv run pytest benchmarks --benchmark-only --lab-profile scale --lab-out results/sqlite": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile scale "
-    "--lab-database-url postgresql+asyncpg://...": COLLECTED,
+    "--lab-database-url postgresql+asyncpg://... --lab-out results/postgres": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-config runners.toml --lab-runners threads,control,dask,lean-dask "
-    "--lab-api-url http://10.0.0.1:4200/api": COLLECTED,
+    "--workers 2 --lab-api-url http://10.0.0.1:4200/api": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile smoke --lab-runners threads,control,YOURS": COLLECTED,
     "uv run python -m flows.hello_world": TUTORIAL,
     "uv run python -m flows.hello_flow": TUTORIAL,

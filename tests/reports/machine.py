@@ -240,7 +240,7 @@ def _record(
         error=None,
         started_at=f"2026-11-23T01:{block:02d}:00Z",
         tasks=tasks,
-        ideal_s=spec["width"] * spec.get("batch", 1) * work["seconds"] / _effective(runner, work["kind"], workers),
+        ideal_s=_ideal_s(spec, 1 if runner.engine == "none" else workers),
         expected_executions=tasks,
         executions=tasks,
         expected_recorded=tasks,
@@ -262,8 +262,10 @@ def _record(
     )
 
 
-def _effective(runner: Runner, kind: str, workers: int) -> int:
-    return 1 if runner.engine == "none" else workers if kind == "sleep" else min(workers, CORES)
+def _ideal_s(spec: dict[str, Any], slots: int) -> float:
+    body_s = spec.get("batch", 1) * spec["work"]["seconds"]
+    computed_s = spec["width"] * body_s / min(slots, CORES) if spec["work"]["kind"] in ("spin", "crunch") else 0.0
+    return max(-(-spec["width"] // slots) * body_s, computed_s)
 
 
 def resized(runner: Runner, workers: int, **options: Any) -> list[Record]:

@@ -67,7 +67,7 @@ ENVIRONMENT = {
     "cpu": "Synthetic CPU @ 2.60GHz",
     "cores": 2,
     "memory_bytes": 24_000_000_000,
-    "server": {"database": "sqlite", "mode": "embedded"},
+    "server": {"database": "sqlite", "lab": True},
     "profile": "quick",
 }
 

@@ -233,3 +233,14 @@ def test_direct_calls_have_one_slot_whatever_is_asked(simulated: Summary) -> Non
     found = simulated.model.arm("sequential")
     assert found.predict(work, workers=64) == found.predict(work)
     assert isinstance(found.arm, Arm)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "kind", "workers", "ideal_s"),
+    [(4, "sleep", 8, 0.2), (5, "sleep", 4, 0.4), (4, "spin", 8, 0.4), (3, "spin", 4, 0.3), (5, "spin", 2, 0.6)],
+)
+def test_ideal_is_that_of_the_records(simulated: Summary, tasks: int, kind: str, workers: int, ideal_s: float) -> None:
+    """On two cores, as `flows.graph` has it for a graph so wide."""
+    found = simulated.model.arm("dask")
+
+    assert found.ideal_s(Workload.of_items(tasks, 0.2, kind), workers) == pytest.approx(ideal_s)

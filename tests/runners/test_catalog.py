@@ -198,6 +198,8 @@ def test_refuses_a_declaration_and_names_arm_and_key(declare, text, message):
         ("dask.timeout_s = nan", "dask.timeout_s: must be more than 0 seconds"),
         ("ray.cluster_class = 'a.B'", "ray.cluster_class: only dask takes one"),
         ("dask = { address = 'tcp://h:1', cluster_class = 'a.B' }", "dask.address and dask.cluster_class: give one"),
+        ("dask.cluster_kwargs = { n_workers = 4 }", "dask.cluster_kwargs: they are for dask.cluster_class, which is"),
+        ("dask = { address = 'tcp://h:1', cluster_kwargs = {} }", "dask.cluster_kwargs: they are for dask.cluster_cl"),
     ],
 )
 def test_refuses_a_key_and_names_it(declare, text, message):

@@ -74,6 +74,7 @@ def test_dask_by_address_runs_on_that_cluster_and_leaves_it_running(dask_address
         found.check(arm)
         with found.engine(arm).cluster(2, found.settings(arm), tmp_path) as cluster:
             ran = run_graph(graph, arm, cluster)
+            assert found.engine(arm).slots(cluster) == 2
         assert (cluster.address, cluster.local) == (dask_address, False)
         assert ran.outcome.result == graph.result
         pids |= {entry.pid for entry in ran.entries}

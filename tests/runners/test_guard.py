@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -33,6 +34,18 @@ with guarded() as scratch:
         started.stdout.readline()
     print(scratch, flush=True)
     time.sleep(600)
+"""
+
+FORKING = """
+import multiprocessing, sys, time
+from runners.guard import guarded
+
+with guarded() as scratch:
+    copy = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+    copy.start()
+    print(copy.pid, scratch, flush=True)
+    if sys.argv[1] == "stay":
+        time.sleep(600)
 """
 
 
@@ -76,6 +89,31 @@ def test_a_lab_ended_by_a_signal_leaves_no_process_and_no_folder(lab, number):
     while not all(ended(process) for process in family):
         time.sleep(0.05)
     assert not scratch.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
+@pytest.mark.parametrize("how", ["stay", "return"])
+def test_a_copy_that_the_lab_has_forked_keeps_the_guard_from_nothing(users_environment, tmp_path, how):
+    lab = subprocess.Popen(
+        [sys.executable, "-c", FORKING, how], stdout=subprocess.PIPE, text=True, env=users_environment, cwd=tmp_path
+    )
+    assert lab.stdout is not None
+    with lab.stdout:
+        pid, scratch = lab.stdout.readline().split()
+        copy = psutil.Process(int(pid))
+        try:
+            if how == "stay":
+                lab.kill()
+            lab.wait(60)
+            deadline = time.monotonic() + 60
+            while not ended(copy) or Path(scratch).exists():
+                assert time.monotonic() < deadline, "the guard sleeps on"
+                time.sleep(0.05)
+        finally:
+            lab.kill()
+            lab.wait()
+            with suppress(psutil.NoSuchProcess):
+                copy.kill()
 
 
 def test_what_is_started_inside_is_ended_at_the_end():

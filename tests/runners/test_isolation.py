@@ -116,3 +116,23 @@ def test_how_the_users_ray_cluster_is_entered_is_kept(tmp_path, monkeypatch):
     assert (variables["RAY_AUTH_MODE"], variables["RAY_AUTH_TOKEN_PATH"]) == ("token", "/etc/ray/token")
     # A token of the lab's would go before the one that the path leads to.
     assert "RAY_AUTH_TOKEN" not in variables
+
+
+@pytest.mark.parametrize(
+    ("theirs", "expected"),
+    [
+        ({}, "127.0.0.1,localhost"),
+        ({"no_proxy": "a.example, b.example"}, "a.example,b.example,127.0.0.1,localhost"),
+        ({"NO_PROXY": "a.example"}, "a.example,127.0.0.1,localhost"),
+        ({"no_proxy": "localhost", "NO_PROXY": "127.0.0.1"}, "localhost,127.0.0.1"),
+        ({"no_proxy": "*"}, "*"),
+    ],
+)
+def test_the_labs_server_is_not_looked_for_at_the_users_proxy(tmp_path, monkeypatch, theirs, expected):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    variables = isolation.environment(tmp_path)
+
+    assert {variables[name] for name in ("no_proxy", "NO_PROXY")} == {expected}

@@ -28,10 +28,12 @@ def answering(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
 
 
 class Page(http.server.BaseHTTPRequestHandler):
+    page = b"<html>hello</html>"
+
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b"<html>hello</html>")
+        self.wfile.write(self.page)
 
     def log_message(self, *args):
         pass
@@ -179,3 +181,27 @@ def test_existing_server_does_not_show_a_password():
     with pytest.raises(ServerError) as refused:
         existing_server(api_url, limit_s=0)
     assert "s3cret" not in str(refused.value)
+
+
+class Healthy(Page):
+    page = b"true"
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_a_server_on_this_host_is_asked_past_a_proxy(monkeypatch, name):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{isolation.free_port()}")
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+
+    with answering(Healthy) as api_url:
+        api_url = api_url.replace("127.0.0.1", name)
+        assert existing_server(api_url, limit_s=0).api_url == api_url
+
+
+def test_a_server_elsewhere_is_asked_by_way_of_the_users_proxy(monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with answering(Healthy) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/api"))
+
+        assert existing_server("http://server.invalid:4200/api", limit_s=0).database == "unknown"
