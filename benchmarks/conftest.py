@@ -146,11 +146,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
     if lab is None:
         return (yield)
     unwritten: OSError | None = None
+    unstopped: Exception | None = None
     result = None
     try:
         _finish(lab, config, interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
     except OSError as error:
         unwritten = error
+    except Exception as error:
+        unstopped = error
     try:
         result = yield
     except OSError as error:
@@ -158,6 +161,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int):
     if unwritten is not None:
         _say(config, _unwritten(lab, unwritten))
         session.exitstatus = 2
+    if unstopped is not None:
+        raise unstopped
     return result
 
 
@@ -204,7 +209,7 @@ def _render(lab: Session) -> list[str]:
 
 
 def _unwritten(lab: Session, error: OSError) -> str:
-    where = f" in {lab.folder.path}" if lab.records else ""
+    where = f" in {lab.path}" if lab.path else ""
     return f"the run{where} cannot be kept: {error}"
 
 

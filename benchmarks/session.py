@@ -105,6 +105,11 @@ class Session:
         return self._folder
 
     @property
+    def path(self) -> Path | None:
+        """The folder's, None before `start`."""
+        return self._folder.path if self._folder else None
+
+    @property
     def records(self) -> Sequence[Record]:
         """What is measured so far, with what the run had that is resumed; nothing before `start`."""
         return [*self._folder.records.values()] if self._folder else []

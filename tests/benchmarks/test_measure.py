@@ -274,7 +274,7 @@ def test_the_ideal_of_a_cluster_elsewhere_goes_by_its_slots_and_not_by_this_host
     monkeypatch.setattr(measuring, "run_pass", lambda *args: measuring._Pass(0.0, Outcome(), 1.0))
     cell = make_cell("dask", graph=GraphSpec(width=4, work=Work("spin", 0.5)))
     server = Server("http://127.0.0.1:1/api", "unknown")
-    site = Site("run", server, arms.engine(cell.arm), Cluster("tcp://h:1", local=local), tmp_path, {}, 1.0, 1.0)
+    site = Site(server, arms.engine(cell.arm), Cluster("tcp://h:1", local=local), tmp_path, 1.0, 1.0)
 
     record = measuring._measure_into(Ledger(tmp_path), str(tmp_path), cell, site, blank_record(cell, "run", {}))
 

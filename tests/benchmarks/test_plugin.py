@@ -15,7 +15,8 @@ LINE = "the run in out cannot be kept: [Errno 28] No space left on device"
 
 
 class Lab:
-    folder = SimpleNamespace(path=Path("out"), records={})
+    path = Path("out")
+    records = ()
 
     def __init__(self, failing: str) -> None:
         self._failing = failing
