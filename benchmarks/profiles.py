@@ -142,8 +142,8 @@ PROFILES: Mapping[str, Profile] = {
                 "retrying": 2,
                 "metg": 2,
                 "tax": 2,
-                "batching": 2,
-                "scaling": 2,
+                "batching": 1,
+                "scaling": 1,
             },
         ),
         Profile(
