@@ -9,11 +9,12 @@ from benchmarks import user_flow, user_runs
 from benchmarks.agreement import Agreement
 from benchmarks.measure import Site, blank_record
 from benchmarks.measure import measure as measured
+from benchmarks.options import UsageError
 from benchmarks.output import captured
 from benchmarks.plan import Cell
 from benchmarks.profiles import Profile, Suite
 from benchmarks.run_folder import RunFolder
-from benchmarks.session import Options, Say, Session, UsageError
+from benchmarks.session import Options, Say, Session
 from benchmarks.stages import Stages, small_pass
 from benchmarks.user_flow import FlowSpec, UserFlow
 from reports.flow_runs import BENCH

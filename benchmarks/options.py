@@ -65,6 +65,20 @@ def _check_resumed(options: Options) -> None:
             raise UsageError(f"--lab-resume goes on as the run was begun: leave {name} away")
 
 
+def profile(options: Options, resumed: str | None) -> Profile:
+    """What is asked for, or that of the run that is `resumed`, by its name.
+
+    Raises:
+        UsageError: the run's profile is not known here, or another one is asked for.
+    """
+    name = resumed or options.profile or DEFAULT_PROFILE
+    if name not in PROFILES:
+        raise UsageError(f"--lab-resume {options.resume}: there is no profile {name!r}")
+    if options.profile not in (None, name):
+        raise UsageError(f"--lab-resume goes on with the profile {name} of its run: leave --lab-profile away")
+    return PROFILES[name]
+
+
 def blocks(options: Options, planned: int) -> int:
     """As many as are asked for, or planned: by the profile, or by the run that is resumed, which may get more of them.
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from benchmarks import environment, foresight, measure, quiescence
+from benchmarks import environment, foresight, measure, options, quiescence
 from benchmarks.attached import check_slots, refuse_another_host
 from benchmarks.interrupts import Interrupts
 from benchmarks.measure import Site
-from benchmarks.options import DEFAULT_PROFILE, Options, UsageError, blocks, check, names, server_settings
+from benchmarks.options import Options, blocks, check, names, server_settings
 from benchmarks.plan import Cell, Search, Wide, applies, order
-from benchmarks.profiles import PROFILES, Profile, Suite
+from benchmarks.profiles import Profile, Suite
 from benchmarks.progress import Progress
 from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
 from benchmarks.search import durations
@@ -83,13 +83,7 @@ class Session:
         self._positions: dict[tuple[str, int], int] = {}
 
     def _profile(self, earlier: RunFolder | None) -> Profile:
-        given = self._options.profile
-        name = earlier.plan.profile if earlier else given or DEFAULT_PROFILE
-        if name not in PROFILES:
-            raise UsageError(f"--lab-resume {self._options.resume}: there is no profile {name!r}")
-        if given not in (None, name):
-            raise UsageError(f"--lab-resume goes on with the profile {name} of its run: leave --lab-profile away")
-        return PROFILES[name]
+        return options.profile(self._options, earlier.plan.profile if earlier else None)
 
     @property
     def label(self) -> str:

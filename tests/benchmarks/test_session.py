@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bench_overhead
+from benchmarks.options import UsageError
 from benchmarks.run_folder import Plan
-from benchmarks.session import Options, Session, UsageError
+from benchmarks.session import Options, Session
 from reports.records import RecordError
 from runners.catalog import ConfigError
 from runners.spec import ArmError
