@@ -9,6 +9,6 @@ Where to look:
   `output`
 - behaviour (`faults`, `equivalence`): `experiment`, `behaviour`, `findings_file`, `arm_process`, `own_process`,
   `second_driver`, `api_states`, `counting`; the experiments are in `faults_*`, `caching`, `locking`, `retrying`
-- places (`placement`, `hosts`): `placement`, `ways`, `places`, `hosts`, `network`, `far_clusters`, `far_driver`, `severed`,
-  `bare_environment`
+- places (`placement`, `hosts`): `placement`, `ways`, `places`, `hosts`, `network`, `far_clusters`, `far_driver`,
+  `severed`, `bare_environment`
 """

@@ -2,6 +2,17 @@
 
 `reports.render(run_dir)` is the one thing the rest of the lab calls. It is imported on first use, so that
 what the lab imports where it measures costs no matplotlib and no scipy: `reports.records`, `run`, `metg`.
+
+Where to look:
+
+- what comes in: `records` and its parts `validation`, `graphs`, `flow_runs`, `tax`, `traffic`; `run` for the plan
+- figures: `cells`, `statistics`, `fits`, `metg`, `batching`, `scaling`, `scale`, `taxes`; `summary` has all of a run
+- the cost model: `costs`, `model`, `fitting`, `judgement`
+- an answer (`runner-lab choose`, the decision map): `asking`, `ranking`, `alternatives`, `choice`, `answer`, `atlas`
+- several runs (`diff`, `history`): `timings`, `difference`, `history`, `trend`
+- behaviour: `behaviour`, `placement`, `hosts`
+- words and pages: `verdict`, `regimes`, `advice`, `comparison`, `tables` and other `*_tables`, `charts`, `page`,
+  `markdown`, `terminal`, `brief`, `rendering`
 """
 
 from __future__ import annotations
