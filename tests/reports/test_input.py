@@ -213,7 +213,7 @@ def test_charts_of_an_earlier_rendering_do_not_stay(tmp_path: Path) -> None:
 
 def test_what_the_lab_imports_where_it_measures_is_cheap() -> None:
     program = (
-        "import sys, reports.records, reports.run, reports.metg;"
+        "import sys, reports.records, reports.run, reports.metg, benchmarks.session, benchmarks.search;"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'scipy', 'numpy', 'matplotlib', 'jinja2'}))"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
