@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
@@ -23,8 +22,6 @@ class LeanRemoteRunner(LeanRunner):
     """
 
     _context: Context
-    _integration_moved: tuple[str, ...] = ()
-    """What has changed in the Prefect integration that the stock runner comes from."""
     _started: bool
 
     def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
@@ -47,8 +44,8 @@ class LeanRemoteRunner(LeanRunner):
         """
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
-        if internals.MOVED or self._integration_moved:
-            internals.warn_moved(self._integration_moved)
+        if internals.MOVED:
+            internals.warn_moved()
             return super().submit(task, parameters, wait_for, dependencies)  # type: ignore[misc]
         submitted = Submitted.of(task, internals.new_id(), self)
         self._flow_run_id = submitted.flow_run_id
@@ -59,10 +56,7 @@ class LeanRemoteRunner(LeanRunner):
         return self._send(submitted, package)
 
     def duplicate(self) -> Any:
-        # Set afterwards: a subclass may take no more arguments than the stock runner gives it.
-        twin = super().duplicate()  # type: ignore[misc]
-        twin.crash_reruns = self.crash_reruns
-        return twin
+        return type(self)(**self._arguments())
 
     def _send(self, submitted: Submitted, package: Package) -> PrefectFuture[Any]:
         """Hand a task to the engine."""
@@ -71,9 +65,6 @@ class LeanRemoteRunner(LeanRunner):
     def _unsent(self, submitted: Submitted, unpicklable: Exception) -> PrefectFuture[Any]:
         raise unpicklable
 
-    def _ended_badly(self, exception: type[BaseException] | None) -> bool:
+    def _ended_badly(self, exception: Any) -> bool:
         """Whether the flow run failed or is cancelled. `exception` is what the runner exits with."""
-        # By these a flow run that is suspended leaves, and a generator flow that is not exhausted.
-        if exception is None or issubclass(exception, (Pause, GeneratorExit)):
-            return flow_run_ended_badly(self._flow_run_id)
-        return True
+        return exception is not None or flow_run_ended_badly(self._flow_run_id)

@@ -1,14 +1,13 @@
-"""Threads whose futures know their state, which send their events in bursts, and which forget a task that is over."""
+"""Threads without the API call for every upstream future."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from prefect.futures import PrefectConcurrentFuture, PrefectFuture
+from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -22,22 +21,11 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     _stock = ("prefect.task_runners", "ThreadPoolTaskRunner")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._cancel_events = _CancelEvents()
-        self._end_bursts: Callable[[], None] = lambda: None
-
     def __enter__(self) -> LeanThreadPoolTaskRunner:
         super().__enter__()
         if not internals.MOVED:
-            self._end_bursts = internals.burst_events_here()
+            internals.burst_events_here()
         return self
-
-    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        try:
-            super().__exit__(exc_type, exc_value, traceback)
-        finally:
-            self._end_bursts()
 
     def submit(  # type: ignore[override]
         self,
@@ -45,11 +33,8 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         parameters: dict[str, Any],
         wait_for: Iterable[PrefectFuture[Any]] | None = None,
         dependencies: dict[str, set[Any]] | None = None,
-    ) -> PrefectConcurrentFuture[Any]:
+    ) -> LeanConcurrentFuture:
         stock = super().submit(task, parameters, wait_for, dependencies)
-        if internals.MOVED:
-            internals.warn_moved()
-            return stock
         future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
         stock.wrapped_future.add_done_callback(
             partial(self._forget, stock.task_run_id, internals.flow_run_context()),
@@ -63,11 +48,3 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     def _arguments(self) -> dict[str, Any]:
         return {"max_workers": self._max_workers}
-
-
-class _CancelEvents(dict[UUID, threading.Event]):
-    """Upstream goes through the values while threads take the event of a task that is over out, and put others in."""
-
-    def values(self) -> Any:
-        # A list is made of them in one step, in which no other thread has a turn.
-        return list(super().values())

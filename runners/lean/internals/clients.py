@@ -83,12 +83,8 @@ def _kept(key: str) -> SyncClientContext:
         # `get_client()` in a task compares these with its own argument and would make another client.
         made._httpx_settings = None
         made.client.__enter__()
-        try:
-            if get_current_settings().client.server_version_check_enabled:
-                made.client.raise_for_api_version_mismatch_once()
-        except BaseException:
-            _close(made)
-            raise
+        if get_current_settings().client.server_version_check_enabled:
+            made.client.raise_for_api_version_mismatch_once()
         return made
 
     return _thread_clients.contexts.get(key, open_client)

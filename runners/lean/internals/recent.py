@@ -35,15 +35,9 @@ class Recent(Generic[V]):
                 self._dropped(self._values.popitem(last=False)[1])
             return value
 
-    def values(self) -> list[V]:
+    def forget(self, key: Any) -> None:
         with self._lock:
-            return list(self._values.values())
-
-    def forget(self, key: Any, value: V) -> None:
-        """Unless another thread has put another value in its place."""
-        with self._lock:
-            if self._values.get(key) is value:
-                del self._values[key]
+            self._values.pop(key, None)
 
     def clear(self) -> None:
         with self._lock:
