@@ -13,4 +13,5 @@ def outer(i):
 
 @flow
 def deep():
-    return [f.result() for f in outer.map([1, 2])]
+    # So many that two of them hold both slots at some moment, however quick the first one is.
+    return [f.result() for f in outer.map(range(20))]
