@@ -1,13 +1,14 @@
-"""Threads without the API call for every upstream future."""
+"""Threads whose futures know their state, which send their events in bursts, and which forget a task that is over."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -21,6 +22,10 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     _stock = ("prefect.task_runners", "ThreadPoolTaskRunner")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._cancel_events = _CancelEvents()
+
     def __enter__(self) -> LeanThreadPoolTaskRunner:
         super().__enter__()
         if not internals.MOVED:
@@ -33,7 +38,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         parameters: dict[str, Any],
         wait_for: Iterable[PrefectFuture[Any]] | None = None,
         dependencies: dict[str, set[Any]] | None = None,
-    ) -> LeanConcurrentFuture:
+    ) -> PrefectConcurrentFuture[Any]:
         stock = super().submit(task, parameters, wait_for, dependencies)
         future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
         stock.wrapped_future.add_done_callback(
@@ -48,3 +53,11 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     def _arguments(self) -> dict[str, Any]:
         return {"max_workers": self._max_workers}
+
+
+class _CancelEvents(dict[UUID, threading.Event]):
+    """Upstream goes through the values while threads take the event of a task that is over out, and put others in."""
+
+    def values(self) -> Any:
+        # A list is made of them in one step, in which no other thread has a turn.
+        return list(super().values())
