@@ -28,7 +28,9 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     def __enter__(self) -> LeanThreadPoolTaskRunner:
         super().__enter__()
-        if not internals.MOVED:
+        if internals.MOVED:
+            internals.warn_moved()
+        else:
             internals.burst_events_here()
         return self
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import threading
-from types import SimpleNamespace
-from typing import Any
 from uuid import uuid4
-
-import pytest
 
 
 def test_threads_that_end_while_they_are_cancelled():
