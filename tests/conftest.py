@@ -6,8 +6,9 @@ Everything is started when the first test asks for it, and a guard ends what a k
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_PORT] = port = isolation.free_port()
     variables = isolation.environment(scratch / "home", f"http://127.0.0.1:{port}/api")
     stack.enter_context(isolation.isolated(variables))
+    os.environ[server.NEW_DATABASE] = str(scratch / "new.db")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -106,6 +108,10 @@ def lab_server(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Server
     """The Prefect server of the whole suite, which this process's environment points at."""
     port = request.config.stash[_PORT]
     with server.lab_server(scratch / "home", port=port, limit_s=LIMIT_S, dashboard=True) as started:
+        # For the servers of all tests that start one of their own.
+        home, copy = scratch / "home" / "prefect.db", os.environ[server.NEW_DATABASE]
+        with closing(sqlite3.connect(home)) as source, closing(sqlite3.connect(copy)) as new:
+            source.backup(new)
         yield started
         # What Prefect's background threads still hold: at exit they would complain that the server is gone.
         from prefect.events.worker import EventsWorker

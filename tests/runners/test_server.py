@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -154,6 +155,26 @@ def test_the_users_variables_do_not_reach_it(tmp_path, monkeypatch):
     assert variables["PREFECT_HOME"] == str(tmp_path)
     assert variables["PREFECT_PROFILES_PATH"] == str(tmp_path / "profiles.toml")
     assert variables[isolation.MARK] == os.environ[isolation.MARK]
+
+
+def test_it_starts_from_a_copy_of_a_new_database_where_there_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "_wait", lambda *args: None)
+    monkeypatch.setattr(server.subprocess, "Popen", lambda *args, **kwargs: SimpleNamespace(pid=0))
+    monkeypatch.setattr(server, "_stop", lambda process: None)
+    (tmp_path / "new.db").write_bytes(b"migrated")
+    monkeypatch.setenv(server.NEW_DATABASE, str(tmp_path / "new.db"))
+
+    def database(home, url=None):
+        with server.lab_server(home, url):
+            path = home / "prefect.db"
+            return path.read_bytes() if path.exists() else None
+
+    assert database(tmp_path / "home") == b"migrated"
+    (tmp_path / "new.db").write_bytes(b"of another version")
+    assert database(tmp_path / "home") == b"migrated"
+    assert database(tmp_path / "other", "postgresql+asyncpg://the/lab") is None
+    monkeypatch.delenv(server.NEW_DATABASE)
+    assert database(tmp_path / "third") is None
 
 
 def test_existing_server_refuses_a_port_where_nothing_listens():
