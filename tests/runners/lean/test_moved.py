@@ -49,7 +49,7 @@ def test_threads_take_the_stock_path(monkeypatch):
     from runners.lean import LeanThreadPoolTaskRunner
 
     monkeypatch.setattr(ThreadPoolTaskRunner, "submit", lambda self, *args: "stock")
-    with LeanThreadPoolTaskRunner(max_workers=1) as runner, pytest.warns(RuntimeWarning, match="hydrated_context"):
+    with pytest.warns(RuntimeWarning, match="hydrated_context"), LeanThreadPoolTaskRunner(max_workers=1) as runner:
         assert runner.submit(nothing, {}) == "stock"
 
 
