@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ import cloudpickle
 from prefect.futures import PrefectWrappedFuture
 from prefect.tasks import Task
 from prefect.utilities.annotations import BaseAnnotation
-from prefect.utilities.engine import collect_task_run_inputs_sync
+from pydantic import BaseModel
 
 from . import internals, shipping
 
@@ -31,6 +31,12 @@ class LeanRunner:
     def _arguments(self) -> dict[str, Any]:
         """The arguments that make an equal runner."""
         raise NotImplementedError
+
+    @classmethod
+    def _origins(cls) -> list[tuple[str, str]]:
+        """Where to look for such a runner, the best first: the class, the lean one it derives from, the stock one."""
+        lean = next(base for base in cls.__mro__ if base.__module__.startswith(f"{__package__}."))
+        return [*dict.fromkeys((found.__module__, found.__qualname__) for found in (cls, lean)), cls._stock]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What a runner keeps of its tasks stays in its process.
@@ -58,8 +64,7 @@ class Context:
     large_apart: bool = False
     _settings: internals.SettingsPart | None = field(default=None, init=False)
     _flow_run: internals.FlowRunPart | None = field(default=None, init=False)
-    _shared_key: tuple[bytes | None, ...] = field(default=(), init=False)
-    _shared: bytes = field(default=b"", init=False)
+    _shared: tuple[tuple[bytes | None, ...], bytes] = field(default=((), b""), init=False)
 
     def pack(
         self,
@@ -70,7 +75,7 @@ class Context:
         dependencies: dict[str, set[Any]] | None,
     ) -> Package:
         """Raises what pickling raises when an argument or the task cannot be pickled."""
-        inputs = {name: collect_task_run_inputs_sync(value) for name, value in parameters.items()}
+        inputs = {name: internals.collect_task_run_inputs_sync(value) for name, value in parameters.items()}
         for name, more in (dependencies or {}).items():
             if name in inputs:
                 inputs[name] = inputs[name] | more
@@ -82,7 +87,7 @@ class Context:
                 "task": task,
                 "task_run_id": task_run_id,
                 "parameters": parameters,
-                "wait_for": list(wait_for) if wait_for else None,
+                "wait_for": _for_pickle(wait_for) if wait_for else None,
                 "dependencies": {name: found for name, found in inputs.items() if found},
                 "context": internals.rest_of_context(task, task_run_id, inputs),
             }
@@ -91,26 +96,42 @@ class Context:
 
     def shared(self) -> bytes:
         """The settings, the flow run and its parameters, each under a name by which a worker knows it again."""
-        settings = internals.settings_context()
-        if settings is not None and (self._settings is None or not self._settings.serves(settings)):
-            self._settings = internals.SettingsPart(settings)
-        flow_run, parameters = internals.flow_run_context(), None
-        if flow_run is not None:
-            if self._flow_run is None or not self._flow_run.serves(flow_run):
-                self._flow_run = internals.FlowRunPart(flow_run, _dumps)
-            if (values := internals.flow_parameters(flow_run)) is not None:
+        # A flow may submit from several threads at once, each with settings of its own: what is kept between submits
+        # may be another thread's a moment later, and is not read a second time.
+        settings, flow_run, parameters = self._settings_part(), None, None
+        if (flow_run_context := internals.flow_run_context()) is not None:
+            flow_run = self._flow_run_part(flow_run_context)
+            if (values := internals.flow_parameters(flow_run_context)) is not None:
                 parameters = _dumps(values)
 
-        key = (
-            self._settings.data if settings is not None and self._settings else None,
-            self._flow_run.data if flow_run is not None and self._flow_run else None,
-            parameters,
-        )
-        if key != self._shared_key:
+        key = (settings.data if settings else None, flow_run.data if flow_run else None, parameters)
+        last_key, shared = self._shared
+        if key != last_key:
             parts = zip(("settings", "flow_run", "parameters"), key, strict=True)
             named = {name: (internals.digest(data), data) for name, data in parts if data is not None}
-            self._shared, self._shared_key = pickle.dumps(named), key
-        return self._shared
+            shared = pickle.dumps(named)
+            self._shared = key, shared
+        return shared
+
+    def _settings_part(self) -> internals.SettingsPart | None:
+        if (context := internals.settings_context()) is None:
+            return None
+        part = self._settings
+        if part is None or not part.serves(context):
+            part = self._settings = internals.SettingsPart(context)
+        return part
+
+    def _flow_run_part(self, context: Any) -> internals.FlowRunPart:
+        part = self._flow_run
+        if part is None or not part.serves(context):
+            part = self._flow_run = internals.FlowRunPart(context, _dumps)
+        return part
+
+
+def _for_pickle(wait_for: Any) -> Any:
+    """Generators and views cannot be pickled, nor states be in a set. What means something as a whole stays that."""
+    whole = isinstance(wait_for, (Mapping, BaseModel, BaseAnnotation)) or not isinstance(wait_for, Iterable)
+    return wait_for if whole else list(wait_for)
 
 
 def _dumps(value: Any) -> bytes:
@@ -128,8 +149,7 @@ class _Pickler(cloudpickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, LeanRunner):
-            lean = (type(obj).__module__, type(obj).__qualname__)
-            return shipping.package().worker.revive_runner, (lean, obj._stock, obj._arguments())
+            return shipping.package().worker.revive_runner, (obj._origins(), obj._arguments())
         if isinstance(obj, BaseAnnotation):
             # Pickled as the tuples they are, annotations come back wrapped twice.
             return type(obj), (obj.unwrap(),)

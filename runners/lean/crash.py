@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateDetails, TaskRun
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 from prefect.states import Crashed, Pending, State
 from prefect.tasks import Task
-from prefect.utilities.engine import emit_task_run_state_change_event
 
 from . import internals
 
@@ -30,6 +29,7 @@ class Submitted:
     task_run_id: UUID
     flow_run_id: UUID | None
     runner: str
+    origin: internals.Origin = field(default_factory=lambda: internals.Origin())
 
     @classmethod
     def of(cls, task: Task, task_run_id: UUID, runner: object) -> Submitted:
@@ -53,20 +53,32 @@ class Submitted:
         return StateDetails(task_run_id=self.task_run_id, flow_run_id=self.flow_run_id)
 
     def _record(self, state: State, wait_s: float) -> State:
+        """Tell the API. That it cannot be told, since it starts anew say, must not hide how the task run ended."""
+        try:
+            with self.origin.entered():
+                # As an event it is recorded in order of time, wherever late events of the worker come in.
+                if not (wait_s and self._set_state(state, wait_s)):
+                    self._emit(state)
+        except Exception:
+            self._not_told()
+        return state
+
+    def _set_state(self, state: State, wait_s: float) -> bool:
+        """Whether the API has the task run, for whose first event it is given some time, and took the state."""
+        deadline = time.monotonic() + wait_s
         try:
             with get_client(sync_client=True) as client:
-                deadline = time.monotonic() + wait_s
-                while wait_s:
+                while time.monotonic() < deadline:
                     try:
                         client.set_task_run_state(self.task_run_id, state, force=True)
-                        return state
+                        return True
                     except ObjectNotFound:
-                        if time.monotonic() > deadline:
-                            break
                         time.sleep(0.1)
-        except (PrefectHTTPStatusError, OSError):
-            logger.warning("The API did not record the end of task run %s.", self.task_run_id, exc_info=True)
-        # As an event it is recorded in order of time, wherever late events of the worker come in.
+        except Exception:
+            self._not_told()
+        return False
+
+    def _emit(self, state: State) -> None:
         key = str(uuid4())
         task_run = TaskRun(
             id=self.task_run_id,
@@ -80,8 +92,10 @@ class Submitted:
             state_type=state.type,
             state_name=state.name,
         )
-        emit_task_run_state_change_event(task_run=task_run, initial_state=None, validated_state=state)
-        return state
+        internals.emit_task_run_state_change_event(task_run=task_run, initial_state=None, validated_state=state)
+
+    def _not_told(self) -> None:
+        logger.warning("The API did not record the end of task run %s.", self.task_run_id, exc_info=True)
 
 
 def flow_run_ended_badly(flow_run_id: UUID | None) -> bool:
@@ -91,7 +105,9 @@ def flow_run_ended_badly(flow_run_id: UUID | None) -> bool:
     try:
         with get_client(sync_client=True) as client:
             state = client.read_flow_run(flow_run_id).state
-    except (ObjectNotFound, PrefectHTTPStatusError, OSError):
+    except Exception:
+        # Whoever asks is about to end its workers, and does so whatever becomes of the question.
+        logger.warning("The API did not say how flow run %s ended.", flow_run_id, exc_info=True)
         return False
     return state is not None and (
         state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_cancelling()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 import pickle
-import weakref
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import distributed
 from dask._task_spec import Task as GraphTask
@@ -14,13 +16,23 @@ from distributed.scheduler import KilledWorker
 from prefect.states import State
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from . import shipping
+from . import internals, shipping
 from .context import Context, Package
 from .crash import Submitted
-from .futures import SettledFuture
+from .futures import SettledFuture, unsettled
 from .runner import LeanRemoteRunner
 
 _ANSWER_S = 5.0
+
+# As `internals` has them of Prefect: not there, since only a driver with Dask has prefect-dask as well.
+_TESTED = {
+    "prefect_dask.task_runners:PrefectDaskFuture": "b252fcedb93dd7802348488311c4003a",
+    "prefect_dask.task_runners:DaskTaskRunner.__init__": "2324491f8e702e7e598ba9c347d8c29f",
+    "prefect_dask.task_runners:DaskTaskRunner.client.fget": "0da2addcddbd10888b8f182fc49dcaf2",
+    "prefect_dask.task_runners:DaskTaskRunner.__enter__": "a358efe673ddf445528f8649f2d63474",
+    "prefect_dask.task_runners:DaskTaskRunner.__exit__": "3ec10baa499d34a36a14cb125445dcf3",
+    "prefect_dask.client:PrefectDaskClient.submit": "a07683fb82c36154d04148341f14bfba",
+}
 
 
 class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
@@ -35,10 +47,24 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
     """
 
     _stock = ("prefect_dask.task_runners", "DaskTaskRunner")
+    _integration_moved = internals.moved(_TESTED)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._submitted: weakref.WeakSet[LeanDaskFuture] = weakref.WeakSet()
+        self._submitted: WeakValueDictionary[UUID, LeanDaskFuture] = WeakValueDictionary()
+        self._connecting = threading.Lock()
+        self._owns_cluster = False
+
+    @property
+    def client(self) -> Any:
+        """The Dask client, made at the first submit."""
+        if self._client is None:
+            with self._connecting:
+                if self._client is None:
+                    given = self.address is not None or self._cluster is not None
+                    self._owns_cluster = not given and not _has_client()
+                    return super().client
+        return self._client
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished: those that have not started never will."""
@@ -47,16 +73,19 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
             self._client.cancel(unfinished, reason="the flow run is over")
 
     def __enter__(self) -> LeanDaskTaskRunner:
-        self._owns_cluster = self.address is None and self._cluster is None
         super().__enter__()
         # What is large Dask sends beside its pickles, without a copy.
         self._context = Context(future_type=distributed.Future, large_apart=True)
         return self
 
     def __exit__(self, *args: Any) -> None:
-        stopped = self._running() if self._owns_cluster else []
-        self.cancel_all()
-        super().__exit__(*args)
+        stopped: list[tuple[LeanDaskFuture, str]] = []
+        try:
+            self._settle()
+            stopped = self._running() if self._owns_cluster else []
+            self.cancel_all()
+        finally:
+            super().__exit__(*args)
         # They end with the workers of the cluster, which then cannot say so any more.
         for future, worker in stopped:
             future.was_stopped(worker)
@@ -79,11 +108,18 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
             self.client.run_on_scheduler(_SET_DEATHS, key=key, reruns=self.crash_reruns)
         wrapped.task_run_id = submitted.task_run_id
         future = LeanDaskFuture(submitted, wrapped)
-        self._submitted.add(future)
+        self._submitted[submitted.task_run_id] = future
         return future
 
     def _unfinished(self) -> list[LeanDaskFuture]:
-        return [future for future in self._submitted if not future.wrapped_future.done()]
+        return [future for future in unsettled(self._submitted) if not future.wrapped_future.done()]
+
+    def _settle(self) -> None:
+        """Record the deaths of workers whose tasks nobody has asked for."""
+        for future in unsettled(self._submitted):
+            # The client knows the status of what it has submitted.
+            if future.wrapped_future.status == "error":
+                future.wait(_ANSWER_S)
 
     def _running(self) -> list[tuple[LeanDaskFuture, str]]:
         """The futures of tasks that a worker is at, with the worker's address."""
@@ -108,6 +144,15 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
             "performance_report_path": self.performance_report_path,
             "crash_reruns": self.crash_reruns,
         }
+
+
+def _has_client() -> bool:
+    """Whether the stock runner finds a client, of this task or of the user, whose cluster it takes for its own."""
+    try:
+        distributed.get_client()
+    except ValueError:
+        return False
+    return True
 
 
 class LeanDaskFuture(SettledFuture, PrefectDaskFuture[Any]):

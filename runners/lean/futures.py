@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from typing import Any
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, TypeVar
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 from prefect.futures import PrefectConcurrentFuture, PrefectWrappedFuture
 from prefect.states import State
+
+F = TypeVar("F", bound=PrefectWrappedFuture[Any, Any])
 
 
 class SettledFuture(PrefectWrappedFuture[Any, Any]):
@@ -39,11 +45,19 @@ class LeanConcurrentFuture(SettledFuture, PrefectConcurrentFuture[Any]):
                 self._final_state = result
 
 
+def unsettled(futures: WeakValueDictionary[UUID, F]) -> list[F]:
+    """Those that somebody keeps and whose final state nobody has asked for."""
+    # Not `values()`, which fails where another thread submits meanwhile.
+    kept = [future for reference in futures.valuerefs() if (future := reference()) is not None]
+    return [future for future in kept if future._final_state is None]
+
+
 def when_done(futures: Iterable[Future[Any]], then: Callable[[], None]) -> None:
     """Call `then` once all `futures` are done: in this thread, or in the one that finishes the last of them."""
     pending = set(futures)
     left = len(pending) + 1
     lock = threading.Lock()
+    due: list[Callable[[], None]] = [then]
 
     def one_done(_: object = None) -> None:
         nonlocal left
@@ -51,8 +65,32 @@ def when_done(futures: Iterable[Future[Any]], then: Callable[[], None]) -> None:
             left -= 1
             last = left == 0
         if last:
-            then()
+            # A future keeps its callbacks when it is done, and they would keep all that `then` refers to.
+            due.pop()()
 
     for future in pending:
         future.add_done_callback(one_done)
     one_done()
+
+
+_failing = threading.local()
+
+
+def fail(future: Future[Any], failure: BaseException) -> None:
+    """As `set_exception`, which makes the futures that wait for this one fail in turn.
+
+    One within the other, as callbacks are called, they would come to the recursion limit in a chain of some 200, and
+    the rest of it would never be done. A thread that is at it already is left to go on with this one.
+    """
+    if (waiting := getattr(_failing, "waiting", None)) is not None:
+        waiting.append((future, failure))
+        return
+    _failing.waiting = waiting = deque([(future, failure)])
+    try:
+        while waiting:
+            future, failure = waiting.popleft()
+            # The flow may have cancelled it.
+            with contextlib.suppress(InvalidStateError):
+                future.set_exception(failure)
+    finally:
+        _failing.waiting = None

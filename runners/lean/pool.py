@@ -10,8 +10,9 @@ import collections
 import contextlib
 import multiprocessing
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -20,8 +21,12 @@ from typing import Any
 # A process that was told to end has events to flush; one that does not end by itself is killed.
 _GRACE_S = 10.0
 
+# How soon the death of a process is noticed while a child that its task forked holds its pipes: none of them ends then,
+# nor does the one by which `multiprocessing` tells. Every other death is noticed at once.
+_LOOK_S = 1.0
 
-@dataclass
+
+@dataclass(eq=False)
 class Job:
     """One request to a process, and what to make of its reply or of its end."""
 
@@ -29,18 +34,23 @@ class Job:
     """Sent one by one, so that what is large is not copied into one."""
     loads: Callable[[bytes], Any]
     """The reply as the result of `future`."""
-    died: Callable[[int | None, int | None], Any]
-    """The result of `future` when the process has died: gets its id and its exit code."""
+    died: Callable[[int | None, int | None, bool], Any]
+    """The result of `future` when the process has died: gets its id, its exit code, and whether the pool stopped it."""
     reruns: int = 0
     """How often the job may be run again after its process has died."""
     future: Future[Any] = field(default_factory=Future)
+    death: tuple[int | None, int | None, bool] | None = None
+    """What `died` gets, once a process has died of it."""
 
 
 @dataclass(eq=False)
 class _Worker:
     process: BaseProcess
     calls: Connection
-    messages: threading.Thread
+    messages: Connection
+    reader: threading.Thread
+    busy: bool = True
+    """Has a job, or is new: nothing is lost when it is killed but what a job was at."""
 
 
 class ProcessPool:
@@ -64,53 +74,60 @@ class ProcessPool:
         self._feeders: list[threading.Thread] = []
         self._workers: set[_Worker] = set()
         self._idle = 0
+        self._taken: dict[int, Job] = {}
         self._closed = False
+        self._stopping = False
 
     def submit(self, job: Job) -> None:
         """Queue a job. A closed pool cancels it."""
         with self._changed:
-            if self._closed:
-                job.future.cancel()
+            if not self._closed:
+                if len(self._jobs) >= self._idle and len(self._feeders) < self._size:
+                    self._add_feeder()
+                self._jobs.append(job)
+                self._changed.notify()
                 return
-            self._jobs.append(job)
-            if len(self._jobs) > self._idle and len(self._feeders) < self._size:
-                feeder = threading.Thread(target=self._feed, name=f"LeanProcessPool-{len(self._feeders)}", daemon=True)
-                self._feeders.append(feeder)
-                feeder.start()
-            self._changed.notify()
+        job.future.cancel()
+
+    def at_work(self) -> bool:
+        """Whether any job has not ended."""
+        with self._changed:
+            taken = list(self._taken.values())
+            return bool(self._jobs) or any(not job.future.done() for job in taken)
 
     def close(self, stop_running: bool = False) -> None:
         """Cancel the jobs that wait, wait for those that run or stop them, and end all processes."""
         with self._changed:
             self._closed = True
-            waiting, running = list(self._jobs), list(self._workers)
+            self._stopping = self._stopping or stop_running
+            waiting = list(self._jobs)
             self._jobs.clear()
+            if stop_running:
+                self._kill_busy()
             self._changed.notify_all()
         for job in waiting:
-            job.future.cancel()
-        if stop_running:
-            for worker in running:
-                worker.process.kill()
+            _withdraw(job)
         for feeder in self._feeders:
             feeder.join()
+
+    def _kill_busy(self) -> None:
+        """A process without a job may have events to flush, and one whose reply has come has so too: those end."""
+        for worker in self._workers:
+            if worker.busy and not worker.calls.poll():
+                worker.process.kill()
+
+    def _add_feeder(self) -> None:
+        feeder = threading.Thread(target=self._feed, name=f"LeanProcessPool-{len(self._feeders)}", daemon=True)
+        feeder.start()
+        self._feeders.append(feeder)
 
     def _feed(self) -> None:
         worker: _Worker | None = None
         while (job := self._next()) is not None:
-            if not job.future.running() and not job.future.set_running_or_notify_cancel():
-                continue
-            if worker is None or not worker.process.is_alive():
-                worker = self._start()
-            try:
-                for part in job.request:
-                    worker.calls.send_bytes(part)
-                reply = worker.calls.recv_bytes()
-            except (EOFError, OSError):
-                self._end(worker)
-                self._died(job, worker.process)
-                worker = None
-            else:
-                _set_result(job, lambda job=job, reply=reply: job.loads(reply))  # type: ignore[misc]
+            if job.future.running() or job.future.set_running_or_notify_cancel():
+                worker = self._work(worker, job)
+            # All that it holds would else stay for as long as there is nothing to do.
+            del job, self._taken[threading.get_ident()]
         if worker is not None:
             with contextlib.suppress(OSError):
                 worker.calls.send_bytes(b"")
@@ -122,25 +139,72 @@ class ProcessPool:
             while not self._jobs and not self._closed:
                 self._changed.wait()
             self._idle -= 1
-            return self._jobs.popleft() if self._jobs else None
+            if not self._jobs:
+                return None
+            job = self._taken[threading.get_ident()] = self._jobs.popleft()
+            return job
+
+    def _work(self, worker: _Worker | None, job: Job) -> _Worker | None:
+        """Have `worker`, or a new one, do the job. Returns the worker unless it has died."""
+        if worker is not None and not worker.process.is_alive():
+            self._end(worker)
+            worker = None
+        try:
+            worker = worker or self._start()
+        except Exception as not_started:
+            # The system has no process or no pipe left, say: this thread goes on, and the next job tries again.
+            job.future.set_exception(not_started)
+            return None
+        if not self._take(worker):
+            _withdraw(job)
+            return worker
+        try:
+            for part in job.request:
+                worker.calls.send_bytes(part)
+            reply = _reply(worker)
+        except (EOFError, OSError):
+            self._end(worker)
+            self._rerun_or_give_up(job, worker.process)
+            return None
+        with self._changed:
+            worker.busy = False
+        _set_result(job, lambda: job.loads(reply))
+        return worker
 
     def _start(self) -> _Worker:
-        calls, their_calls = self._multiprocessing.Pipe()
-        messages, their_messages = self._multiprocessing.Pipe(duplex=False)
-        process = self._multiprocessing.Process(
-            target=self._serve, args=(their_calls, their_messages, *self._arguments)
-        )
-        process.start()
+        ends: list[Connection] = []
+        try:
+            ends += self._multiprocessing.Pipe()
+            ends += self._multiprocessing.Pipe(duplex=False)
+            calls, their_calls, messages, their_messages = ends
+            process = self._multiprocessing.Process(
+                target=self._serve, args=(their_calls, their_messages, *self._arguments)
+            )
+            process.start()
+            reader = threading.Thread(
+                target=self._read, args=(messages,), name=f"LeanProcessPool-{process.pid}", daemon=True
+            )
+            reader.start()
+        except BaseException:
+            # A process that was started ends by itself without them.
+            for end in ends:
+                end.close()
+            raise
         their_calls.close()
         their_messages.close()
-        reader = threading.Thread(
-            target=self._read, args=(messages,), name=f"LeanProcessPool-{process.pid}", daemon=True
-        )
-        reader.start()
-        worker = _Worker(process, calls, reader)
+        worker = _Worker(process, calls, messages, reader)
         with self._changed:
             self._workers.add(worker)
+            if self._stopping:
+                process.kill()
         return worker
+
+    def _take(self, worker: _Worker) -> bool:
+        """Whether the worker may begin a job: that it has one and that the pool stops are told by the same lock."""
+        with self._changed:
+            if not self._stopping:
+                worker.busy = True
+            return not self._stopping
 
     def _read(self, messages: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):
@@ -148,30 +212,64 @@ class ProcessPool:
                 self._deliver(messages.recv())
         messages.close()
 
-    def _died(self, job: Job, process: BaseProcess) -> None:
+    def _rerun_or_give_up(self, job: Job, process: BaseProcess) -> None:
         with self._changed:
+            job.death = process.pid, process.exitcode, self._stopping
             if job.reruns > 0 and not self._closed:
                 job.reruns -= 1
                 self._jobs.appendleft(job)
                 self._changed.notify()
                 return
-        _set_result(job, lambda: job.died(process.pid, process.exitcode))
+        _withdraw(job)
 
     def _end(self, worker: _Worker, wait_s: float = 1.0) -> None:
-        worker.process.join(wait_s)
+        deadline = time.monotonic() + wait_s
+        while worker.process.is_alive() and (left_s := deadline - time.monotonic()) > 0:
+            worker.process.join(min(left_s, _LOOK_S))
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
-        # What the process has sent before it ended is still to be delivered.
-        worker.messages.join(_GRACE_S)
-        worker.calls.close()
+        _read_out(worker)
         with self._changed:
             self._workers.discard(worker)
+        worker.calls.close()
+
+
+def _reply(worker: _Worker) -> bytes:
+    """Raises EOFError when the process has died, or OSError."""
+    while not worker.calls.poll(_LOOK_S):
+        if not worker.process.is_alive() and not worker.calls.poll():
+            raise EOFError
+    return worker.calls.recv_bytes()
+
+
+def _read_out(worker: _Worker) -> None:
+    """What a process has sent before it ended is still to be delivered."""
+    deadline = time.monotonic() + _GRACE_S
+    readable = True
+    while readable and worker.reader.is_alive() and time.monotonic() < deadline:
+        worker.reader.join(_LOOK_S / 10)
+        # A pipe that children of the process hold does not end: that one has been read when nothing is left in it.
+        with contextlib.suppress(OSError, ValueError):
+            readable = worker.messages.poll()
+
+
+def _withdraw(job: Job) -> None:
+    """End a job that will not be run, or not again."""
+    if job.future.cancel():
+        return
+    # It has been taken up, and what runs cannot be cancelled.
+    if (death := job.death) is None:
+        job.future.set_exception(CancelledError())
+    else:
+        _set_result(job, lambda: job.died(*death))
 
 
 def _set_result(job: Job, result: Callable[[], Any]) -> None:
     try:
-        job.future.set_result(result())
+        value = result()
     except BaseException as exception:
         # Whatever it is, it belongs to whoever waits for the job: the feeder goes on.
         job.future.set_exception(exception)
+    else:
+        job.future.set_result(value)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import queue
 import signal
 import threading
-import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,7 +21,7 @@ from prefect.task_runners import ProcessPoolTaskRunner
 from . import internals, shipping
 from .context import Context, Package
 from .crash import Submitted
-from .futures import LeanConcurrentFuture, when_done
+from .futures import LeanConcurrentFuture, fail, when_done
 from .pool import Job, ProcessPool
 from .runner import LeanRemoteRunner
 
@@ -41,10 +42,13 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         super().__init__(*args, **kwargs)
         self._pool: ProcessPool | None = None
         self._starting = threading.Lock()
-        self._futures: weakref.WeakSet[LeanConcurrentFuture] = weakref.WeakSet()
+        self._end_bursts: Callable[[], None] = lambda: None
 
     def cancel_all(self) -> None:
         """Cancel the tasks that wait, wait for those that run, and end the processes."""
+        if internals.MOVED:
+            super().cancel_all()
+            return
         self._close(stop_running=False)
 
     def __enter__(self) -> LeanProcessPoolTaskRunner:
@@ -53,40 +57,45 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         # Upstream's starts a thread and a queue at once; in a worker, where every task enters a twin of its flow's
         # runner, they would be started and stopped for every task.
         super(ProcessPoolTaskRunner, self).__enter__()
-        internals.burst_events_here()
+        self._end_bursts = internals.burst_events_here()
         self._context = Context(future_type=Future)
-        self._stopping = False
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if internals.MOVED:
             super().__exit__(exc_type, exc_value, traceback)
             return
-        running = any(not future.wrapped_future.done() for future in self._futures)
-        self._close(stop_running=running and self._ended_badly(exc_type))
-        super(ProcessPoolTaskRunner, self).__exit__(exc_type, exc_value, traceback)
+        try:
+            self._end_pool(exc_type)
+        finally:
+            self._end_bursts()
+            super(ProcessPoolTaskRunner, self).__exit__(exc_type, exc_value, traceback)
+
+    def _end_pool(self, exc_type: Any) -> None:
+        # Also if the flow's process is interrupted while it asks.
+        stop_running = True
+        try:
+            pool = self._pool
+            stop_running = pool is not None and pool.at_work() and self._ended_badly(exc_type)
+        finally:
+            self._close(stop_running)
 
     def _send(self, submitted: Submitted, package: Package) -> LeanConcurrentFuture:
         pool = self._running_pool()
         job = Job(
             request=(),
             loads=_loads_reply,
-            died=lambda pid, exitcode: submitted.crashed(_how_it_died(pid, exitcode, self._stopping)),
+            died=lambda *death: submitted.crashed(_how_it_died(*death)),
             reruns=self.crash_reruns or 0,
         )
         when_done(package.upstream, lambda: _request(job, package, pool))
-        return self._future(submitted, job.future)
+        return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=job.future)
 
     def _unsent(self, submitted: Submitted, unpicklable: Exception) -> LeanConcurrentFuture:
         # As upstream, which pickles later, in a thread: the future has it.
         failed: Future[Any] = Future()
         failed.set_exception(unpicklable)
-        return self._future(submitted, failed)
-
-    def _future(self, submitted: Submitted, wrapped: Future[Any]) -> LeanConcurrentFuture:
-        future = LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=wrapped)
-        self._futures.add(future)
-        return future
+        return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=failed)
 
     def _running_pool(self) -> ProcessPool:
         with self._starting:
@@ -96,19 +105,25 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
                 # The stock thread that forwards what processes say reads it from here.
                 self._subprocess_message_queue = queue.SimpleQueue()
                 self._message_forwarding_thread = threading.Thread(
-                    target=self._forward_subprocess_messages, name="LeanProcessPoolMessages", daemon=True
+                    target=self._forward, args=(internals.Origin(),), name="LeanProcessPoolMessages", daemon=True
                 )
                 self._message_forwarding_thread.start()
                 self._pool = ProcessPool(self._max_workers, _serve, arguments, self._subprocess_message_queue.put)
             return self._pool
 
+    def _forward(self, origin: internals.Origin) -> None:
+        # A thread begins without a context: the events would go to the API that the process began with.
+        with origin.entered():
+            self._forward_subprocess_messages()
+
     def _close(self, stop_running: bool) -> None:
         with self._starting:
             pool, self._pool = self._pool, None
         if pool is not None:
-            self._stopping = stop_running
-            pool.close(stop_running)
-            self._stop_message_forwarding()
+            try:
+                pool.close(stop_running)
+            finally:
+                self._stop_message_forwarding()
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -124,11 +139,10 @@ def _request(job: Job, package: Package, pool: ProcessPool) -> None:
     try:
         upstream = cloudpickle.dumps([future.result() for future in package.upstream])
         job.request = (package.call, package.shared, upstream)
+        pool.submit(job)
     except BaseException as failed:
         # An upstream future without a state: cancelled with the pool, or its reply could not be unpickled.
-        job.future.set_exception(failed)
-    else:
-        pool.submit(job)
+        fail(job.future, failed)
 
 
 def _loads_reply(reply: bytes) -> Any:
@@ -167,28 +181,34 @@ def _serve(calls: Connection, messages: Connection, env: dict[str, str], initial
     # would be given the next one. A handler, since a signal that is ignored stays so in programs that tasks start.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     threading.Thread(target=_end_with_parent, name="LeanProcessPoolParent", daemon=True).start()
-    from prefect.engine import handle_engine_signals
     from prefect.task_runners import _initialize_process_pool_worker
 
     run = shipping.runner()
     initializer, initargs = pickle.loads(initializing)
     _initialize_process_pool_worker(_Outbox(messages), initializer, initargs)
-    while True:
-        try:
-            call = calls.recv_bytes()
-            if not call:
-                break
-            shared, upstream = calls.recv_bytes(), calls.recv_bytes()
-        except EOFError:
-            return
-        ended: tuple[bool, Any]
-        try:
-            with handle_engine_signals():
-                ended = True, run(call, shared, *cloudpickle.loads(upstream))
-        except BaseException as raised:
-            ended = False, raised
-        calls.send_bytes(_dumps_reply(ended))
-    internals.flush_events()
+    # Whoever sends the calls may be gone.
+    with contextlib.suppress(EOFError):
+        while _answer(calls, run):
+            pass
+        shipping.package().internals.flush_events()
+
+
+def _answer(calls: Connection, run: Callable[..., Any]) -> bool:
+    """Run one task. Returns whether there was one, and keeps nothing of it while the process waits for the next."""
+    from prefect.engine import handle_engine_signals
+
+    call = calls.recv_bytes()
+    if not call:
+        return False
+    shared, upstream = calls.recv_bytes(), calls.recv_bytes()
+    ended: tuple[bool, Any]
+    try:
+        with handle_engine_signals():
+            ended = True, run(call, shared, *cloudpickle.loads(upstream))
+    except BaseException as raised:
+        ended = False, raised
+    calls.send_bytes(_dumps_reply(ended))
+    return True
 
 
 def _end_with_parent() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import weakref
+import threading
 from collections import deque
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import cloudpickle
 import ray
@@ -13,12 +14,13 @@ from prefect.states import State
 from prefect.tasks import Task
 from prefect_ray.context import RemoteOptionsContext
 from prefect_ray.task_runners import PrefectRayFuture, RayTaskRunner
+from ray.experimental import get_local_object_locations
 from ray.util.client.common import ClientObjectRef
 
 from . import internals, shipping
 from .context import Context, Package
 from .crash import Submitted
-from .futures import SettledFuture
+from .futures import SettledFuture, unsettled
 from .runner import LeanRemoteRunner
 
 # A shared context above this size goes to the object store once instead of with every task.
@@ -26,7 +28,18 @@ _INLINE_BYTES = 64 * 1024
 
 _CANCEL_ROUNDS = 3
 
+_ANSWER_S = 5.0
+
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
+
+# As `internals` has them of Prefect: not there, since only a driver with Ray has prefect-ray as well.
+_TESTED = {
+    "prefect_ray.task_runners:PrefectRayFuture": "f8b0e7280c19bc5f70520d3042499191",
+    "prefect_ray.task_runners:RayTaskRunner.__init__": "61f6e486f4cce9834447f168d80d5cc8",
+    "prefect_ray.task_runners:RayTaskRunner.__enter__": "02318cf010c0b1aa98857c6a3e8fb269",
+    "prefect_ray.task_runners:RayTaskRunner.__exit__": "a6f5a3689e52dff2335a3727d6f31d56",
+    "prefect_ray.context:RemoteOptionsContext": "be0df45eab25d199ea2094f8981404d4",
+}
 
 
 class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
@@ -40,11 +53,12 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
     """
 
     _stock = ("prefect_ray.task_runners", "RayTaskRunner")
+    _integration_moved = internals.moved(_TESTED)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # In order of submission.
-        self._submitted: weakref.WeakValueDictionary[UUID, LeanRayFuture] = weakref.WeakValueDictionary()
+        self._submitted: WeakValueDictionary[UUID, LeanRayFuture] = WeakValueDictionary()
         self._let_go = _LetGo()
 
     def cancel_all(self) -> None:
@@ -59,8 +73,9 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
                 _, unfinished = ray.wait(unfinished, num_returns=len(unfinished), timeout=2, fetch_local=False)
 
     def _unfinished(self) -> list[Any]:
-        kept = [future.wrapped_future for future in self._submitted.values()]
-        return self._let_go.unfinished() + _unfinished(kept)
+        # One may be let go of between the two, so that it is among both; the other way round it would be among neither.
+        kept = [future.wrapped_future for future in unsettled(self._submitted)]
+        return list(dict.fromkeys(self._let_go.unfinished() + _waited(kept)[1]))
 
     def __enter__(self) -> LeanRayTaskRunner:
         super().__enter__()
@@ -72,13 +87,15 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
 
     def __exit__(self, *exc_info: Any) -> None:
         # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
-        if self._unfinished() and self._ended_badly(exc_info[0]):
-            self.cancel_all()
-            if self._owns_ray:
-                self._settle()
-        self._let_go.clear()
-        self._stored = (b"", None)
-        super().__exit__(*exc_info)
+        try:
+            stopped = bool(self._unfinished()) and self._ended_badly(exc_info[0])
+            if stopped:
+                self.cancel_all()
+            self._settle(all_ended=stopped and self._owns_ray)
+        finally:
+            self._let_go.clear()
+            self._stored = (b"", None)
+            super().__exit__(*exc_info)
 
     def _send(self, submitted: Submitted, package: Package) -> LeanRayFuture:
         function = self._remote_function(submitted.task)
@@ -88,11 +105,17 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         self._let_go.tick()
         return future
 
-    def _settle(self) -> None:
-        """Have futures keep how their tasks ended: without its Ray, they could not ask any more."""
-        for future in list(self._submitted.values()):
-            if future.done():
-                future.wait()
+    def _settle(self, all_ended: bool) -> None:
+        """Record the deaths of workers that nobody has asked about.
+
+        all_ended: have all futures keep how their tasks ended, since without its Ray they could not ask any more.
+        """
+        unasked = {future.wrapped_future: future for future in unsettled(self._submitted)}
+        ended, _ = _waited(list(unasked))
+        for reference in ended if all_ended else _without_value(ended):
+            unasked[reference].wait(_ANSWER_S)
+        for reference, submitted in self._let_go.died():
+            LeanRayFuture(submitted, reference, self._let_go).wait(_ANSWER_S)
 
     def _remote_function(self, task: Task[Any, Any]) -> Any:
         options = dict(RemoteOptionsContext.get().current_remote_options)
@@ -109,9 +132,11 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
     def _in_store(self, shared: bytes) -> Any:
         if len(shared) <= _INLINE_BYTES:
             return shared
-        if self._stored[0] is not shared:
-            self._stored = (shared, ray.put(shared))
-        return self._stored[1]
+        # Another thread of the flow may put its own in its place.
+        stored = self._stored
+        if stored[0] is not shared:
+            self._stored = stored = (shared, ray.put(shared))
+        return stored[1]
 
     def _arguments(self) -> dict[str, Any]:
         return {"address": self.address, "init_kwargs": self.init_kwargs, "crash_reruns": self.crash_reruns}
@@ -127,7 +152,7 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
 
     def __del__(self) -> None:
         if self._final_state is None:
-            self._let_go.references.append(self._wrapped_future)
+            self._let_go.tasks.append((self._wrapped_future, self._submitted))
 
     @property
     def flow_run_id(self) -> UUID | None:
@@ -153,6 +178,8 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
         self._let_go.tick()
         try:
             result = ray.get(self._wrapped_future, timeout=timeout)
+        except ray.exceptions.GetTimeoutError:
+            return
         except _DEATHS as death:
             self._final_state = self._died(death)
         except Exception:
@@ -179,39 +206,70 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
 
 
 class _LetGo:
-    """References that nobody but the runner keeps, for as long as their tasks have not ended.
+    """Tasks whose futures nobody keeps, for as long as they have not ended.
 
     Ray runs such a task all the same, and only by a reference can it be cancelled.
     """
 
     def __init__(self) -> None:
-        self.references: deque[Any] = deque()
+        # Filled by finalizers, which may run in any thread at any moment: appending needs no lock.
+        self.tasks: deque[tuple[Any, Submitted]] = deque()
+        self._died: list[tuple[Any, Submitted]] = []
         self._ticks = 0
+        self._looking = threading.Lock()
 
     def tick(self) -> None:
-        """Now and then, drop those of tasks that have ended: a reference keeps the result in memory."""
+        """Now and then, drop those that have ended: a reference keeps the result in memory."""
         self._ticks += 1
-        if self._ticks >= 16 and 2 * self._ticks >= len(self.references):
-            self._ticks = 0
-            self.unfinished()
+        # Where another thread is at it, this one need not be.
+        if self._ticks >= 16 and 2 * self._ticks >= len(self.tasks) and self._looking.acquire(blocking=False):
+            try:
+                self._ticks = 0
+                self._look()
+            finally:
+                self._looking.release()
 
     def unfinished(self) -> list[Any]:
-        found: list[Any] = []
-        # Futures may be let go of meanwhile.
-        for _ in range(len(self.references)):
-            found.append(self.references.popleft())  # noqa: PERF401
-        found = _unfinished(found)
-        self.references.extend(found)
-        return found
+        with self._looking:
+            return self._look()
+
+    def died(self) -> list[tuple[Any, Submitted]]:
+        """Those whose worker has died, as of the last look."""
+        with self._looking:
+            died, self._died = self._died, []
+            return died
 
     def clear(self) -> None:
-        self.references.clear()
+        self.tasks.clear()
+
+    def _look(self) -> list[Any]:
+        found = dict(self.tasks.popleft() for _ in range(len(self.tasks)))
+        ended, unfinished = _waited(list(found))
+        self.tasks.extend((reference, found[reference]) for reference in unfinished)
+        self._died += [(reference, found[reference]) for reference in _without_value(ended)]
+        return unfinished
 
 
-def _unfinished(references: list[Any]) -> list[Any]:
+def _waited(references: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Those whose tasks have ended, and the others. Nothing is waited for or fetched."""
     if not references:
+        return [], []
+    return ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
+
+
+def _without_value(ended: list[Any]) -> list[Any]:
+    """Those of tasks that left nothing, as where a worker has died.
+
+    Asking each for its result would fetch what nobody wants. The driver knows the size of all that its tasks have left;
+    through Ray Client it does not.
+    """
+    if not ended:
         return []
-    return ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[1]
+    try:
+        found = get_local_object_locations(ended)
+    except Exception:
+        return []
+    return [reference for reference in ended if found.get(reference, {}).get("object_size") is None]
 
 
 def _worker_of(reference: Any) -> str:

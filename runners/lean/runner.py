@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
 from prefect.tasks import Task
 
@@ -22,6 +23,8 @@ class LeanRemoteRunner(LeanRunner):
     """
 
     _context: Context
+    _integration_moved: tuple[str, ...] = ()
+    """What has changed in the Prefect integration that the stock runner comes from."""
     _started: bool
 
     def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
@@ -44,8 +47,8 @@ class LeanRemoteRunner(LeanRunner):
         """
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
-        if internals.MOVED:
-            internals.warn_moved()
+        if internals.MOVED or self._integration_moved:
+            internals.warn_moved(self._integration_moved)
             return super().submit(task, parameters, wait_for, dependencies)  # type: ignore[misc]
         submitted = Submitted.of(task, internals.new_id(), self)
         self._flow_run_id = submitted.flow_run_id
@@ -56,7 +59,10 @@ class LeanRemoteRunner(LeanRunner):
         return self._send(submitted, package)
 
     def duplicate(self) -> Any:
-        return type(self)(**self._arguments())
+        # Set afterwards: a subclass may take no more arguments than the stock runner gives it.
+        twin = super().duplicate()  # type: ignore[misc]
+        twin.crash_reruns = self.crash_reruns
+        return twin
 
     def _send(self, submitted: Submitted, package: Package) -> PrefectFuture[Any]:
         """Hand a task to the engine."""
@@ -65,6 +71,9 @@ class LeanRemoteRunner(LeanRunner):
     def _unsent(self, submitted: Submitted, unpicklable: Exception) -> PrefectFuture[Any]:
         raise unpicklable
 
-    def _ended_badly(self, exception: Any) -> bool:
+    def _ended_badly(self, exception: type[BaseException] | None) -> bool:
         """Whether the flow run failed or is cancelled. `exception` is what the runner exits with."""
-        return exception is not None or flow_run_ended_badly(self._flow_run_id)
+        # By these a flow run that is suspended leaves, and a generator flow that is not exhausted.
+        if exception is None or issubclass(exception, (Pause, GeneratorExit)):
+            return flow_run_ended_badly(self._flow_run_id)
+        return True

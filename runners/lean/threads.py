@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -25,14 +25,21 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._cancel_events = _CancelEvents()
+        self._end_bursts: Callable[[], None] = lambda: None
 
     def __enter__(self) -> LeanThreadPoolTaskRunner:
         super().__enter__()
         if internals.MOVED:
             internals.warn_moved()
         else:
-            internals.burst_events_here()
+            self._end_bursts = internals.burst_events_here()
         return self
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        try:
+            super().__exit__(exc_type, exc_value, traceback)
+        finally:
+            self._end_bursts()
 
     def submit(  # type: ignore[override]
         self,
@@ -42,6 +49,9 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         dependencies: dict[str, set[Any]] | None = None,
     ) -> PrefectConcurrentFuture[Any]:
         stock = super().submit(task, parameters, wait_for, dependencies)
+        if internals.MOVED:
+            internals.warn_moved()
+            return stock
         future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
         stock.wrapped_future.add_done_callback(
             partial(self._forget, stock.task_run_id, internals.flow_run_context()),

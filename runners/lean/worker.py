@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import operator
 import pickle
 import sys
 import threading
@@ -118,17 +119,19 @@ def upstream_value(index: int) -> Any:
     return _loading.upstream[index]
 
 
-def revive_runner(lean: tuple[str, str], stock: tuple[str, str], kwargs: dict[str, Any]) -> Any:
+def revive_runner(origins: Sequence[tuple[str, str]], kwargs: dict[str, Any]) -> Any:
     """Stands for a lean runner in what is shipped, where it serves the tasks that tasks submit.
 
-    Itself where this project is installed, else its stock base. Where the integration is missing too, threads.
+    Itself where its module is installed, else the lean runner that it derives from, else their stock base, the last of
+    `origins`. Where the integration is missing too, threads.
     """
-    for module, name in (lean, stock):
+    # The stock base knows nothing of what the lean one adds.
+    stock_kwargs = {name: value for name, value in kwargs.items() if name != "crash_reruns"}
+    for origin in origins:
         try:
-            runner = getattr(importlib.import_module(module), name)
-        except ImportError:
-            # The stock base knows nothing of what the lean one adds.
-            kwargs = {name: value for name, value in kwargs.items() if name != "crash_reruns"}
-        else:
-            return runner(**kwargs)
+            # A class of a script is not in the `__main__` of a worker, and one of a user may take other arguments.
+            runner = operator.attrgetter(origin[1])(importlib.import_module(origin[0]))
+            return runner(**(stock_kwargs if origin == origins[-1] else kwargs))
+        except (ImportError, AttributeError, TypeError):
+            continue
     return ThreadPoolTaskRunner()

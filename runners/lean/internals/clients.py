@@ -83,8 +83,12 @@ def _kept(key: str) -> SyncClientContext:
         # `get_client()` in a task compares these with its own argument and would make another client.
         made._httpx_settings = None
         made.client.__enter__()
-        if get_current_settings().client.server_version_check_enabled:
-            made.client.raise_for_api_version_mismatch_once()
+        try:
+            if get_current_settings().client.server_version_check_enabled:
+                made.client.raise_for_api_version_mismatch_once()
+        except BaseException:
+            _close(made)
+            raise
         return made
 
     return _thread_clients.contexts.get(key, open_client)

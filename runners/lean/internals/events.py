@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from prefect._internal.concurrency.api import create_call
+from prefect.context import SettingsContext
 from prefect.events.worker import EventsWorker
 from prefect.settings.context import get_current_settings
 
@@ -19,6 +25,9 @@ _BURST_S = 0.01
 
 # Bursts that may be empty before the loop hands the waiting over to a thread again: a tenth of a second.
 _LOOKS = 10
+
+# Events that cannot be sent, since the server is gone say, must not keep a process from ending.
+_FLUSH_S = 5.0
 
 
 class BurstEventsWorker(EventsWorker):
@@ -33,6 +42,40 @@ class BurstEventsWorker(EventsWorker):
         super().__init__(*args)
         # `EventsWorker.instance()` is how Prefect gets at it.
         self._key = hash((EventsWorker, *args))
+        self._holders = 0
+        self._retired = False
+        self._holding = threading.Lock()
+
+    def send(self, item: Any) -> None:
+        # Prefect finds one worker for all addresses: the one that was put there last. The event's context knows better.
+        mine = _mine.get()
+        if mine is None or mine is self or mine._stopped:
+            super().send(item)
+        else:
+            mine.send(item)
+
+    def hold(self) -> bool:
+        """Keep it from stopping until `release`. False when it is too late for that."""
+        with self._holding:
+            if self._stopped or self._retired:
+                return False
+            self._holders += 1
+            return True
+
+    def release(self) -> None:
+        with self._holding:
+            self._holders -= 1
+            unused = self._retired and not self._holders
+        if unused:
+            self._stop()
+
+    def retire(self) -> None:
+        """Stop as soon as nobody holds it."""
+        with self._holding:
+            self._retired = True
+            unused = not self._holders
+        if unused:
+            self._stop()
 
     async def _main_loop(self) -> None:
         while True:
@@ -62,32 +105,94 @@ class BurstEventsWorker(EventsWorker):
         return found
 
 
-_events_workers: Recent[EventsWorker] = Recent(size=4, dropped=lambda worker: worker._stop())
+# The burst worker that events of this context go by. Upstream has one for all addresses of its kind, and keeps it.
+_mine: ContextVar[BurstEventsWorker | None] = ContextVar("lean_events_worker", default=None)
+
+_events_workers: Recent[BurstEventsWorker] = Recent(size=4, dropped=BurstEventsWorker.retire)
 
 
-def use_events_worker(key: str) -> None:
-    """Send events by a burst worker of the current address. Upstream's keeps to the address that it began with."""
-    while (worker := _events_workers.get(key, BurstEventsWorker.instance))._stopped:
-        _events_workers.forget(key)
+@contextmanager
+def events_by_address(key: str) -> Iterator[None]:
+    """Send the events of this context by a burst worker of the current address, which has this `key`."""
+    worker = _held(key)
+    token = _mine.set(worker)
+    try:
+        yield
+    finally:
+        _mine.reset(token)
+        worker.release()
+
+
+def _held(key: str) -> BurstEventsWorker:
+    """The burst worker of an address. It does not stop until it is released, however many others are asked for."""
+    while not (worker := _events_workers.get(key, BurstEventsWorker.instance)).hold():
+        _events_workers.forget(key, worker)
+    _put_in_place(worker)
+    return worker
+
+
+def _put_in_place(worker: BurstEventsWorker) -> None:
+    """Where Prefect looks for its own: what sends an event asks there first."""
     instances: dict[int, EventsWorker] = EventsWorker._instances  # type: ignore[misc]
     if instances.get(worker._key) is not worker:
         with EventsWorker._instance_cache_lock:
             instances[worker._key] = worker
 
 
-def burst_events_here() -> None:
-    """Send the events of this process in bursts too: those of its threads, or those that its pool hands to it."""
-    use_events_worker(client_key(get_current_settings()))
+def burst_events_here() -> Callable[[], None]:
+    """Send the events of this context in bursts: those of its threads, or those that its pool hands to it.
+
+    Returns what ends that.
+    """
+    # In a process of a pool, what tasks run in has seen to it; its events go to the driver, whatever the address.
+    if EventsWorker._client_override is not None:
+        return lambda: None
+    worker = _held(client_key(get_current_settings()))
+    token = _mine.set(worker)
+
+    def end() -> None:
+        # A generator flow may be ended in another context than it began in.
+        with contextlib.suppress(ValueError):
+            _mine.reset(token)
+        worker.release()
+
+    return end
+
+
+class Origin:
+    """The API that a submit is about. What a thread without a context says of the task later, it says there."""
+
+    def __init__(self) -> None:
+        self._settings = SettingsContext.get()
+        self._events_worker = _mine.get()
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            if self._settings is not None:
+                # A copy: a context cannot be entered twice.
+                stack.enter_context(self._settings.model_copy())
+            token = _mine.set(self._events_worker)
+            stack.callback(_mine.reset, token)
+            yield
 
 
 def flush_events() -> None:
-    """Wait until the events of this process are sent."""
+    """Wait until the events of this process are sent, or for some seconds."""
+    deadline = time.monotonic() + _FLUSH_S
     for worker in events_workers():
-        worker.wait_until_empty()
+        _wait_until_empty(worker._queue, deadline - time.monotonic())
+
+
+def _wait_until_empty(events: queue.Queue[Any], limit_s: float) -> None:
+    # As `Queue.join`, which has no limit.
+    with events.all_tasks_done:
+        events.all_tasks_done.wait_for(lambda: not events.unfinished_tasks, limit_s)
 
 
 def events_workers() -> list[EventsWorker]:
     """Those of this process that run."""
     instances: dict[int, Any] = EventsWorker._instances  # type: ignore[misc]
     # All services of Prefect are there. That of the logs never says that its queue is empty.
-    return [worker for worker in list(instances.values()) if isinstance(worker, EventsWorker)]
+    found = [worker for worker in list(instances.values()) if isinstance(worker, EventsWorker)]
+    return list(dict.fromkeys(found + [worker for worker in _events_workers.values() if not worker._stopped]))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-import cloudpickle
 import prefect.context
 import prefect.types._datetime
 from prefect.context import AssetContext, FlowRunContext, SettingsContext, TaskRunContext
@@ -17,13 +15,8 @@ from prefect.logging.configuration import ensure_logging_setup
 from prefect.settings.context import get_current_settings
 
 from .clients import client_key, thread_client
-from .events import use_events_worker
-
-
-def unpacked(data: bytes) -> dict[str, Any]:
-    """A context in the form of its `serialize`, from what a `SettingsPart` or a `FlowRunPart` holds."""
-    serialized: dict[str, Any] = cloudpickle.loads(zlib.decompress(data))
-    return serialized
+from .events import events_by_address
+from .packed import unpacked
 
 
 class Settings:
@@ -93,7 +86,7 @@ def entered(
             stack.enter_context(settings.context())
         key = settings.client_key if settings is not None else client_key(get_current_settings())
         client = stack.enter_context(thread_client(key))
-        use_events_worker(key)
+        stack.enter_context(events_by_address(key))
         if flow_run is not None:
             rebuilt = flow_run(client)
             task_runner = stack.enter_context(rebuilt.flow.task_runner.duplicate())

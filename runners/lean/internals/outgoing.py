@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
@@ -12,18 +12,19 @@ import prefect.context
 from prefect._internal.uuid7 import uuid7
 from prefect.context import AssetContext, FlowRunContext, SettingsContext, TagsContext, TaskRunContext
 
+from .packed import packed
+
 
 class SettingsPart:
     """A settings context in serialized form, good for as long as nothing in the settings has been changed."""
 
     def __init__(self, settings_context: SettingsContext) -> None:
         self._context = settings_context
-        self._before = [(model, dict(model.__dict__)) for model in _models(settings_context.settings)]
-        # It goes with every task, and a scheduler keeps it for every task that it has: a fifth of the size.
-        self.data = zlib.compress(cloudpickle.dumps(settings_context.serialize()))
+        self._before = [(model, _values(model)) for model in _models(settings_context.settings)]
+        self.data = packed(cloudpickle.dumps(settings_context.serialize()))
 
     def serves(self, settings_context: SettingsContext) -> bool:
-        # Settings models are not frozen: a value set in place must reach the tasks submitted after it.
+        # Settings models are not frozen: a value set in place or put into a dict must reach the tasks submitted next.
         return (
             settings_context.settings is self._context.settings
             and settings_context.profile is self._context.profile
@@ -38,6 +39,11 @@ def _models(settings: Any) -> Iterator[Any]:
             yield from _models(value)
 
 
+def _values(model: Any) -> dict[str, Any]:
+    found = model.__dict__.items()
+    return {name: copy.copy(value) if isinstance(value, (dict, list, set)) else value for name, value in found}
+
+
 class FlowRunPart:
     """A flow run context in serialized form but for its parameters, which the flow may change in place."""
 
@@ -45,7 +51,7 @@ class FlowRunPart:
         self._seen = self._identity(flow_run_context)
         serialized = flow_run_context.serialize()
         serialized.pop("parameters", None)
-        self.data = zlib.compress(dumps(serialized))
+        self.data = packed(dumps(serialized))
 
     def serves(self, flow_run_context: FlowRunContext) -> bool:
         now = self._identity(flow_run_context)

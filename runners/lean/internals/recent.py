@@ -35,9 +35,15 @@ class Recent(Generic[V]):
                 self._dropped(self._values.popitem(last=False)[1])
             return value
 
-    def forget(self, key: Any) -> None:
+    def values(self) -> list[V]:
         with self._lock:
-            self._values.pop(key, None)
+            return list(self._values.values())
+
+    def forget(self, key: Any, value: V) -> None:
+        """Unless another thread has put another value in its place."""
+        with self._lock:
+            if self._values.get(key) is value:
+                del self._values[key]
 
     def clear(self) -> None:
         with self._lock:

@@ -37,16 +37,36 @@ _TESTED = {
     "prefect.task_runners:ProcessPoolTaskRunner._forward_subprocess_messages": "26db6f23eba9193d5e899d614276a28a",
     "prefect.task_runners:ProcessPoolTaskRunner._stop_message_forwarding": "2a20dbfcac5268025a21aad95767ff56",
     "prefect.utilities.engine:emit_task_run_state_change_event": "bb3b4568ba398a153e8f78033981e911",
+    "prefect.context:AssetContext.from_task_and_inputs": "6db8da496b4b6b713ba2fc7d47dd5ddf",
+    "prefect.futures:PrefectTaskRunFuture": "34f788659e4cc838e2a02a3905263918",
+    "prefect.futures:PrefectWrappedFuture": "5712f62d2aa64fd31a2fc92a5b60c3d7",
+    "prefect.futures:PrefectConcurrentFuture": "2a3b5ff129c049ce4910d92dd5486386",
+    "prefect.task_runners:TaskRunner.__enter__": "ade25aa18deafdf17b7ce4f1923934db",
+    "prefect.task_runners:TaskRunner.__exit__": "23b78a6577d7f33164f87817995db3a0",
+    "prefect.task_runners:ThreadPoolTaskRunner.__init__": "8574ad53369202d0a37be2551052d355",
+    "prefect.task_runners:ThreadPoolTaskRunner.submit": "58a04b47439abb5b14686fa0f117cd87",
+    "prefect.task_runners:ThreadPoolTaskRunner.cancel_all": "d7555a421dda1568622b705e548f3689",
+    "prefect.task_runners:ProcessPoolTaskRunner.__init__": "3b2bbeaa8c88b5c6bac9af7b00e0f9c1",
+    "prefect.task_runners:ProcessPoolTaskRunner.__enter__": "0da370e1499f892023ab8c7dd18cacfe",
+    "prefect.task_runners:ProcessPoolTaskRunner.__exit__": "db9fadd2ec1ad4911355cbd699720652",
+    # Called with arguments by name; what they do is theirs.
+    "prefect.task_engine:run_task_sync()": "f281636bc042a4671f6f57667dcc1d55",
+    "prefect.task_engine:run_task_async()": "f281636bc042a4671f6f57667dcc1d55",
 }
 
 
 def source_digest(qualified_name: str) -> str:
-    """Digest of the source of `module:name`, blind to white space; `"missing"` when there is no such thing."""
+    """Digest of the source of `module:name`, blind to white space, or of the arguments of `module:name()`.
+
+    `"missing"` when there is no such thing.
+    """
     module_name, _, name = qualified_name.partition(":")
     try:
         found: Any = importlib.import_module(module_name)
-        for part in name.split("."):
+        for part in name.removesuffix("()").split("."):
             found = getattr(found, part)
+        if name.endswith("()"):
+            return digest(" ".join(inspect.signature(found).parameters).encode())
         return digest("".join(_source(found).split()).encode())
     except (ImportError, AttributeError, OSError, TypeError):
         return "missing"
@@ -70,18 +90,18 @@ def moved(tested: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name for name, expected in tested.items() if source_digest(name) != expected)
 
 
-# Not empty: take the stock path.
+# Those of this process.
 MOVED: tuple[str, ...] = moved(_TESTED)
 _warned = threading.Event()
 
 
-def warn_moved(names: tuple[str, ...] = MOVED) -> None:
-    """Say, once a process, that tasks take the stock path."""
+def warn_moved(names: tuple[str, ...]) -> None:
+    """Say, once a process, that tasks take the stock path because of `names`."""
     if not _warned.is_set():
         _warned.set()
         warnings.warn(
             f"Prefect {prefect.__version__} differs from {', '.join(TESTED_PREFECT_VERSIONS)}, which the lean runners"
             f" were tested with, in {', '.join(names)}. Tasks take the stock path: same results, stock cost.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )

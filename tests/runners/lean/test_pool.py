@@ -1,0 +1,326 @@
+"""The process pool, with threads in place of processes: they can be stopped, killed and forked at any point."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Any
+
+import pytest
+
+LIMIT_S = 20.0
+"""For what would otherwise hang for ever; nothing is judged by how long it takes."""
+
+
+class End:
+    """One end of a pipe, open for as long as any holder has not closed it."""
+
+    def __init__(self) -> None:
+        self.inbox: queue.Queue[bytes | None] = queue.Queue()
+        self.other: End
+        self.holders = 1
+
+    def send_bytes(self, data: bytes) -> None:
+        if not self.other.holders:
+            raise BrokenPipeError
+        self.other.inbox.put(data)
+
+    send = send_bytes
+
+    def recv_bytes(self) -> bytes:
+        if (data := self.inbox.get()) is None:
+            self.inbox.put(None)
+            raise EOFError
+        return data
+
+    recv = recv_bytes
+
+    def poll(self, timeout: float = 0.0) -> bool:
+        with self.inbox.not_empty:
+            return bool(self.inbox.not_empty.wait_for(lambda: self.inbox.queue, timeout))
+
+    def close(self) -> None:
+        self.holders = max(0, self.holders - 1)
+        if not self.holders:
+            self.other.inbox.put(None)
+
+
+class Process:
+    """What the pool uses of a process. `fork` leaves a child that holds its pipes."""
+
+    ids = itertools.count(1000)
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self.target, self.args, self.exitcode = target, args, None
+        self.ends = [arg for arg in args if isinstance(arg, End)]
+        self.alive, self.ended = False, threading.Event()
+
+    def start(self) -> None:
+        self.pid = next(self.ids)
+        self.alive = True
+        for end in self.ends:
+            end.holders += 1
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            self.target(*self.args)
+        self._exit(0)
+
+    def _exit(self, code: int) -> None:
+        if self.alive:
+            self.alive, self.exitcode = False, code
+            for end in self.ends:
+                end.close()
+            self.ended.set()
+
+    def kill(self) -> None:
+        self._exit(-9)
+
+    def is_alive(self) -> bool:
+        return self.alive
+
+    def join(self, timeout: float | None = None) -> None:
+        self.ended.wait(timeout)
+
+    def fork(self) -> None:
+        for end in self.ends:
+            end.holders += 1
+
+
+class Multiprocessing:
+    """In place of a context of `multiprocessing`."""
+
+    def __init__(self, process: type[Process] = Process) -> None:
+        self._process = process
+        self.started: list[Process] = []
+
+    def Pipe(self, duplex: bool = True) -> tuple[End, End]:
+        one, other = End(), End()
+        one.other, other.other = other, one
+        return one, other
+
+    def Process(self, target: Any, args: Any) -> Process:
+        self.started.append(self._process(target, args))
+        return self.started[-1]
+
+
+def echo(calls: End, messages: End) -> None:
+    """Answer with the request."""
+    while call := calls.recv_bytes():
+        calls.send_bytes(call)
+    messages.send(b"flushed")
+
+
+def pool_of(serve: Callable[..., None], process: type[Process] = Process, size: int = 1) -> tuple[Any, Any, list[Any]]:
+    from runners.lean.pool import ProcessPool
+
+    delivered: list[Any] = []
+    pool = ProcessPool(size, serve, (), delivered.append)
+    pool._multiprocessing = Multiprocessing(process)
+    return pool, pool._multiprocessing, delivered
+
+
+def job(request: bytes = b"x", **more: Any) -> Any:
+    from runners.lean.pool import Job
+
+    return Job((request,), loads=lambda reply: reply, died=lambda *death: ("died", *death), **more)
+
+
+def close(pool: Any, **more: Any) -> threading.Thread:
+    """Close the pool in a thread, past the point at which it is closed."""
+    closing = threading.Thread(target=pool.close, kwargs=more, daemon=True)
+    closing.start()
+    until(lambda: pool._closed)
+    with pool._changed:
+        return closing
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_stopped_while_a_process_starts():
+    """The process that starts meanwhile is stopped as well, before the body of the job begins."""
+    starting, go_on, begun = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Process):
+        def start(self) -> None:
+            starting.set()
+            go_on.wait(LIMIT_S)
+            super().start()
+
+    def serve(calls: End, messages: End) -> None:
+        if calls.recv_bytes():
+            begun.set()
+            threading.Event().wait()
+
+    pool, _, _ = pool_of(serve, Slow)
+    doomed = job()
+    pool.submit(doomed)
+    assert starting.wait(LIMIT_S)
+    closing = close(pool, stop_running=True)
+    go_on.set()
+    closing.join(LIMIT_S)
+    assert not closing.is_alive()
+    assert not begun.is_set()
+    with pytest.raises(CancelledError):
+        doomed.future.result(0)
+
+
+def test_stopping_spares_the_idle():
+    """A process whose task is over may have events to send, and does so."""
+    hold, at_it = threading.Event(), threading.Event()
+
+    def serve(calls: End, messages: End) -> None:
+        while call := calls.recv_bytes():
+            if call == b"long":
+                at_it.set()
+                hold.wait()
+            calls.send_bytes(call)
+        messages.send(b"flushed")
+
+    pool, multiprocessing, delivered = pool_of(serve, size=2)
+    short, long = job(b"short"), job(b"long")
+    pool.submit(long)
+    pool.submit(short)
+    assert short.future.result(LIMIT_S) == b"short"
+    assert at_it.wait(LIMIT_S)
+    until(lambda: pool._idle == 1)
+    pool.close(stop_running=True)
+    assert sorted(process.exitcode for process in multiprocessing.started) == [-9, 0]
+    assert delivered == [b"flushed"]
+    name, _, code, stopped = long.future.result(0)
+    assert (name, code, stopped) == ("died", -9, True)
+
+
+def test_death_of_a_process_with_children():
+    """What the task has forked holds the pipes, which do not end with the process."""
+    at_it = threading.Event()
+
+    def serve(calls: End, messages: End) -> None:
+        calls.recv_bytes()
+        messages.send(b"said before")
+        at_it.set()
+        threading.Event().wait()
+
+    pool, multiprocessing, delivered = pool_of(serve)
+    doomed = job()
+    pool.submit(doomed)
+    assert at_it.wait(LIMIT_S)
+    (process,) = multiprocessing.started
+    process.fork()
+    process.kill()
+    assert doomed.future.result(LIMIT_S) == ("died", process.pid, -9, False)
+    assert delivered == [b"said before"]
+
+
+def test_job_to_be_run_again_when_the_pool_closes():
+    """It is said to have died, as nobody else will say of a task that has begun."""
+    from runners.lean.pool import ProcessPool
+
+    again = job(reruns=1)
+    held: list[Any] = []
+
+    class Closes(ProcessPool):
+        def _next(self) -> Any:
+            # The feeder that has just put the job back.
+            if again.death is not None and not held:
+                held.append(close(self))
+            return super()._next()
+
+    def serve(calls: End, messages: End) -> None:
+        calls.recv_bytes()
+
+    pool = Closes(1, serve, (), print)
+    pool._multiprocessing = Multiprocessing()  # type: ignore[assignment]
+    pool.submit(again)
+    name, _, code, stopped = again.future.result(LIMIT_S)
+    assert (name, code, stopped) == ("died", 0, False)
+
+
+def test_process_that_cannot_be_started():
+    class Refused(Process):
+        refusals = 1
+
+        def start(self) -> None:
+            if Refused.refusals:
+                Refused.refusals -= 1
+                raise OSError("Resource temporarily unavailable")
+            super().start()
+
+    pool, _, _ = pool_of(echo, Refused)
+    first, second = job(), job(b"second")
+    pool.submit(first)
+    with pytest.raises(OSError, match="unavailable"):
+        first.future.result(LIMIT_S)
+    pool.submit(second)
+    assert second.future.result(LIMIT_S) == b"second"
+    pool.close()
+
+
+def test_idle_pool_keeps_nothing_of_its_jobs():
+    pool, _, _ = pool_of(echo)
+
+    class Value:
+        pass
+
+    value = Value()
+    kept = weakref.ref(value)
+    done = job()
+    done.loads = lambda reply, value=value: reply
+    pool.submit(done)
+    assert done.future.result(LIMIT_S) == b"x"
+    until(lambda: pool._idle == 1)
+    del done, value
+    gc.collect()
+    assert kept() is None
+    assert not pool.at_work()
+    pool.close()
+
+
+def test_worker_keeps_nothing_of_a_call(monkeypatch):
+    """The process that waits for its next task has let go of the one before."""
+    import cloudpickle
+
+    from runners.lean import processes
+
+    class Value:
+        pass
+
+    seen: list[Any] = []
+
+    def run(call: bytes, shared: bytes) -> Any:
+        value = Value()
+        seen.append(weakref.ref(value))
+        return value
+
+    class Calls:
+        sent = iter([b"call", b"shared", cloudpickle.dumps([])])
+
+        def recv_bytes(self) -> bytes:
+            if (data := next(self.sent, None)) is None:
+                gc.collect()
+                seen.append(seen[0]())
+                raise EOFError
+            return data
+
+        def send_bytes(self, data: bytes) -> None:
+            pass
+
+    monkeypatch.setattr("prefect.task_runners._initialize_process_pool_worker", lambda *args: None)
+    monkeypatch.setattr(processes.shipping, "runner", lambda: run)
+    monkeypatch.setattr(processes.signal, "signal", lambda *args: None)
+    monkeypatch.setattr(processes, "_dumps_reply", lambda ended: b"reply")
+    processes._serve(Calls(), None, {}, cloudpickle.dumps((None, ())))  # type: ignore[arg-type]
+    assert seen[1] is None
