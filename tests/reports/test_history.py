@@ -13,8 +13,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from reports import charts, history, timings, trend
+from reports import charts
 from reports.charts import style
+from reports.over_runs import history, timings, trend
 from reports.records import RecordError
 from reports.rendering import render
 from reports.summary import summarise

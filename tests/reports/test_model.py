@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports import fitting
 from reports.cells import build as build_cell
 from reports.cells import collect
-from reports.costs import Costs, Workload, bottleneck, makespan_s
-from reports.judgement import spared
+from reports.modelling import fitting
+from reports.modelling.costs import Costs, Workload, bottleneck, makespan_s
+from reports.modelling.judgement import spared
 from reports.records import Record
 from reports.run import Arm, arms
 from reports.summary import Summary, summarise

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import lab
-from reports import records, scale_tables, verdict
+from reports import records, verdict
 from reports.charts.scale import cost_by_width_at_scale
 from reports.charts.style import Drawing, Missing
+from reports.pages import scale_tables
 from reports.quotas import QUOTAS, Quota
 from reports.records import Record, RecordError
 from reports.scale import ArmScale, Size
