@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -177,10 +178,11 @@ def _cells(run: Kept, arm: str) -> dict[str, Timing]:
 
 
 def _ratio(log: float, cells: Sequence[Timing]) -> Estimate:
-    free = sum(cell.n - 1 for cell in cells)
     n = min(cell.n for cell in cells)
-    if not free:
+    if n < 2:
         return Estimate(math.exp(log), None, None, n)
-    error = math.sqrt(sum(cell.log_deviation**2 / cell.n for cell in cells)) / len(cells)
-    reach = t_quantile(free) * error
+    # What befalls a block befalls all its cells (`statistics.by_block`). How far is not kept of a run: as if wholly,
+    # the error of the mean is the mean of the errors.
+    error = fmean(cell.log_deviation / math.sqrt(cell.n) for cell in cells)
+    reach = t_quantile(n - 1) * error
     return Estimate(math.exp(log), math.exp(log - reach), math.exp(log + reach), n)
