@@ -98,7 +98,7 @@ def test_what_was_fitted_is_predicted(slot: float, submit: float, fixed: float, 
     for cell in cells_of(records):
         if fitting.usable(cell):
             expected = fitting.expected_s(found.costs, cell, 2, found.cores)
-            assert expected == pytest.approx(cell.time_s.value, rel=0.06), cell.graph.id
+            assert expected == pytest.approx(cell.time_s.value, rel=0.1), cell.graph.id
 
 
 def test_terms_are_never_negative_and_a_share_never_above_one() -> None:
