@@ -79,7 +79,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first: at the end, one process would else be left alone with it."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    folders = [*TOGETHER[:2], ""]
+    folders = [*TOGETHER, ""]
     items.sort(key=lambda item: ([*map(item.nodeid.startswith, folders)].index(True), item.path not in slow))
 
 
