@@ -67,10 +67,17 @@ class LetGo:
 
 
 def waited(references: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Those whose tasks have ended, and the others. Nothing is waited for or fetched."""
-    if not references:
+    """Those whose tasks have ended, and the others. Nothing is waited for or fetched.
+
+    Neither where the flow has ended the Ray that they are of: asked, Ray would start another one, which knows none.
+    """
+    if not references or not ray.is_initialized():
         return [], []
-    return ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
+    try:
+        return ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
+    except ValueError:
+        # Another has been started since.
+        return [], []
 
 
 def without_value(ended: list[Any]) -> list[Any]:

@@ -372,6 +372,24 @@ def test_ray_is_not_asked_once_it_is_gone(ray, submitted, monkeypatch):
     assert future.done()
 
 
+@pytest.mark.parametrize("another", [True, False])
+def test_ray_that_the_flow_has_ended_itself(ray, submitted, monkeypatch, another):
+    from runners.lean import LeanRayTaskRunner
+
+    def unknown(references: Any, **options: Any) -> Any:
+        assert another, "asked, Ray would start anew"
+        raise ValueError("owner is unknown")
+
+    with LeanRayTaskRunner() as made:
+        kept = [ray_future(made, submitted, "kept")]
+        ray_future(made, submitted, "let go").__del__()
+        monkeypatch.setattr("ray.is_initialized", lambda: another)
+        monkeypatch.setattr("ray.wait", unknown)
+    assert not made._started
+    assert ray.cancelled == []
+    assert kept[0]._final_state is None
+
+
 def test_ray_tasks_are_kept_though_a_look_at_them_is_interrupted(ray, submitted, monkeypatch):
     from runners.lean import LeanRayTaskRunner, runner
 
