@@ -24,19 +24,25 @@ def chosen(option: str, given: str | None, known: Sequence[str]) -> list[str]:
         return list(known)
     names = list(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
     if not names or set(names) - set(known):
-        raise AskedError(f"{option} {given}: there are {', '.join(known)}")
+        wrong = next((name for name in names if name not in known), given)
+        raise AskedError(f"{option} {wrong}: there are {', '.join(known)}")
     return names
 
 
-def free_folder(label: str, out: Path | None, file: str) -> Path:
-    """Where a file of findings may go: `results/<time>-<label>` unless `out` names a folder. Nothing is made.
-
-    Raises:
-        AskedError: it holds one already.
-    """
+def folder_for(label: str, out: Path | None) -> Path:
+    """Where findings go: `results/<time>-<label>` unless `out` names a folder. Nothing is made."""
     results = Path("results")
     existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-    folder = out or results / new_run_id(label, existing)
+    return out or results / new_run_id(label, existing)
+
+
+def free_folder(label: str, out: Path | None, file: str) -> Path:
+    """The same, for findings that do not go on with earlier ones.
+
+    Raises:
+        AskedError: it holds findings already.
+    """
+    folder = folder_for(label, out)
     if (folder / file).exists():
         raise AskedError(f"--out {folder} holds a {file} already: name another folder")
     return folder

@@ -22,8 +22,8 @@ def placement(
 
     Example: runner-lab placement --only dask,ray
     """
-    from benchmarks import placement as experiment
-    from reports import placement as findings
+    from benchmarks.placing import placement as experiment
+    from reports.findings import placement as findings
 
     _show(experiment, findings, as_json, only, out)
 
@@ -39,8 +39,8 @@ def hosts(
 
     Example: sudo runner-lab hosts --runners dask,lean-dask
     """
-    from benchmarks import hosts as experiment
-    from reports import hosts as findings
+    from benchmarks.placing import hosts as experiment
+    from reports.findings import hosts as findings
 
     _show(experiment, findings, as_json, only, runners, out)
 
@@ -84,7 +84,7 @@ def faults(
 
     Example: runner-lab faults --only worker-killed --runners dask,lean-dask
     """
-    from benchmarks.faults import SUITE
+    from benchmarks.behaving.faults import SUITE
 
     _behaviour(SUITE, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
 
@@ -96,7 +96,7 @@ def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, 
 
     Example: runner-lab equivalence --only same-key --runners threads,dask
     """
-    from benchmarks.equivalence import SUITE
+    from benchmarks.behaving.equivalence import SUITE
 
     _behaviour(SUITE, only, runners, out, as_json, {})
 
@@ -105,9 +105,10 @@ def _behaviour(
     suite: Any, only: str | None, runners: str | None, out: Path | None, as_json: bool, settings: dict[str, Any]
 ) -> None:
     """Make the experiments of a suite, and show what was found, also after Ctrl-C."""
-    from benchmarks import behaviour as experiments
-    from reports import behaviour as findings
-    from reports import render, terminal
+    from benchmarks.behaving import behaviour as experiments
+    from reports import render
+    from reports.findings import behaviour as findings
+    from reports.pages import terminal
     from runners.server import ServerError
 
     try:

@@ -13,10 +13,12 @@ from rich.console import Console
 
 from benchmarks.run_folder import new_run_id, share_done
 from lab import publishing
-from reports import difference, history, summary, terminal, timings, trend, units, verdict
-from reports.history import Kept
+from reports import summary, units, verdict
+from reports.over_runs import difference, history, timings, trend
+from reports.over_runs.history import Kept
+from reports.over_runs.trend import Slower
+from reports.pages import terminal
 from reports.summary import Summary
-from reports.trend import Slower
 from runners.guard import guarded
 
 ROOT = Path(__file__).parent.parent

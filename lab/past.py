@@ -32,8 +32,9 @@ def history(
 
     Example: runner-lab history --profile quick
     """
-    from reports import charts, trend
-    from reports import history as kept
+    from reports import charts
+    from reports.over_runs import history as kept
+    from reports.over_runs import trend
     from reports.units import printable
 
     path = results / kept.FILE_NAME if results.is_dir() or results.suffix != Path(kept.FILE_NAME).suffix else results
@@ -107,8 +108,8 @@ def _show_runs(runs: Sequence[Any], series: set[str]) -> None:
 
 def _against(runs: Sequence[Any], run: Any) -> str:
     """How many cells are slower and faster than in the last run that it may be held against."""
-    from reports import trend
-    from reports.difference import difference
+    from reports.over_runs import trend
+    from reports.over_runs.difference import difference
 
     alike = trend.series(runs, run)
     if len(alike) < 2:

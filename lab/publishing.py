@@ -21,7 +21,8 @@ from prefect.client.orchestration import get_client
 from prefect.context import get_run_context
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from reports import brief, summary
+from reports import summary
+from reports.pages import brief
 from reports.summary import Summary
 from runners.server import ServerError, without_password
 

@@ -56,7 +56,8 @@ def choose(
 
     Example: runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB
     """
-    from reports import answer, asking, choice, terminal
+    from reports.choosing import answer, asking, choice
+    from reports.pages import terminal
     from reports.summary import summarise
 
     asked = asking.request(tasks, task_seconds, work, payload, workers, startup)
@@ -80,7 +81,8 @@ def diff(
 
     Example: runner-lab diff results/before results/after --fail-on slower
     """
-    from reports import difference, terminal, timings
+    from reports.over_runs import difference, timings
+    from reports.pages import terminal
 
     found = difference.difference(timings.read(a), timings.read(b))
     if not found.cells:
@@ -103,8 +105,8 @@ def scale(
 
     Example: runner-lab scale results/sqlite results/postgres
     """
-    from reports import markdown as pages
-    from reports import scale_tables, terminal
+    from reports.pages import markdown as pages
+    from reports.pages import scale_tables, terminal
 
     if not runs:
         raise LabError("scale: name the folder of a run at least")

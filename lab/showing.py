@@ -33,7 +33,7 @@ def publish(
 
     Example: runner-lab publish results/20260101-120000-quick --api-url http://127.0.0.1:4200/api
     """
-    from reports import asking
+    from reports.choosing import asking
     from runners.server import ServerError
 
     folder = asking.find_run(run)

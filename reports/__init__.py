@@ -7,12 +7,11 @@ Where to look:
 
 - what comes in: `records` and its parts `validation`, `graphs`, `flow_runs`, `tax`, `traffic`; `run` for the plan
 - figures: `cells`, `statistics`, `fits`, `metg`, `batching`, `scaling`, `scale`, `taxes`; `summary` has all of a run
-- the cost model: `costs`, `model`, `fitting`, `judgement`
-- an answer (`runner-lab choose`, the decision map): `asking`, `ranking`, `alternatives`, `choice`, `answer`, `atlas`
-- several runs (`diff`, `history`): `timings`, `difference`, `history`, `trend`
-- behaviour: `behaviour`, `placement`, `hosts`
-- words and pages: `verdict`, `regimes`, `advice`, `comparison`, `tables` and other `*_tables`, `charts`, `page`,
-  `markdown`, `terminal`, `brief`, `rendering`
+- words made from figures: `verdict`, `regimes`, `advice`, `comparison`, `described`
+- `modelling`, `choosing`: the cost model, and the answer made with it (`runner-lab choose`, the decision map)
+- `over_runs`: several runs (`runner-lab diff`, `history`)
+- `findings`: what experiments found (`runner-lab faults`, `placement`, `hosts`)
+- `charts`, `pages`: what a reader sees; `rendering` makes a report of them
 """
 
 from __future__ import annotations

@@ -142,8 +142,8 @@ def _missing_task_runs(summary: Summary) -> list[str]:
     which = units.listed([f"{row.arm.label} {row.recorded} of {row.expected_recorded}" for row in short])
     return [
         f"Task runs missing on the server ({which}): their flows ended well, but Prefect's record of them is "
-        "incomplete. Do not trust the UI or automations for such runs; a faster database (Postgres) or less load "
-        "may cure it."
+        "incomplete. Do not trust the UI or automations for such runs. What helps: the server's task run recorder in "
+        "batches (PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE and _READ_BATCH_SIZE of 100), or less load."
     ]
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from reports import units
 from reports.cells import Cell
+from reports.choosing.ranking import simplicity
 from reports.flow_runs import BENCH, UNASKED, FlowRun
-from reports.ranking import simplicity
 from reports.run import Arm
 from reports.statistics import LARGEST_TIE, level_with_best
 from reports.summary import Summary

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import advice, behaviour, charts, history, markdown, page, timings, verdict
+from reports import advice, charts, verdict
 from reports import records as record_files
 from reports import summary as summaries
-from reports.behaviour import Behaviour
+from reports.findings import behaviour
+from reports.findings.behaviour import Behaviour
+from reports.over_runs import history, timings
+from reports.pages import markdown, page
 
 
 @dataclass(frozen=True)

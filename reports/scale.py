@@ -14,7 +14,9 @@ from reports.units import printable
 
 BENCH = "scale"
 REFERENCE_TASKS = 100
-"""The marginal cost at the widest graph is held against that at so many tasks, or at the next size that has one."""
+"""The marginal cost at the widest graph is held against that at so many tasks, or at the next size that has one and
+where the tasks are at least `LEAST_SHARE` of the time."""
+LEAST_SHARE = 0.5
 TARGET = 1.2
 """What the marginal cost at the widest graph may be of that at the reference."""
 
@@ -165,7 +167,9 @@ def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmSca
         groups.setdefault(record.tasks, []).append(record)
     makespans = _marginal(groups, lambda record: record.value_s)
     cpu = _marginal(groups, _cpu_s)
-    reference = min((size for size in makespans if size >= REFERENCE_TASKS), default=None)
+    reference = min(
+        (size for size in makespans if _may_be_reference(size, groups[size], makespans[size])), default=None
+    )
     growths, cpu_growths = _growths(makespans, reference), _growths(cpu, reference)
     widest = max(makespans, default=0)
     growth = growths.get(widest) if widest != reference else None
@@ -182,6 +186,17 @@ def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmSca
         reference=reference if growth else None,
         widest=widest if growth else None,
     )
+
+
+def _may_be_reference(tasks: int, group: Sequence[Record], marginal: Mapping[int, float]) -> bool:
+    """Wide enough, and its time is mostly that of its tasks.
+
+    Where it is that of a pool's start, which each cell has anew, what a task adds is lost in how two starts differ.
+    """
+    total = _by_block(group, lambda record: record.value_s)
+    shares = [marginal[block] * tasks / total[block] for block in marginal]
+    share = median(shares)
+    return tasks >= REFERENCE_TASKS and share is not None and share >= LEAST_SHARE
 
 
 def _marginal(

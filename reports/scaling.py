@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import fitting
 from reports.cells import Cell, Graph
 from reports.gains import over_fewest
+from reports.modelling import fitting
 from reports.run import Arm, family
 from reports.statistics import Estimate
 from reports.summary import Summary

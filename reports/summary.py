@@ -16,7 +16,7 @@ from reports import scale as scales
 from reports.cells import Cell, Graph, Pairs
 from reports.described import Described
 from reports.fits import MarginalCost, marginal_cost
-from reports.judgement import Judgement, judge
+from reports.modelling.judgement import Judgement, judge
 from reports.records import Record, RecordError
 from reports.run import Arm, Run
 from reports.scale import ArmScale

@@ -32,9 +32,9 @@ from reports.charts.times import time_by_arm
 from reports.charts.trend import time_over_runs
 from reports.charts.variants import variants
 from reports.charts.work import cpu_against_wait
-from reports.history import Kept
+from reports.over_runs.history import Kept
+from reports.over_runs.trend import Trend
 from reports.summary import Summary
-from reports.trend import Trend
 
 CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     decision_map,

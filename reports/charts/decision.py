@@ -13,9 +13,9 @@ from matplotlib.patches import Patch
 from scipy import ndimage
 
 from reports import kinds, units
-from reports.atlas import Map, maps
 from reports.charts import style
 from reports.charts.style import Drawing, Mark, Missing
+from reports.choosing.atlas import Map, maps
 from reports.run import Arm
 from reports.summary import Summary
 

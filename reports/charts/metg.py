@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from reports import kinds, units
 from reports.charts import style
 from reports.charts.style import Drawing, Missing
-from reports.costs import makespan_s
 from reports.metg import TARGET, Metg, Sample, cells_of, samples_of
 from reports.metg import of as metg_of
-from reports.model import ArmModel
+from reports.modelling.costs import makespan_s
+from reports.modelling.model import ArmModel
 from reports.run import Arm
 from reports.summary import Summary
 

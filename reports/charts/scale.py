@@ -40,9 +40,10 @@ def cost_by_width_at_scale(summary: Summary) -> Drawing | Missing:
 
 _READING = (
     f"Above: what each task beyond the next smaller size cost, over what it cost at {REFERENCE_TASKS} tasks (or at "
-    "the next size measured) in the same block, bars 95 % intervals; a line that stays below the dashed one keeps its "
-    "price. Middle: what the driver's memory rose by in the cell; in step with the tasks is a straight line. Below: "
-    "how long after its return the flow's last task run was recorded, which is the server's to answer for."
+    "the next size where a pool's start is not most of the time) in the same block, bars 95 % intervals; a line that "
+    "stays below the dashed one keeps its price. Middle: what the driver's memory rose by in the cell; in step with "
+    "the tasks is a straight line. Below: how long after its return the flow's last task run was recorded, which is "
+    "the server's to answer for."
 )
 
 

@@ -15,8 +15,8 @@ from matplotlib.patches import Patch
 from reports import units
 from reports.charts import style
 from reports.charts.style import Drawing, Mark, Missing
-from reports.history import Kept
-from reports.trend import Trend
+from reports.over_runs.history import Kept
+from reports.over_runs.trend import Trend
 
 TITLE = "Time over runs"
 COLUMNS = 2

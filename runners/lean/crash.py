@@ -55,7 +55,7 @@ class Submitted:
     def _record(self, state: State, wait_s: float) -> State:
         """Tell the API. That it cannot be told, since it starts anew say, must not hide how the task run ended."""
         try:
-            with self.origin.entered():
+            with self.origin.entered(with_flow_run=True):
                 # As an event it is recorded in order of time, wherever late events of the worker come in.
                 if not (wait_s and self._set_state(state, wait_s)):
                     self._emit(state)

@@ -81,9 +81,9 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
     def __exit__(self, *args: Any) -> None:
         stopped: list[tuple[LeanDaskFuture, str]] = []
         try:
-            self._settle()
             stopped = self._running() if self._owns_cluster else []
             self.cancel_all()
+            self._settle()
         finally:
             super().__exit__(*args)
         # They end with the workers of the cluster, which then cannot say so any more.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import collections
 import contextlib
 import multiprocessing
+import multiprocessing.util
+import pickle
 import threading
 import time
 from collections.abc import Callable
@@ -18,12 +20,16 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from prefect.logging import get_logger
+
 # A process that was told to end has events to flush; one that does not end by itself is killed.
 _GRACE_S = 10.0
 
 # How soon the death of a process is noticed while a child that its task forked holds its pipes: none of them ends then,
 # nor does the one by which `multiprocessing` tells. Every other death is noticed at once.
 _LOOK_S = 1.0
+
+logger = get_logger("task_runner.lean")
 
 
 @dataclass(eq=False)
@@ -77,6 +83,9 @@ class ProcessPool:
         self._taken: dict[int, Job] = {}
         self._closed = False
         self._stopping = False
+        # A runner that is never exited, of a generator flow that is not exhausted say, leaves its pool open: the end of
+        # the interpreter waits for processes, and they for it.
+        self._at_exit = multiprocessing.util.Finalize(None, self.close, kwargs={"stop_running": True}, exitpriority=10)
 
     def submit(self, job: Job) -> None:
         """Queue a job. A closed pool cancels it."""
@@ -97,6 +106,7 @@ class ProcessPool:
 
     def close(self, stop_running: bool = False) -> None:
         """Cancel the jobs that wait, wait for those that run or stop them, and end all processes."""
+        self._at_exit.cancel()
         with self._changed:
             self._closed = True
             self._stopping = self._stopping or stop_running
@@ -161,13 +171,21 @@ class ProcessPool:
         try:
             for part in job.request:
                 worker.calls.send_bytes(part)
-            reply = _reply(worker)
+            _await_reply(worker)
+            with self._changed:
+                # The job has ended: its process is not stopped for it any more.
+                worker.busy = False
+            reply = worker.calls.recv_bytes()
         except (EOFError, OSError):
             self._end(worker)
             self._rerun_or_give_up(job, worker.process)
             return None
-        with self._changed:
-            worker.busy = False
+        except Exception as broken:
+            # A reply that is too large for this process, say: what is left of it in the pipe is no reply to the next.
+            worker.process.kill()
+            self._end(worker)
+            job.future.set_exception(broken)
+            return None
         _set_result(job, lambda: job.loads(reply))
         return worker
 
@@ -209,7 +227,12 @@ class ProcessPool:
     def _read(self, messages: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._deliver(messages.recv())
+                message = messages.recv_bytes()
+                try:
+                    self._deliver(pickle.loads(message))
+                except Exception:
+                    # Of a class that only the process can import, say. Unread, the pipe would fill, and block tasks.
+                    logger.warning("A message of a process of the pool is lost.", exc_info=True)
         messages.close()
 
     def _rerun_or_give_up(self, job: Job, process: BaseProcess) -> None:
@@ -235,12 +258,11 @@ class ProcessPool:
         worker.calls.close()
 
 
-def _reply(worker: _Worker) -> bytes:
+def _await_reply(worker: _Worker) -> None:
     """Raises EOFError when the process has died, or OSError."""
     while not worker.calls.poll(_LOOK_S):
         if not worker.process.is_alive() and not worker.calls.poll():
             raise EOFError
-    return worker.calls.recv_bytes()
 
 
 def _read_out(worker: _Worker) -> None:

@@ -167,12 +167,17 @@ class _Outbox:
     def __init__(self, messages: Connection) -> None:
         self._messages = messages
         self._lock = threading.Lock()
+        # A task may fork while another thread is sending.
+        os.register_at_fork(after_in_child=self._unlock)
 
     def put(self, message: Any) -> None:
         with self._lock:
             self._messages.send(message)
 
     put_nowait = put
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
 
 
 def _serve(calls: Connection, messages: Connection, env: dict[str, str], initializing: bytes) -> None:
@@ -204,7 +209,11 @@ def _answer(calls: Connection, run: Callable[..., Any]) -> bool:
     ended: tuple[bool, Any]
     try:
         with handle_engine_signals():
-            ended = True, run(call, shared, *cloudpickle.loads(upstream))
+            try:
+                ended = True, run(call, shared, *cloudpickle.loads(upstream))
+            except Exception as raised:
+                # Of what precedes the engine, such as unpickling: Prefect would make an exit of the process of it.
+                ended = False, raised
     except BaseException as raised:
         ended = False, raised
     calls.send_bytes(_dumps_reply(ended))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -14,13 +12,13 @@ from prefect.states import State
 from prefect.tasks import Task
 from prefect_ray.context import RemoteOptionsContext
 from prefect_ray.task_runners import PrefectRayFuture, RayTaskRunner
-from ray.experimental import get_local_object_locations
 from ray.util.client.common import ClientObjectRef
 
 from . import internals, shipping
 from .context import Context, Package
 from .crash import Submitted
 from .futures import SettledFuture, unsettled
+from .let_go import LetGo, waited, without_value
 from .runner import LeanRemoteRunner
 
 # A shared context above this size goes to the object store once instead of with every task.
@@ -29,6 +27,10 @@ _INLINE_BYTES = 64 * 1024
 _CANCEL_ROUNDS = 3
 
 _ANSWER_S = 5.0
+
+# Of all runners of the process: a function is sent to a cluster once, and loaded by each worker once.
+_functions: internals.Recent[Any] = internals.Recent(size=64)
+_named_functions: internals.Recent[Any] = internals.Recent(size=64)
 
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
 
@@ -59,7 +61,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         super().__init__(*args, **kwargs)
         # In order of submission.
         self._submitted: WeakValueDictionary[UUID, LeanRayFuture] = WeakValueDictionary()
-        self._let_go = _LetGo()
+        self._let_go = LetGo()
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished; those that run are interrupted."""
@@ -75,13 +77,13 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
     def _unfinished(self) -> list[Any]:
         # One may be let go of between the two, so that it is among both; the other way round it would be among neither.
         kept = [future.wrapped_future for future in unsettled(self._submitted)]
-        return list(dict.fromkeys(self._let_go.unfinished() + _waited(kept)[1]))
+        return list(dict.fromkeys(self._let_go.unfinished() + waited(kept)[1]))
 
     def __enter__(self) -> LeanRayTaskRunner:
         super().__enter__()
+        self._let_go = LetGo()
         # What is large goes to the object store, from which a worker reads it without a copy.
         self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef), large_apart=True)
-        self._remote_functions: internals.Recent[Any] = internals.Recent(size=64)
         self._stored: tuple[bytes, Any] = (b"", None)
         return self
 
@@ -93,14 +95,15 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
                 self.cancel_all()
             self._settle(all_ended=stopped and self._owns_ray)
         finally:
-            self._let_go.clear()
+            self._let_go.clear(closed=self._owns_ray)
             self._stored = (b"", None)
             super().__exit__(*exc_info)
 
     def _send(self, submitted: Submitted, package: Package) -> LeanRayFuture:
         function = self._remote_function(submitted.task)
         reference = function.remote(package.call, self._in_store(package.shared), *package.upstream)
-        future = LeanRayFuture(submitted, reference, self._let_go)
+        needs = frozenset(needed.binary() for needed in package.upstream if type(needed) is ray.ObjectRef)
+        future = LeanRayFuture(submitted, reference, self._let_go, needs)
         self._submitted[submitted.task_run_id] = future
         self._let_go.tick()
         return future
@@ -111,9 +114,12 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         all_ended: have all futures keep how their tasks ended, since without its Ray they could not ask any more.
         """
         unasked = {future.wrapped_future: future for future in unsettled(self._submitted)}
-        ended, _ = _waited(list(unasked))
-        for reference in ended if all_ended else _without_value(ended):
-            unasked[reference].wait(_ANSWER_S)
+        ended, _ = waited(list(unasked))
+        valueless = set(without_value(ended))
+        for reference in ended:
+            # In order of submission: what needs a task that has died comes after it.
+            if all_ended or reference in valueless or unasked[reference].needs & self._let_go.dead:
+                unasked[reference].wait(_ANSWER_S)
         for reference, submitted in self._let_go.died():
             LeanRayFuture(submitted, reference, self._let_go).wait(_ANSWER_S)
 
@@ -121,13 +127,15 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         options = dict(RemoteOptionsContext.get().current_remote_options)
         if self.crash_reruns is not None:
             options.setdefault("max_retries", self.crash_reruns)
-        key = (task.name, cloudpickle.dumps(options) if options else None)
+        key = cloudpickle.dumps(options) if options else None
 
-        def make() -> Any:
-            decorate = ray.remote(**options) if options else ray.remote
-            return decorate(shipping.runner()).options(name=task.name)
+        def function() -> Any:
+            return (ray.remote(**options) if options else ray.remote)(shipping.runner())
 
-        return self._remote_functions.get(key, make)
+        def named() -> Any:
+            return _functions.get(key, function).options(name=task.name)
+
+        return _named_functions.get((task.name, key), named)
 
     def _in_store(self, shared: bytes) -> Any:
         if len(shared) <= _INLINE_BYTES:
@@ -145,10 +153,14 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
 class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
     """A Ray future for which the death of its worker is a recorded state of the task run."""
 
-    def __init__(self, submitted: Submitted, wrapped_future: Any, let_go: _LetGo) -> None:
+    def __init__(
+        self, submitted: Submitted, wrapped_future: Any, let_go: LetGo, needs: frozenset[bytes] = frozenset()
+    ) -> None:
         super().__init__(task_run_id=submitted.task_run_id, wrapped_future=wrapped_future)
         self._submitted = submitted
         self._let_go = let_go
+        self.needs = needs
+        """The ids of its upstream references. References would keep the results."""
 
     def __del__(self) -> None:
         if self._final_state is None:
@@ -163,14 +175,20 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
         """Whether the task has ended, in whatever way."""
         if self._final_state is not None:
             return True
+        if self._let_go.closed:
+            return self._as_recorded().is_final()
         ready, _ = ray.wait([self._wrapped_future], timeout=0, fetch_local=False)
         return bool(ready)
 
     @property
     def state(self) -> State[Any]:
-        if self._final_state is None and self.done():
+        if self._final_state is None and not self._let_go.closed and self.done():
             self.wait()
-        return self._final_state or PrefectRayFuture.state.fget(self)  # type: ignore[attr-defined]
+        return self._final_state or self._as_recorded()
+
+    def _as_recorded(self) -> State[Any]:
+        """The state that the API has."""
+        return PrefectRayFuture.state.fget(self)  # type: ignore[attr-defined,no-any-return]
 
     def wait(self, timeout: float | None = None) -> None:
         if self._final_state is not None:
@@ -199,77 +217,11 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
         return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
 
     def _died(self, death: Exception) -> State[Any]:
+        self._let_go.dead.add(self._wrapped_future.binary())
         if isinstance(death, ray.exceptions.RayTaskError):
             # Ray gives the dependents of a task, which it never runs, the error of the task.
             return self._submitted.not_ready()
         return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
-
-
-class _LetGo:
-    """Tasks whose futures nobody keeps, for as long as they have not ended.
-
-    Ray runs such a task all the same, and only by a reference can it be cancelled.
-    """
-
-    def __init__(self) -> None:
-        # Filled by finalizers, which may run in any thread at any moment: appending needs no lock.
-        self.tasks: deque[tuple[Any, Submitted]] = deque()
-        self._died: list[tuple[Any, Submitted]] = []
-        self._ticks = 0
-        self._looking = threading.Lock()
-
-    def tick(self) -> None:
-        """Now and then, drop those that have ended: a reference keeps the result in memory."""
-        self._ticks += 1
-        # Where another thread is at it, this one need not be.
-        if self._ticks >= 16 and 2 * self._ticks >= len(self.tasks) and self._looking.acquire(blocking=False):
-            try:
-                self._ticks = 0
-                self._look()
-            finally:
-                self._looking.release()
-
-    def unfinished(self) -> list[Any]:
-        with self._looking:
-            return self._look()
-
-    def died(self) -> list[tuple[Any, Submitted]]:
-        """Those whose worker has died, as of the last look."""
-        with self._looking:
-            died, self._died = self._died, []
-            return died
-
-    def clear(self) -> None:
-        self.tasks.clear()
-
-    def _look(self) -> list[Any]:
-        found = dict(self.tasks.popleft() for _ in range(len(self.tasks)))
-        ended, unfinished = _waited(list(found))
-        self.tasks.extend((reference, found[reference]) for reference in unfinished)
-        self._died += [(reference, found[reference]) for reference in _without_value(ended)]
-        return unfinished
-
-
-def _waited(references: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Those whose tasks have ended, and the others. Nothing is waited for or fetched."""
-    if not references:
-        return [], []
-    return ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
-
-
-def _without_value(ended: list[Any]) -> list[Any]:
-    """Those of tasks that left nothing, as where a worker has died.
-
-    Asking each for its result would fetch what nobody wants. The driver knows the size of all that its tasks have left;
-    through Ray Client it does not.
-    """
-    if not ended:
-        return []
-    try:
-        found = get_local_object_locations(ended)
-    except Exception:
-        return []
-    return [reference for reference in ended if found.get(reference, {}).get("object_size") is None]
 
 
 def _worker_of(reference: Any) -> str:

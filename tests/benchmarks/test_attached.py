@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from benchmarks.attached import judge_slots, own_address, slots_of
-from benchmarks.bare_environment import bare_python
+from benchmarks.placing.bare_environment import bare_python
+from benchmarks.placing.processes import running
 from benchmarks.plan import applies
-from benchmarks.processes import running
 from benchmarks.session import Options, Session
 from flows.graph import GraphSpec
 from runners import catalog

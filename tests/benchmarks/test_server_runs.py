@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from benchmarks import quiescence, server_runs
-from benchmarks.api_states import NEVER, states
+from benchmarks.behaving.api_states import NEVER, states
 from benchmarks.plan import CellError
 from benchmarks.server_runs import ServerRuns, UnansweredError, until
 

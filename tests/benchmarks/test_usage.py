@@ -23,12 +23,15 @@ CHILD_OF_A_CHILD = f"import subprocess, sys; subprocess.run([sys.executable, '-c
 @pytest.mark.parametrize("code", [BURN, CHILD_OF_A_CHILD])
 def test_a_child_that_has_ended_counts_as_worker(code):
     meter = Meter(None)
+    own_s = time.process_time()
     meter.start()
     subprocess.run([sys.executable, "-c", code], check=True)
     usage, _ = meter.stop()
+    own_s = time.process_time() - own_s
 
     assert usage.workers_cpu_s >= 0.45
-    assert usage.driver_cpu_s < usage.workers_cpu_s
+    # This process may have other tests' threads.
+    assert usage.driver_cpu_s <= own_s + 0.1
 
 
 def test_a_child_that_still_runs_counts_as_worker():

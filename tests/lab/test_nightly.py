@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reports import history
+from reports.over_runs import history
 from tests.chromium import chromium
 from tests.reports import synthetic
 from tests.reports.test_difference import slowed

@@ -12,7 +12,9 @@ from rich.console import Console
 
 import lab
 import reports
-from reports import RecordError, behaviour, markdown, terminal
+from reports import RecordError
+from reports.findings import behaviour
+from reports.pages import markdown, terminal
 from tests.reports import synthetic
 
 HOSTILE = "<script>alert(1)</script> | [x](http://example.com) \x1b[31m\u202e [bold]"

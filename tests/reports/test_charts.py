@@ -16,9 +16,9 @@ from PIL import Image
 
 import reports
 from reports import charts
-from reports.atlas import Map
 from reports.charts import decision, memory, phases, style, svg
 from reports.charts.style import Missing
+from reports.choosing.atlas import Map
 from reports.records import Phases
 from reports.run import Arm
 from reports.summary import summarise

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports import answer as words
-from reports import atlas
-from reports.choice import CannotChoose, candidates, choose
-from reports.ranking import Request, time_s
+from reports.choosing import answer as words
+from reports.choosing import atlas
+from reports.choosing.choice import CannotChoose, candidates, choose
+from reports.choosing.ranking import Request, time_s
 from reports.statistics import LARGEST_TIE
 from reports.summary import Summary, summarise
 from tests.reports import machine, synthetic

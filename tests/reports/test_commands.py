@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import lab
-from reports import asking, summary
-from reports.asking import AskError
+from reports import summary
+from reports.choosing import asking
+from reports.choosing.asking import AskError
 from tests.reports import machine, synthetic
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reports import advice, asking, records, verdict
+from reports import advice, records, verdict
+from reports.choosing import asking
 from reports.flow_runs import FlowRun
 from reports.records import Phases, Record, RecordError
 from reports.summary import summarise

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports import timings
-from reports.difference import difference, to_json
+from reports.over_runs import timings
+from reports.over_runs.difference import difference, to_json
 from reports.records import FILE_NAME, Record, RecordError
 from reports.records import to_json as to_line
 from tests.reports import synthetic

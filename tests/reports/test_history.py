@@ -13,8 +13,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from reports import charts, history, timings, trend
+from reports import charts
 from reports.charts import style
+from reports.over_runs import history, timings, trend
 from reports.records import RecordError
 from reports.rendering import render
 from reports.summary import summarise
@@ -168,6 +169,18 @@ class TestTrend:
         first = replace(runs[0], timings=replace(runs[0].timings, cells=gone), arms=runs[0].arms[:2])
         found = {arm.arm.name: arm.at for arm in trend.trends([first, *runs[1:4]])}
         assert found == {"threads": (0, 1, 2, 3), "control": (0, 1, 2, 3), "dask": (1, 2, 3)}
+
+    def test_the_same_measurements_twice_tell_no_more(self, runs: list[history.Kept]) -> None:
+        """Cells that a block befalls alike are one measurement: more of them narrow no interval."""
+
+        def twice(run: history.Kept) -> history.Kept:
+            again = {f"again-{cell}": timing for cell, timing in run.timings.cells.items()}
+            return replace(run, timings=replace(run.timings, cells={**run.timings.cells, **again}))
+
+        for once, doubled in zip(trend.trends(runs), trend.trends([*map(twice, runs)]), strict=True):
+            for a, b in zip(once.ratios, doubled.ratios, strict=True):
+                assert a.low is not None
+                assert (b.value, b.low, b.high, b.n) == pytest.approx((a.value, a.low, a.high, a.n))
 
 
 class TestSlowdown:

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from reports import units
-from reports.markdown import escape, linked
+from reports.pages.markdown import escape, linked
 from reports.statistics import Estimate
 from tests.reports.conftest import DRAWN, LONG, SCRIPT, Run
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import lab
-from reports import records, scale_tables, verdict
+from reports import records, verdict
 from reports.charts.scale import cost_by_width_at_scale
 from reports.charts.style import Drawing, Missing
+from reports.pages import scale_tables
 from reports.quotas import QUOTAS, Quota
 from reports.records import Record, RecordError
 from reports.scale import ArmScale, Size
@@ -102,6 +103,15 @@ def test_without_a_hundred_tasks_the_next_size_is_named(tmp_path):
     assert said == ["of that at 100", "of that at 1,000"]
     assert "x at 100 or 1,000" in [column.title for column in table.columns]
     assert "; against one at 1,000 tasks: 1." in drawn.takeaway
+
+
+def test_where_the_start_of_a_pool_is_most_of_the_time_nothing_is_held_against_it(tmp_path):
+    pool = Truth("lean-processes", "processes", lean=True, fixed_s=2.3, per_task_s=0.007, noise=0)
+    found = only(summary_of(tmp_path, wide([FLAT, pool])), "lean-processes")
+
+    assert (found.reference, found.widest) == (1000, 5002)
+    assert found.growth.value == pytest.approx(1)
+    assert [size.growth is None for size in found.sizes] == [True, True, False, False]
 
 
 def test_the_chart_draws_the_ratios_that_it_tells(tmp_path):

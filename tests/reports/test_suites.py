@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from reports import answer as words
-from reports import suite_tables
 from reports.batching import batched, nearest
 from reports.charts import metg
 from reports.charts.batching import speedup_by_batch
 from reports.charts.metg import efficiency_by_duration
 from reports.charts.scaling import speedup_by_workers
 from reports.charts.style import Drawing
-from reports.choice import choose
+from reports.choosing import answer as words
+from reports.choosing.choice import choose
+from reports.choosing.ranking import Request
 from reports.metg import Metg, Sample, next_duration
 from reports.metg import of as metg_of
-from reports.ranking import Request
+from reports.pages import suite_tables
 from reports.records import Record
 from reports.run import Arm
 from reports.scaling import scaled

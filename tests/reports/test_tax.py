@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from reports import records, tables
+from reports import records
 from reports.charts import tax as tax_chart
 from reports.charts.style import Drawing, Missing
+from reports.pages import tables
 from reports.records import RecordError
 from reports.summary import summarise
 from reports.tax import HINTS, STAGES, Tax

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from prefect._internal.concurrency.api import create_call
-from prefect.context import SettingsContext
+from prefect.context import FlowRunContext, SettingsContext
 from prefect.events.worker import EventsWorker
 from prefect.settings.context import get_current_settings
 
@@ -163,12 +163,18 @@ class Origin:
     """The API that a submit is about. What a thread without a context says of the task later, it says there."""
 
     def __init__(self) -> None:
+        flow_run_context = FlowRunContext.get()
+        self._flow_run = flow_run_context.flow_run if flow_run_context else None
         self._settings = SettingsContext.get()
         self._events_worker = _mine.get()
 
     @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self, with_flow_run: bool = False) -> Iterator[None]:
+        """With the flow run, an event that is emitted within belongs to it: the server has that from nothing else."""
         with ExitStack() as stack:
+            if with_flow_run:
+                flow_run_context = FlowRunContext.model_construct(flow_run=self._flow_run) if self._flow_run else None
+                stack.callback(FlowRunContext.__var__.reset, FlowRunContext.__var__.set(flow_run_context))
             if self._settings is not None:
                 # A copy: a context cannot be entered twice.
                 stack.enter_context(self._settings.model_copy())

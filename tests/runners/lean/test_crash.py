@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow, task
+from prefect import flow, runtime, task
 from prefect.exceptions import CrashedRun
 
 pytestmark = pytest.mark.slow
@@ -39,12 +39,35 @@ def increment(x: int) -> int:
 @pytest.fixture
 def restored(arm: Any, request: pytest.FixtureRequest) -> Iterator[None]:
     """Afterwards, a cluster that others use has all its workers again."""
+    cluster = request.getfixturevalue("dask_cluster") if arm.engine == "dask" else None
     yield
-    if arm.engine == "dask":
+    if cluster:
         from distributed import Client
 
-        with Client(request.getfixturevalue("dask_cluster").address, set_as_default=False) as client:
+        with Client(cluster.address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=LIMIT_S)
+
+
+class Deadly:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (3,)
+
+
+@pytest.mark.usefixtures("restored")
+@pytest.mark.parametrize("arm", LEAN_REMOTE, indirect=True)
+def test_worker_dead_before_it_could_say_anything(arm, recorded):
+    """The task run is nevertheless one of its flow run."""
+
+    def dies() -> Any:
+        future = increment.submit(Deadly())
+        future.wait()
+        return future.task_run_id, future.state.is_crashed(), runtime.flow_run.id
+
+    task_run_id, crashed, flow_run_id = arm.flow(dies, crash_reruns=0)()
+    assert crashed
+    assert str(recorded(task_run_id, lambda run: run.state.is_crashed()).flow_run_id) == flow_run_id
 
 
 @pytest.mark.usefixtures("restored")

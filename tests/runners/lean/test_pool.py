@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
+import os
+import pickle
 import queue
+import subprocess
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,15 +37,14 @@ class End:
             raise BrokenPipeError
         self.other.inbox.put(data)
 
-    send = send_bytes
+    def send(self, message: Any) -> None:
+        self.send_bytes(pickle.dumps(message))
 
     def recv_bytes(self) -> bytes:
         if (data := self.inbox.get()) is None:
             self.inbox.put(None)
             raise EOFError
         return data
-
-    recv = recv_bytes
 
     def poll(self, timeout: float = 0.0) -> bool:
         with self.inbox.not_empty:
@@ -269,6 +273,100 @@ def test_process_that_cannot_be_started():
     pool.close()
 
 
+def test_reply_that_cannot_be_received():
+    """It costs its job and the process, and the next job has another one."""
+
+    class Large(Multiprocessing):
+        def Pipe(self, duplex: bool = True) -> tuple[End, End]:
+            one, other = super().Pipe(duplex)
+            if duplex and not self.started:
+                one.recv_bytes = too_large  # type: ignore[method-assign]
+            return one, other
+
+    def too_large() -> bytes:
+        raise MemoryError("a reply of 9 GB")
+
+    pool, _, delivered = pool_of(echo)
+    pool._multiprocessing = Large()
+    first, second = job(), job(b"second")
+    pool.submit(first)
+    with pytest.raises(MemoryError, match="9 GB"):
+        first.future.result(LIMIT_S)
+    pool.submit(second)
+    assert second.future.result(LIMIT_S) == b"second"
+    pool.close()
+    assert [process.exitcode for process in pool._multiprocessing.started] == [-9, 0]
+    assert delivered == [b"flushed"]
+
+
+def test_message_that_cannot_be_delivered():
+    def serve(calls: End, messages: End) -> None:
+        messages.send_bytes(b"of a class that only the process has")
+        messages.send("a word")
+        echo(calls, messages)
+
+    pool, _, delivered = pool_of(serve)
+    one = job()
+    pool.submit(one)
+    assert one.future.result(LIMIT_S) == b"x"
+    pool.close()
+    assert delivered == ["a word", b"flushed"]
+
+
+def test_process_whose_reply_has_come_is_not_stopped_for_it():
+    """It may have events to send: stopped while its reply is read, it would lose them."""
+    pool, pipes, delivered = pool_of(echo)
+    reading, go_on = threading.Event(), threading.Event()
+    made_pipe = pipes.Pipe
+
+    def pipe(duplex: bool = True) -> tuple[End, End]:
+        one, other = made_pipe(duplex)
+        receive = one.recv_bytes
+
+        def slowly() -> bytes:
+            data = receive()
+            reading.set()
+            go_on.wait(LIMIT_S)
+            return data
+
+        one.recv_bytes = slowly if duplex else receive  # type: ignore[method-assign]
+        return one, other
+
+    pipes.Pipe = pipe
+    one = job()
+    pool.submit(one)
+    assert reading.wait(LIMIT_S)
+    closing = close(pool, stop_running=True)
+    go_on.set()
+    closing.join(LIMIT_S)
+    assert one.future.result(LIMIT_S) == b"x"
+    assert delivered == [b"flushed"]
+
+
+NEVER_CLOSED = """
+import concurrent.futures, multiprocessing
+from runners.lean.pool import Job, ProcessPool
+
+def echo(calls, messages):
+    while call := calls.recv_bytes():
+        calls.send_bytes(call)
+
+if __name__ == "__main__":
+    pool = ProcessPool(1, echo, (), print)
+    job = Job((b"x",), loads=bytes.decode, died=print)
+    pool.submit(job)
+    print(job.future.result(), flush=True)
+"""
+
+
+def test_interpreter_ends_though_its_pool_was_never_closed(tmp_path):
+    script = tmp_path / "never_closed.py"
+    script.write_text(NEVER_CLOSED)
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    ended = subprocess.run([sys.executable, str(script)], env=environ, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "x\n", "")
+
+
 def test_idle_pool_keeps_nothing_of_its_jobs():
     pool, _, _ = pool_of(echo)
 
@@ -324,3 +422,25 @@ def test_worker_keeps_nothing_of_a_call(monkeypatch):
     monkeypatch.setattr(processes, "_dumps_reply", lambda ended: b"reply")
     processes._serve(Calls(), None, {}, cloudpickle.dumps((None, ())))  # type: ignore[arg-type]
     assert seen[1] is None
+
+
+def test_call_that_cannot_be_unpickled_is_an_error_and_no_exit():
+    """Prefect ends a process whose task raises outside of its engine: the flow would end with it."""
+    import cloudpickle
+
+    from runners.lean import processes
+
+    class Calls:
+        received = iter([b"call", b"shared", b"no pickle"])
+
+        def recv_bytes(self) -> bytes:
+            return next(self.received)
+
+        def send_bytes(self, data: bytes) -> None:
+            self.reply = data
+
+    calls = Calls()
+    assert processes._answer(calls, lambda *args: None)  # type: ignore[arg-type]
+    ended, raised = cloudpickle.loads(calls.reply)
+    assert not ended
+    assert isinstance(raised, pickle.UnpicklingError)

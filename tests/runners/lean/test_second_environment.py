@@ -12,7 +12,7 @@ import psutil
 import pytest
 from prefect import flow, task
 
-from benchmarks.bare_environment import bare_python as environment
+from benchmarks.placing.bare_environment import bare_python as environment
 from runners import guard
 from runners.isolation import free_port
 

@@ -1,0 +1,1 @@
+"""What experiments found, read from their JSON: behaviour, placement and hosts, for terminal and Markdown."""

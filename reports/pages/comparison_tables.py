@@ -1,0 +1,115 @@
+"""The tables of a run that compares a user's flow."""
+
+from __future__ import annotations
+
+from reports import comparison, units
+from reports.cells import Cell
+from reports.flow_runs import BENCH, FlowRun
+from reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
+from reports.run import Arm
+from reports.summary import Summary
+
+
+def main(summary: Summary) -> Table:
+    """An arm a row: how long the flow took, at what cost, and what came of it."""
+    assert summary.flow is not None
+    columns = (
+        Column("Arm", numeric=False),
+        Column("Time", "Call of the flow to its return, on workers that are up; geometric mean over blocks."),
+        Column("x baseline", "Paired by block, with its verdict."),
+        Column("CPU s", "Driver, workers and server together."),
+        Column("Peak MB", "Driver and workers together."),
+        Column("To the runner", "Task runs that the flow handed to the arm's runner, of all that the server has."),
+        Column("Task runs", "By final state, all runs of the arm together.", numeric=False),
+        Column("Result", "Against the first one of this run.", numeric=False),
+    )
+    workers = max(row.arm.workers for row in summary.rows)
+    baseline = summary.label(summary.run.baseline)
+    note = (
+        f"{summary.flow.name}, from {summary.flow.file}. {units.plural(workers, 'worker slot')} an arm. Baseline: "
+        f"{baseline}. Small print: 95 % interval and n, the number of blocks."
+    )
+    rows = tuple(_arm_row(row.arm, cell, summary) for row in summary.rows for cell in _cell(summary, row.arm.name))
+    return Table("arms", "Every arm", columns, rows, note)
+
+
+def measurements(summary: Summary) -> Table:
+    """A measurement a row, in the order of the arms and blocks."""
+    columns = (
+        Column("Arm", numeric=False),
+        Column("Block"),
+        Column("Time", "Call of the flow to its return."),
+        Column("To the runner", "Task runs that the flow handed to the arm's runner."),
+        Column("Task runs", "By final state.", numeric=False),
+        Column("What came of it", "Its result against the first one of this run, or why it failed.", numeric=False),
+    )
+    rows = tuple(
+        _measurement(row.arm, block, cell)
+        for row in summary.rows
+        for cell in _cell(summary, row.arm.name)
+        for block in sorted({*cell.by_block, *dict(cell.errors)})
+    )
+    name = summary.flow.name if summary.flow else ""
+    return Table("measurements", name, columns, rows, rows_are="measurements")
+
+
+def _cell(summary: Summary, arm: str) -> list[Cell]:
+    return [cell for cell in summary.cells if (cell.bench, cell.arm) == (BENCH, arm)]
+
+
+def _arm_row(arm: Arm, cell: Cell, summary: Summary) -> tuple[Entry, ...]:
+    runs = list(cell.flow_runs.values())
+    kind = "baseline again" if arm.role == "control" else "lean" if arm.lean else ""
+    memory = cell.peak_rss_bytes.own
+    failed = f"{cell.failed} failed" if cell.failed else ""
+    return (
+        Entry(arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else ""),
+        seconds(cell.time_s),
+        Entry("baseline", sort=1.0) if arm.name == summary.run.baseline else ratio(cell.versus),
+        scaled(cell.cpu_total_s),
+        Entry(units.NONE) if memory is None else Entry(units.digits(memory / 1e6), sort=memory),
+        _submitted(runs),
+        _states(runs),
+        _result(runs),
+    )
+
+
+def _measurement(arm: Arm, block: int, cell: Cell) -> tuple[Entry, ...]:
+    error = dict(cell.errors).get(block)
+    time, run = cell.by_block.get(block), cell.flow_runs.get(block)
+    runs = [run] if run else []
+    came = Entry(units.printable(error, 300), tone="failed") if error is not None else _result(runs)
+    return (
+        Entry(arm.label),
+        Entry(str(block), sort=block),
+        Entry(units.seconds(time), sort=time),
+        _submitted(runs),
+        _states(runs),
+        came,
+    )
+
+
+def _submitted(runs: list[FlowRun]) -> Entry:
+    if not runs:
+        return Entry(units.NONE)
+    submitted, every = sum(run.submitted for run in runs), sum(run.tasks for run in runs)
+    return Entry(f"{submitted} of {every}", sort=submitted, tone="" if submitted else "failed")
+
+
+def _states(runs: list[FlowRun]) -> Entry:
+    states = comparison.states_of(runs)
+    wrong = any(states[name] for name in comparison.TROUBLED)
+    return (
+        Entry(units.printable(comparison.told(states)), tone="failed" if wrong else "") if runs else Entry(units.NONE)
+    )
+
+
+def _result(runs: list[FlowRun]) -> Entry:
+    """The worst of the runs."""
+    names = {"different": "another", "unchecked": "not compared", "nothing": "None", "same": "the same"}
+    for result, told in names.items():
+        for run in runs:
+            if run.result == result:
+                remark = units.printable(run.remark, 160) if result in ("different", "unchecked") else ""
+                return Entry(told, remark, tone="failed" if result == "different" else "")
+    return Entry(units.NONE)

@@ -1,0 +1,106 @@
+"""`report.html`: one file that needs nothing else, offline, light and dark, on a phone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.charts import FIRST_SCREEN, Chart, svg
+from reports.findings import behaviour
+from reports.findings.behaviour import Behaviour
+from reports.pages import comparison_tables, suite_tables, tables
+from reports.summary import Summary
+
+
+def html(
+    summary: Summary,
+    verdict: Sequence[str],
+    warnings: Sequence[str],
+    charts: Sequence[Chart],
+    behaviours: Sequence[Behaviour] = (),
+) -> str:
+    """The page. Whatever comes from the records is escaped; nothing is fetched from anywhere."""
+    drawn = [(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts]
+    return _render(
+        "report.html.j2",
+        run=summary.run,
+        verdict=verdict,
+        warnings=warnings,
+        title=titled(summary),
+        main=comparison_tables.main(summary) if summary.flow else tables.main(summary),
+        versus=None if summary.flow else tables.against_baseline(summary),
+        figures=[*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])],
+        first=[pair for pair in drawn if pair[0].name in FIRST_SCREEN],
+        charts=[pair for pair in drawn if pair[0].name not in FIRST_SCREEN],
+        cells=every_cell(summary),
+        failures=tables.failures(summary),
+        environment=tables.environment(summary),
+        noise=summary.noise,
+        behaviours=_sections(behaviours),
+    )
+
+
+def alone(behaviours: Sequence[Behaviour], warnings: Sequence[str]) -> str:
+    """The page of a folder that holds findings on behaviour, and no records."""
+    return _render(
+        "behaviour.html.j2",
+        title=behaviours[0].title,
+        warnings=warnings,
+        behaviours=_sections(behaviours),
+        environments=[behaviour.environment(found) for found in behaviours],
+    )
+
+
+def _sections(behaviours: Sequence[Behaviour]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": found.name,
+            "title": found.title,
+            "headline": found.headline(),
+            "matrix": behaviour.matrix(found),
+            "remedies": behaviour.remedies(found),
+            "facts": behaviour.measured(found),
+        }
+        for found in behaviours
+    ]
+
+
+def _render(template: str, **values: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("reports.pages"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    script, style = _source("report.js"), _source("report.css")
+    return environment.get_template(template).render(
+        **values,
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup(
+            style.replace("/*light*/", svg.variables(dark=False)).replace("/*dark*/", svg.variables(dark=True))
+        ),
+    )
+
+
+def titled(summary: Summary) -> str:
+    """The question that the run answers."""
+    return f"Which task runner for {summary.flow.name}?" if summary.flow else "Which Prefect task runner?"
+
+
+def every_cell(summary: Summary) -> list[tables.Table]:
+    """A table for each bench; of a user's flow one of its measurements."""
+    if summary.flow:
+        return [comparison_tables.measurements(summary)]
+    return [tables.cells_of(summary, bench) for bench in summary.benches]
+
+
+def _source(name: str) -> str:
+    return (resources.files("reports.pages") / "templates" / name).read_text(encoding="utf-8")

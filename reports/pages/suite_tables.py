@@ -1,0 +1,126 @@
+"""The tables of the benches that a choice rests on: METG, batches, and numbers of workers."""
+
+from __future__ import annotations
+
+from reports import kinds, units
+from reports.batching import Batched, batched
+from reports.metg import Metg
+from reports.metg import of as metg_of
+from reports.pages import scale_tables
+from reports.pages.tables import Column, Entry, Table, small_print
+from reports.scaling import Scaled, scaled
+from reports.statistics import Estimate
+from reports.summary import Summary
+
+_LAST = 1e9
+"""Seconds that sort behind every METG that was reached."""
+_SCALING = "Times as fast as on the fewest workers, that over the workers it took, its 95 % interval, and the makespan."
+
+
+def metg(summary: Summary) -> Table | None:
+    """An arm a row, a kind of work a column: METG(50 %) with its interval, from the metg bench."""
+    arms = [arm for arm in summary.arms if summary.of("metg", arm.name)]
+    shown = [kind for kind in kinds.SEARCHED if any(c.graph.work_kind == kind for c in summary.of("metg"))]
+    if not arms:
+        return None
+    columns = (
+        Column("Arm", numeric=False),
+        *(Column(kind, f"Task duration from which a {kind} task is half useful.") for kind in shown),
+    )
+    rows = tuple((Entry(arm.label), *(_metg(metg_of(summary, kind, arm.name)) for kind in shown)) for arm in arms)
+    note = (
+        "Shortest task of which at least half of the time is useful on all slots, with its 95 % interval and n, the "
+        "number of measurements. Not reached: no task up to that length was clearly half useful."
+    )
+    return Table("metg", "METG(50 %)", columns, rows, note)
+
+
+def batching(summary: Summary) -> Table | None:
+    """An arm and a sort of item a row, a size of batch a column: how many times as fast, and the time."""
+    found = batched(summary)
+    if not found:
+        return None
+    sizes = sorted({size for one in found for size in one.gains})
+    columns = (
+        Column("Arm", numeric=False),
+        Column("Items", numeric=False),
+        *(Column(f"{size} a task", "Times as fast as the smallest batch; below it the makespan.") for size in sizes),
+    )
+    rows = tuple(
+        (
+            Entry(one.arm.label),
+            Entry(f"{one.items} of {units.exactly(one.item_s)} ({units.printable(one.kind, 20)})"),
+            *(_gain(one, size) for size in sizes),
+        )
+        for one in found
+    )
+    note = (
+        "How many times as fast as the smallest batch, with its 95 % interval, and the makespan. Given up: of a batch "
+        "Prefect sees one task run, retries all its items for one that failed, and caches all or none."
+    )
+    return Table("batching", "Several items to a task", columns, rows, note)
+
+
+def scaling(summary: Summary) -> Table | None:
+    """An arm and a graph a row, a number of workers a column: how many times as fast, efficiency, and the time."""
+    found = scaled(summary)
+    if not found:
+        return None
+    counts = sorted({count for one in found for count in one.speedups})
+    columns = (
+        Column("Arm", numeric=False),
+        Column("Graph", numeric=False),
+        *(
+            Column(units.plural(count, "worker"), "Times as fast as on the fewest; efficiency; time.")
+            for count in counts
+        ),
+    )
+    rows = tuple(
+        (
+            Entry(one.arm.label),
+            Entry(units.printable(one.graph.id, 60)),
+            *(_speedup(one, count) for count in counts),
+        )
+        for one in found
+    )
+    cores = f" The run had {units.plural(summary.cores, 'core')}." if summary.cores else ""
+    return Table("scaling", "What more workers gain", columns, rows, f"{_SCALING}{cores}")
+
+
+def of(summary: Summary) -> list[Table]:
+    """Those that the run has records for."""
+    tables = (
+        *(metg(summary), batching(summary), scaling(summary)),
+        *(scale_tables.cost_by_width(summary), scale_tables.requests_a_task(summary)),
+    )
+    return [table for table in tables if table is not None]
+
+
+def _metg(found: Metg | None) -> Entry:
+    if found is None:
+        return Entry(units.NONE)
+    if found.bound == "above":
+        return Entry("not reached", f"up to {units.exactly(found.seconds)}\nn {found.n}", _LAST)
+    if found.bound == "below":
+        return Entry(f"under {units.exactly(found.seconds)}", f"n {found.n}", found.seconds)
+    return Entry(units.seconds(found.seconds), small_print(found.estimate, told=units.seconds), found.seconds)
+
+
+def _gain(one: Batched, size: int) -> Entry:
+    gain, time = one.gains.get(size), one.times.get(size)
+    return _times(gain, time, size == min(one.gains), "")
+
+
+def _speedup(one: Scaled, count: int) -> Entry:
+    gain, time = one.speedups.get(count), one.times.get(count)
+    efficiency = f", {units.percent(one.efficiency(count, gain.value))}" if gain else ""
+    return _times(gain, time, count == one.fewest, efficiency)
+
+
+def _times(gain: Estimate | None, time: Estimate | None, base: bool, more: str) -> Entry:
+    """How many times as fast, `more` of it, its interval and the makespan; of what others are held against, no more."""
+    if gain is None or time is None:
+        return Entry(units.NONE)
+    if base:
+        return Entry("1x", units.seconds(time.value), 1.0)
+    return Entry(f"{units.times(gain.value)}{more}", f"{small_print(gain)}\n{units.seconds(time.value)}", gain.value)

@@ -1,0 +1,125 @@
+"""Answers and differences on a terminal, by rich; records may hold anything, so nothing is read as markup."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+from reports import units
+from reports.choosing import answer as words
+from reports.choosing.choice import Answer
+from reports.findings import behaviour
+from reports.findings.behaviour import Behaviour
+from reports.over_runs.difference import Difference
+from reports.pages import tables
+from reports.statistics import Verdict
+
+WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
+PLACES = {"submit": "driver", "workers": "workers", "gil": "GIL", "machine": "cores"}
+
+
+def show(answer: Answer, out: Console) -> None:
+    """The answer: headline, table, reasons, cautions."""
+    _say(out, f"{words.question(answer)}. Run {answer.run_id}.")
+    out.print(Text(words.headline(answer), style="bold"))
+    table = Table(
+        "arm",
+        *(Column(title, justify="right") for title in ("time", "95 %", "CPU s", "memory")),
+        "busiest",
+        box=SIMPLE_HEAD,
+    )
+    for arm in answer.ranked:
+        table.add_row(
+            Text(arm.arm),
+            units.seconds(arm.seconds),
+            words.between(arm),
+            units.digits(arm.cpu_s),
+            units.NONE if arm.memory_bytes is None else units.size(arm.memory_bytes),
+            PLACES[arm.bottleneck],
+            style="bold" if arm.leads else None,
+        )
+    out.print(table)
+    for title, lines in (
+        ("Why", words.reasons(answer)),
+        ("What no stopwatch shows", words.beyond_time(answer)),
+        ("How far to trust it", answer.cautions),
+    ):
+        if lines:
+            out.print(Text(title, style="bold"))
+            for line in lines:
+                out.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def show_behaviour(found: Behaviour, out: Console) -> None:
+    """The signs as a matrix, then what each stands for and what to do, experiment by experiment."""
+    out.print(Text(found.title, style="bold"))
+    _say(out, found.headline())
+    # The name of a lean runner on two lines: eight arms have room on a narrow terminal.
+    arms = (Column(Text(arm.replace("lean-", "lean-\n")), justify="center") for arm in found.arms)
+    table = Table(Column("experiment", overflow="fold", max_width=34), *arms, box=SIMPLE_HEAD)
+    for experiment in found.experiments:
+        signs = {finding.arm: finding.symbol for finding in found.of(experiment)}
+        cells = (_sign(signs[arm]) if arm in signs else Text(units.NONE) for arm in found.arms)
+        table.add_row(Text(experiment.title), *cells)
+    out.print(table)
+    for experiment in found.experiments:
+        _say(out, f"{experiment.title} ({experiment.code})", style="bold")
+        for alike in behaviour.alike(found.of(experiment), lambda finding: (finding.words, finding.remedy)):
+            line = Text(f"{units.listed([finding.arm for finding in alike])}: {alike[0].words}")
+            out.print(Padding(Text.assemble(_sign(alike[0].symbol), " ", line), (0, 0, 0, 2)))
+            if alike[0].symbol != "ok" and alike[0].remedy:
+                out.print(Padding(Text(f"To do: {alike[0].remedy}"), (0, 0, 0, 4)))
+
+
+def _sign(symbol: str) -> Text:
+    return Text(units.SIGNS[symbol], style={"ok": "green", "warn": "yellow", "bad": "bold red"}.get(symbol, ""))
+
+
+def show_difference(found: Difference, out: Console) -> None:
+    """What is not alike about the runs first, then the cells that changed, then how many did not."""
+    for line in (*found.facts, *found.cautions):
+        _say(out, line)
+    changed = [*found.of("slower"), *found.of("faster")]
+    if changed:
+        table = Table(
+            "cell",
+            *(Column(title, justify="right") for title in ("B / A", "95 %", "noise")),
+            "verdict",
+            box=SIMPLE_HEAD,
+        )
+        for cell in changed:
+            table.add_row(
+                Text(units.printable(cell.cell)),
+                units.times(cell.ratio.value),
+                units.interval(cell.ratio),
+                f"\u00b1{units.percent(cell.threshold)}",
+                cell.verdict,
+            )
+        out.print(table)
+    counts = [f"{len(found.of(v))} {word}" for v, word in WORDS.items()]
+    _say(out, f"{found.b} against {found.a}, {units.plural(len(found.cells), 'cell')}: {', '.join(counts)}.")
+    for name, cells in ((found.a, found.only_a), (found.b, found.only_b)):
+        if cells:
+            shown = ", ".join(units.printable(cell, 60) for cell in cells[:3])
+            _say(out, f"Only in {name}: {units.plural(len(cells), 'cell')} ({shown}{', ...' if cells[3:] else ''}).")
+
+
+def show_table(table: tables.Table, out: Console) -> None:
+    """A table of the report and its note, without the small print of its entries."""
+    shown = Table(
+        *(Column(column.title, justify="right" if column.numeric else "left") for column in table.columns),
+        box=SIMPLE_HEAD,
+    )
+    for row in table.rows:
+        shown.add_row(*(Text(entry.text) for entry in row))
+    # Wider than many a terminal: better broken there than cut to what cannot be read.
+    Console(file=out.file, width=max(out.width, 140)).print(shown)
+    if table.note:
+        _say(out, table.note)
+
+
+def _say(out: Console, line: str, style: str | None = None) -> None:
+    out.print(line, style=style, markup=False, highlight=False)
