@@ -75,12 +75,7 @@ def test_stopped_flow(engine, sent, lab_server, scratch, tmp_path, until, record
     script.write_text(SCRIPT)
     with (tmp_path / "log").open("wb") as log:
         command = [sys.executable, str(script), engine, str(tmp_path), str(scratch)]
-        # By default Ray's handler of SIGTERM first gives running tasks half a minute.
-        environ = {
-            **os.environ,
-            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-            "PYTHONPATH": str(Path(__file__).parents[3]),
-        }
+        environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
         flow_process = subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True)
     family = [psutil.Process(flow_process.pid)]
     try:
