@@ -10,6 +10,8 @@ from typing import Any
 from runners.engine import Cluster, ClusterSettings, Engine
 from runners.spec import RunnerSpec
 
+_STARTS = 4
+
 
 class Ray(Engine):
     name = "ray"
@@ -43,7 +45,7 @@ class Ray(Engine):
             if settings.address:
                 started = ray.init(settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL")
             else:
-                started = ray.init(**local_node(workers, scratch))
+                started = _start(local_node(workers, scratch))
             yield Cluster(settings.address or started.address_info["address"], local=not settings.address)
         finally:
             ray.shutdown()
@@ -83,6 +85,20 @@ class BareRay:
         import ray
 
         return ray.get(handle, timeout=self._limit_s)
+
+
+def _start(options: dict[str, Any]) -> Any:
+    """`ray.init`, and again: Ray gives its node 30 s to come up, which is not enough where the machine is busy."""
+    import ray
+
+    for _ in range(_STARTS - 1):
+        try:
+            return ray.init(**options)
+        except Exception as failed:
+            if "timed out during startup" not in str(failed):
+                raise
+            ray.shutdown()
+    return ray.init(**options)
 
 
 def local_node(workers: int, scratch: Path) -> dict[str, Any]:

@@ -173,8 +173,10 @@ class Origin:
         """With the flow run, an event that is emitted within belongs to it: the server has that from nothing else."""
         with ExitStack() as stack:
             if with_flow_run:
-                flow_run_context = FlowRunContext.model_construct(flow_run=self._flow_run) if self._flow_run else None
-                stack.callback(FlowRunContext.__var__.reset, FlowRunContext.__var__.set(flow_run_context))
+                known = FlowRunContext.model_construct(flow_run=self._flow_run) if self._flow_run else None
+                # None is what `get` gives where nothing has been entered.
+                entered: Any = FlowRunContext.__var__.set(known)  # type: ignore[arg-type]
+                stack.callback(FlowRunContext.__var__.reset, entered)
             if self._settings is not None:
                 # A copy: a context cannot be entered twice.
                 stack.enter_context(self._settings.model_copy())
