@@ -45,7 +45,7 @@ class Ray(Engine):
             if settings.address:
                 started = ray.init(settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL")
             else:
-                started = _start(local_node(workers, scratch))
+                started = start_node(local_node(workers, scratch))
             yield Cluster(settings.address or started.address_info["address"], local=not settings.address)
         finally:
             ray.shutdown()
@@ -87,7 +87,7 @@ class BareRay:
         return ray.get(handle, timeout=self._limit_s)
 
 
-def _start(options: dict[str, Any]) -> Any:
+def start_node(options: dict[str, Any]) -> Any:
     """`ray.init`, and again: Ray gives its node 30 s to come up, which is not enough where the machine is busy."""
     import ray
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import itertools
 import os
-import pickle
-import queue
 import subprocess
 import sys
 import threading
@@ -20,100 +16,10 @@ from typing import Any
 
 import pytest
 
+from tests.runners.lean.fake_processes import End, Multiprocessing, Process
+
 LIMIT_S = 20.0
 """For what would otherwise hang for ever; nothing is judged by how long it takes."""
-
-
-class End:
-    """One end of a pipe, open for as long as any holder has not closed it."""
-
-    def __init__(self) -> None:
-        self.inbox: queue.Queue[bytes | None] = queue.Queue()
-        self.other: End
-        self.holders = 1
-
-    def send_bytes(self, data: bytes) -> None:
-        if not self.other.holders:
-            raise BrokenPipeError
-        self.other.inbox.put(data)
-
-    def send(self, message: Any) -> None:
-        self.send_bytes(pickle.dumps(message))
-
-    def recv_bytes(self) -> bytes:
-        if (data := self.inbox.get()) is None:
-            self.inbox.put(None)
-            raise EOFError
-        return data
-
-    def poll(self, timeout: float = 0.0) -> bool:
-        with self.inbox.not_empty:
-            return bool(self.inbox.not_empty.wait_for(lambda: self.inbox.queue, timeout))
-
-    def close(self) -> None:
-        self.holders = max(0, self.holders - 1)
-        if not self.holders:
-            self.other.inbox.put(None)
-
-
-class Process:
-    """What the pool uses of a process. `fork` leaves a child that holds its pipes."""
-
-    ids = itertools.count(1000)
-
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...]) -> None:
-        self.target, self.args, self.exitcode = target, args, None
-        self.ends = [arg for arg in args if isinstance(arg, End)]
-        self.alive, self.ended = False, threading.Event()
-
-    def start(self) -> None:
-        self.pid = next(self.ids)
-        self.alive = True
-        for end in self.ends:
-            end.holders += 1
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        with contextlib.suppress(EOFError, BrokenPipeError):
-            self.target(*self.args)
-        self._exit(0)
-
-    def _exit(self, code: int) -> None:
-        if self.alive:
-            self.alive, self.exitcode = False, code
-            for end in self.ends:
-                end.close()
-            self.ended.set()
-
-    def kill(self) -> None:
-        self._exit(-9)
-
-    def is_alive(self) -> bool:
-        return self.alive
-
-    def join(self, timeout: float | None = None) -> None:
-        self.ended.wait(timeout)
-
-    def fork(self) -> None:
-        for end in self.ends:
-            end.holders += 1
-
-
-class Multiprocessing:
-    """In place of a context of `multiprocessing`."""
-
-    def __init__(self, process: type[Process] = Process) -> None:
-        self._process = process
-        self.started: list[Process] = []
-
-    def Pipe(self, duplex: bool = True) -> tuple[End, End]:
-        one, other = End(), End()
-        one.other, other.other = other, one
-        return one, other
-
-    def Process(self, target: Any, args: Any) -> Process:
-        self.started.append(self._process(target, args))
-        return self.started[-1]
 
 
 def echo(calls: End, messages: End) -> None:
@@ -385,62 +291,3 @@ def test_idle_pool_keeps_nothing_of_its_jobs():
     assert kept() is None
     assert not pool.at_work()
     pool.close()
-
-
-def test_worker_keeps_nothing_of_a_call(monkeypatch):
-    """The process that waits for its next task has let go of the one before."""
-    import cloudpickle
-
-    from runners.lean import processes
-
-    class Value:
-        pass
-
-    seen: list[Any] = []
-
-    def run(call: bytes, shared: bytes) -> Any:
-        value = Value()
-        seen.append(weakref.ref(value))
-        return value
-
-    class Calls:
-        sent = iter([b"call", b"shared", cloudpickle.dumps([])])
-
-        def recv_bytes(self) -> bytes:
-            if (data := next(self.sent, None)) is None:
-                gc.collect()
-                seen.append(seen[0]())
-                raise EOFError
-            return data
-
-        def send_bytes(self, data: bytes) -> None:
-            pass
-
-    monkeypatch.setattr("prefect.task_runners._initialize_process_pool_worker", lambda *args: None)
-    monkeypatch.setattr(processes.shipping, "runner", lambda: run)
-    monkeypatch.setattr(processes.signal, "signal", lambda *args: None)
-    monkeypatch.setattr(processes, "_dumps_reply", lambda ended: b"reply")
-    processes._serve(Calls(), None, {}, cloudpickle.dumps((None, ())))  # type: ignore[arg-type]
-    assert seen[1] is None
-
-
-def test_call_that_cannot_be_unpickled_is_an_error_and_no_exit():
-    """Prefect ends a process whose task raises outside of its engine: the flow would end with it."""
-    import cloudpickle
-
-    from runners.lean import processes
-
-    class Calls:
-        received = iter([b"call", b"shared", b"no pickle"])
-
-        def recv_bytes(self) -> bytes:
-            return next(self.received)
-
-        def send_bytes(self, data: bytes) -> None:
-            self.reply = data
-
-    calls = Calls()
-    assert processes._answer(calls, lambda *args: None)  # type: ignore[arg-type]
-    ended, raised = cloudpickle.loads(calls.reply)
-    assert not ended
-    assert isinstance(raised, pickle.UnpicklingError)
