@@ -165,7 +165,7 @@ PROFILES: Mapping[str, Profile] = {
             (*_PREFECT, *_LEAN),
             blocks=3,
             suites={
-                "overhead": _empty(8, 32, 64),
+                "overhead": _empty(8, 64, 128),
                 "payload": _carrying(8, 1_000_000),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any
 
 from prefect._internal.concurrency.api import create_call
-from prefect.context import FlowRunContext, SettingsContext
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext, SettingsContext, TaskRunContext
+from prefect.events.schemas.events import Event, RelatedResource
 from prefect.events.worker import EventsWorker
 from prefect.settings.context import get_current_settings
 
@@ -31,11 +33,14 @@ _FLUSH_S = 5.0
 
 
 class BurstEventsWorker(EventsWorker):
-    """Prefect's events worker, woken once for a burst of events.
+    """Prefect's events worker, woken once for a burst of events, which gathers what is related to them once.
 
     Prefect hands every event from the task's thread to a queue thread to the event loop's thread. A task of no length
     has three of them, and each hand-over makes the task wait for the interpreter lock. While events keep coming, this
     loop looks for them itself.
+
+    Prefect also attaches flow run, flow, deployment, work pool and tags to each event, by a coroutine for every one.
+    They are the same for all tasks of a flow run.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -45,6 +50,7 @@ class BurstEventsWorker(EventsWorker):
         self._holders = 0
         self._retired = False
         self._holding = threading.Lock()
+        self._related: Recent[list[RelatedResource]] = Recent(size=64)
 
     def send(self, item: Any) -> None:
         # Prefect finds one worker for all addresses: the one that was put there last. The event's context knows better.
@@ -97,12 +103,37 @@ class BurstEventsWorker(EventsWorker):
                         self._queue.task_done()
                 events = []
 
+    async def _handle(self, event: Event) -> None:
+        key = _related_by(event, self._context_cache[event.id])
+        if key is not None and (related := self._related.found(key)) is not None:
+            del self._context_cache[event.id]
+            event.related += related
+            await self._client.emit(event)
+            return
+        before = len(event.related)
+        await super()._handle(event)
+        # Where there is no room for all of them Prefect warns, with every event.
+        if key is not None and len(event.related) < get_current_settings().server.events.maximum_related_resources:
+            self._related.get(key, lambda: event.related[before:])
+
     def _queued(self) -> list[Any]:
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
                 found.append(self._queue.get_nowait())
         return found
+
+
+def _related_by(event: Event, context: Context) -> tuple[Any, ...] | None:
+    """What decides which resources Prefect attaches to an event of the task run of `context`. None for other events."""
+    flow_run_context, task_run_context = context.get(FlowRunContext.__var__), context.get(TaskRunContext.__var__)
+    flow_run, task_run = getattr(flow_run_context, "flow_run", None), getattr(task_run_context, "task_run", None)
+    if not isinstance(flow_run, FlowRun) or task_run is None or event.resource.id != f"prefect.task-run.{task_run.id}":
+        return None
+    looked_up = (flow_run.flow_id, flow_run.deployment_id, flow_run.work_queue_id, flow_run.work_pool_name)
+    # What an event names itself is not attached.
+    named = tuple(resource.id for resource in event.related)
+    return flow_run.id, flow_run.name, tuple(flow_run.tags), looked_up, named
 
 
 # The burst worker that events of this context go by. Upstream has one for all addresses of its kind, and keeps it.

@@ -35,6 +35,10 @@ class Recent(Generic[V]):
                 self._dropped(self._values.popitem(last=False)[1])
             return value
 
+    def found(self, key: Any) -> V | None:
+        with self._lock:
+            return self._values.get(key)
+
     def values(self) -> list[V]:
         with self._lock:
             return list(self._values.values())

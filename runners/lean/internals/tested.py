@@ -30,6 +30,7 @@ _TESTED = {
     "prefect.client.orchestration:get_client": "4c21a3078cb159075265231b398f8688",
     "prefect.client.orchestration:SyncPrefectClient.__init__": "49bdef7e6a459b416ba40578969d0a34",
     "prefect.events.worker:EventsWorker": "d75032af172d4a3f4db4d965b8d6b040",
+    "prefect.events.related:related_resources_from_run_context": "e1ccd3874ded856e1b4f93463c31958a",
     "prefect._internal.concurrency.services:_QueueServiceBase": "1177bb2f91bd043b0a89722fb2be210f",
     "prefect._internal.concurrency.services:QueueService": "19310330dfd21597b85e39b58ccd472d",
     "prefect.client.orchestration:PrefectClient.__init__": "d1957ab50293feb8b3e3868c9f4eb842",

@@ -1,12 +1,18 @@
-"""Which worker sends the events of a task, and for how long one waits for it."""
+"""Which worker sends the events of a task, what it attaches to them, and for how long one waits for it."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
+from contextvars import copy_context
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from prefect.client.schemas.objects import Flow, FlowRun, TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events.clients import NullEventsClient
+from prefect.events.schemas.events import Event
 from prefect.events.worker import EventsWorker
 
 
@@ -79,3 +85,94 @@ def test_flush_has_a_limit(sent, monkeypatch):
     flushing.start()
     flushing.join(20)
     assert not flushing.is_alive()
+
+
+class _Lookups:
+    """An API that knows every flow, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def read_flow(self, flow_id: UUID) -> Flow:
+        self.count += 1
+        return Flow(id=flow_id, name="wide")
+
+
+class _Sink:
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    async def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def _event(task_run: TaskRun, tags: tuple[str, ...] = ()) -> Event:
+    return Event(
+        event="prefect.task-run.Running",
+        resource={"prefect.resource.id": f"prefect.task-run.{task_run.id}"},
+        related=[{"prefect.resource.id": f"prefect.tag.{tag}", "prefect.resource.role": "tag"} for tag in tags],
+    )
+
+
+def _task_run() -> TaskRun:
+    return TaskRun(id=uuid4(), name="hello", task_key="hello", dynamic_key="0", tags=["of-the-task"])
+
+
+def _related(kind: type[EventsWorker], sequence: list[tuple[Event, FlowRun, TaskRun]]) -> tuple[list[Any], int]:
+    """What a worker attaches to events, each of a flow run and a task run, and how often it has gathered it."""
+    worker = kind(NullEventsClient, ())  # type: ignore[arg-type]
+    worker._client = sink = _Sink()  # type: ignore[assignment]
+    worker._orchestration_client = _Lookups()  # type: ignore[assignment]
+    gatherings = 0
+
+    async def counted(event: Event) -> None:
+        nonlocal gatherings
+        gatherings += 1
+        await kind.attach_related_resources_from_context(worker, event)
+
+    worker.attach_related_resources_from_context = counted  # type: ignore[method-assign]
+    for event, flow_run, task_run in sequence:
+        copied = event.model_copy(deep=True)
+        context = copy_context()
+        context.run(FlowRunContext.__var__.set, FlowRunContext.model_construct(flow_run=flow_run))
+        context.run(TaskRunContext.__var__.set, TaskRunContext.model_construct(task_run=task_run))
+        worker._context_cache[copied.id] = context
+        asyncio.run(worker._handle(copied))
+    assert not worker._context_cache
+    return [[resource.root for resource in event.related] for event in sink.events], gatherings
+
+
+def test_related_resources_are_those_of_prefect_and_gathered_once_a_flow_run(monkeypatch):
+    from runners.lean.internals.events import BurstEventsWorker
+
+    monkeypatch.setattr("prefect.events.related.RESOURCE_CACHE", {})
+    one = FlowRun(id=uuid4(), flow_id=uuid4(), name="one", tags=["a", "b"])
+    other = FlowRun(id=uuid4(), flow_id=uuid4(), name="other", tags=["c"])
+    renamed = one.model_copy(update={"name": "renamed"})
+    runs = [_task_run() for _ in range(4)]
+    sequence = [
+        (_event(runs[0]), one, runs[0]),
+        (_event(runs[1]), one, runs[1]),
+        (_event(runs[1]), other, runs[1]),
+        (_event(runs[2]), renamed, runs[2]),
+        # A tag that the event names already is not attached again.
+        (_event(runs[3], tags=("a",)), one, runs[3]),
+        (_event(runs[2]), one, runs[2]),
+    ]
+    stock, _ = _related(EventsWorker, sequence)
+    lean, gatherings = _related(BurstEventsWorker, sequence)
+    assert lean == stock
+    assert len(lean[0]) == 4
+    assert gatherings == 4
+
+
+def test_an_event_of_something_else_than_its_task_run_is_left_to_prefect(monkeypatch):
+    """It names the task run as related, which is another one for each."""
+    from runners.lean.internals.events import BurstEventsWorker
+
+    monkeypatch.setattr("prefect.events.related.RESOURCE_CACHE", {})
+    flow_run = FlowRun(id=uuid4(), flow_id=uuid4(), name="one")
+    sequence = [(_event(_task_run()), flow_run, _task_run()) for _ in range(3)]
+    lean, gatherings = _related(BurstEventsWorker, sequence)
+    assert lean == _related(EventsWorker, sequence)[0]
+    assert gatherings == 3
