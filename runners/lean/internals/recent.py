@@ -27,16 +27,18 @@ class Recent(Generic[V]):
 
     def get(self, key: Any, make: Callable[[], V]) -> V:
         with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-                return self._values[key]
+            if (value := self.found(key)) is not None:
+                return value
             value = self._values[key] = make()
             while len(self._values) > self._size:
                 self._dropped(self._values.popitem(last=False)[1])
             return value
 
     def found(self, key: Any) -> V | None:
+        """None where it has not been made, or is gone."""
         with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
             return self._values.get(key)
 
     def values(self) -> list[V]:
