@@ -109,10 +109,10 @@ def show_difference(found: Difference, out: Console) -> None:
 
 def show_table(table: tables.Table, out: Console) -> None:
     """A table of the report and its note, without the small print of its entries."""
-    shown = Table(
-        *(Column(column.title, justify="right" if column.numeric else "left") for column in table.columns),
-        box=SIMPLE_HEAD,
-    )
+    shown = Table(box=SIMPLE_HEAD)
+    for column in table.columns:
+        # Figures share what room the names leave.
+        shown.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=not column.numeric)
     for row in table.rows:
         shown.add_row(*(Text(entry.text) for entry in row))
     # Wider than many a terminal: better broken there than cut to what cannot be read.
