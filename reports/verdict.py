@@ -27,7 +27,9 @@ def of(summary: Summary) -> tuple[str, ...]:
         *scale.words(summary.scale, {arm.name: arm.label for arm in summary.arms}),
     ]
     if not lines:
-        return ("The records hold no comparison of two arms: see the tables for what was measured.",)
+        return (
+            "No verdict: it takes two widths of the overhead bench, or the work bench, under two arms. See the tables.",
+        )
     return (comparison.hedged(lines[0], summary), *lines[1:])
 
 

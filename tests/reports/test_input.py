@@ -161,7 +161,7 @@ def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callabl
 def test_one_arm_alone_is_a_report_without_comparisons(rendered: Callable[..., Run]) -> None:
     run = rendered(synthetic.records([synthetic.THREADS], blocks=3))
     assert run.rendered.verdict == (
-        "The records hold no comparison of two arms: see the tables for what was measured.",
+        "No verdict: it takes two widths of the overhead bench, or the work bench, under two arms. See the tables.",
     )
     assert "No arm shares a block with the baseline" in run.html
     assert "<table" in run.html
