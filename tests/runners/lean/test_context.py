@@ -82,6 +82,36 @@ def test_settings_changed_in_mid_flow(arm):
     arm.run(body)
 
 
+def test_events_name_what_they_belong_to(arm, until):
+    def related(client: Any, task_run_id: Any) -> list[set[tuple[str, str]]]:
+        found = client.request(
+            "POST", "/events/filter", json={"filter": {"resource": {"id": [f"prefect.task-run.{task_run_id}"]}}}
+        ).json()["events"]
+        return [
+            {(resource["prefect.resource.role"], resource["prefect.resource.id"]) for resource in event["related"]}
+            for event in found
+        ]
+
+    def body():
+        with tags("around"):
+            return [increment.submit(x) for x in range(2)]
+
+    futures = arm.run(body)
+    for future in futures:
+        future.wait(LIMIT_S)
+    with get_client(sync_client=True) as client:
+        flow_id = client.read_flow_run(arm.flow_run_id).flow_id
+        # The second task run's are from what was found for the first.
+        for future in futures:
+            until(lambda future=future: len(related(client, future.task_run_id)) == 3)
+            for event in related(client, future.task_run_id):
+                assert event == {
+                    ("flow-run", f"prefect.flow-run.{arm.flow_run_id}"),
+                    ("flow", f"prefect.flow.{flow_id}"),
+                    ("tag", "prefect.tag.around"),
+                }
+
+
 def test_assets(arm):
     @materialize("s3://lean/one")
     def one() -> int:
