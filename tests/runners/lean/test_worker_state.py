@@ -230,3 +230,16 @@ def test_nothing_grows_with_the_number_of_tasks(lab_server):
     many()
     # Events wait in a buffer of a fixed size until the server has confirmed them; nothing else may remain.
     assert (counts[1] - counts[0]).total() < 50, counts[1] - counts[0]
+
+
+def test_worker_does_not_load_an_engine_that_it_does_not_run_on(arm):
+    if arm.engine in ("threads", "ray"):
+        pytest.skip("Ray is loaded where these run.")
+
+    @task
+    def loaded() -> bool:
+        import sys
+
+        return "ray._private.worker" in sys.modules
+
+    assert not arm.run(lambda: loaded.submit().result(LIMIT_S))
