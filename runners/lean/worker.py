@@ -77,7 +77,7 @@ def _stop_if_cancelled() -> None:
 
 def _cancelled() -> bool:
     # Not imported here: a worker of one engine need not have the other. Prefect loads prefect-ray into workers that
-    # has it, and with it a lazy `ray`: to touch that one would import Ray, 30 MB in each process.
+    # have it, and with it a lazy `ray`: to touch that one would import Ray, 30 MB in each process.
     ray = sys.modules.get("ray") if "ray._private.worker" in sys.modules else None
     distributed = sys.modules.get("distributed")
     # Either may be loaded where it does not run this task, and then has no answer.
