@@ -11,6 +11,12 @@ from runners.engine import Cluster, ClusterSettings, Engine
 from runners.spec import RunnerSpec
 
 _STARTS = 4
+_BY_CHANCE = (
+    # Ray gives its node 30 s to come up, which is not enough where the machine is busy.
+    "timed out during startup",
+    # The process that serves a Ray Client may die as it is forked: https://github.com/ray-project/ray/issues/63202.
+    "Starting Ray client server failed",
+)
 
 
 class Ray(Engine):
@@ -43,9 +49,11 @@ class Ray(Engine):
         try:
             # A start that fails may have left a node up.
             if settings.address:
-                started = ray.init(settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL")
+                started = init(
+                    address=settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL"
+                )
             else:
-                started = start_node(local_node(workers, scratch))
+                started = init(**local_node(workers, scratch))
             yield Cluster(settings.address or started.address_info["address"], local=not settings.address)
         finally:
             ray.shutdown()
@@ -87,15 +95,15 @@ class BareRay:
         return ray.get(handle, timeout=self._limit_s)
 
 
-def start_node(options: dict[str, Any]) -> Any:
-    """`ray.init`, and again: Ray gives its node 30 s to come up, which is not enough where the machine is busy."""
+def init(**options: Any) -> Any:
+    """`ray.init`, and again where Ray itself failed by chance."""
     import ray
 
     for _ in range(_STARTS - 1):
         try:
             return ray.init(**options)
         except Exception as failed:
-            if "timed out during startup" not in str(failed):
+            if not any(by_chance in str(failed) for by_chance in _BY_CHANCE):
                 raise
             ray.shutdown()
     return ray.init(**options)

@@ -30,6 +30,9 @@ while True:
 """
 RAY_PORT = 6379
 RAY_CLIENT_PORT = 10001
+FORKS_IN_PEACE = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+"""For a head node with a Ray Client's address, whose server for a client else may die as it is forked:
+https://github.com/ray-project/ray/issues/63202. It starts another program right away, so nothing is lost."""
 
 
 @contextmanager
@@ -56,9 +59,10 @@ def ray_on(first: Host, second: Host, python: Path, folder: Path) -> Iterator[st
     start = [str(python), "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1", "--disable-usage-stats"]
     head = ["--head", "--port", str(RAY_PORT), "--ray-client-server-port", str(RAY_CLIENT_PORT)]
     head += ["--include-dashboard", "false", "--temp-dir", str(folder / "ray")]
+    in_peace = ["env", *(f"{name}={value}" for name, value in FORKS_IN_PEACE.items())]
     with ExitStack() as stack:
         for host, arguments in ((first, head), (second, ["--address", f"{first.address}:{RAY_PORT}"])):
-            command = [*_AGAIN, *start, *arguments, "--node-ip-address", host.address]
+            command = [*in_peace, *_AGAIN, *start, *arguments, "--node-ip-address", host.address]
             stack.enter_context(process_on(host, command, folder, "ray"))
             # A node that comes before the head is up gives up.
             wait_for(second, first.address, RAY_CLIENT_PORT, 3 * START_LIMIT_S)

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.placing.processes import running
 from runners.engine import Cluster
-from runners.ray import local_node, start_node
+from runners.ray import init, local_node
 
 PLACES = ("left", "right")
 VARIABLE = "PLACEMENT"
@@ -63,7 +63,7 @@ def ray_nodes(scratch: Path) -> Iterator[Cluster]:
     mine = {"resources": {PLACES[0]: 1}, "labels": {"place": PLACES[0]}}
     try:
         # A start that fails may have left a node up.
-        started = start_node({**local_node(1, scratch), **mine})
+        started = init(**local_node(1, scratch), **mine)
         address = started.address_info["address"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--address", address]
         command += ["--node-ip-address", "127.0.0.1", "--num-cpus", "2", "--num-gpus", "1"]

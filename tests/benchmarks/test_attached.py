@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.attached import judge_slots, own_address, slots_of
 from benchmarks.placing.bare_environment import bare_python
+from benchmarks.placing.far_clusters import FORKS_IN_PEACE
 from benchmarks.placing.processes import running
 from benchmarks.plan import applies
 from benchmarks.session import Options, Session
@@ -68,7 +69,7 @@ quiescence.send_rest()
 print("reached", json.dumps(reach.from_workers({engine.name: settings.address}, api_url)))
 """
 LIMIT_S = 300.0
-RAY = {"RAY_AUTH_MODE": "token"}
+RAY = {"RAY_AUTH_MODE": "token", **FORKS_IN_PEACE}
 """A cluster that wants a token, as one does that is started where there is one."""
 
 

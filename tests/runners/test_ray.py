@@ -28,18 +28,23 @@ def test_a_start_that_fails_leaves_no_node_up(monkeypatch, tmp_path, address):
     assert calls == ["shutdown"]
 
 
-@pytest.mark.parametrize(("slow", "starts"), [(2, 3), (9, 4)])
-def test_a_node_that_a_busy_machine_does_not_get_up_in_time_is_started_again(monkeypatch, tmp_path, slow, starts):
+SLOW = "The current node timed out during startup. This could happen because ..."
+FORKED = "Initialization failure from server: RuntimeError: Starting Ray client server failed. See ..."
+
+
+@pytest.mark.parametrize(("address", "failure"), [(None, SLOW), ("ray://h:1", FORKED)])
+@pytest.mark.parametrize(("failures", "starts"), [(2, 3), (9, 4)])
+def test_a_start_that_fails_by_chance_is_tried_again(monkeypatch, tmp_path, address, failure, failures, starts):
     done = []
 
     def init(**options):
         done.append("init")
-        if done.count("init") <= slow:
-            raise Exception("The current node timed out during startup. This could happen because ...")
+        if done.count("init") <= failures:
+            raise Exception(failure)
         return SimpleNamespace(address_info={"address": "127.0.0.1:1"})
 
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: done.append("shutdown")))
-    started = pytest.raises(Exception, match="timed out") if slow == 9 else nullcontext()
-    with started, ENGINE.cluster(2, ClusterSettings(), tmp_path):
+    started = pytest.raises(Exception, match=failure[:20]) if failures == 9 else nullcontext()
+    with started, ENGINE.cluster(2, ClusterSettings(address=address), tmp_path):
         pass
     assert done == ["init", "shutdown"] * starts
