@@ -149,7 +149,7 @@ def _until(condition: Callable[[], Any], what: Callable[[], str] = lambda: "") -
 
 @pytest.fixture(scope="session")
 def recorded(lab_server: Any) -> Callable[..., Any]:
-    """`recorded(task_run_id, ready)`: the task run as the API has it, once `ready` says so of it."""
+    """`recorded(task_run_id, ready)`: the task run as the API has it, once it has a state and `ready` says so of it."""
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
@@ -162,7 +162,7 @@ def recorded(lab_server: Any) -> Callable[..., Any]:
                 seen[0] = client.read_task_run(task_run_id)
             except ObjectNotFound:
                 return None
-            return seen[0] if ready(seen[0]) else None
+            return seen[0] if seen[0].state and ready(seen[0]) else None
 
         with get_client(sync_client=True) as client:
             return _until(look, lambda: f"The API has {seen[0] and seen[0].state!r} of task run {task_run_id}.")

@@ -48,7 +48,7 @@ def test_failed_upstream(arm, by, tmp_path, recorded):
         return future
 
     if future := arm.run(body):
-        run = recorded(future.task_run_id, lambda run: run.state is not None and run.state.name == "NotReady")
+        run = recorded(future.task_run_id, lambda run: run.state.name == "NotReady")
         assert "did not reach a 'COMPLETED' state" in run.state.message
     assert not Path(marker).exists()
 

@@ -84,7 +84,7 @@ def test_timeout_of_a_task_that_is_not_async(arm, recorded):
             late.result(LIMIT_S)
         return late.task_run_id
 
-    recorded(arm.run(body), lambda run: run.state is not None and run.state.name == "TimedOut")
+    recorded(arm.run(body), lambda run: run.state.name == "TimedOut")
 
 
 def test_name_from_a_function_and_tags_reach_the_api(arm, recorded):
@@ -102,7 +102,7 @@ def test_name_from_a_function_and_tags_reach_the_api(arm, recorded):
         assert future.result(LIMIT_S) == 5
         return future.task_run_id
 
-    run = recorded(arm.run(body), lambda run: run.state is not None and run.state.is_completed())
+    run = recorded(arm.run(body), lambda run: run.state.is_completed())
     assert (run.name, "own" in run.tags) == ("named-5", True)
 
 
@@ -123,7 +123,7 @@ def test_retries_are_counted_by_the_api_and_wait_as_long_as_a_function_says(arm,
             future.result(LIMIT_S)
         return future.task_run_id
 
-    run = recorded(arm.run(body), lambda run: run.state is not None and run.state.is_failed() and run.run_count == 3)
+    run = recorded(arm.run(body), lambda run: run.state.is_failed() and run.run_count == 3)
     assert run.state.message.endswith("run 3")
     assert counter.read_text() == "xxx"
 
@@ -164,10 +164,7 @@ def test_a_persisted_result_is_read_back_by_who_knows_only_the_task_run(arm, rec
             future.wait(LIMIT_S)
         return kept.task_run_id, passing.task_run_id
 
-    kept, passing = (
-        recorded(task_run_id, lambda run: run.state is not None and run.state.is_completed()).state
-        for task_run_id in arm.run(body)
-    )
+    kept, passing = (recorded(task_run_id, lambda run: run.state.is_completed()).state for task_run_id in arm.run(body))
     assert kept.result() == {"a": [1, 2]}
     with pytest.raises(MissingResult):
         passing.result()

@@ -40,7 +40,7 @@ def test_value_and_state(arm, recorded):
         assert increment.submit(2, return_state=True).result() == 3
         return future.task_run_id
 
-    run = recorded(arm.run(body), lambda run: run.state and run.state.is_completed())
+    run = recorded(arm.run(body), lambda run: run.state.is_completed())
     assert run.flow_run_id == arm.flow_run_id
     assert run.name.startswith("increment-")
 
@@ -55,7 +55,7 @@ def test_failure(arm, recorded):
         assert isinstance(future.result(raise_on_failure=False), ValueError)
         return future.task_run_id
 
-    recorded(arm.run(body), lambda run: run.state and run.state.is_failed())
+    recorded(arm.run(body), lambda run: run.state.is_failed())
 
 
 def test_chain_and_futures_in_collections(arm, recorded):
@@ -67,7 +67,7 @@ def test_chain_and_futures_in_collections(arm, recorded):
         return two.task_run_id, one.task_run_id
 
     second, first = arm.run(body)
-    run = recorded(second, lambda run: run.state and run.state.is_completed())
+    run = recorded(second, lambda run: run.state.is_completed())
     # Values of upstream tasks reach stock processes without their origin.
     origins = [] if arm.name == "processes-stock" else [str(first)]
     assert [str(found.id) for found in run.task_inputs["x"]] == origins
