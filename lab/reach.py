@@ -59,12 +59,14 @@ def _ray(address: str, api_url: str) -> dict[str, str]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    from runners.ray import init
+
     try:
         where = urlsplit(address if "://" in address else f"tcp://{address}")
         if where.hostname and where.port:
             # Ray itself would try for minutes.
             socket.create_connection((where.hostname, where.port), ANSWER_S).close()
-        ray.init(address, log_to_driver=False, logging_level="CRITICAL")
+        init(address=address, log_to_driver=False, logging_level="CRITICAL")
     except (OSError, ValueError) as error:
         return {address: f"the cluster does not answer: {_one_line(error)}"}
     try:

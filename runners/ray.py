@@ -10,6 +10,7 @@ from typing import Any
 from runners.engine import Cluster, ClusterSettings, Engine
 from runners.spec import RunnerSpec
 
+_QUIET = {"namespace": "prefect", "log_to_driver": False, "logging_level": "CRITICAL"}
 _STARTS = 4
 _BY_CHANCE = (
     # Ray gives its node 30 s to come up, which is not enough where the machine is busy.
@@ -46,14 +47,10 @@ class Ray(Engine):
     def cluster(self, workers: int, settings: ClusterSettings, scratch: Path) -> Iterator[Cluster]:
         import ray
 
+        place = {"address": settings.address, **_QUIET} if settings.address else local_node(workers, scratch)
         try:
             # A start that fails may have left a node up.
-            if settings.address:
-                started = init(
-                    address=settings.address, namespace="prefect", log_to_driver=False, logging_level="CRITICAL"
-                )
-            else:
-                started = init(**local_node(workers, scratch))
+            started = init(**place)
             yield Cluster(settings.address or started.address_info["address"], local=not settings.address)
         finally:
             ray.shutdown()
@@ -96,7 +93,11 @@ class BareRay:
 
 
 def init(**options: Any) -> Any:
-    """`ray.init`, and again where Ray itself failed by chance."""
+    """`ray.init`, up to four times where Ray itself fails by chance.
+
+    Raises:
+        Exception: what `ray.init` raised, the last time or for any other reason.
+    """
     import ray
 
     for _ in range(_STARTS - 1):
@@ -114,9 +115,7 @@ def local_node(workers: int, scratch: Path) -> dict[str, Any]:
     return {
         "num_cpus": workers,
         "include_dashboard": False,
-        "log_to_driver": False,
-        "logging_level": "CRITICAL",
-        "namespace": "prefect",
+        **_QUIET,
         "_node_ip_address": "127.0.0.1",
         "_temp_dir": str(scratch / "ray"),
     }

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import lab
 from reports import records, verdict
 from reports.charts.scale import cost_by_width_at_scale
 from reports.charts.style import Drawing, Missing
-from reports.pages import scale_tables, tables, terminal
+from reports.pages import scale_tables
 from reports.quotas import QUOTAS, Quota
 from reports.records import Record, RecordError
 from reports.scale import ArmScale, Size
@@ -300,11 +298,3 @@ def test_traffic_that_is_none_is_refused(traffic):
 
     with pytest.raises(RecordError, match="not a record"):
         records.parse(json.dumps(data))
-
-
-def test_a_table_too_wide_for_the_terminal_keeps_the_names_of_its_arms():
-    columns = (tables.Column("Arm", numeric=False), *(tables.Column(f"figure number {i}") for i in range(14)))
-    row = (tables.Entry("lean-processes"), *(tables.Entry("1,234.5 ms") for _ in range(14)))
-    shown = StringIO()
-    terminal.show_table(tables.Table("wide", "Wide", columns, (row,)), Console(file=shown, width=80))
-    assert "lean-processes" in shown.getvalue()
