@@ -118,12 +118,9 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
     Args:
         labels: of the arms, by name.
     """
-    grown = [
-        f"Against one at {reference:,} tasks, a task costs {'; '.join(_grown(arm, labels) for arm in arms)}."
-        for reference, arms in by_reference(found).items()
-    ]
+    grown = [_grown(reference, arms, labels) for reference, arms in by_reference(found).items()]
     lost = [
-        f"{size.expected_recorded - size.recorded} of {size.expected_recorded} at {size.tasks:,} under "
+        f"{size.expected_recorded - size.recorded:,} of {size.expected_recorded:,} at {size.tasks:,} under "
         f"{labels[arm.arm]}"
         for arm in found
         for size in arm.measured
@@ -135,9 +132,7 @@ def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
         for size in arm.sizes
         if size.missing is not None
     ]
-    lines = []
-    if grown:
-        lines.append(f"{' '.join(grown)} The target is at most {TARGET:g}x.")
+    lines = [" ".join(grown)] if grown else []
     if lost:
         lines.append(f"Task runs that the server never recorded: {units.listed(lost)}.")
     if without:
@@ -154,11 +149,17 @@ def by_reference(found: Iterable[ArmScale]) -> dict[int, list[ArmScale]]:
     return arms
 
 
-def _grown(arm: ArmScale, labels: Mapping[str, str]) -> str:
-    assert arm.growth is not None
-    span = f" ({told})" if (told := units.interval(arm.growth)) else ""
-    cpu = "" if arm.cpu_growth is None else f", {units.times(arm.cpu_growth.value)} in CPU seconds"
-    return f"{units.times(arm.growth.value)}{span} at {arm.widest:,} under {labels[arm.arm]}{cpu}"
+def _grown(reference: int, arms: Iterable[ArmScale], labels: Mapping[str, str]) -> str:
+    sides: dict[bool, list[str]] = {True: [], False: []}
+    for arm in arms:
+        assert arm.growth is not None
+        span = f", {told}" if (told := units.interval(arm.growth)) else ""
+        said = f"{labels[arm.arm]} ({units.times(arm.growth.value)} at {arm.widest:,}{span})"
+        sides[arm.growth.value > TARGET].append(said)
+    parts = [
+        f"{'over' if over else 'within'} {TARGET:g}x under {units.listed(who)}" for over, who in sides.items() if who
+    ]
+    return f"Against one at {reference:,} tasks, a task costs {'; '.join(parts)}."
 
 
 def _arm(arm: str, own: Sequence[Record], left_out: Mapping[int, str]) -> ArmScale:
