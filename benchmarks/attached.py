@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import cloudpickle
 
-import flows
-from flows.ledger import Collector
-from flows.wiring import Nodes
-from runners.catalog import Catalog
-from runners.engine import Cluster, ClusterSettings, Engine
-from runners.spec import ArmError, RunnerSpec
+from runner_lab import flows
+from runner_lab.flows.ledger import Collector
+from runner_lab.flows.wiring import Nodes
+from runner_lab.runners.catalog import Catalog
+from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
+from runner_lab.runners.spec import ArmError, RunnerSpec
 
 _CONNECT_LIMIT_S = 30.0
 

@@ -1,6 +1,6 @@
 """The same items, one to a task and many to a task: what a batch saves."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("batching", without=frozenset({"bare", "control"}))
 

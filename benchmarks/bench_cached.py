@@ -1,6 +1,6 @@
 """Every result from the cache: a first pass, not measured, fills it, and the measured one must run no body."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("cached")
 

@@ -1,6 +1,6 @@
 """How small a task may be: its duration is searched for, until half of the time is useful work."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("metg", search=True, without=frozenset({"bare", "control"}))
 

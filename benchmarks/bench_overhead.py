@@ -1,6 +1,6 @@
 """What a task costs when it does nothing: several widths, so that the marginal cost is a slope and not a quotient."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("overhead")
 

@@ -1,6 +1,6 @@
 """What it costs to hand data from task to task; `overhead` has the same graph with none."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("payload")
 

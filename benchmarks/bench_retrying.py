@@ -1,6 +1,6 @@
 """Each hello fails, then succeeds."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("retrying")
 

@@ -1,6 +1,6 @@
 """The same graph on 1, 2, 4, ... workers: as many as the machine has cores, and once more than that."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("scaling", scaling=True, without=frozenset({"bare", "control", "direct"}))
 

@@ -1,6 +1,6 @@
 """What a user meets with the defaults: nothing runs yet; cluster, first result, end."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("startup", cold=True)
 

@@ -1,6 +1,6 @@
 """Where a task's time goes, stage by stage: tasks one at a time, the probe on for every second section of them."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("tax")
 

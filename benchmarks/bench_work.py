@@ -1,6 +1,6 @@
 """Waiting, CPU under the GIL, and CPU outside it."""
 
-from benchmarks.profiles import Suite
+from runner_lab.benchmarks.profiles import Suite
 
 SUITE = Suite("work")
 

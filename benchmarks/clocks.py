@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flows.ledger import Entry, host_id
-from flows.wiring import Outcome
-from reports.records import Latencies, Phases
+from runner_lab.flows.ledger import Entry, host_id
+from runner_lab.flows.wiring import Outcome
+from runner_lab.reports.records import Latencies, Phases
 
 _MOST_LATENCIES = 512
 

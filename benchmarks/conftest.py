@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import rows
-from benchmarks.plan import Cell, Search
-from benchmarks.session import Options, Session
-from reports.records import Record, RecordError
-from runners.catalog import ConfigError
-from runners.server import ServerError
-from runners.spec import ArmError
+from runner_lab.benchmarks import rows
+from runner_lab.benchmarks.plan import Cell, Search
+from runner_lab.benchmarks.session import Options, Session
+from runner_lab.reports.records import Record, RecordError
+from runner_lab.runners.catalog import ConfigError
+from runner_lab.runners.server import ServerError
+from runner_lab.runners.spec import ArmError
 
 _LAB = pytest.StashKey[Session]()
 _REPORT = pytest.StashKey[list[str]]()
@@ -192,7 +192,7 @@ def _finish(lab: Session, config: pytest.Config, interrupted: bool) -> None:
 
 
 def _render(lab: Session) -> list[str]:
-    from reports import render
+    from runner_lab.reports import render
 
     try:
         rendered = render(lab.folder.path)

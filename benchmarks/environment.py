@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from runners.server import Server
+from runner_lab.runners.server import Server
 
 _PACKAGES = ("prefect", "prefect-dask", "prefect-ray", "dask", "distributed", "ray", "runner-lab")
 _GROUPS = Path("/sys/fs/cgroup")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run_folder import new_run_id
+from runner_lab.benchmarks.run_folder import new_run_id
 
 
 class AskedError(ValueError):

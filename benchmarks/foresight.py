@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import mean
 
-from benchmarks.plan import Cell
-from reports.records import Record
+from runner_lab.benchmarks.plan import Cell
+from runner_lab.reports.records import Record
 
 LEEWAY = 2.0
 """A cell is begun where it should take the limit over this at most: what it takes may be as far from what it should."""

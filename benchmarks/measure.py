@@ -11,20 +11,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from benchmarks import clocks
-from benchmarks.attached import ledger_for, nodes_for
-from benchmarks.environment import cores
-from benchmarks.plan import Cell, CellError
-from benchmarks.quiescence import wait_recorded
-from benchmarks.serving import Serving
-from benchmarks.tax import SECTION, tax_of
-from benchmarks.usage import Meter
-from flows.ledger import Entry, Ledger
-from flows.wiring import Outcome, wire
-from reports.records import Record
-from runners.engine import Cluster, Engine
-from runners.probe import Schedule
-from runners.server import Server
+from runner_lab.benchmarks import clocks
+from runner_lab.benchmarks.attached import ledger_for, nodes_for
+from runner_lab.benchmarks.environment import cores
+from runner_lab.benchmarks.plan import Cell, CellError
+from runner_lab.benchmarks.quiescence import wait_recorded
+from runner_lab.benchmarks.serving import Serving
+from runner_lab.benchmarks.tax import SECTION, tax_of
+from runner_lab.benchmarks.usage import Meter
+from runner_lab.flows.ledger import Entry, Ledger
+from runner_lab.flows.wiring import Outcome, wire
+from runner_lab.reports.records import Record
+from runner_lab.runners.engine import Cluster, Engine
+from runner_lab.runners.probe import Schedule
+from runner_lab.runners.server import Server
 
 T = TypeVar("T")
 
@@ -147,8 +147,8 @@ def run_pass(cell: Cell, site: Site, ledger: str) -> _Pass:
         with site.engine.bare(cell.arm, site.cluster, site.limit_s) as submitter:
             outcome = wire(cell.graph, ledger, nodes_for(site.cluster), submitter)
         return _Pass(called_s, outcome, time.monotonic())
-    from flows.chain import chain
-    from flows.fanout import fanout
+    from runner_lab.flows.chain import chain
+    from runner_lab.flows.fanout import fanout
 
     probe = Schedule(ledger, cell.arm.engine, SECTION) if cell.graph.variant == "chain" else None
     flow: Any = (chain if probe else fanout).with_options(timeout_seconds=site.limit_s)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.profiles import PROFILES, Profile
+from runner_lab.benchmarks.profiles import PROFILES, Profile
 
 DEFAULT_PROFILE = "quick"
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from flows.graph import GraphSpec
-from reports.graphs import graph_id
-from reports.records import Role
-from runners.catalog import BASELINE, CONTROL
-from runners.spec import RunnerSpec
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.reports.graphs import graph_id
+from runner_lab.reports.records import Role
+from runner_lab.runners.catalog import BASELINE, CONTROL
+from runner_lab.runners.spec import RunnerSpec
 
 T = TypeVar("T")
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flows.graph import GraphSpec, Work, WorkKind
-from runners.catalog import BASELINE, CONTROL
-from runners.spec import RunnerSpec
+from runner_lab.flows.graph import GraphSpec, Work, WorkKind
+from runner_lab.runners.catalog import BASELINE, CONTROL
+from runner_lab.runners.spec import RunnerSpec
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import geometric_mean, mean, median
 
-from benchmarks.plan import Cell, Search
-from reports.records import Record
-from reports.run import family
+from runner_lab.benchmarks.plan import Cell, Search
+from runner_lab.reports.records import Record
+from runner_lab.reports.run import family
 
 
 class Progress:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from benchmarks.server_runs import FINAL, POLL_S, ServerRuns
+from runner_lab.benchmarks.server_runs import FINAL, POLL_S, ServerRuns
 
 _STILL_S = 1.0
 """Where nobody knows how many task runs there will be, they are all there when none has come for so long."""

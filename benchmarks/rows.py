@@ -7,9 +7,9 @@ from copy import copy
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.plan import Cell, Search
-from reports.graphs import graph_id
-from reports.records import Record
+from runner_lab.benchmarks.plan import Cell, Search
+from runner_lab.reports.graphs import graph_id
+from runner_lab.reports.records import Record
 
 
 def test_id(cell: Cell) -> str:

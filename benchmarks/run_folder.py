@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reports import records
-from reports.records import Record, RecordError
+from runner_lab.reports import records
+from runner_lab.reports.records import Record, RecordError
 
 _FILE = "run.json"
 

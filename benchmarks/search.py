@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from benchmarks.plan import Cell, Search
-from reports.metg import Sample, next_duration
-from reports.records import Record
+from runner_lab.benchmarks.plan import Cell, Search
+from runner_lab.reports.metg import Sample, next_duration
+from runner_lab.reports.records import Record
 
 SHORTEST_S, LONGEST_S = 1e-3, 2.0
 STEPS_A_RUN = 16

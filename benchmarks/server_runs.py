@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import httpx
 
-from benchmarks.plan import CellError
-from runners.counted import UNCOUNTED
+from runner_lab.benchmarks.plan import CellError
+from runner_lab.runners.counted import UNCOUNTED
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 """Types of the states in which a run ends."""

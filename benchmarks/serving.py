@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.traffic import Traffic
-from runners import counted
-from runners.server import Server
+from runner_lab.reports.traffic import Traffic
+from runner_lab.runners import counted
+from runner_lab.runners.server import Server
 
 _ENTRY = re.compile(rb"^(?=\d\d:\d\d:\d\d\.\d+ \| |(?:WARNING|ERROR|CRITICAL):\s)", re.M)
 _LOCKED = re.compile(rb"database is locked|database table is locked|deadlock detected|LockNotAvailable", re.I)

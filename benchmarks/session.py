@@ -9,28 +9,28 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from benchmarks import environment, foresight, measure, options, quiescence
-from benchmarks.attached import check_slots, refuse_another_host
-from benchmarks.interrupts import Interrupts
-from benchmarks.measure import Site
-from benchmarks.options import Options, blocks, check, names, server_settings
-from benchmarks.plan import Cell, Search, Wide, applies, order
-from benchmarks.profiles import Profile, Suite
-from benchmarks.progress import Progress
-from benchmarks.run_folder import Plan, RunFolder, new_run_id, now
-from benchmarks.search import durations
-from benchmarks.server_runs import UnansweredError
-from benchmarks.stages import Limits, Stages, small_pass
-from flows.graph import GraphSpec
-from reports.records import Record
-from reports.run import family
-from runners import catalog as catalogs
-from runners.catalog import BASELINE, Catalog
-from runners.guard import guarded, new_scratch
-from runners.isolation import environment as lab_environment
-from runners.isolation import free_port, isolated
-from runners.server import Server, ServerError, existing_server, lab_server, without_password
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks import environment, foresight, measure, options, quiescence
+from runner_lab.benchmarks.attached import check_slots, refuse_another_host
+from runner_lab.benchmarks.interrupts import Interrupts
+from runner_lab.benchmarks.measure import Site
+from runner_lab.benchmarks.options import Options, blocks, check, names, server_settings
+from runner_lab.benchmarks.plan import Cell, Search, Wide, applies, order
+from runner_lab.benchmarks.profiles import Profile, Suite
+from runner_lab.benchmarks.progress import Progress
+from runner_lab.benchmarks.run_folder import Plan, RunFolder, new_run_id, now
+from runner_lab.benchmarks.search import durations
+from runner_lab.benchmarks.server_runs import UnansweredError
+from runner_lab.benchmarks.stages import Limits, Stages, small_pass
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.reports.records import Record
+from runner_lab.reports.run import family
+from runner_lab.runners import catalog as catalogs
+from runner_lab.runners.catalog import BASELINE, Catalog
+from runner_lab.runners.guard import guarded, new_scratch
+from runner_lab.runners.isolation import environment as lab_environment
+from runner_lab.runners.isolation import free_port, isolated
+from runner_lab.runners.server import Server, ServerError, existing_server, lab_server, without_password
+from runner_lab.runners.spec import RunnerSpec
 
 Say = Callable[[str], None]
 _REST_LIMIT_S = 60.0

@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.attached import ledger_for
-from benchmarks.measure import Site, one_line, run_pass
-from benchmarks.plan import Cell, CellError
-from benchmarks.quiescence import wait_recorded
-from flows.graph import GraphSpec
-from runners.catalog import Catalog
-from runners.engine import Cluster
-from runners.server import Server
+from runner_lab.benchmarks.attached import ledger_for
+from runner_lab.benchmarks.measure import Site, one_line, run_pass
+from runner_lab.benchmarks.plan import Cell, CellError
+from runner_lab.benchmarks.quiescence import wait_recorded
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.runners.catalog import Catalog
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.server import Server
 
 
 @dataclass(frozen=True)

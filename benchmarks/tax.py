@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flows.wiring import Outcome
-from reports.tax import ABSORBERS, STAGES, Tax
-from runners.probe import Schedule
-from runners.probe_spans import Span
+from runner_lab.flows.wiring import Outcome
+from runner_lab.reports.tax import ABSORBERS, STAGES, Tax
+from runner_lab.runners.probe import Schedule
+from runner_lab.runners.probe_spans import Span
 
 SECTION = 5
 """Tasks of a chain with the probe off, then as many with it on, and so on; see `runners.probe.Schedule`.

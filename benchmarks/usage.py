@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from reports.records import Usage
-from runners import guard
+from runner_lab.reports.records import Usage
+from runner_lab.runners import guard
 
 _INTERVAL_S = 0.25
 _SHORTEST_S = 0.2

@@ -13,8 +13,8 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flows.graph import Work, greeting, payload, summarise
-from flows.ledger import Entry, ledger_at
+from runner_lab.flows.graph import Work, greeting, payload, summarise
+from runner_lab.flows.ledger import Entry, ledger_at
 
 
 class PlannedFailure(Exception):

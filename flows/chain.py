@@ -7,9 +7,9 @@ from collections.abc import Callable
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import bodies
-from flows.graph import GraphSpec
-from flows.wiring import DirectCalls, Outcome, PrefectSubmits, wire_chain
+from runner_lab.flows import bodies
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.flows.wiring import DirectCalls, Outcome, PrefectSubmits, wire_chain
 
 _LINK = task(name="link", cache_policy=NO_CACHE, persist_result=False)(bodies.link)
 

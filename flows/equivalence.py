@@ -27,8 +27,8 @@ from prefect.states import State
 from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
 
-from flows.bodies import PlannedFailure, recorded
-from flows.ledger import Entry, Ledger
+from runner_lab.flows.bodies import PlannedFailure, recorded
+from runner_lab.flows.ledger import Entry, Ledger
 
 WAIT_LIMIT_S = 240.0
 """For what another process does first; nothing is judged by it."""

@@ -8,9 +8,9 @@ from typing import Any
 from prefect import flow, runtime, task
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 
-from flows import bodies
-from flows.graph import GraphSpec
-from flows.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire
+from runner_lab.flows import bodies
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.flows.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire
 
 
 def _nodes(**options: Any) -> Nodes:

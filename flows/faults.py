@@ -15,7 +15,7 @@ import psutil
 from prefect import flow, get_run_logger, runtime, task
 from prefect.cache_policies import INPUTS
 
-from flows.noted import attempt, mark, marks, note
+from runner_lab.flows.noted import attempt, mark, marks, note
 
 PATIENCE_S = 120.0
 """For what a flow waits for: longer, and it is taken for lost."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.hello_world import create_hello, create_world, greet
+from runner_lab.flows.hello_world import create_hello, create_world, greet
 
 
 @flow(log_prints=True)

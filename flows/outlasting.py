@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import flow, runtime, task
 
-from flows.noted import ENOUGH, attempt, mark, note
+from runner_lab.flows.noted import ENOUGH, attempt, mark, note
 
 
 @task

@@ -10,7 +10,7 @@ from typing import Any
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
-from flows.ledger import Entry, Ledger
+from runner_lab.flows.ledger import Entry, Ledger
 
 BEGUN = "begun"
 ENDED = "ended"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from flows import bodies
-from flows.graph import GraphSpec
+from runner_lab.flows import bodies
+from runner_lab.flows.graph import GraphSpec
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import sys
 
 from cyclopts import App, CycloptsError
 
-from lab.arms import runners
-from lab.comparing import compare
-from lab.console import ERR, end, one_line
-from lab.doctor import completion, doctor
-from lab.experiments import equivalence, faults, hosts, placement
-from lab.past import history
-from lab.reading import choose, diff, report, scale
-from lab.showing import demo, publish
+from runner_lab.lab.arms import runners
+from runner_lab.lab.comparing import compare
+from runner_lab.lab.console import ERR, end, one_line
+from runner_lab.lab.doctor import completion, doctor
+from runner_lab.lab.experiments import equivalence, faults, hosts, placement
+from runner_lab.lab.past import history
+from runner_lab.lab.reading import choose, diff, report, scale
+from runner_lab.lab.showing import demo, publish
 
 app = App(
     name="runner-lab",

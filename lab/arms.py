@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
-from lab.console import ERR, OUT, AsJson, Config
+from runner_lab.lab.console import ERR, OUT, AsJson, Config
 
 
 def runners(
@@ -29,8 +29,8 @@ def runners(
 
     Example: runner-lab runners --config my-runners.toml
     """
-    from benchmarks.environment import cores
-    from runners import isolation
+    from runner_lab.benchmarks.environment import cores
+    from runner_lab.runners import isolation
 
     with (
         tempfile.TemporaryDirectory(prefix="rlab-") as home,
@@ -53,8 +53,8 @@ def runners(
 
 
 def _arms(workers: int, config: Path | None) -> list[dict[str, Any]]:
-    from runners import catalog
-    from runners.spec import ArmError
+    from runner_lab.runners import catalog
+    from runner_lab.runners.spec import ArmError
 
     found = catalog.load(config or catalog.default_config())
     rows = []

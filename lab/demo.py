@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from runners.guard import guarded
-from runners.isolation import environment, without_foreign
-from runners.server import ServerError, ask, lab_server
+from runner_lab.runners.guard import guarded
+from runner_lab.runners.isolation import environment, without_foreign
+from runner_lab.runners.server import ServerError, ask, lab_server
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 DEPLOYMENT = "hello-flow/hello-flow-deployment"
 FLOWS = {
     "hello_flow": "A flow",

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
-from lab.console import ERR, OUT, AsJson, Config, end
+from runner_lab.lab.console import ERR, OUT, AsJson, Config, end
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -25,7 +25,7 @@ def doctor(*, config: Config = None, as_json: AsJson = False) -> None:
 
     Example: runner-lab doctor --json
     """
-    from lab import facts, health
+    from runner_lab.lab import facts, health
 
     with ERR.status("asking this machine, and Prefect in a process as its workers are"):
         findings = health.examine(facts.gather(config))
@@ -48,6 +48,6 @@ def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="
 
     Example: source <(runner-lab completion bash)
     """
-    from lab.app import app
+    from runner_lab.lab.app import app
 
     OUT.file.write(app.generate_completion(shell=shell))

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from lab.console import ERR, OUT, AsJson, LabError
+from runner_lab.lab.console import ERR, OUT, AsJson, LabError
 
 
 def placement(
@@ -22,8 +22,8 @@ def placement(
 
     Example: runner-lab placement --only dask,ray
     """
-    from benchmarks.placing import placement as experiment
-    from reports.findings import placement as findings
+    from runner_lab.benchmarks.placing import placement as experiment
+    from runner_lab.reports.findings import placement as findings
 
     _show(experiment, findings, as_json, only, out)
 
@@ -39,15 +39,15 @@ def hosts(
 
     Example: sudo runner-lab hosts --runners dask,lean-dask
     """
-    from benchmarks.placing import hosts as experiment
-    from reports.findings import hosts as findings
+    from runner_lab.benchmarks.placing import hosts as experiment
+    from runner_lab.reports.findings import hosts as findings
 
     _show(experiment, findings, as_json, only, runners, out)
 
 
 def _show(experiment: Any, findings: Any, as_json: bool, *arguments: Any) -> None:
     """Try what a module of experiments has, and show its findings."""
-    from runners.server import ServerError
+    from runner_lab.runners.server import ServerError
 
     try:
         with ERR.status("") as status:
@@ -84,7 +84,7 @@ def faults(
 
     Example: runner-lab faults --only worker-killed --runners dask,lean-dask
     """
-    from benchmarks.behaving.faults import SUITE
+    from runner_lab.benchmarks.behaving.faults import SUITE
 
     _behaviour(SUITE, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
 
@@ -96,7 +96,7 @@ def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, 
 
     Example: runner-lab equivalence --only same-key --runners threads,dask
     """
-    from benchmarks.behaving.equivalence import SUITE
+    from runner_lab.benchmarks.behaving.equivalence import SUITE
 
     _behaviour(SUITE, only, runners, out, as_json, {})
 
@@ -105,11 +105,11 @@ def _behaviour(
     suite: Any, only: str | None, runners: str | None, out: Path | None, as_json: bool, settings: dict[str, Any]
 ) -> None:
     """Make the experiments of a suite, and show what was found, also after Ctrl-C."""
-    from benchmarks.behaving import behaviour as experiments
-    from reports import render
-    from reports.findings import behaviour as findings
-    from reports.pages import terminal
-    from runners.server import ServerError
+    from runner_lab.benchmarks.behaving import behaviour as experiments
+    from runner_lab.reports import render
+    from runner_lab.reports.findings import behaviour as findings
+    from runner_lab.reports.pages import terminal
+    from runner_lab.runners.server import ServerError
 
     try:
         with ERR.status("") as status:

@@ -17,10 +17,10 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from benchmarks import environment
-from lab import reach
-from lab.health import PORTS, Facts, Seen
-from runners import catalog
+from runner_lab.benchmarks import environment
+from runner_lab.lab import reach
+from runner_lab.lab.health import PORTS, Facts, Seen
+from runner_lab.runners import catalog
 
 _LIMIT_S = 180.0
 

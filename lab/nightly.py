@@ -11,17 +11,17 @@ from pathlib import Path
 from prefect import flow, task
 from rich.console import Console
 
-from benchmarks.run_folder import new_run_id, share_done
-from lab import publishing
-from reports import summary, units, verdict
-from reports.over_runs import difference, history, timings, trend
-from reports.over_runs.history import Kept
-from reports.over_runs.trend import Slower
-from reports.pages import terminal
-from reports.summary import Summary
-from runners.guard import guarded
+from runner_lab.benchmarks.run_folder import new_run_id, share_done
+from runner_lab.lab import publishing
+from runner_lab.reports import summary, units, verdict
+from runner_lab.reports.over_runs import difference, history, timings, trend
+from runner_lab.reports.over_runs.history import Kept
+from runner_lab.reports.over_runs.trend import Slower
+from runner_lab.reports.pages import terminal
+from runner_lab.reports.summary import Summary
+from runner_lab.runners.guard import guarded
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "results/nightly"
 NAMED = 8
 """Cells that the message of a slowdown names; the log has them all."""

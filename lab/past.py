@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
-from lab.console import OUT, AsJson, LabError
+from runner_lab.lab.console import OUT, AsJson, LabError
 
 
 def history(
@@ -32,10 +32,10 @@ def history(
 
     Example: runner-lab history --profile quick
     """
-    from reports import charts
-    from reports.over_runs import history as kept
-    from reports.over_runs import trend
-    from reports.units import printable
+    from runner_lab.reports import charts
+    from runner_lab.reports.over_runs import history as kept
+    from runner_lab.reports.over_runs import trend
+    from runner_lab.reports.units import printable
 
     path = results / kept.FILE_NAME if results.is_dir() or results.suffix != Path(kept.FILE_NAME).suffix else results
     runs = kept.read(path)
@@ -82,7 +82,7 @@ def _run(run: Any) -> dict[str, Any]:
 
 
 def _show_runs(runs: Sequence[Any], series: set[str]) -> None:
-    from reports.units import percent, printable
+    from runner_lab.reports.units import percent, printable
 
     table = Table(
         "",
@@ -108,8 +108,8 @@ def _show_runs(runs: Sequence[Any], series: set[str]) -> None:
 
 def _against(runs: Sequence[Any], run: Any) -> str:
     """How many cells are slower and faster than in the last run that it may be held against."""
-    from reports.over_runs import trend
-    from reports.over_runs.difference import difference
+    from runner_lab.reports.over_runs import trend
+    from runner_lab.reports.over_runs.difference import difference
 
     alike = trend.series(runs, run)
     if len(alike) < 2:
@@ -119,7 +119,7 @@ def _against(runs: Sequence[Any], run: Any) -> str:
 
 
 def _show_trends(trends: Sequence[Any]) -> None:
-    from reports import units
+    from runner_lab.reports import units
 
     table = Table(
         "arm",

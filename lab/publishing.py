@@ -21,10 +21,10 @@ from prefect.client.orchestration import get_client
 from prefect.context import get_run_context
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from reports import summary
-from reports.pages import brief
-from reports.summary import Summary
-from runners.server import ServerError, without_password
+from runner_lab.reports import summary
+from runner_lab.reports.pages import brief
+from runner_lab.reports.summary import Summary
+from runner_lab.runners.server import ServerError, without_password
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lab.console import ERR, OUT, AsJson, LabError, end
-from reports.kinds import Kind
+from runner_lab.lab.console import ERR, OUT, AsJson, LabError, end
+from runner_lab.reports.kinds import Kind
 
 
 def report(
@@ -22,7 +22,7 @@ def report(
 
     Example: runner-lab report results/20260101-120000-quick
     """
-    from reports import render
+    from runner_lab.reports import render
 
     rendered = render(run)
     if as_json:
@@ -56,9 +56,9 @@ def choose(
 
     Example: runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB
     """
-    from reports.choosing import answer, asking, choice
-    from reports.pages import terminal
-    from reports.summary import summarise
+    from runner_lab.reports.choosing import answer, asking, choice
+    from runner_lab.reports.pages import terminal
+    from runner_lab.reports.summary import summarise
 
     asked = asking.request(tasks, task_seconds, work, payload, workers, startup)
     found = choice.choose(summarise(asking.find_run(run)), asked)
@@ -81,8 +81,8 @@ def diff(
 
     Example: runner-lab diff results/before results/after --fail-on slower
     """
-    from reports.over_runs import difference, timings
-    from reports.pages import terminal
+    from runner_lab.reports.over_runs import difference, timings
+    from runner_lab.reports.pages import terminal
 
     found = difference.difference(timings.read(a), timings.read(b))
     if not found.cells:
@@ -105,8 +105,8 @@ def scale(
 
     Example: runner-lab scale results/sqlite results/postgres
     """
-    from reports.pages import markdown as pages
-    from reports.pages import scale_tables, terminal
+    from runner_lab.reports.pages import markdown as pages
+    from runner_lab.reports.pages import scale_tables, terminal
 
     if not runs:
         raise LabError("scale: name the folder of a run at least")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from lab.console import ERR, OUT, AsJson, LabError
+from runner_lab.lab.console import ERR, OUT, AsJson, LabError
 
 
 def demo() -> None:
@@ -17,7 +17,7 @@ def demo() -> None:
 
     Example: runner-lab demo
     """
-    from lab.demo import demo as tour
+    from runner_lab.lab.demo import demo as tour
 
     tour(OUT)
 
@@ -33,13 +33,13 @@ def publish(
 
     Example: runner-lab publish results/20260101-120000-quick --api-url http://127.0.0.1:4200/api
     """
-    from reports.choosing import asking
-    from runners.server import ServerError
+    from runner_lab.reports.choosing import asking
+    from runner_lab.runners.server import ServerError
 
     folder = asking.find_run(run)
     try:
         with ERR.status("importing Prefect"):
-            from lab import publishing
+            from runner_lab.lab import publishing
         published = publishing.publish(folder, api_url, report_url)
     except ServerError as error:
         raise LabError(str(error)) from error

@@ -18,17 +18,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reports.records import RecordError
+from runner_lab.reports.records import RecordError
 
 if TYPE_CHECKING:
-    from reports.rendering import Rendered, render
+    from runner_lab.reports.rendering import Rendered, render
 
 __all__ = ["RecordError", "Rendered", "render"]
 
 
 def __getattr__(name: str) -> Any:
     if name in ("Rendered", "render"):
-        from reports import rendering
+        from runner_lab.reports import rendering
 
         return getattr(rendering, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports import comparison, units
-from reports.summary import Summary
-from reports.taxes import ALLOWED
+from runner_lab.reports import comparison, units
+from runner_lab.reports.summary import Summary
+from runner_lab.reports.taxes import ALLOWED
 
 ENOUGH_BLOCKS = 5
 BUSY = 0.10

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from reports.cells import Cell
-from reports.gains import over_fewest
-from reports.run import Arm
-from reports.statistics import Estimate
-from reports.summary import Summary
+from runner_lab.reports.cells import Cell
+from runner_lab.reports.gains import over_fewest
+from runner_lab.reports.run import Arm
+from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.summary import Summary
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from reports import statistics
-from reports.flow_runs import BENCH, FlowRun
-from reports.records import Record
-from reports.statistics import Comparison, Estimate, Noise
+from runner_lab.reports import statistics
+from runner_lab.reports.flow_runs import BENCH, FlowRun
+from runner_lab.reports.records import Record
+from runner_lab.reports.statistics import Comparison, Estimate, Noise
 
 BENCHES = (
     *("startup", "overhead", "work", "metg", "payload", "cached", "retrying"),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import units
-from reports.cells import Cell
-from reports.choosing.ranking import simplicity
-from reports.flow_runs import BENCH, UNASKED, FlowRun
-from reports.run import Arm
-from reports.statistics import LARGEST_TIE, level_with_best
-from reports.summary import Summary
+from runner_lab.reports import units
+from runner_lab.reports.cells import Cell
+from runner_lab.reports.choosing.ranking import simplicity
+from runner_lab.reports.flow_runs import BENCH, UNASKED, FlowRun
+from runner_lab.reports.run import Arm
+from runner_lab.reports.statistics import LARGEST_TIE, level_with_best
+from runner_lab.reports.summary import Summary
 
 NOISY = LARGEST_TIE - 1
 """Two identical arms that may differ by more than this leave nothing but a guess."""

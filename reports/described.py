@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reports.units import listed, printable
+from runner_lab.reports.units import listed, printable
 
 _MOST_CALLS = 4
 """Direct calls that are named one by one."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports import statistics
-from reports.statistics import Estimate
+from runner_lab.reports import statistics
+from runner_lab.reports.statistics import Estimate
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from reports import validation
-from reports.validation import RecordError
+from runner_lab.reports import validation
+from runner_lab.reports.validation import RecordError
 
 BENCH = "compare"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reports import statistics
-from reports.cells import Cell
-from reports.statistics import Estimate
+from runner_lab.reports import statistics
+from runner_lab.reports.cells import Cell
+from runner_lab.reports.statistics import Estimate
 
 
 def over_fewest(cells: Mapping[int, Cell]) -> tuple[dict[int, Estimate], dict[int, Estimate]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports import validation
-from reports.validation import RecordError
+from runner_lab.reports import validation
+from runner_lab.reports.validation import RecordError
 
 
 def graph_id(graph: dict[str, Any]) -> str:

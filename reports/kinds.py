@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from reports.units import printable
+from runner_lab.reports.units import printable
 
 Kind = Literal["sleep", "spin", "crunch", "none"]
 ALL: tuple[Kind, ...] = get_args(Kind)

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from reports.estimate import Estimate
+from runner_lab.reports.estimate import Estimate
 
 if TYPE_CHECKING:
-    from reports.cells import Cell
-    from reports.summary import Summary
+    from runner_lab.reports.cells import Cell
+    from runner_lab.reports.summary import Summary
 
 BENCHES = ("metg", "work")
 TARGET = 0.5
@@ -165,7 +165,7 @@ def _line(levels: dict[float, list[float]], short: float, long: float, n: int) -
     # Not at the top: the lab imports this module where it measures, and scipy is neither quick nor small.
     import numpy as np
 
-    from reports.statistics import t_quantile
+    from runner_lab.reports.statistics import t_quantile
 
     points = [
         (math.log(d), value)

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from reports import flow_runs, graphs, tax, traffic, validation
-from reports.flow_runs import FlowRun
-from reports.tax import Tax
-from reports.traffic import Traffic
-from reports.validation import RecordError
+from runner_lab.reports import flow_runs, graphs, tax, traffic, validation
+from runner_lab.reports.flow_runs import FlowRun
+from runner_lab.reports.tax import Tax
+from runner_lab.reports.traffic import Traffic
+from runner_lab.reports.validation import RecordError
 
 SCHEMA = 1
 FILE_NAME = "records.jsonl"

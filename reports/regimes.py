@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from reports import statistics
-from reports.fits import crossover
-from reports.run import Arm
-from reports.summary import Summary
+from runner_lab.reports import statistics
+from runner_lab.reports.fits import crossover
+from runner_lab.reports.run import Arm
+from runner_lab.reports.summary import Summary
 
 ALIKE = 1.2
 """Where the slowest arm takes at most this many times the fastest one's time, any runner will do."""

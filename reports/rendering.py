@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports import advice, charts, verdict
-from reports import records as record_files
-from reports import summary as summaries
-from reports.findings import behaviour
-from reports.findings.behaviour import Behaviour
-from reports.over_runs import history, timings
-from reports.pages import markdown, page
+from runner_lab.reports import advice, charts, verdict
+from runner_lab.reports import records as record_files
+from runner_lab.reports import summary as summaries
+from runner_lab.reports.findings import behaviour
+from runner_lab.reports.findings.behaviour import Behaviour
+from runner_lab.reports.over_runs import history, timings
+from runner_lab.reports.pages import markdown, page
 
 
 @dataclass(frozen=True)

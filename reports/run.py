@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reports.records import Record
-from reports.units import listed, plural, printable
+from runner_lab.reports.records import Record
+from runner_lab.reports.units import listed, plural, printable
 
 FILE_NAME = "run.json"
 DEEPEST = 5

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from reports import statistics, units
-from reports.cells import highest, median
-from reports.records import Record
-from reports.statistics import Estimate
-from reports.units import printable
+from runner_lab.reports import statistics, units
+from runner_lab.reports.cells import highest, median
+from runner_lab.reports.records import Record
+from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.units import printable
 
 BENCH = "scale"
 REFERENCE_TASKS = 100

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.cells import Cell, Graph
-from reports.gains import over_fewest
-from reports.modelling import fitting
-from reports.run import Arm, family
-from reports.statistics import Estimate
-from reports.summary import Summary
+from runner_lab.reports.cells import Cell, Graph
+from runner_lab.reports.gains import over_fewest
+from runner_lab.reports.modelling import fitting
+from runner_lab.reports.run import Arm, family
+from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.summary import Summary
 
 EXTRAPOLATED = 4
 """The model goes on to this many times the largest number of workers measured."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.estimate import Estimate
+from runner_lab.reports.estimate import Estimate
 
 CONFIDENCE = 0.95
 BOOTSTRAP_FROM = 30

@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from reports import cells as cell_building
-from reports import described, flow_runs, statistics, taxes
-from reports import records as record_files
-from reports import run as runs
-from reports import scale as scales
-from reports.cells import Cell, Graph, Pairs
-from reports.described import Described
-from reports.fits import MarginalCost, marginal_cost
-from reports.modelling.judgement import Judgement, judge
-from reports.records import Record, RecordError
-from reports.run import Arm, Run
-from reports.scale import ArmScale
-from reports.statistics import Comparison, Estimate, Noise
-from reports.taxes import Taxes
-from reports.units import printable
+from runner_lab.reports import cells as cell_building
+from runner_lab.reports import described, flow_runs, statistics, taxes
+from runner_lab.reports import records as record_files
+from runner_lab.reports import run as runs
+from runner_lab.reports import scale as scales
+from runner_lab.reports.cells import Cell, Graph, Pairs
+from runner_lab.reports.described import Described
+from runner_lab.reports.fits import MarginalCost, marginal_cost
+from runner_lab.reports.modelling.judgement import Judgement, judge
+from runner_lab.reports.records import Record, RecordError
+from runner_lab.reports.run import Arm, Run
+from runner_lab.reports.scale import ArmScale
+from runner_lab.reports.statistics import Comparison, Estimate, Noise
+from runner_lab.reports.taxes import Taxes
+from runner_lab.reports.units import printable
 
 SCHEMA = 2
 

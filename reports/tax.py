@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports import validation
-from reports.validation import RecordError
+from runner_lab.reports import validation
+from runner_lab.reports.validation import RecordError
 
 HINTS = {
     "submit": "The driver in .submit, outside serialization, until the worker has the task.",

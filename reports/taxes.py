@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
-from reports import statistics
-from reports.records import Record
-from reports.statistics import Estimate
-from reports.tax import STAGES, Tax
+from runner_lab.reports import statistics
+from runner_lab.reports.records import Record
+from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.tax import STAGES, Tax
 
 ALLOWED = 0.02
 """Share of a task's time that the probe may add before the report warns of it."""

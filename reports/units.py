@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reports.estimate import Estimate
+    from runner_lab.reports.estimate import Estimate
 
 NONE = "-"
 SIGNS = {"ok": "\N{CHECK MARK}", "warn": "!", "bad": "\N{BALLOT X}", "unknown": "?"}

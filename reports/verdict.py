@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from reports import comparison, kinds, regimes, scale, statistics, units
-from reports.fits import crossover
-from reports.regimes import ALIKE, Regime
-from reports.summary import ArmRow, Summary
+from runner_lab.reports import comparison, kinds, regimes, scale, statistics, units
+from runner_lab.reports.fits import crossover
+from runner_lab.reports.regimes import ALIKE, Regime
+from runner_lab.reports.summary import ArmRow, Summary
 
 
 def of(summary: Summary) -> tuple[str, ...]:

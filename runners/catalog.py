@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
-import runners
-from runners.engine import ClusterSettings, Engine, load_runner_class
-from runners.spec import ArmError, EngineName, RunnerSpec
+from runner_lab import runners
+from runner_lab.runners.engine import ClusterSettings, Engine, load_runner_class
+from runner_lab.runners.spec import ArmError, EngineName, RunnerSpec
 
 BASELINE = "threads"
 CONTROL = "control"
@@ -105,9 +105,8 @@ def default_config() -> Path | None:
 
 def _engines() -> dict[EngineName, Engine]:
     order = list(get_args(EngineName))
-    modules = [
-        import_module(f"runners.{info.name}") for info in pkgutil.iter_modules(runners.__path__) if not info.ispkg
-    ]
+    names = [f"{runners.__name__}.{info.name}" for info in pkgutil.iter_modules(runners.__path__) if not info.ispkg]
+    modules = [import_module(name) for name in names]
     engines = [module.ENGINE for module in modules if hasattr(module, "ENGINE")]
     return {engine.name: engine for engine in sorted(engines, key=lambda engine: order.index(engine.name))}
 

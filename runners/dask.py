@@ -10,8 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runners.engine import Cluster, ClusterSettings, Engine
-from runners.spec import ArmError, RunnerSpec
+from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
+from runner_lab.runners.spec import ArmError, RunnerSpec
 
 
 class Dask(Engine):
@@ -23,7 +23,7 @@ class Dask(Engine):
         RunnerSpec(
             "lean-dask",
             "dask",
-            "runners.lean.LeanDaskTaskRunner",
+            "runner_lab.runners.lean.LeanDaskTaskRunner",
             lean=True,
             summary="prefect-dask without most of its cost per task",
         ),

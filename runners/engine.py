@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
-from runners.spec import ArmError, EngineName, RunnerSpec
+from runner_lab.runners.spec import ArmError, EngineName, RunnerSpec
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner

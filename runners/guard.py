@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from runners.isolation import MARK
+from runner_lab.runners.isolation import MARK
 
 running: set[int] = set()
 """Pids of the guards that this process has started: part of the lab, and no worker of what is measured."""
@@ -61,7 +61,7 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     # The guard is started before the mark is set: it must not find itself.
     guard = subprocess.Popen(
-        [sys.executable, "-m", "runners.guard", mark, str(scratch), str(os.getpid())],
+        [sys.executable, "-m", "runner_lab.runners.guard", mark, str(scratch), str(os.getpid())],
         stdin=subprocess.PIPE,
         # Ctrl-C goes to the whole foreground group; the guard has to survive it.
         start_new_session=True,

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from runners.probe_points import POINTS, Point, Target
-from runners.probe_spans import Span, SpanFile, read_moved, read_spans
-from runners.spec import EngineName
+from runner_lab.runners.probe_points import POINTS, Point, Target
+from runner_lab.runners.probe_spans import Span, SpanFile, read_moved, read_spans
+from runner_lab.runners.spec import EngineName
 
 SETTLE = 1
 """Tasks at the begin of each section that are not judged: the first one in a worker turns its probe on or off."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runners.spec import EngineName
+from runner_lab.runners.spec import EngineName
 
 Form = Literal["call", "enter", "within", "arrive"]
 
@@ -156,8 +156,8 @@ POINTS = (
         roles=("driver",),
         caller_only=True,
     ),
-    Point("serialize", "runners.lean.context", "Context.pack", engines=_REMOTE, roles=("driver",)),
-    Point("serialize", "runners.lean.processes", "_request", engines=("processes",), roles=("driver",)),
+    Point("serialize", "runner_lab.runners.lean.context", "Context.pack", engines=_REMOTE, roles=("driver",)),
+    Point("serialize", "runner_lab.runners.lean.processes", "_request", engines=("processes",), roles=("driver",)),
     Point("unpickle", "distributed.protocol.pickle", "loads", "f40bec4f84baffb1", engines=("dask",), roles=("worker",)),
     Point(
         "unpickle",

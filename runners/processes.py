@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runners.engine import ClusterSettings, Engine
-from runners.spec import RunnerSpec
+from runner_lab.runners.engine import ClusterSettings, Engine
+from runner_lab.runners.spec import RunnerSpec
 
 
 class Processes(Engine):
@@ -19,7 +19,7 @@ class Processes(Engine):
         RunnerSpec(
             "lean-processes",
             "processes",
-            "runners.lean.LeanProcessPoolTaskRunner",
+            "runner_lab.runners.lean.LeanProcessPoolTaskRunner",
             lean=True,
             summary="such a pool without most of Prefect's cost per task",
         ),

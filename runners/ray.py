@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from runners.engine import Cluster, ClusterSettings, Engine
-from runners.spec import RunnerSpec
+from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
+from runner_lab.runners.spec import RunnerSpec
 
 _QUIET = {"namespace": "prefect", "log_to_driver": False, "logging_level": "CRITICAL"}
 _STARTS = 4
@@ -29,7 +29,7 @@ class Ray(Engine):
         RunnerSpec(
             "lean-ray",
             "ray",
-            "runners.lean.LeanRayTaskRunner",
+            "runner_lab.runners.lean.LeanRayTaskRunner",
             lean=True,
             summary="prefect-ray without most of its cost per task",
         ),

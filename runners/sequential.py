@@ -1,7 +1,7 @@
 """Direct calls in the flow's own thread: no task runner takes part. What a task costs before any runner's share."""
 
-from runners.engine import Engine
-from runners.spec import RunnerSpec
+from runner_lab.runners.engine import Engine
+from runner_lab.runners.spec import RunnerSpec
 
 
 class Sequential(Engine):

@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from runners import guard
-from runners.isolation import environment, free_port, without_foreign
+from runner_lab.runners import guard
+from runner_lab.runners.isolation import environment, free_port, without_foreign
 
 START_LIMIT_S = 600.0
 """Generous: a first start imports for 12 s and migrates a database; on a machine with other work that takes minutes."""
@@ -94,7 +94,7 @@ def lab_server(
         # And the console is quiet in the lab's environment: the log would hold nothing of what is to be counted.
         variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "WARNING"
     variables |= settings or {}
-    program = "runners.counted" if counted else "prefect"
+    program = "runner_lab.runners.counted" if counted else "prefect"
     command = [sys.executable, "-m", program, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with open(log_path, "ab") as log:
         process = subprocess.Popen(

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from runners.engine import Cluster, Engine
-from runners.spec import RunnerSpec
+from runner_lab.runners.engine import Cluster, Engine
+from runner_lab.runners.spec import RunnerSpec
 
 
 class Threads(Engine):
@@ -19,7 +19,7 @@ class Threads(Engine):
         RunnerSpec(
             "lean-threads",
             "threads",
-            "runners.lean.LeanThreadPoolTaskRunner",
+            "runner_lab.runners.lean.LeanThreadPoolTaskRunner",
             lean=True,
             summary="Prefect's default, its futures know their state",
         ),

@@ -17,13 +17,13 @@ import hypothesis
 import psutil
 import pytest
 
-from flows.graph import GraphSpec
-from flows.ledger import Entry, Ledger
-from flows.wiring import Nodes, Outcome, wire
-from runners import catalog, guard, isolation, server
-from runners.engine import Cluster, ClusterSettings
-from runners.server import Server
-from runners.spec import RunnerSpec
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.flows.ledger import Entry, Ledger
+from runner_lab.flows.wiring import Nodes, Outcome, wire
+from runner_lab.runners import catalog, guard, isolation, server
+from runner_lab.runners.engine import Cluster, ClusterSettings
+from runner_lab.runners.server import Server
+from runner_lab.runners.spec import RunnerSpec
 
 # No test fails because the machine was slow, and a busy one is slow at drawing examples as well. The same examples each
 # time: what fails has been broken by the change at hand.
@@ -177,7 +177,7 @@ def run_graph(arms: catalog.Catalog, scratch: Path, tmp_path: Path) -> Callable[
             with engine.bare(arm, cluster, LIMIT_S) as submitter:
                 outcome = wire(graph, str(ledger), Nodes(), submitter)
         else:
-            from flows.fanout import fanout
+            from runner_lab.flows.fanout import fanout
 
             flow = fanout.with_options(timeout_seconds=LIMIT_S)
             if not arm.direct:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from benchmarks.server_runs import FINAL, ServerRuns, until
+from runner_lab.benchmarks.server_runs import FINAL, ServerRuns, until
 
 NEVER = "never recorded"
 _ANSWER_LIMIT_S = 60.0

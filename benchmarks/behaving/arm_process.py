@@ -22,12 +22,12 @@ from typing import Any, Literal
 
 import psutil
 
-from benchmarks import quiescence
-from benchmarks.behaving.experiment import WORKERS, Experiment, Scene, Suite
-from flows.graph import GraphSpec, Work
-from runners import catalog, guard
-from runners.engine import Cluster, ClusterSettings
-from runners.isolation import MARK
+from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.behaving.experiment import WORKERS, Experiment, Scene, Suite
+from runner_lab.flows.graph import GraphSpec, Work
+from runner_lab.runners import catalog, guard
+from runner_lab.runners.engine import Cluster, ClusterSettings
+from runner_lab.runners.isolation import MARK
 
 _POLL_S = 0.05
 _START_LIMIT_S = 600.0
@@ -65,7 +65,7 @@ class ArmProcess:
     """
 
     def __init__(self, suite: Suite, arm: str, scratch: Path, log: Path, settings: Mapping[str, Any]) -> None:
-        module = "benchmarks.behaving.arm_process"
+        module = "runner_lab.benchmarks.behaving.arm_process"
         self._command = [sys.executable, "-m", module, suite.module, arm, json.dumps(dict(settings))]
         self._arm = arm
         self._scratch = scratch
@@ -192,7 +192,7 @@ def main(module: str, arm: str, settings: str, home: str) -> None:
 
 def _warm(task_runner: Any, scratch: Path) -> None:
     """Have every worker import Prefect, which else would pass for what an experiment shows."""
-    from flows.fanout import fanout
+    from runner_lab.flows.fanout import fanout
 
     ledger = scratch / "warm"
     ledger.mkdir()

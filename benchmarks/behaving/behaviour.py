@@ -13,20 +13,20 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment
-from benchmarks.behaving.arm_process import ArmProcess, Outcome
-from benchmarks.behaving.experiment import WORKERS, Experiment, Judgement, Suite
-from benchmarks.findings_file import AskedError, chosen, folder_for, make, write
-from benchmarks.interrupts import Interrupts
-from benchmarks.run_folder import now
-from reports.findings import behaviour as findings
-from reports.units import seconds as shown
-from runners import catalog
-from runners.guard import guarded
-from runners.isolation import environment as lab_environment
-from runners.isolation import free_port, isolated
-from runners.server import lab_server
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks import environment
+from runner_lab.benchmarks.behaving.arm_process import ArmProcess, Outcome
+from runner_lab.benchmarks.behaving.experiment import WORKERS, Experiment, Judgement, Suite
+from runner_lab.benchmarks.findings_file import AskedError, chosen, folder_for, make, write
+from runner_lab.benchmarks.interrupts import Interrupts
+from runner_lab.benchmarks.run_folder import now
+from runner_lab.reports.findings import behaviour as findings
+from runner_lab.reports.units import seconds as shown
+from runner_lab.runners import catalog
+from runner_lab.runners.guard import guarded
+from runner_lab.runners.isolation import environment as lab_environment
+from runner_lab.runners.isolation import free_port, isolated
+from runner_lab.runners.server import lab_server
+from runner_lab.runners.spec import RunnerSpec
 
 Say = Callable[[str], None]
 

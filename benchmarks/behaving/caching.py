@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.behaving.counting import entries, experiment, folder, ledger, number, run, saw
-from benchmarks.behaving.experiment import Facts, Judgement, Scene
-from benchmarks.behaving.second_driver import drive
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.counting import entries, experiment, folder, ledger, number, run, saw
+from runner_lab.benchmarks.behaving.experiment import Facts, Judgement, Scene
+from runner_lab.benchmarks.behaving.second_driver import drive
+from runner_lab.runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
-    from flows.equivalence import Seen, Visit
+    from runner_lab.flows.equivalence import Seen, Visit
 
 EXPIRES_S = 8.0
 
@@ -28,7 +28,7 @@ FRESH = "Set cache_result_in_memory=False on the task."
 
 
 def within_run(scene: Scene) -> None:
-    from flows.equivalence import Visit
+    from runner_lab.flows.equivalence import Visit
 
     seen = _visits(scene, [Visit(in_run=True), Visit(in_run=True)])
     scene.note(bodies=_bodies(scene), **saw(seen))
@@ -41,7 +41,7 @@ def judge_within_run(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def across_runs(scene: Scene) -> None:
-    from flows.equivalence import Visit
+    from runner_lab.flows.equivalence import Visit
 
     seen = [one for _ in range(2) for one in _visits(scene, [Visit(lane=0), Visit(lane=1, in_run=True)])]
     scene.note(bodies=_bodies(scene, 0), bodies_in_run=_bodies(scene, 1), **saw(seen))
@@ -64,7 +64,7 @@ def second_home(scene: Scene) -> None:
 
 
 def _second_driver(scene: Scene, variables: dict[str, str]) -> None:
-    from flows.equivalence import Visit
+    from runner_lab.flows.equivalence import Visit
 
     plan = [Visit(lane=0), Visit(lane=1, storage=str(folder(scene, "shared")))]
     seen = _visits(scene, plan)
@@ -91,7 +91,7 @@ def judge_second_home(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def expiry(scene: Scene) -> None:
-    from flows.equivalence import Visit
+    from runner_lab.flows.equivalence import Visit
 
     kept = Visit(expires_s=EXPIRES_S)
     seen = _visits(scene, [kept, kept, Visit(expires_s=EXPIRES_S, pause_s=EXPIRES_S)])
@@ -114,7 +114,7 @@ def judge_expiry(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def refresh(scene: Scene) -> None:
-    from flows.equivalence import Visit
+    from runner_lab.flows.equivalence import Visit
 
     seen = _visits(scene, [Visit(), Visit(refresh=True), Visit()])
     scene.note(bodies=_bodies(scene), **saw(seen))
@@ -131,7 +131,7 @@ def judge_refresh(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 def refreshed_elsewhere(scene: Scene) -> None:
     """While a flow run is on, another process puts a new result under the key that it has used."""
-    from flows.equivalence import WAIT_LIMIT_S, Visit, until
+    from runner_lab.flows.equivalence import WAIT_LIMIT_S, Visit, until
 
     done = scene.folder / "refreshed"
     elsewhere: list[dict[str, Any]] = []
@@ -157,7 +157,7 @@ def judge_refreshed_elsewhere(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def key_function(scene: Scene) -> None:
-    from flows.equivalence import keyed
+    from runner_lab.flows.equivalence import keyed
 
     seen = run(scene, keyed)
     keys = {held: entries(scene, f"key:{held}") for held in ("driver", "nothing")}
@@ -186,7 +186,7 @@ def judge_key_function(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def _visits(scene: Scene, plan: Sequence[Visit]) -> list[Seen]:
-    from flows.equivalence import visits
+    from runner_lab.flows.equivalence import visits
 
     seen: list[Seen] = run(scene, visits, list(plan))
     return seen

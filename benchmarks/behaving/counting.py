@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
-from flows.ledger import Entry, Ledger
-from runners.spec import EngineName, RunnerSpec
+from runner_lab.benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
+from runner_lab.flows.ledger import Entry, Ledger
+from runner_lab.runners.spec import EngineName, RunnerSpec
 
 if TYPE_CHECKING:
-    from flows.equivalence import Seen
+    from runner_lab.flows.equivalence import Seen
 
 CONCURRENT: tuple[EngineName, ...] = ("threads", "processes", "dask", "ray")
 """Those that run two tasks at a time: a direct call ends before the next one begins."""

@@ -5,12 +5,12 @@ What ran is counted by the bodies themselves, in a file outside Prefect.
 
 from __future__ import annotations
 
-from benchmarks.behaving import caching, locking, retrying
-from benchmarks.behaving.experiment import ARMS, Suite
+from runner_lab.benchmarks.behaving import caching, locking, retrying
+from runner_lab.benchmarks.behaving.experiment import ARMS, Suite
 
 SUITE = Suite(
     name="equivalence",
-    module="benchmarks.behaving.equivalence",
+    module="runner_lab.benchmarks.behaving.equivalence",
     title="The same behaviour under every runner",
     arms=("sequential", *ARMS),
     experiments=(*caching.EXPERIMENTS, *locking.EXPERIMENTS, *retrying.EXPERIMENTS),

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from runners import catalog
-from runners.engine import Cluster
-from runners.spec import EngineName, RunnerSpec
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.spec import EngineName, RunnerSpec
 
 Symbol = Literal["ok", "warn", "bad", "unknown"]
 Facts = Mapping[str, Any]
@@ -112,7 +112,7 @@ class Experiment:
     def code(self) -> str:
         """Path in the repository of what it does."""
         measure = self.measure.func if isinstance(self.measure, partial) else self.measure
-        return f"{measure.__module__.replace('.', '/')}.py"
+        return f"{measure.__module__.removeprefix('runner_lab.').replace('.', '/')}.py"
 
 
 @dataclass(frozen=True)

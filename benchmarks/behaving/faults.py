@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.behaving import (
+from runner_lab.benchmarks.behaving import (
     faults_absent,
     faults_slots,
     faults_stopped,
@@ -11,7 +11,7 @@ from benchmarks.behaving import (
     faults_volume,
     faults_workers,
 )
-from benchmarks.behaving.experiment import Suite
+from runner_lab.benchmarks.behaving.experiment import Suite
 
 SUITE = Suite(
     "faults",

@@ -10,14 +10,14 @@ from functools import partial
 
 import psutil
 
-from benchmarks.behaving.api_states import state
-from benchmarks.behaving.experiment import WORKERS, Experiment, Facts, Judgement, Scene
-from benchmarks.behaving.own_process import OwnProcess, own_process
-from benchmarks.quiescence import wait_recorded
-from flows.noted import ENOUGH, marks, notes
-from runners.isolation import environment, free_port, without_foreign
-from runners.server import Server, lab_server
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.api_states import state
+from runner_lab.benchmarks.behaving.experiment import WORKERS, Experiment, Facts, Judgement, Scene
+from runner_lab.benchmarks.behaving.own_process import OwnProcess, own_process
+from runner_lab.benchmarks.quiescence import wait_recorded
+from runner_lab.flows.noted import ENOUGH, marks, notes
+from runner_lab.runners.isolation import environment, free_port, without_foreign
+from runner_lab.runners.server import Server, lab_server
+from runner_lab.runners.spec import RunnerSpec
 
 _UNANSWERED_S = 100.0
 _SERVER_LIMIT_S = 400.0

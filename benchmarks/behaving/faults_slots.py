@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 import time
 
-from benchmarks.behaving.api_states import state
-from benchmarks.behaving.experiment import WORKERS, Experiment, Facts, Judgement, Scene
-from benchmarks.behaving.faults_tasks import run_flow
-from flows.noted import marks
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.api_states import state
+from runner_lab.benchmarks.behaving.experiment import WORKERS, Experiment, Facts, Judgement, Scene
+from runner_lab.benchmarks.behaving.faults_tasks import run_flow
+from runner_lab.flows.noted import marks
+from runner_lab.runners.spec import RunnerSpec
 
 
 def times_out(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     found = run_flow(scene, faults.times_out)
     begun_s = marks(scene.folder, "blocked")[0].at_s
@@ -43,7 +43,7 @@ def judge_times_out(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def nested(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     threading.Thread(target=_count, args=(scene,), daemon=True).start()
     for width, depth in ((1, 1), (WORKERS, 1), (WORKERS, 2)):

@@ -9,11 +9,11 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from benchmarks.behaving.api_states import NEVER, state, states
-from benchmarks.behaving.experiment import WORKERS, Experiment, Facts, Judgement, Scene, Symbol
-from benchmarks.behaving.own_process import own_process
-from flows.noted import marks, notes
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.api_states import NEVER, state, states
+from runner_lab.benchmarks.behaving.experiment import WORKERS, Experiment, Facts, Judgement, Scene, Symbol
+from runner_lab.benchmarks.behaving.own_process import own_process
+from runner_lab.flows.noted import marks, notes
+from runner_lab.runners.spec import RunnerSpec
 
 TASKS = 4
 STAY_S = 30.0

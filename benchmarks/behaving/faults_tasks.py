@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.behaving.api_states import run_count, state, states
-from benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
-from flows.noted import marks, notes
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.api_states import run_count, state, states
+from runner_lab.benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
+from runner_lab.flows.noted import marks, notes
+from runner_lab.runners.spec import RunnerSpec
 
 
 def run_flow(scene: Scene, flow: Any, **parameters: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def run_flow(scene: Scene, flow: Any, **parameters: Any) -> dict[str, Any]:
 
 
 def task_raises(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     found = run_flow(scene, faults.task_raises)
     ids = {"doomed": found["doomed_id"], "after": found["after_id"]}
@@ -58,7 +58,7 @@ def judge_raises(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def succeeds_on_retry(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     found = run_flow(scene, faults.succeeds_on_retry)
     scene.note(

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.behaving.api_states import NEVER, state
-from benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
-from benchmarks.behaving.faults_tasks import run_flow
-from flows.noted import marks
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.api_states import NEVER, state
+from runner_lab.benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
+from runner_lab.benchmarks.behaving.faults_tasks import run_flow
+from runner_lab.flows.noted import marks
+from runner_lab.runners.spec import RunnerSpec
 
 SIZE = 50_000_000
 
 
 def unpicklable(scene: Scene, as_result: bool) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     found = run_flow(scene, faults.unpicklable, as_result=as_result)
     scene.note(
@@ -51,7 +51,7 @@ def judge_unpicklable(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def large_result(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     run_flow(scene, faults.large_result, size=SIZE)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
-from benchmarks.behaving.faults_tasks import run_flow
-from benchmarks.quiescence import send_rest, wait_recorded
-from benchmarks.server_runs import ServerRuns, until
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
+from runner_lab.benchmarks.behaving.faults_tasks import run_flow
+from runner_lab.benchmarks.quiescence import send_rest, wait_recorded
+from runner_lab.benchmarks.server_runs import ServerRuns, until
+from runner_lab.runners.spec import RunnerSpec
 
 TALKING, LINES = 60, 3
 WAVE, WARM = 100, 300
@@ -16,7 +16,7 @@ GROWS_MB = 10.0
 
 
 def talks(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     found = run_flow(scene, faults.talks, tasks=TALKING, lines=LINES)
     send_rest()
@@ -44,7 +44,7 @@ def judge_talks(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def grows(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     stock_remote = scene.arm.engine != "threads" and not scene.arm.lean
     # A stock remote runner takes ten times as long for a task.

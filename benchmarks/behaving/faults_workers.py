@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.behaving.api_states import state
-from benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene, Symbol
-from benchmarks.behaving.faults_tasks import run_flow
-from flows.noted import marks
-from runners.spec import EngineName, RunnerSpec
+from runner_lab.benchmarks.behaving.api_states import state
+from runner_lab.benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene, Symbol
+from runner_lab.benchmarks.behaving.faults_tasks import run_flow
+from runner_lab.flows.noted import marks
+from runner_lab.runners.spec import EngineName, RunnerSpec
 
 _OWN = "no worker of its own: the flow's process is the worker"
 _RERUNS = {
@@ -20,7 +20,7 @@ _RERUNS = {
 
 
 def worker_killed(scene: Scene) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     found = run_flow(scene, faults.worker_killed)
     died_s = found["died_at_s"]
@@ -64,7 +64,7 @@ def judge_killed(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def killed_when_done(scene: Scene, persisted: bool) -> None:
-    from flows import faults
+    from runner_lab.flows import faults
 
     run_flow(scene, faults.killed_when_done, persisted=persisted)
     scene.note(executions=len(marks(scene.folder, "produce")))

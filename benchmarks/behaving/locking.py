@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks.behaving.counting import CONCURRENT, entries, experiment, ledger, listed
-from benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.counting import CONCURRENT, entries, experiment, ledger, listed
+from runner_lab.benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene
+from runner_lab.runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
-    from flows.equivalence import Lock
+    from runner_lab.flows.equivalence import Lock
 
 ROUNDS = 3
 HOLD_S = 3.0
@@ -26,7 +26,7 @@ def same_key(isolation: str, lock: Lock) -> Experiment:
     """The experiment: maps of two task runs with one key."""
 
     def measure(scene: Scene) -> None:
-        from flows.equivalence import same_key as flow
+        from runner_lab.flows.equivalence import same_key as flow
 
         under = flow.with_options(task_runner=scene.task_runner())
         rounds = under(isolation, lock, ROUNDS, HOLD_S, str(ledger(scene)))

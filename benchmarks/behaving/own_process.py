@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from benchmarks.behaving.experiment import WORKERS, Scene
-from flows.noted import note
-from runners import catalog, guard
+from runner_lab.benchmarks.behaving.experiment import WORKERS, Scene
+from runner_lab.flows.noted import note
+from runner_lab.runners import catalog, guard
 
 _END_LIMIT_S = 15.0
 
@@ -82,7 +81,7 @@ def own_process(
         "parameters": dict(parameters),
         "options": dict(options or {}),
     }
-    command = [sys.executable, "-m", "benchmarks.behaving.own_process", json.dumps(given)]
+    command = [sys.executable, "-m", "runner_lab.benchmarks.behaving.own_process", json.dumps(given)]
     # A session of its own, as a terminal would give it one: Ctrl-C goes to all of it.
     process = subprocess.Popen(command, env=variables and dict(variables), start_new_session=True)
     own = OwnProcess(process)
@@ -108,7 +107,7 @@ def main(given: str) -> None:
     arms = catalog.load()
     (spec,) = arms.select([asked["arm"]], WORKERS)
     spec = replace(spec, options={**spec.options, **asked["options"]})
-    from flows import outlasting
+    from runner_lab.flows import outlasting
 
     flow = getattr(outlasting, asked["flow"])
     begun_s = time.monotonic()
@@ -124,5 +123,4 @@ def main(given: str) -> None:
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).parents[2])
     main(*sys.argv[1:])

@@ -10,10 +10,10 @@ import math
 from datetime import datetime
 from itertools import pairwise
 
-from benchmarks.behaving.counting import CONCURRENT, entries, experiment, ledger, listed, number, run, saw
-from benchmarks.behaving.experiment import Facts, Judgement, Scene
-from benchmarks.server_runs import ServerRuns, until
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.counting import CONCURRENT, entries, experiment, ledger, listed, number, run, saw
+from runner_lab.benchmarks.behaving.experiment import Facts, Judgement, Scene
+from runner_lab.benchmarks.server_runs import ServerRuns, until
+from runner_lab.runners.spec import RunnerSpec
 
 DELAYS_S = (1.0, 2.0)
 JITTERED_S = 1.0
@@ -33,7 +33,7 @@ SLOTS = "Give the runner more slots than tasks that may wait at a time, or keep 
 
 
 def retry_count(scene: Scene) -> None:
-    from flows.equivalence import Try, tries
+    from runner_lab.flows.equivalence import Try, tries
 
     seen = run(scene, tries, [Try(0, failures=9, retries=2), Try(1, failures=1, retries=2), Try(2, 0, 2)])
     scene.note(bodies=[_tries(scene, lane) for lane in range(3)], **saw(seen))
@@ -46,7 +46,7 @@ def judge_retry_count(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def retry_spacing(scene: Scene) -> None:
-    from flows.equivalence import Try, tries
+    from runner_lab.flows.equivalence import Try, tries
 
     seen = run(scene, tries, [Try(0, failures=3, retries=3, delays_s=DELAYS_S)])
     scene.note(bodies=_tries(scene, 0), asked_s=[*DELAYS_S, DELAYS_S[-1]], waited_s=_waited_s(scene, 0), **saw(seen))
@@ -62,7 +62,7 @@ def judge_retry_spacing(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def retry_jitter(scene: Scene) -> None:
-    from flows.equivalence import Try, tries
+    from runner_lab.flows.equivalence import Try, tries
 
     plan = [Try(lane, failures=3, retries=3, delays_s=(JITTERED_S,), jitter=JITTER) for lane in range(LANES)]
     seen = run(scene, tries, plan)
@@ -96,7 +96,7 @@ def jitter_bounds(delay_s: float, factor: float) -> tuple[float, float]:
 
 
 def retry_condition(scene: Scene) -> None:
-    from flows.equivalence import Try, tries
+    from runner_lab.flows.equivalence import Try, tries
 
     plan = [Try(0, 1, 3, condition="transient"), Try(1, 1, 3, condition="transient", permanent=True)]
     seen = run(scene, tries, plan)
@@ -114,7 +114,7 @@ def judge_retry_condition(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def retry_condition_object(scene: Scene) -> None:
-    from flows.equivalence import Try, tries
+    from runner_lab.flows.equivalence import Try, tries
 
     seen = run(scene, tries, [Try(0, 1, 3, condition="always"), Try(1, 1, 3, condition="object")])
     scene.note(bodies=[_tries(scene, lane) for lane in range(2)], **saw(seen))
@@ -130,7 +130,7 @@ def judge_retry_condition_object(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def retry_slot(scene: Scene) -> None:
-    from flows.equivalence import delayed
+    from runner_lab.flows.equivalence import delayed
 
     flow = delayed.with_options(task_runner=scene.task_runner())
     seen = flow(HELD_S, OTHERS, str(ledger(scene)))

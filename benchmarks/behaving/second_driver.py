@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from benchmarks import quiescence
-from benchmarks.behaving.experiment import WORKERS
-from runners import catalog, guard
-from runners.engine import ClusterSettings
+from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.behaving.experiment import WORKERS
+from runner_lab.runners import catalog, guard
+from runner_lab.runners.engine import ClusterSettings
 
 if TYPE_CHECKING:
-    from flows.equivalence import Visit
+    from runner_lab.flows.equivalence import Visit
 
 LIMIT_S = 300.0
 """For the process to import Prefect, attach, run and end; nothing is judged by it."""
@@ -55,7 +55,7 @@ def drive(
     asked.write_text(json.dumps({"plan": [asdict(visit) for visit in plan], "ledger": str(ledger)}))
     with open(folder / "second-driver.log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.behaving.second_driver", arm, address or "", str(asked)],
+            [sys.executable, "-m", "runner_lab.benchmarks.behaving.second_driver", arm, address or "", str(asked)],
             env={**os.environ, **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -85,7 +85,7 @@ def main(arm: str, address: str, asked: str) -> None:
     found = catalog.load()
     (spec,) = found.select([arm], WORKERS)
 
-    from flows.equivalence import Visit, visits
+    from runner_lab.flows.equivalence import Visit, visits
 
     told = json.loads(Path(asked).read_text())
     engine = found.engine(spec)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from reports.flow_runs import UNASKED, Result
+from runner_lab.reports.flow_runs import UNASKED, Result
 
 RELATIVE = 1e-9
 """Floats this close are the same: the order in which results arrive, and are summed, differs from run to run."""

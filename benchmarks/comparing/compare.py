@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.comparing import user_flow, user_runs
-from benchmarks.comparing.agreement import Agreement
-from benchmarks.comparing.output import captured
-from benchmarks.comparing.user_flow import FlowSpec, UserFlow
-from benchmarks.measure import Site, blank_record
-from benchmarks.measure import measure as measured
-from benchmarks.options import UsageError
-from benchmarks.plan import Cell
-from benchmarks.profiles import Profile, Suite
-from benchmarks.run_folder import RunFolder
-from benchmarks.session import Options, Say, Session
-from benchmarks.stages import Stages, small_pass
-from reports.flow_runs import BENCH
-from reports.records import Record
-from runners.catalog import BASELINE, CONTROL
-from runners.spec import ArmError, RunnerSpec
+from runner_lab.benchmarks.comparing import user_flow, user_runs
+from runner_lab.benchmarks.comparing.agreement import Agreement
+from runner_lab.benchmarks.comparing.output import captured
+from runner_lab.benchmarks.comparing.user_flow import FlowSpec, UserFlow
+from runner_lab.benchmarks.measure import Site, blank_record
+from runner_lab.benchmarks.measure import measure as measured
+from runner_lab.benchmarks.options import UsageError
+from runner_lab.benchmarks.plan import Cell
+from runner_lab.benchmarks.profiles import Profile, Suite
+from runner_lab.benchmarks.run_folder import RunFolder
+from runner_lab.benchmarks.session import Options, Say, Session
+from runner_lab.benchmarks.stages import Stages, small_pass
+from runner_lab.reports.flow_runs import BENCH
+from runner_lab.reports.records import Record
+from runner_lab.runners.catalog import BASELINE, CONTROL
+from runner_lab.runners.spec import ArmError, RunnerSpec
 
 SUITE = Suite(BENCH)
 ARMS = (BASELINE, CONTROL, "processes", "dask", "ray")
@@ -64,7 +64,7 @@ class Comparison(Session):
 
     def notes(self) -> list[str]:
         """What the flow's source tells before anything is measured."""
-        from reports.described import described
+        from runner_lab.reports.described import described
 
         return described(self.spec.as_dict()).notes()
 

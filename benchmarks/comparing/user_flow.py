@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.comparing import call_sites, user_module
-from benchmarks.comparing.user_module import FlowError
-from flows.graph import GraphSpec
+from runner_lab.benchmarks.comparing import call_sites, user_module
+from runner_lab.benchmarks.comparing.user_module import FlowError
+from runner_lab.flows.graph import GraphSpec
 
 if TYPE_CHECKING:
     from prefect import Flow

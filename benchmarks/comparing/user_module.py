@@ -11,11 +11,8 @@ import importlib.util
 import os
 import sys
 import traceback
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-
-import runners
 
 _MOST_FOLDERS = 8
 """Folders that the imports of one file may put on the path."""
@@ -38,10 +35,9 @@ def load(path: Path, scratch: Path) -> ModuleType:
     root = path.parent
     while (root / "__init__.py").exists():
         root = root.parent
-    _refuse_hiding(root)
     name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
     _put_on_path(root)
-    name = _unshadowed(name, path, root, scratch)
+    name = _unshadowed(name, path, scratch)
     for _ in range(_MOST_FOLDERS):
         try:
             return importlib.import_module(name)
@@ -56,32 +52,10 @@ def load(path: Path, scratch: Path) -> ModuleType:
     raise FlowError(f"{path.name} cannot be imported: its modules lie in too many folders")
 
 
-def _refuse_hiding(root: Path) -> None:
-    """
-    Raises:
-        FlowError: a module beside the user's would be taken for `runners`, which processes of the lab import.
-    """
-    own = Path(runners.__file__ or "").parent
-    for taken in (root / "runners.py", root / "runners" / "__init__.py"):
-        if taken.exists() and taken.parent != own:
-            raise FlowError(f"{taken} hides the lab's own runners from its processes: rename it to compare")
-
-
-def _unshadowed(name: str, path: Path, root: Path, scratch: Path) -> str:
-    """The name to import by: `name`, unless this process has another module of that name, such as the lab's `flows`."""
-    top, _, rest = name.partition(".")
-    taken = sys.modules.get(top)
-    if rest and taken is not None:
-        # One package with the lab's of that name, here; workers have no need of the lab's and find the user's alone.
-        if str(root / top) not in taken.__path__:
-            taken.__path__.append(str(root / top))
-        with suppress(ImportError):
-            found = importlib.util.find_spec(name)
-            if found is not None and found.origin != str(path):
-                raise FlowError(f"{path.name}: there is a module {name} already; rename yours, or its package")
-    if rest:
-        return name
-    if (taken is None or getattr(taken, "__file__", None) == str(path)) and name.isidentifier():
+def _unshadowed(name: str, path: Path, scratch: Path) -> str:
+    """The name to import by: `name`, unless this process has another module of that name, such as an installed one."""
+    taken = sys.modules.get(name)
+    if "." in name or ((taken is None or getattr(taken, "__file__", None) == str(path)) and name.isidentifier()):
         return name
     stand_in = f"user_{''.join(c if c.isalnum() else '_' for c in name)}"
     folder = scratch / "modules"

@@ -14,15 +14,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from benchmarks import measure as measuring
-from benchmarks.comparing.agreement import Agreement
-from benchmarks.comparing.user_flow import UserFlow
-from benchmarks.measure import Site, failed, metered, one_line, without_heartbeats
-from benchmarks.plan import Cell, CellError
-from benchmarks.quiescence import Settled, wait_settled
-from benchmarks.server_runs import UnansweredError
-from reports.flow_runs import FlowRun
-from reports.records import Phases, Record
+from runner_lab.benchmarks import measure as measuring
+from runner_lab.benchmarks.comparing.agreement import Agreement
+from runner_lab.benchmarks.comparing.user_flow import UserFlow
+from runner_lab.benchmarks.measure import Site, failed, metered, one_line, without_heartbeats
+from runner_lab.benchmarks.plan import Cell, CellError
+from runner_lab.benchmarks.quiescence import Settled, wait_settled
+from runner_lab.benchmarks.server_runs import UnansweredError
+from runner_lab.reports.flow_runs import FlowRun
+from runner_lab.reports.records import Phases, Record
 
 _AFTER_FAILURE_S = 10.0
 

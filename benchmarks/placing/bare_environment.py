@@ -7,8 +7,6 @@ import venv
 from collections.abc import Iterable
 from pathlib import Path
 
-_OURS = ("runner_lab", "flows", "runners", "benchmarks", "reports", "lab")
-
 
 def bare_python(folder: Path, without: Iterable[str] = ()) -> Path:
     """Make a virtual environment in `folder`, and give its interpreter.
@@ -21,7 +19,7 @@ def bare_python(folder: Path, without: Iterable[str] = ()) -> Path:
     """
     venv.create(folder, with_pip=False, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    left_out = {*_OURS, *without}
+    left_out = {"runner_lab", *without}
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         # A distribution's folder is its name, or that and its version.
         name = entry.name.partition("-")[0]

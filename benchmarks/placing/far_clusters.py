@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from benchmarks.placing.network import Host
-from benchmarks.placing.processes import running
+from runner_lab.benchmarks.placing.network import Host
+from runner_lab.benchmarks.placing.processes import running
 
 DASK_PORT = 8786
 START_LIMIT_S = 180.0

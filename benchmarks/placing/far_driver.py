@@ -15,17 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import quiescence
-from benchmarks.attached import own_address, sent_by_value
-from benchmarks.measure import Site, blank_record, measure
-from benchmarks.plan import Cell
-from benchmarks.stages import small_pass
-from flows.graph import GraphSpec
-from runners import catalog
-from runners.engine import Cluster, ClusterSettings
-from runners.guard import guarded
-from runners.isolation import MARK
-from runners.server import START_LIMIT_S, existing_server
+from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.attached import own_address, sent_by_value
+from runner_lab.benchmarks.measure import Site, blank_record, measure
+from runner_lab.benchmarks.plan import Cell
+from runner_lab.benchmarks.stages import small_pass
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import Cluster, ClusterSettings
+from runner_lab.runners.guard import guarded
+from runner_lab.runners.isolation import MARK
+from runner_lab.runners.server import START_LIMIT_S, existing_server
 
 FACTS = "facts.json"
 MENDED = "mended"
@@ -54,7 +54,7 @@ class Asked:
     limit_s: float = 0.0
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "benchmarks.placing.far_driver", json.dumps(asdict(self))]
+        return [sys.executable, "-m", "runner_lab.benchmarks.placing.far_driver", json.dumps(asdict(self))]
 
 
 class _Facts:
@@ -111,7 +111,7 @@ def _graph(cell: Cell, site: Site, facts: _Facts) -> None:
 
 
 def _stints(asked: Asked, runner: Any, facts: _Facts, workers: Any) -> None:
-    from flows.stints import stints
+    from runner_lab.flows.stints import stints
 
     folder = Path(asked.folder)
     for name in ("warm", "ledger"):

@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment
-from benchmarks.findings_file import chosen, free_folder, make, write
-from benchmarks.interrupts import Interrupts
-from benchmarks.placing import far_driver, network
-from benchmarks.placing.bare_environment import bare_python
-from benchmarks.placing.far_clusters import CLUSTERS, START_LIMIT_S, process_on, wait_for
-from benchmarks.placing.far_driver import Asked
-from benchmarks.placing.network import Network
-from benchmarks.placing.severed import CUTS, Cut, across, judge
-from benchmarks.run_folder import now
-from flows.ledger import Ledger
-from reports.findings import hosts as findings
-from runners import catalog
-from runners.guard import guarded
-from runners.isolation import environment as lab_environment
-from runners.isolation import isolated
-from runners.server import Server, ServerError
+from runner_lab.benchmarks import environment
+from runner_lab.benchmarks.findings_file import chosen, free_folder, make, write
+from runner_lab.benchmarks.interrupts import Interrupts
+from runner_lab.benchmarks.placing import far_driver, network
+from runner_lab.benchmarks.placing.bare_environment import bare_python
+from runner_lab.benchmarks.placing.far_clusters import CLUSTERS, START_LIMIT_S, process_on, wait_for
+from runner_lab.benchmarks.placing.far_driver import Asked
+from runner_lab.benchmarks.placing.network import Network
+from runner_lab.benchmarks.placing.severed import CUTS, Cut, across, judge
+from runner_lab.benchmarks.run_folder import now
+from runner_lab.flows.ledger import Ledger
+from runner_lab.reports.findings import hosts as findings
+from runner_lab.runners import catalog
+from runner_lab.runners.guard import guarded
+from runner_lab.runners.isolation import environment as lab_environment
+from runner_lab.runners.isolation import isolated
+from runner_lab.runners.server import Server, ServerError
 
 HOSTS = ("server", "driver", "left", "right")
 ARMS = ("lean-dask", "dask", "lean-ray", "ray")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from runners import guard
+from runner_lab.runners import guard
 
 _SUBNET = "10.77.0"
 _TOOLS = ("unshare", "nsenter", "ip", "hostname")

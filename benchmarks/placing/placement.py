@@ -15,19 +15,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environment, quiescence
-from benchmarks.findings_file import chosen, new_folder, write
-from benchmarks.interrupts import Interrupts
-from benchmarks.measure import one_line
-from benchmarks.placing.places import GROUPS, VARIABLE
-from benchmarks.placing.ways import WAYS, Way
-from benchmarks.run_folder import now
-from runners import catalog
-from runners.engine import Cluster
-from runners.guard import guarded
-from runners.isolation import environment as lab_environment
-from runners.isolation import free_port, isolated
-from runners.server import lab_server
+from runner_lab.benchmarks import environment, quiescence
+from runner_lab.benchmarks.findings_file import chosen, new_folder, write
+from runner_lab.benchmarks.interrupts import Interrupts
+from runner_lab.benchmarks.measure import one_line
+from runner_lab.benchmarks.placing.places import GROUPS, VARIABLE
+from runner_lab.benchmarks.placing.ways import WAYS, Way
+from runner_lab.benchmarks.run_folder import now
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.guard import guarded
+from runner_lab.runners.isolation import environment as lab_environment
+from runner_lab.runners.isolation import free_port, isolated
+from runner_lab.runners.server import lab_server
 
 FILE = "placement.json"
 LIMIT_S = 300.0
@@ -109,7 +109,7 @@ def _tried(ways: Sequence[Way]) -> list[tuple[Way, str]]:
 
 def try_way(way: Way, arm: str, cluster: Cluster, scratch: Path) -> dict[str, Any]:
     """The finding of one way under one runner: what `placement.json` holds of it."""
-    from flows.placement import visits
+    from runner_lab.flows.placement import visits
 
     flow = visits.with_options(task_runner=_task_runner(arm, cluster, scratch), timeout_seconds=LIMIT_S)
     begun_s = time.monotonic()

@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.placing.processes import running
-from runners.engine import Cluster
-from runners.ray import init, local_node
+from runner_lab.benchmarks.placing.processes import running
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.ray import init, local_node
 
 PLACES = ("left", "right")
 VARIABLE = "PLACEMENT"
@@ -95,7 +95,7 @@ def served_tasks(scratch: Path) -> Iterator[Cluster]:
     """Two processes, each serving the task that is meant for it."""
     with ExitStack() as stack:
         for place in PLACES:
-            serve = f"from flows.placement import on_{place}; on_{place}.serve()"
+            serve = f"from runner_lab.flows.placement import on_{place}; on_{place}.serve()"
             stack.enter_context(running([sys.executable, "-c", serve], _variables(place), scratch / f"{place}.log"))
         yield Cluster()
 
@@ -105,7 +105,7 @@ def work_pools(scratch: Path) -> Iterator[Cluster]:
     """Two work pools, each with a worker and a deployment of one flow."""
     from prefect.deployments.runner import EntrypointType
 
-    from flows.placement import whereabouts
+    from runner_lab.flows.placement import whereabouts
 
     with ExitStack() as stack:
         for place in PLACES:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from runners import guard
+from runner_lab.runners import guard
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.placing.places import PLACES
+from runner_lab.benchmarks.placing.places import PLACES
 
 
 @dataclass(frozen=True)

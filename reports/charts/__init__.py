@@ -12,29 +12,29 @@ from typing import Any
 
 from matplotlib import rc_context
 
-from reports.charts import svg
-from reports.charts.bare import prefect_over_bare
-from reports.charts.batching import speedup_by_batch
-from reports.charts.decision import decision_map
-from reports.charts.latency import latency_distributions
-from reports.charts.makespan import makespan_by_width
-from reports.charts.memory import memory_against_makespan
-from reports.charts.metg import efficiency_by_duration
-from reports.charts.payload import makespan_by_payload
-from reports.charts.phases import where_time_goes
-from reports.charts.predicted import predicted_against_measured
-from reports.charts.ratios import paired_ratios
-from reports.charts.scale import cost_by_width_at_scale
-from reports.charts.scaling import speedup_by_workers
-from reports.charts.style import RC, Drawing, Missing
-from reports.charts.tax import where_a_task_goes
-from reports.charts.times import time_by_arm
-from reports.charts.trend import time_over_runs
-from reports.charts.variants import variants
-from reports.charts.work import cpu_against_wait
-from reports.over_runs.history import Kept
-from reports.over_runs.trend import Trend
-from reports.summary import Summary
+from runner_lab.reports.charts import svg
+from runner_lab.reports.charts.bare import prefect_over_bare
+from runner_lab.reports.charts.batching import speedup_by_batch
+from runner_lab.reports.charts.decision import decision_map
+from runner_lab.reports.charts.latency import latency_distributions
+from runner_lab.reports.charts.makespan import makespan_by_width
+from runner_lab.reports.charts.memory import memory_against_makespan
+from runner_lab.reports.charts.metg import efficiency_by_duration
+from runner_lab.reports.charts.payload import makespan_by_payload
+from runner_lab.reports.charts.phases import where_time_goes
+from runner_lab.reports.charts.predicted import predicted_against_measured
+from runner_lab.reports.charts.ratios import paired_ratios
+from runner_lab.reports.charts.scale import cost_by_width_at_scale
+from runner_lab.reports.charts.scaling import speedup_by_workers
+from runner_lab.reports.charts.style import RC, Drawing, Missing
+from runner_lab.reports.charts.tax import where_a_task_goes
+from runner_lab.reports.charts.times import time_by_arm
+from runner_lab.reports.charts.trend import time_over_runs
+from runner_lab.reports.charts.variants import variants
+from runner_lab.reports.charts.work import cpu_against_wait
+from runner_lab.reports.over_runs.history import Kept
+from runner_lab.reports.over_runs.trend import Trend
+from runner_lab.reports.summary import Summary
 
 CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     decision_map,

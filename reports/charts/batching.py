@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from reports import units
-from reports.batching import Batched, batched
-from reports.charts import style
-from reports.charts.style import Drawing, Mark, Missing
-from reports.summary import Summary
+from runner_lab.reports import units
+from runner_lab.reports.batching import Batched, batched
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Mark, Missing
+from runner_lab.reports.summary import Summary
 
 TITLE = "Several items to a task"
 

@@ -12,12 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy import ndimage
 
-from reports import kinds, units
-from reports.charts import style
-from reports.charts.style import Drawing, Mark, Missing
-from reports.choosing.atlas import Map, maps
-from reports.run import Arm
-from reports.summary import Summary
+from runner_lab.reports import kinds, units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Mark, Missing
+from runner_lab.reports.choosing.atlas import Map, maps
+from runner_lab.reports.run import Arm
+from runner_lab.reports.summary import Summary
 
 TITLE = "Decision map"
 STOCK_ALPHA, LEAN_ALPHA = 0.85, 0.45

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from reports import units
-from reports.charts import style
-from reports.charts.style import Drawing, Missing
-from reports.summary import Summary
+from runner_lab.reports import units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.summary import Summary
 
 TITLE = "Makespan by number of tasks"
 

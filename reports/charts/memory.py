@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports import units
-from reports.charts import style
-from reports.charts.style import Drawing, Missing
-from reports.run import Arm
-from reports.summary import Summary
+from runner_lab.reports import units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.run import Arm
+from runner_lab.reports.summary import Summary
 
 TITLE = "Memory against makespan"
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from reports import kinds, units
-from reports.charts import style
-from reports.charts.style import Drawing, Missing
-from reports.metg import TARGET, Metg, Sample, cells_of, samples_of
-from reports.metg import of as metg_of
-from reports.modelling.costs import makespan_s
-from reports.modelling.model import ArmModel
-from reports.run import Arm
-from reports.summary import Summary
+from runner_lab.reports import kinds, units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.metg import TARGET, Metg, Sample, cells_of, samples_of
+from runner_lab.reports.metg import of as metg_of
+from runner_lab.reports.modelling.costs import makespan_s
+from runner_lab.reports.modelling.model import ArmModel
+from runner_lab.reports.run import Arm
+from runner_lab.reports.summary import Summary
 
 TITLE = "How small may a task be?"
 

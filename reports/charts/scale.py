@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from reports import units
-from reports.charts import style
-from reports.charts.style import Drawing, Mark, Missing
-from reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size, by_reference
-from reports.summary import Summary
+from runner_lab.reports import units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Mark, Missing
+from runner_lab.reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size, by_reference
+from runner_lab.reports.summary import Summary
 
 TITLE = "Cost by width at scale"
 

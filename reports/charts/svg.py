@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from reports.charts.style import DARK
+from runner_lab.reports.charts.style import DARK
 
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 PNG_DPI = 170

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from reports import units
-from reports.charts import style
-from reports.charts.style import Drawing, Missing
-from reports.summary import Summary
-from reports.tax import STAGES
-from reports.taxes import ArmTax, Taxes
+from runner_lab.reports import units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.summary import Summary
+from runner_lab.reports.tax import STAGES
+from runner_lab.reports.taxes import ArmTax, Taxes
 
 TITLE = "Where a task's time goes"
 COLOURS = dict(

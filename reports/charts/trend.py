@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports import units
-from reports.charts import style
-from reports.charts.style import Drawing, Mark, Missing
-from reports.over_runs.history import Kept
-from reports.over_runs.trend import Trend
+from runner_lab.reports import units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Mark, Missing
+from runner_lab.reports.over_runs.history import Kept
+from runner_lab.reports.over_runs.trend import Trend
 
 TITLE = "Time over runs"
 COLUMNS = 2

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from reports import kinds, units
-from reports.charts import style
-from reports.charts.style import Drawing, Missing
-from reports.metg import TARGET, Metg
-from reports.metg import of as metg_of
-from reports.run import Arm
-from reports.summary import Summary
+from runner_lab.reports import kinds, units
+from runner_lab.reports.charts import style
+from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.metg import TARGET, Metg
+from runner_lab.reports.metg import of as metg_of
+from runner_lab.reports.run import Arm
+from runner_lab.reports.summary import Summary
 
 TITLE = "CPU work against waiting"
 HIGHEST = 1.25

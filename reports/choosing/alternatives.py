@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from reports.choosing.ranking import Request, leaders, time_s
-from reports.modelling.model import ArmModel
+from runner_lab.reports.choosing.ranking import Request, leaders, time_s
+from runner_lab.reports.modelling.model import ArmModel
 
 BATCHES = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 WORTH_BATCHING = 0.8

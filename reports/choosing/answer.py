@@ -6,9 +6,9 @@ import json
 import math
 from dataclasses import asdict
 
-from reports import units
-from reports.choosing.choice import Answer, Ranked
-from reports.modelling.costs import Bottleneck
+from runner_lab.reports import units
+from runner_lab.reports.choosing.choice import Answer, Ranked
+from runner_lab.reports.modelling.costs import Bottleneck
 
 WORTH_SAYING = 1.1
 """A measured batch is told of where it was this many times as fast."""

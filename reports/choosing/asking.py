@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from reports.choosing.ranking import Request
-from reports.kinds import Kind
-from reports.records import FILE_NAME, RecordError
+from runner_lab.reports.choosing.ranking import Request
+from runner_lab.reports.kinds import Kind
+from runner_lab.reports.records import FILE_NAME, RecordError
 
 RESULTS = Path("results")
 MEASURE = "pytest benchmarks --benchmark-only --lab-profile quick"

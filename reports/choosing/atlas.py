@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports import kinds
-from reports.choosing.choice import candidates
-from reports.choosing.ranking import tie_limit
-from reports.modelling.model import ArmModel
-from reports.summary import Summary
+from runner_lab.reports import kinds
+from runner_lab.reports.choosing.choice import candidates
+from runner_lab.reports.choosing.ranking import tie_limit
+from runner_lab.reports.modelling.model import ArmModel
+from runner_lab.reports.summary import Summary
 
 CLUSTERS = ("dask", "ray")
 MOST_TASKS = 100_000

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports import batching, units
-from reports.batching import Batched
-from reports.choosing.alternatives import Batch, Change, batch_of, changes_of, half_used_from
-from reports.choosing.asking import MEASURE
-from reports.choosing.ranking import Request, leaders, simplicity, time_s
-from reports.modelling import costs
-from reports.modelling.costs import Bottleneck
-from reports.modelling.model import ArmModel
-from reports.summary import Summary
+from runner_lab.reports import batching, units
+from runner_lab.reports.batching import Batched
+from runner_lab.reports.choosing.alternatives import Batch, Change, batch_of, changes_of, half_used_from
+from runner_lab.reports.choosing.asking import MEASURE
+from runner_lab.reports.choosing.ranking import Request, leaders, simplicity, time_s
+from runner_lab.reports.modelling import costs
+from runner_lab.reports.modelling.costs import Bottleneck
+from runner_lab.reports.modelling.model import ArmModel
+from runner_lab.reports.summary import Summary
 
 VAGUE = 4.0
 """Upper over lower end of an interval from which a prediction is called worthless."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from reports.modelling.costs import Workload
-from reports.modelling.model import ArmModel
-from reports.run import Arm
-from reports.statistics import LARGEST_TIE, SMALLEST_TIE_BAND
+from runner_lab.reports.modelling.costs import Workload
+from runner_lab.reports.modelling.model import ArmModel
+from runner_lab.reports.run import Arm
+from runner_lab.reports.statistics import LARGEST_TIE, SMALLEST_TIE_BAND
 
 ENGINES = ("none", "threads", "processes", "dask", "ray")
 """From the simplest to run to the one with the most to look after."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.pages.tables import Column, Entry, Table
-from reports.units import NONE, SIGNS, listed, plural, printable
-from reports.units import seconds as shown
-from reports.validation import RecordError, number
+from runner_lab.reports.pages.tables import Column, Entry, Table
+from runner_lab.reports.units import NONE, SIGNS, listed, plural, printable
+from runner_lab.reports.units import seconds as shown
+from runner_lab.reports.validation import RecordError, number
 
 SCHEMA = 1
 NAMES = ("faults", "equivalence")

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from reports import statistics
-from reports.cells import Cell, Graph
-from reports.modelling.costs import CPU_KINDS, Costs, makespan_s
-from reports.modelling.model import ArmModel, Reach
-from reports.run import Arm, family
+from runner_lab.reports import statistics
+from runner_lab.reports.cells import Cell, Graph
+from runner_lab.reports.modelling.costs import CPU_KINDS, Costs, makespan_s
+from runner_lab.reports.modelling.model import ArmModel, Reach
+from runner_lab.reports.run import Arm, family
 
 FEWEST_SIZES = 2
 SMALLEST_MISFIT = 0.02

@@ -7,11 +7,11 @@ import statistics as exact
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from reports.cells import Cell, Graph
-from reports.modelling import fitting
-from reports.modelling.model import ArmModel
-from reports.run import Arm, family
-from reports.statistics import Noise, level_with_best
+from runner_lab.reports.cells import Cell, Graph
+from runner_lab.reports.modelling import fitting
+from runner_lab.reports.modelling.model import ArmModel
+from runner_lab.reports.run import Arm, family
+from runner_lab.reports.statistics import Noise, level_with_best
 
 CLOSE = ("metg",)
 """Benches no graph of which is kept out: their durations lie so close that a neighbour would give the answer away."""

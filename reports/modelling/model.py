@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from reports.modelling.costs import CPU_KINDS, Costs, Workload, makespan_s
-from reports.run import Arm
-from reports.statistics import t_quantile
+from runner_lab.reports.modelling.costs import CPU_KINDS, Costs, Workload, makespan_s
+from runner_lab.reports.run import Arm
+from runner_lab.reports.statistics import t_quantile
 
 
 @dataclass(frozen=True)

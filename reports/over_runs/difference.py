@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 
 from scipy import stats
 
-from reports import units
-from reports.over_runs.timings import MACHINE, Timing, Timings
-from reports.statistics import CONFIDENCE, LARGEST_TIE_BAND, SMALLEST_TIE_BAND, Estimate, Verdict, t_quantile
+from runner_lab.reports import units
+from runner_lab.reports.over_runs.timings import MACHINE, Timing, Timings
+from runner_lab.reports.statistics import CONFIDENCE, LARGEST_TIE_BAND, SMALLEST_TIE_BAND, Estimate, Verdict, t_quantile
 
 SHIFT = 0.05
 """Median ratio over all cells from which the machine as a whole is said to have been slower or faster."""

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.over_runs.timings import Timing, Timings
-from reports.records import RecordError
-from reports.run import Arm
-from reports.statistics import Estimate, Noise
-from reports.summary import Summary
+from runner_lab.reports.over_runs.timings import Timing, Timings
+from runner_lab.reports.records import RecordError
+from runner_lab.reports.run import Arm
+from runner_lab.reports.statistics import Estimate, Noise
+from runner_lab.reports.summary import Summary
 
 FILE_NAME = "history.sqlite"
 RESULTS = "results"

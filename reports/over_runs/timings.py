@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reports import cells, run, statistics
-from reports import records as record_files
-from reports.records import RecordError
-from reports.statistics import Noise
-from reports.units import printable
-from reports.validation import LARGEST
+from runner_lab.reports import cells, run, statistics
+from runner_lab.reports import records as record_files
+from runner_lab.reports.records import RecordError
+from runner_lab.reports.statistics import Noise
+from runner_lab.reports.units import printable
+from runner_lab.reports.validation import LARGEST
 
 BENCHMARK_JSON = "benchmark.json"
 MACHINE = ("cpu", "cores", "machine_cores", "memory_bytes", "platform")

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from reports.over_runs.difference import difference
-from reports.over_runs.history import ArmFigures, Kept
-from reports.over_runs.timings import Timing, Timings
-from reports.run import Arm
-from reports.statistics import CONFIDENCE, SEED, Estimate, t_quantile
+from runner_lab.reports.over_runs.difference import difference
+from runner_lab.reports.over_runs.history import ArmFigures, Kept
+from runner_lab.reports.over_runs.timings import Timing, Timings
+from runner_lab.reports.run import Arm
+from runner_lab.reports.statistics import CONFIDENCE, SEED, Estimate, t_quantile
 
 SHORTEST = 2
 """Runs on either side of a change: one run alone is an outlier, and no change."""

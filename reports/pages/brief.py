@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports import advice, verdict
-from reports.pages import comparison_tables, tables
-from reports.pages.markdown import escape, linked
-from reports.pages.page import titled
-from reports.summary import Summary
+from runner_lab.reports import advice, verdict
+from runner_lab.reports.pages import comparison_tables, tables
+from runner_lab.reports.pages.markdown import escape, linked
+from runner_lab.reports.pages.page import titled
+from runner_lab.reports.summary import Summary
 
 Rows = list[dict[str, str]]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from reports import comparison, units
-from reports.cells import Cell
-from reports.flow_runs import BENCH, FlowRun
-from reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
-from reports.run import Arm
-from reports.summary import Summary
+from runner_lab.reports import comparison, units
+from runner_lab.reports.cells import Cell
+from runner_lab.reports.flow_runs import BENCH, FlowRun
+from runner_lab.reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
+from runner_lab.reports.run import Arm
+from runner_lab.reports.summary import Summary
 
 
 def main(summary: Summary) -> Table:

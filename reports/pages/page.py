@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports.charts import FIRST_SCREEN, Chart, svg
-from reports.findings import behaviour
-from reports.findings.behaviour import Behaviour
-from reports.pages import comparison_tables, suite_tables, tables
-from reports.summary import Summary
+from runner_lab.reports.charts import FIRST_SCREEN, Chart, svg
+from runner_lab.reports.findings import behaviour
+from runner_lab.reports.findings.behaviour import Behaviour
+from runner_lab.reports.pages import comparison_tables, suite_tables, tables
+from runner_lab.reports.summary import Summary
 
 
 def html(
@@ -73,7 +73,7 @@ def _sections(behaviours: Sequence[Behaviour]) -> list[dict[str, Any]]:
 
 def _render(template: str, **values: Any) -> str:
     environment = Environment(
-        loader=PackageLoader("reports.pages"),
+        loader=PackageLoader("runner_lab.reports.pages"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -103,4 +103,4 @@ def every_cell(summary: Summary) -> list[tables.Table]:
 
 
 def _source(name: str) -> str:
-    return (resources.files("reports.pages") / "templates" / name).read_text(encoding="utf-8")
+    return (resources.files("runner_lab.reports.pages") / "templates" / name).read_text(encoding="utf-8")

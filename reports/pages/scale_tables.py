@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reports import records as record_files
-from reports import run as runs
-from reports import scale as scales
-from reports import units
-from reports.pages.tables import Column, Entry, Table, scaled, small_print
-from reports.quotas import QUOTAS
-from reports.records import Record, RecordError
-from reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size
-from reports.statistics import Estimate
-from reports.summary import Summary
+from runner_lab.reports import records as record_files
+from runner_lab.reports import run as runs
+from runner_lab.reports import scale as scales
+from runner_lab.reports import units
+from runner_lab.reports.pages.tables import Column, Entry, Table, scaled, small_print
+from runner_lab.reports.quotas import QUOTAS
+from runner_lab.reports.records import Record, RecordError
+from runner_lab.reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size
+from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.summary import Summary
 
 
 def cost_by_width(summary: Summary) -> Table | None:

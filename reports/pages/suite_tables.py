@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from reports import kinds, units
-from reports.batching import Batched, batched
-from reports.metg import Metg
-from reports.metg import of as metg_of
-from reports.pages import scale_tables
-from reports.pages.tables import Column, Entry, Table, small_print
-from reports.scaling import Scaled, scaled
-from reports.statistics import Estimate
-from reports.summary import Summary
+from runner_lab.reports import kinds, units
+from runner_lab.reports.batching import Batched, batched
+from runner_lab.reports.metg import Metg
+from runner_lab.reports.metg import of as metg_of
+from runner_lab.reports.pages import scale_tables
+from runner_lab.reports.pages.tables import Column, Entry, Table, small_print
+from runner_lab.reports.scaling import Scaled, scaled
+from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.summary import Summary
 
 _LAST = 1e9
 """Seconds that sort behind every METG that was reached."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from reports import units
-from reports.cells import Cell, Quantiles, Split
-from reports.statistics import Comparison, Estimate
-from reports.summary import ArmRow, Summary
-from reports.tax import HINTS
+from runner_lab.reports import units
+from runner_lab.reports.cells import Cell, Quantiles, Split
+from runner_lab.reports.statistics import Comparison, Estimate
+from runner_lab.reports.summary import ArmRow, Summary
+from runner_lab.reports.tax import HINTS
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.measure import blank_record
-from benchmarks.plan import Cell
-from flows.graph import GraphSpec
-from reports.records import Phases, Record
-from runners import catalog
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.measure import blank_record
+from runner_lab.benchmarks.plan import Cell
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.reports.records import Phases, Record
+from runner_lab.runners import catalog
+from runner_lab.runners.spec import RunnerSpec
 
 ROOT = Path(__file__).parents[2]
 ARMS = catalog.load().arms

@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from benchmarks.attached import judge_slots, own_address, slots_of
-from benchmarks.placing.bare_environment import bare_python
-from benchmarks.placing.far_clusters import FORKS_IN_PEACE
-from benchmarks.placing.processes import running
-from benchmarks.plan import applies
-from benchmarks.session import Options, Session
-from flows.graph import GraphSpec
-from runners import catalog
-from runners.dask import ENGINE, Dask
-from runners.engine import Cluster, ClusterSettings
-from runners.isolation import free_port
-from runners.spec import ArmError
+from runner_lab.benchmarks.attached import judge_slots, own_address, slots_of
+from runner_lab.benchmarks.placing.bare_environment import bare_python
+from runner_lab.benchmarks.placing.far_clusters import FORKS_IN_PEACE
+from runner_lab.benchmarks.placing.processes import running
+from runner_lab.benchmarks.plan import applies
+from runner_lab.benchmarks.session import Options, Session
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.runners import catalog
+from runner_lab.runners.dask import ENGINE, Dask
+from runner_lab.runners.engine import Cluster, ClusterSettings
+from runner_lab.runners.isolation import free_port
+from runner_lab.runners.spec import ArmError
 
 # In a process of its own, as it is for a user: this one may be the driver of the suite's Ray node already.
 MEASURE = """
@@ -34,13 +34,13 @@ import json, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from benchmarks import quiescence
-from benchmarks.measure import Site, blank_record, measure
-from benchmarks.plan import Cell
-from flows.graph import GraphSpec
-from lab import reach
-from runners import catalog
-from runners.server import existing_server
+from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.measure import Site, blank_record, measure
+from runner_lab.benchmarks.plan import Cell
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.lab import reach
+from runner_lab.runners import catalog
+from runner_lab.runners.server import existing_server
 
 api_url, config, scratch, limit_s, *names = sys.argv[1:]
 found = catalog.load(Path(config))

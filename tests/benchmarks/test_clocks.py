@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import clocks
-from flows.ledger import Entry, host_id
-from flows.wiring import Outcome
-from reports import records, summary
+from runner_lab.benchmarks import clocks
+from runner_lab.flows.ledger import Entry, host_id
+from runner_lab.flows.wiring import Outcome
+from runner_lab.reports import records, summary
 
 FAR = "far/another-boot"
 

@@ -10,14 +10,14 @@ from unittest.mock import Mock
 
 import pytest
 
-from benchmarks import conftest as plugin
-from benchmarks import quiescence
-from benchmarks.run_folder import RunFolder
-from benchmarks.server_runs import UnansweredError
-from benchmarks.session import Options, Session
-from benchmarks.stages import Limits, Stages
-from runners import catalog
-from runners.server import Server
+from runner_lab.benchmarks import conftest as plugin
+from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.run_folder import RunFolder
+from runner_lab.benchmarks.server_runs import UnansweredError
+from runner_lab.benchmarks.session import Options, Session
+from runner_lab.benchmarks.stages import Limits, Stages
+from runner_lab.runners import catalog
+from runner_lab.runners.server import Server
 
 SERVER = Server("http://127.0.0.1:1/api", "sqlite")
 

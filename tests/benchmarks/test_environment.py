@@ -7,8 +7,8 @@ import os
 import psutil
 import pytest
 
-from benchmarks import environment
-from runners.server import Server
+from runner_lab.benchmarks import environment
+from runner_lab.runners.server import Server
 
 
 @pytest.fixture

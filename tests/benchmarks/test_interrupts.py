@@ -3,7 +3,7 @@ import weakref
 
 import pytest
 
-from benchmarks.interrupts import Interrupts
+from runner_lab.benchmarks.interrupts import Interrupts
 
 
 class Thing:

@@ -10,18 +10,18 @@ from contextlib import contextmanager
 
 import pytest
 
-from benchmarks import clocks
-from benchmarks import measure as measuring
-from benchmarks.measure import Site, blank_record, measure, one_line
-from benchmarks.quiescence import Recorded, wait_recorded
-from flows.graph import GraphSpec, Work
-from flows.ledger import Ledger
-from flows.wiring import Outcome
-from reports import records
-from runners import catalog
-from runners.engine import Cluster
-from runners.server import Server
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks import clocks
+from runner_lab.benchmarks import measure as measuring
+from runner_lab.benchmarks.measure import Site, blank_record, measure, one_line
+from runner_lab.benchmarks.quiescence import Recorded, wait_recorded
+from runner_lab.flows.graph import GraphSpec, Work
+from runner_lab.flows.ledger import Ledger
+from runner_lab.flows.wiring import Outcome
+from runner_lab.reports import records
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.server import Server
+from runner_lab.runners.spec import RunnerSpec
 
 MISBEHAVING = """
 from concurrent.futures import Future
@@ -192,7 +192,7 @@ def test_a_pass_that_takes_too_long_is_an_error(misbehaving, measured):
 
 @pytest.mark.slow
 def test_a_body_that_raises_is_an_error(make_cell, measured, monkeypatch):
-    from flows import fanout
+    from runner_lab.flows import fanout
 
     # As if the variant's retries had been left out.
     monkeypatch.setattr(fanout, "nodes", lambda spec: fanout._PLAIN)

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import measure as measuring
-from benchmarks.measure import Site, blank_record, measure
-from benchmarks.quiescence import Recorded
-from benchmarks.server_runs import UnansweredError
-from flows import bodies
-from flows.graph import GraphSpec
-from flows.wiring import DirectCalls, wire_chain
-from reports.records import Usage
-from runners.probe import Schedule
-from runners.server import Server
+from runner_lab.benchmarks import measure as measuring
+from runner_lab.benchmarks.measure import Site, blank_record, measure
+from runner_lab.benchmarks.quiescence import Recorded
+from runner_lab.benchmarks.server_runs import UnansweredError
+from runner_lab.flows import bodies
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.flows.wiring import DirectCalls, wire_chain
+from runner_lab.reports.records import Usage
+from runner_lab.runners.probe import Schedule
+from runner_lab.runners.server import Server
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.plan import Cell, Search, applies, order, rotated
-from flows.graph import GraphSpec, Work
-from runners import catalog
+from runner_lab.benchmarks.plan import Cell, Search, applies, order, rotated
+from runner_lab.flows.graph import GraphSpec, Work
+from runner_lab.runners import catalog
 
 ARMS = catalog.load().arms
 

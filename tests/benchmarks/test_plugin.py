@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import conftest as plugin
+from runner_lab.benchmarks import conftest as plugin
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 LINE = "the run in out cannot be kept: [Errno 28] No space left on device"

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from benchmarks import bench_batching, bench_metg, bench_scaling, environment
-from benchmarks.plan import Search
-from benchmarks.profiles import PROFILES
-from benchmarks.session import Options, Session
-from runners import catalog
+from runner_lab.benchmarks import bench_batching, bench_metg, bench_scaling, environment
+from runner_lab.benchmarks.plan import Search
+from runner_lab.benchmarks.profiles import PROFILES
+from runner_lab.benchmarks.session import Options, Session
+from runner_lab.runners import catalog
 
 
 def test_the_full_profile_measures_every_arm():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.plan import Search
-from benchmarks.progress import Progress, spoken
-from flows.graph import GraphSpec, Work
+from runner_lab.benchmarks.plan import Search
+from runner_lab.benchmarks.progress import Progress, spoken
+from runner_lab.flows.graph import GraphSpec, Work
 
 
 def test_counts_what_is_done_and_what_failed(make_cell, make_record):

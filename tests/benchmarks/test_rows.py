@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from pytest_benchmark.stats import Metadata
 
-from benchmarks import rows
-from flows.graph import GraphSpec
-from reports.records import Latencies, Usage
+from runner_lab.benchmarks import rows
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.reports.records import Latencies, Usage
 
 
 @pytest.fixture

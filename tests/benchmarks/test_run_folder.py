@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.run_folder import Plan, RunFolder, new_run_id
-from reports import records
-from reports.records import RecordError
+from runner_lab.benchmarks.run_folder import Plan, RunFolder, new_run_id
+from runner_lab.reports import records
+from runner_lab.reports.records import RecordError
 
 PLAN = Plan(
     run_id="r",

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import search
-from benchmarks.plan import Search
-from flows.graph import GraphSpec, Work
-from reports.metg import Sample, estimate
-from reports.records import Record
-from runners import catalog
+from runner_lab.benchmarks import search
+from runner_lab.benchmarks.plan import Search
+from runner_lab.flows.graph import GraphSpec, Work
+from runner_lab.reports.metg import Sample, estimate
+from runner_lab.reports.records import Record
+from runner_lab.runners import catalog
 
 COST_S = 0.3
 ARMS = catalog.load().arms

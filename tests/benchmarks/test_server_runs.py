@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks import quiescence, server_runs
-from benchmarks.behaving.api_states import NEVER, states
-from benchmarks.plan import CellError
-from benchmarks.server_runs import ServerRuns, UnansweredError, until
+from runner_lab.benchmarks import quiescence, server_runs
+from runner_lab.benchmarks.behaving.api_states import NEVER, states
+from runner_lab.benchmarks.plan import CellError
+from runner_lab.benchmarks.server_runs import ServerRuns, UnansweredError, until
 
 URL = "http://lab/api"
 

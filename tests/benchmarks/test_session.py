@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bench_overhead
-from benchmarks.options import UsageError
-from benchmarks.run_folder import Plan
-from benchmarks.session import Options, Session
-from reports.records import RecordError
-from runners.catalog import ConfigError
-from runners.spec import ArmError
+from runner_lab.benchmarks import bench_overhead
+from runner_lab.benchmarks.options import UsageError
+from runner_lab.benchmarks.run_folder import Plan
+from runner_lab.benchmarks.session import Options, Session
+from runner_lab.reports.records import RecordError
+from runner_lab.runners.catalog import ConfigError
+from runner_lab.runners.spec import ArmError
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.measure import blank_record, measure
-from benchmarks.plan import CellError
-from benchmarks.stages import Limits, Stages
-from flows.graph import GraphSpec
-from runners import catalog
-from runners.engine import ClusterSettings
+from runner_lab.benchmarks.measure import blank_record, measure
+from runner_lab.benchmarks.plan import CellError
+from runner_lab.benchmarks.stages import Limits, Stages
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import ClusterSettings
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.profiles import PROFILES
-from benchmarks.tax import SECTION, Window, account, tax_of
-from flows.wiring import Outcome
-from reports.tax import ABSORBERS, STAGES
-from runners.probe import Recording, Schedule
-from runners.probe_points import POINTS
-from runners.probe_spans import Span
+from runner_lab.benchmarks.profiles import PROFILES
+from runner_lab.benchmarks.tax import SECTION, Window, account, tax_of
+from runner_lab.flows.wiring import Outcome
+from runner_lab.reports.tax import ABSORBERS, STAGES
+from runner_lab.runners.probe import Recording, Schedule
+from runner_lab.runners.probe_points import POINTS
+from runner_lab.runners.probe_spans import Span
 
 DRIVER, WORKER = 1, 2
 WINDOW = Window(100.0, 101.0, 110.0)

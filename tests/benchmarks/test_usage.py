@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import usage as metering
-from benchmarks.usage import Meter
-from flows.bodies import perform
-from flows.graph import Work
-from runners import guard
+from runner_lab.benchmarks import usage as metering
+from runner_lab.benchmarks.usage import Meter
+from runner_lab.flows.bodies import perform
+from runner_lab.flows.graph import Work
+from runner_lab.runners import guard
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass"
 HOLD = "data = bytearray(80_000_000); print('up', flush=True); input()"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from reports import records
-from runners import isolation
+from runner_lab.reports import records
+from runner_lab.runners import isolation
 
 LIMIT_S = 300.0
 

@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from flows import bodies
-from flows.bodies import PlannedFailure, perform
-from flows.graph import Work, greeting, payload
-from flows.ledger import Entry, Ledger
+from runner_lab.flows import bodies
+from runner_lab.flows.bodies import PlannedFailure, perform
+from runner_lab.flows.graph import Work, greeting, payload
+from runner_lab.flows.ledger import Entry, Ledger
 
 APPEND = """
 import os, sys
-from flows.ledger import Entry, Ledger
+from runner_lab.flows.ledger import Entry, Ledger
 sys.stdin.readline()
 for lane in range(int(sys.argv[2])):
     Ledger(sys.argv[1]).write(Entry("hello", lane, os.getpid(), 1.0, 2.0))

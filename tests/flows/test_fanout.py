@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.quiescence import wait_recorded
-from flows.graph import GraphSpec
+from runner_lab.benchmarks.quiescence import wait_recorded
+from runner_lab.flows.graph import GraphSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 
@@ -77,8 +77,8 @@ def test_plain_runs_every_body_again_in_its_second_pass(arm, run_graph):
 
 
 def test_what_a_body_raises_comes_out_of_the_flow(run_graph, arm, monkeypatch):
-    from flows import fanout
-    from flows.bodies import PlannedFailure
+    from runner_lab.flows import fanout
+    from runner_lab.flows.bodies import PlannedFailure
 
     # As if the variant's retries had been left out.
     monkeypatch.setattr(fanout, "nodes", lambda spec: fanout._PLAIN)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.graph import GraphSpec, Work, greeting, payload, summarise
+from runner_lab.flows.graph import GraphSpec, Work, greeting, payload, summarise
 
 WORKS = st.one_of(
     st.just(Work()),

@@ -12,14 +12,16 @@ from dataclasses import replace
 
 import pytest
 
-from flows import bodies
-from flows.graph import Work
-from flows.ledger import Collector, Entry, Ledger, RemoteLedger, host_id, ledger_at
+from runner_lab.flows import bodies
+from runner_lab.flows.graph import Work
+from runner_lab.flows.ledger import Collector, Entry, Ledger, RemoteLedger, host_id, ledger_at
 
 
 def test_processes_of_one_host_have_one_id_and_its_name_is_in_it():
     other = subprocess.run(
-        [sys.executable, "-c", "from flows.ledger import host_id; print(host_id())"], capture_output=True, text=True
+        [sys.executable, "-c", "from runner_lab.flows.ledger import host_id; print(host_id())"],
+        capture_output=True,
+        text=True,
     )
 
     assert other.stdout.strip() == host_id()

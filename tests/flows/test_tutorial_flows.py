@@ -17,7 +17,7 @@ FLOWS = ("hello_flow", "hello_tasks", "retrying_task", "cached_task", "parallel_
 
 
 def test_plain_python_needs_no_prefect():
-    from flows.hello_world import hello_world
+    from runner_lab.flows.hello_world import hello_world
 
     assert hello_world() == "hello world"
 
@@ -32,7 +32,7 @@ def test_every_file_has_a_flow_of_its_name_that_can_be_deployed(name, monkeypatc
 
 
 def test_the_service_is_not_ready_and_then_is():
-    from flows.retrying_task import unready_service
+    from runner_lab.flows.retrying_task import unready_service
 
     with unready_service(failures=1) as url:
         with pytest.raises(HTTPError, match="503"):
@@ -44,7 +44,7 @@ def test_the_service_is_not_ready_and_then_is():
 def test_choose_runner_without_a_server_is_one_line(capsys):
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from flows import choose_runner
+    from runner_lab.flows import choose_runner
 
     with temporary_settings(restore_defaults={PREFECT_API_URL}), pytest.raises(SystemExit) as ended:
         choose_runner.main()
@@ -60,19 +60,19 @@ def test_choose_runner_without_a_server_is_one_line(capsys):
 @pytest.mark.usefixtures("lab_server")
 class TestOnAServer:
     def test_plain_functions_are_no_task_runs_and_tasks_are(self):
-        from flows.hello_flow import hello_flow
-        from flows.hello_tasks import hello_tasks
+        from runner_lab.flows.hello_flow import hello_flow
+        from runner_lab.flows.hello_tasks import hello_tasks
 
         assert sorted(task_runs(hello_flow, expected=0)) == []
         assert sorted(task_runs(hello_tasks, expected=3)) == ["create_hello", "create_world", "greet"]
 
     def test_the_attempts_are_visible_in_the_task_run(self):
-        from flows.retrying_task import retrying_task
+        from runner_lab.flows.retrying_task import retrying_task
 
         assert task_runs(retrying_task, expected=1, failures=2) == {"fetch_greeting": 3}
 
     def test_a_service_that_stays_unready_fails_the_flow(self, monkeypatch):
-        from flows import retrying_task
+        from runner_lab.flows import retrying_task
 
         patient = retrying_task.fetch_greeting
         monkeypatch.setattr(retrying_task, "fetch_greeting", patient.with_options(retries=1, retry_delay_seconds=0))
@@ -81,7 +81,7 @@ class TestOnAServer:
             retrying_task.retrying_task(failures=2)
 
     def test_a_result_is_kept_for_its_input_and_refresh_makes_a_new_one(self):
-        from flows.cached_task import cached_task
+        from runner_lab.flows.cached_task import cached_task
 
         name, other = uuid.uuid4().hex, uuid.uuid4().hex
 
@@ -90,7 +90,7 @@ class TestOnAServer:
         assert states == ["Completed", "Cached", "Completed", "Completed"]
 
     def test_a_result_expires(self):
-        from flows.cached_task import create_greeting
+        from runner_lab.flows.cached_task import create_greeting
 
         brief = create_greeting.with_options(cache_expiration=timedelta(seconds=0.1))
         name = uuid.uuid4().hex
@@ -103,7 +103,7 @@ class TestOnAServer:
         assert [first.name, second.name] == ["Completed", "Completed"]
 
     def test_submitted_and_mapped_tasks_run_at_the_same_time(self, monkeypatch, capfd):
-        from flows import parallel_tasks
+        from runner_lab.flows import parallel_tasks
 
         # Each task waits until all others are in it as well; called directly, one alone would wait for ever.
         together = threading.Barrier(len(parallel_tasks.NAMES))

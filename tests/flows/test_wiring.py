@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from flows import bodies
-from flows.graph import GraphSpec, Work
-from flows.ledger import Ledger
-from flows.wiring import DirectCalls, Nodes, wire, wire_chain
-from runners import catalog
-from runners.engine import Cluster
-from runners.threads import BareThreads
+from runner_lab.flows import bodies
+from runner_lab.flows.graph import GraphSpec, Work
+from runner_lab.flows.ledger import Ledger
+from runner_lab.flows.wiring import DirectCalls, Nodes, wire, wire_chain
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.threads import BareThreads
 
 GRAPHS = [
     GraphSpec(width=1),

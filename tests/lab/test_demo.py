@@ -18,8 +18,8 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-import lab
-from lab import demo
+from runner_lab import lab
+from runner_lab.lab import demo
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 300.0
@@ -116,7 +116,7 @@ def test_the_users_variables_do_not_reach_its_commands(tmp_path, monkeypatch, va
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_it_leaves_no_process_and_no_folder(users_environment, tmp_path, number):
     process = subprocess.Popen(
-        [sys.executable, "-m", "lab", "demo"],
+        [sys.executable, "-m", "runner_lab", "demo"],
         env=users_environment | {"TMPDIR": "/tmp"},
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -127,7 +127,7 @@ def test_interrupted_it_leaves_no_process_and_no_folder(users_environment, tmp_p
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "flows.hello_flow" in line:
+        if "runner_lab.flows.hello_flow" in line:
             break
     deadline = time.monotonic() + LIMIT_S
     # The guard, the server, and the command, which starts after it was announced.

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from runners import guard, isolation
+from runner_lab.runners import guard, isolation
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 

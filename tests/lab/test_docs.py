@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.app import app
-from runners.catalog import load
+from runner_lab.lab.app import app
+from runner_lab.runners.catalog import load
 from tests.lab.documented import COLLECTED, DEPLOYING, HEALTH, HOW, PUBLISHING, READ, RUN, TUTORIAL
 from tests.reports import machine, synthetic
 from tests.reports.test_commands import typed
@@ -104,7 +104,7 @@ def test_those_that_have_a_file_of_their_own_are_run_there(how, file):
 @pytest.mark.slow
 def test_the_one_that_imports_every_engine_is_run_in_a_process_of_its_own(users_environment):
     done = subprocess.run(
-        [sys.executable, "-m", "lab", "runners", "--json"],
+        [sys.executable, "-m", "runner_lab", "runners", "--json"],
         cwd=ROOT,
         env=users_environment,
         capture_output=True,
@@ -242,7 +242,7 @@ def test_other_shells_have_a_script_as_well(shell, capsys):
 
 
 def test_debug_shows_the_traceback_that_one_line_stands_for(tmp_path):
-    import lab
+    from runner_lab import lab
 
     with pytest.raises(SystemExit):
         lab.main(["report", str(tmp_path)])

@@ -18,8 +18,8 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from lab import facts, health, reach
-from lab.health import Facts, Finding, Seen
+from runner_lab.lab import facts, health, reach
+from runner_lab.lab.health import Facts, Finding, Seen
 from tests.reports.test_commands import typed
 
 URL = "http://127.0.0.1:4200/api"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reports.over_runs import history
+from runner_lab.reports.over_runs import history
 from tests.chromium import chromium
 from tests.reports import synthetic
 from tests.reports.test_difference import slowed
@@ -70,7 +70,7 @@ class Nights:
 
 @pytest.fixture(scope="module")
 def nights(lab_server, tmp_path_factory) -> Iterator[Nights]:
-    from lab import nightly, publishing
+    from runner_lab.lab import nightly, publishing
 
     folder = tmp_path_factory.mktemp("nights")
     found = Nights([], [], folder / "results" / "nightly")
@@ -98,7 +98,7 @@ def nights(lab_server, tmp_path_factory) -> Iterator[Nights]:
 
 
 def test_a_run_that_fails_is_one_line_with_its_last_word(tmp_path, monkeypatch):
-    from lab import nightly, publishing
+    from runner_lab.lab import nightly, publishing
 
     monkeypatch.setattr(publishing, "create_progress_artifact", lambda *args, **named: None)
     with pytest.raises(nightly.RunError, match=r"ended with exit code 2: .*no-such-profile") as failed:

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from reports.summary import summarise
-from runners.isolation import free_port
+from runner_lab.reports.summary import summarise
+from runner_lab.runners.isolation import free_port
 from tests.reports import synthetic
 from tests.reports.test_commands import typed
 
@@ -58,7 +58,7 @@ def test_a_run_is_published_in_a_flow_run_of_its_own(run, lab_server, capsys):
 
 
 def test_without_a_url_there_is_no_link(run, monkeypatch):
-    from lab import publishing
+    from runner_lab.lab import publishing
 
     made = {}
     for kind in ("markdown", "table", "link"):
@@ -96,7 +96,7 @@ def test_a_server_that_does_not_answer_is_one_line(run, capsys, url, complaint):
 @pytest.mark.slow
 def test_with_no_server_named_it_is_one_line_and_none_is_started(run, users_environment):
     done = subprocess.run(
-        [sys.executable, "-m", "lab", "publish", str(run)],
+        [sys.executable, "-m", "runner_lab", "publish", str(run)],
         env=users_environment | {"PYTHONPATH": os.getcwd()},
         cwd=run,
         capture_output=True,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import reports
-from reports import charts
-from reports.records import Record
+from runner_lab import reports
+from runner_lab.reports import charts
+from runner_lab.reports.records import Record
 from tests.reports import synthetic
 
 SCRIPT = "<script>alert(1)</script>"

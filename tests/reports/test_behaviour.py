@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import lab
-import reports
-from reports import RecordError
-from reports.findings import behaviour
-from reports.pages import markdown, terminal
+from runner_lab import lab, reports
+from runner_lab.reports import RecordError
+from runner_lab.reports.findings import behaviour
+from runner_lab.reports.pages import markdown, terminal
 from tests.reports import synthetic
 
 HOSTILE = "<script>alert(1)</script> | [x](http://example.com) \x1b[31m\u202e [bold]"

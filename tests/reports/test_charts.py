@@ -14,14 +14,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-import reports
-from reports import charts
-from reports.charts import decision, memory, phases, style, svg
-from reports.charts.style import Missing
-from reports.choosing.atlas import Map
-from reports.records import Phases
-from reports.run import Arm
-from reports.summary import summarise
+from runner_lab import reports
+from runner_lab.reports import charts
+from runner_lab.reports.charts import decision, memory, phases, style, svg
+from runner_lab.reports.charts.style import Missing
+from runner_lab.reports.choosing.atlas import Map
+from runner_lab.reports.records import Phases
+from runner_lab.reports.run import Arm
+from runner_lab.reports.summary import summarise
 from tests.reports import synthetic
 from tests.reports.conftest import SCRIPT, Run
 

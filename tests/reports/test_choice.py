@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.choosing import answer as words
-from reports.choosing import atlas
-from reports.choosing.choice import CannotChoose, candidates, choose
-from reports.choosing.ranking import Request, time_s
-from reports.statistics import LARGEST_TIE
-from reports.summary import Summary, summarise
+from runner_lab.reports.choosing import answer as words
+from runner_lab.reports.choosing import atlas
+from runner_lab.reports.choosing.choice import CannotChoose, candidates, choose
+from runner_lab.reports.choosing.ranking import Request, time_s
+from runner_lab.reports.statistics import LARGEST_TIE
+from runner_lab.reports.summary import Summary, summarise
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, independent
 

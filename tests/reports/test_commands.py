@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-import lab
-from reports import summary
-from reports.choosing import asking
-from reports.choosing.asking import AskError
+from runner_lab import lab
+from runner_lab.reports import summary
+from runner_lab.reports.choosing import asking
+from runner_lab.reports.choosing.asking import AskError
 from tests.reports import machine, synthetic
 
 
@@ -146,7 +146,7 @@ def test_empty_tasks_take_no_seconds() -> None:
 
 def test_choose_starts_without_prefect_dask_ray_or_matplotlib(run: Path) -> None:
     code = (
-        "import sys, lab; lab.main(sys.argv[1:]); "
+        "import sys; from runner_lab import lab; lab.main(sys.argv[1:]); "
         "found = {'prefect', 'dask', 'ray', 'distributed', 'matplotlib'} & set(sys.modules); assert not found, found"
     )
     done = subprocess.run(

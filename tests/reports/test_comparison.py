@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reports import advice, records, verdict
-from reports.choosing import asking
-from reports.flow_runs import FlowRun
-from reports.records import Phases, Record, RecordError
-from reports.summary import summarise
+from runner_lab.reports import advice, records, verdict
+from runner_lab.reports.choosing import asking
+from runner_lab.reports.flow_runs import FlowRun
+from runner_lab.reports.records import Phases, Record, RecordError
+from runner_lab.reports.summary import summarise
 from tests.reports import synthetic
 from tests.reports.conftest import SCRIPT, render
 from tests.reports.synthetic import CONTROL, THREADS, Truth

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports.over_runs import timings
-from reports.over_runs.difference import difference, to_json
-from reports.records import FILE_NAME, Record, RecordError
-from reports.records import to_json as to_line
+from runner_lab.reports.over_runs import timings
+from runner_lab.reports.over_runs.difference import difference, to_json
+from runner_lab.reports.records import FILE_NAME, Record, RecordError
+from runner_lab.reports.records import to_json as to_line
 from tests.reports import synthetic
 
 TRUTHS = (synthetic.THREADS, synthetic.CONTROL, synthetic.DASK)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reports.fits import crossover, marginal_cost
+from runner_lab.reports.fits import crossover, marginal_cost
 
 SIZES = (13, 49, 145)
 

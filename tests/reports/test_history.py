@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from reports import charts
-from reports.charts import style
-from reports.over_runs import history, timings, trend
-from reports.records import RecordError
-from reports.rendering import render
-from reports.summary import summarise
+from runner_lab.reports import charts
+from runner_lab.reports.charts import style
+from runner_lab.reports.over_runs import history, timings, trend
+from runner_lab.reports.records import RecordError
+from runner_lab.reports.rendering import render
+from runner_lab.reports.summary import summarise
 from tests.reports import synthetic
 from tests.reports.conftest import HOSTILE
 from tests.reports.test_commands import typed

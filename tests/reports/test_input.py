@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-import reports
-from reports import charts
-from reports import records as record_files
-from reports.records import FILE_NAME, RecordError, to_json
+from runner_lab import reports
+from runner_lab.reports import charts
+from runner_lab.reports import records as record_files
+from runner_lab.reports.records import FILE_NAME, RecordError, to_json
 from tests.reports import synthetic
 from tests.reports.conftest import Run, render
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.metg import Metg, Sample, estimate, next_duration
+from runner_lab.reports.metg import Metg, Sample, estimate, next_duration
 
 
 def runner(cost_s: float, noise: float = 0.0, seed: int = 1, top: float = 1.0) -> Callable[[float], float]:

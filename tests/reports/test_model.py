@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reports.cells import build as build_cell
-from reports.cells import collect
-from reports.modelling import fitting
-from reports.modelling.costs import Costs, Workload, bottleneck, makespan_s
-from reports.modelling.judgement import spared
-from reports.records import Record
-from reports.run import Arm, arms
-from reports.summary import Summary, summarise
+from runner_lab.reports.cells import build as build_cell
+from runner_lab.reports.cells import collect
+from runner_lab.reports.modelling import fitting
+from runner_lab.reports.modelling.costs import Costs, Workload, bottleneck, makespan_s
+from runner_lab.reports.modelling.judgement import spared
+from runner_lab.reports.records import Record
+from runner_lab.reports.run import Arm, arms
+from runner_lab.reports.summary import Summary, summarise
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, Runner, independent
 

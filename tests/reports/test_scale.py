@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import lab
-from reports import verdict
-from reports.charts.scale import cost_by_width_at_scale
-from reports.charts.style import Drawing, Missing
-from reports.pages import scale_tables
-from reports.quotas import QUOTAS, Quota
-from reports.records import Record
-from reports.scale import ArmScale, Size
-from reports.summary import Summary, summarise
-from reports.traffic import Traffic
+from runner_lab import lab
+from runner_lab.reports import verdict
+from runner_lab.reports.charts.scale import cost_by_width_at_scale
+from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.pages import scale_tables
+from runner_lab.reports.quotas import QUOTAS, Quota
+from runner_lab.reports.records import Record
+from runner_lab.reports.scale import ArmScale, Size
+from runner_lab.reports.summary import Summary, summarise
+from runner_lab.reports.traffic import Traffic
 from tests.reports import synthetic
 from tests.reports.synthetic import Truth
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from reports import statistics
-from reports.statistics import Graphs, Noise, by_block, compare, geometric_mean, level_with_best, mean, noise
+from runner_lab.reports import statistics
+from runner_lab.reports.statistics import Graphs, Noise, by_block, compare, geometric_mean, level_with_best, mean, noise
 
 SIGMA = 0.03
 TRIALS = 400

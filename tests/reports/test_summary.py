@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reports import advice, verdict
-from reports.summary import Summary, summarise
+from runner_lab.reports import advice, verdict
+from runner_lab.reports.summary import Summary, summarise
 from tests.reports import synthetic
 from tests.reports.conftest import SCRIPT, Run
 

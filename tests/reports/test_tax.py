@@ -8,13 +8,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from reports import records
-from reports.charts import tax as tax_chart
-from reports.charts.style import Drawing, Missing
-from reports.pages import tables
-from reports.records import RecordError
-from reports.summary import summarise
-from reports.tax import HINTS, STAGES, Tax
+from runner_lab.reports import records
+from runner_lab.reports.charts import tax as tax_chart
+from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.pages import tables
+from runner_lab.reports.records import RecordError
+from runner_lab.reports.summary import summarise
+from runner_lab.reports.tax import HINTS, STAGES, Tax
 from tests.reports import synthetic
 
 ARMS = (synthetic.THREADS, synthetic.CONTROL, synthetic.DASK, synthetic.LEAN[2])
@@ -85,7 +85,7 @@ def test_the_cost_of_the_probe_is_found(lines, summarised, probe):
 
 
 def test_a_probe_that_costs_much_is_warned_of(lines, summarised):
-    from reports import advice
+    from runner_lab.reports import advice
 
     rng = np.random.default_rng(5)
     dear = [replace(record, tax=synthetic.tax(ARMS[0], rng, 1.2)) for record in lines]

@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from reports.pages import tables, terminal
+from runner_lab.reports.pages import tables, terminal
 
 
 def test_a_table_too_wide_for_the_terminal_keeps_the_names_of_its_arms():

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from reports import records
-from reports.records import RecordError
-from reports.traffic import Traffic
+from runner_lab.reports import records
+from runner_lab.reports.records import RecordError
+from runner_lab.reports.traffic import Traffic
 from tests.reports import synthetic
 
 TRAFFIC = Traffic({"task_runs": 2000, "logs": 500}, events=15006, logs=5002)

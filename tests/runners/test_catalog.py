@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runners import catalog
-from runners.catalog import BASELINE, CONTROL, ConfigError
-from runners.engine import Cluster
-from runners.spec import ArmError
+from runner_lab.runners import catalog
+from runner_lab.runners.catalog import BASELINE, CONTROL, ConfigError
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.spec import ArmError
 
 USERS_MODULE = """
 from prefect.task_runners import ThreadPoolTaskRunner, TaskRunner

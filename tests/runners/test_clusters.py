@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import one_line
-from flows.graph import GraphSpec
-from runners import catalog
-from runners.engine import ClusterSettings
-from runners.spec import ArmError
+from runner_lab.benchmarks.measure import one_line
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import ClusterSettings
+from runner_lab.runners.spec import ArmError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 
 ATTACH = """
 import sys, tempfile
 from pathlib import Path
-from flows.graph import GraphSpec
-from flows.wiring import Nodes, wire
-from runners import catalog
-from runners.engine import ClusterSettings
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.flows.wiring import Nodes, wire
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import ClusterSettings
 
 found = catalog.load()
 arm, engine = found.arms["bare-ray"], found.engines["ray"]

@@ -14,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from runners import counted
+from runner_lab.runners import counted
 
 
 async def _take(request: Request) -> Response:

@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runners import guard
-from runners.isolation import MARK
+from runner_lab.runners import guard
+from runner_lab.runners.isolation import MARK
 
 LAB = """
 import subprocess, sys, time
-from runners.guard import guarded
+from runner_lab.runners.guard import guarded
 
 child = "import time; print('up', flush=True); time.sleep(600)"
 stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + child
@@ -38,7 +38,7 @@ with guarded() as scratch:
 
 FORKING = """
 import multiprocessing, sys, time
-from runners.guard import guarded
+from runner_lab.runners.guard import guarded
 
 with guarded() as scratch:
     copy = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))

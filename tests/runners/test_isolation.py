@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from runners import isolation
+from runner_lab.runners import isolation
 
 SETTINGS = """
 from pathlib import Path
 import sys
-from runners.isolation import environment, isolated
+from runner_lab.runners.isolation import environment, isolated
 
 with isolated(environment(Path(sys.argv[1]), "http://127.0.0.1:1/api")):
     import prefect

@@ -18,8 +18,8 @@ import asyncpg
 import psutil
 import pytest
 
-from benchmarks import serving
-from runners import counted, isolation, server
+from runner_lab.benchmarks import serving
+from runner_lab.runners import counted, isolation, server
 
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 

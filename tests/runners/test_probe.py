@@ -14,14 +14,14 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.tax import SECTION, tax_of
-from flows.graph import GraphSpec
-from flows.ledger import Ledger
-from reports.tax import STAGES
-from runners import probe, probe_points
-from runners.probe import Mark, Schedule
-from runners.probe_points import POINTS, Point, source_digest
-from runners.probe_spans import SpanFile, read_spans
+from runner_lab.benchmarks.tax import SECTION, tax_of
+from runner_lab.flows.graph import GraphSpec
+from runner_lab.flows.ledger import Ledger
+from runner_lab.reports.tax import STAGES
+from runner_lab.runners import probe, probe_points
+from runner_lab.runners.probe import Mark, Schedule
+from runner_lab.runners.probe_points import POINTS, Point, source_digest
+from runner_lab.runners.probe_spans import SpanFile, read_spans
 
 WORKERS = 2
 SECTIONS = 5
@@ -176,7 +176,7 @@ def test_every_function_it_leans_on_is_the_one_that_was_tested():
     for point in POINTS:
         if "*" not in point.module:
             importlib.import_module(point.module)
-    from runners.lean import shipping
+    from runner_lab.runners.lean import shipping
 
     shipping.package()
     moved = [
@@ -190,7 +190,7 @@ def test_every_function_it_leans_on_is_the_one_that_was_tested():
 @pytest.mark.usefixtures("lab_server")
 @pytest.mark.parametrize("name", ARMS)
 def test_splits_the_time_of_real_tasks(name, arms, cluster_for, scratch, tmp_path):
-    from flows.chain import chain
+    from runner_lab.flows.chain import chain
 
     (arm,) = arms.select([name], WORKERS)
     graph = GraphSpec("chain", width=SECTIONS * SECTION)

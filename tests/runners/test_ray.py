@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from runners.engine import ClusterSettings
-from runners.ray import ENGINE
+from runner_lab.runners.engine import ClusterSettings
+from runner_lab.runners.ray import ENGINE
 
 
 @pytest.mark.parametrize("address", [None, "ray://h:1"])

@@ -16,8 +16,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from runners import isolation, server
-from runners.server import ServerError, existing_server, without_password
+from runner_lab.runners import isolation, server
+from runner_lab.runners.server import ServerError, existing_server, without_password
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 
-from benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene, Suite
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving.experiment import Experiment, Facts, Judgement, Scene, Suite
+from runner_lab.runners.spec import RunnerSpec
 
 
 def well(scene: Scene) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks.behaving import locking
-from benchmarks.behaving.equivalence import SUITE
-from benchmarks.behaving.experiment import Experiment, Scene
-from benchmarks.behaving.locking import judged
-from benchmarks.behaving.retrying import jitter_bounds
-from benchmarks.behaving.second_driver import SecondDriverError, drive
-from runners.spec import RunnerSpec
+from runner_lab.benchmarks.behaving import locking
+from runner_lab.benchmarks.behaving.equivalence import SUITE
+from runner_lab.benchmarks.behaving.experiment import Experiment, Scene
+from runner_lab.benchmarks.behaving.locking import judged
+from runner_lab.benchmarks.behaving.retrying import jitter_bounds
+from runner_lab.benchmarks.behaving.second_driver import SecondDriverError, drive
+from runner_lab.runners.spec import RunnerSpec
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "equivalence.md"
@@ -203,7 +203,7 @@ def test_a_result_is_found_again_and_refreshed(arm, measure):
 
 @pytest.mark.slow
 def test_a_result_that_is_not_held_in_memory_is_the_one_that_another_process_put_there(measure, monkeypatch):
-    from flows import equivalence
+    from runner_lab.flows import equivalence
 
     monkeypatch.setattr(equivalence, "kept", equivalence.kept.with_options(cache_result_in_memory=False))
     found = measure(EXPERIMENTS["refreshed-elsewhere"], "lean-threads")

@@ -12,8 +12,8 @@ from unittest.mock import Mock
 import psutil
 import pytest
 
-import lab
-from benchmarks.behaving import (
+from runner_lab import lab
+from runner_lab.benchmarks.behaving import (
     behaviour,
     faults,
     faults_absent,
@@ -23,11 +23,11 @@ from benchmarks.behaving import (
     faults_volume,
     faults_workers,
 )
-from benchmarks.behaving.arm_process import Answer, ArmProcess, Outcome
-from benchmarks.behaving.experiment import ARMS, Experiment, Judgement, Scene
-from flows import noted
-from flows.noted import mark, marks, note, notes
-from runners import catalog
+from runner_lab.benchmarks.behaving.arm_process import Answer, ArmProcess, Outcome
+from runner_lab.benchmarks.behaving.experiment import ARMS, Experiment, Judgement, Scene
+from runner_lab.flows import noted
+from runner_lab.flows.noted import mark, marks, note, notes
+from runner_lab.runners import catalog
 from tests.benchmarks.behaving import odd_experiments
 
 SPECS = catalog.load().arms
@@ -74,7 +74,7 @@ def test_what_may_have_left_something_gets_the_next_one_a_new_process(name, end,
     closed = []
     monkeypatch.setattr(process, "_running", lambda: Mock())
     monkeypatch.setattr(process, "close", lambda: closed.append(True))
-    monkeypatch.setattr("benchmarks.behaving.arm_process._await", lambda *args: Outcome(end, {}, 1.0))
+    monkeypatch.setattr("runner_lab.benchmarks.behaving.arm_process._await", lambda *args: Outcome(end, {}, 1.0))
 
     process.measure(experiment(name))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.comparing.agreement import Agreement, IncomparableError, difference
+from runner_lab.benchmarks.comparing.agreement import Agreement, IncomparableError, difference
 
 
 @dataclass

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reports import records
-from runners import isolation
+from runner_lab.reports import records
+from runner_lab.runners import isolation
 
 ROOT = Path(__file__).parents[3]
 FLOWS = ROOT / "tests" / "user_flows"
@@ -22,7 +22,7 @@ LIMIT_S = 300.0
 
 @pytest.fixture
 def start(start_process):
-    return partial(start_process, "-m", "lab", "compare")
+    return partial(start_process, "-m", "runner_lab", "compare")
 
 
 def read(out: Path) -> list[records.Record]:

@@ -7,20 +7,20 @@ from unittest.mock import Mock
 
 import pytest
 
-from benchmarks import quiescence
-from benchmarks.comparing import user_runs
-from benchmarks.comparing.agreement import Agreement
-from benchmarks.comparing.compare import Asked, Comparison
-from benchmarks.comparing.user_flow import FlowSpec
-from benchmarks.measure import Site, blank_record
-from benchmarks.plan import Cell
-from benchmarks.progress import Progress
-from benchmarks.quiescence import Settled
-from benchmarks.run_folder import Plan, RunFolder
-from benchmarks.server_runs import UnansweredError
-from reports.flow_runs import FlowRun
-from runners import catalog
-from runners.server import Server
+from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.comparing import user_runs
+from runner_lab.benchmarks.comparing.agreement import Agreement
+from runner_lab.benchmarks.comparing.compare import Asked, Comparison
+from runner_lab.benchmarks.comparing.user_flow import FlowSpec
+from runner_lab.benchmarks.measure import Site, blank_record
+from runner_lab.benchmarks.plan import Cell
+from runner_lab.benchmarks.progress import Progress
+from runner_lab.benchmarks.quiescence import Settled
+from runner_lab.benchmarks.run_folder import Plan, RunFolder
+from runner_lab.benchmarks.server_runs import UnansweredError
+from runner_lab.reports.flow_runs import FlowRun
+from runner_lab.runners import catalog
+from runner_lab.runners.server import Server
 
 PLAN = Plan("r", "compare", ("threads", "control", "dask"), 1, 2, "threads", "runner-lab", "2026-01-01T00:00:00+00:00")
 SETTLED = Settled({"Completed": 1}, 0, 0.5, "Completed", "")

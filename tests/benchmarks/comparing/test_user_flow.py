@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from benchmarks.comparing.user_flow import UserFlow, load
-from benchmarks.comparing.user_module import FlowError
+from runner_lab.benchmarks.comparing.user_flow import UserFlow, load
+from runner_lab.benchmarks.comparing.user_module import FlowError
 
 FLOWS = Path(__file__).parents[2] / "user_flows"
 
@@ -98,39 +99,30 @@ def test_a_file_that_cannot_be_imported_is_one_line_with_its_place(tmp_path, sou
     assert message in refused(str(tmp_path / name), tmp_path)
 
 
-def test_a_file_named_like_the_labs_own_package_is_loaded_all_the_same(tmp_path):
-    import flows
+def test_a_file_named_like_a_module_that_is_loaded_already_is_loaded_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flows", ModuleType("flows"))
+    taken = sys.modules["flows"]
 
     found = loaded("flows.py", tmp_path)
 
     assert found.spec.name == "named_like_the_labs"
-    assert sys.modules["flows"] is flows
+    assert sys.modules["flows"] is taken
     assert found.flow.fn.__code__.co_filename == str(FLOWS / "flows.py")
 
 
-def test_a_package_named_like_the_labs_own_is_found_beside_it(tmp_path, monkeypatch):
-    import flows
-
-    monkeypatch.setattr(flows, "__path__", list(flows.__path__))
-    package = tmp_path / "flows"
+@pytest.mark.parametrize("folder", ["flows", "runners", "reports", "benchmarks", "lab"])
+def test_a_package_named_like_a_folder_of_the_labs_is_the_users(tmp_path, folder, monkeypatch):
+    package = tmp_path / folder
     shutil.copytree(FLOWS / "beside", package)
     (package / "__init__.py").touch()
     (package / "report.py").rename(package / "euro_report.py")
     # A script in a package, with its imports beside it: both ways work.
     found = load(str(package / "euro_report.py"), (), tmp_path)
+
     assert found.spec.name == "report"
-
-    (package / "graph.py").write_text("from prefect import flow\n")
-    assert "graph.py: there is a module flows.graph already; rename yours" in refused(
-        str(package / "graph.py"), tmp_path
-    )
-
-
-def test_a_module_that_would_hide_the_labs_runners_is_refused(tmp_path):
-    shutil.copy(FLOWS / "etl_map.py", tmp_path)
-    (tmp_path / "runners.py").touch()
-
-    assert "runners.py hides the lab's own runners" in refused(str(tmp_path / "etl_map.py"), tmp_path, "n=1")
+    assert found.flow.fn.__module__ == f"{folder}.euro_report"
+    for module in (folder, f"{folder}.euro_report"):
+        monkeypatch.delitem(sys.modules, module)
 
 
 @pytest.mark.slow

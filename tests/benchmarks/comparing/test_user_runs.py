@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measure
-from benchmarks.comparing import user_runs
-from benchmarks.comparing.agreement import Agreement
-from benchmarks.comparing.user_flow import load
-from benchmarks.measure import Site
-from benchmarks.plan import Cell
+from runner_lab.benchmarks import measure
+from runner_lab.benchmarks.comparing import user_runs
+from runner_lab.benchmarks.comparing.agreement import Agreement
+from runner_lab.benchmarks.comparing.user_flow import load
+from runner_lab.benchmarks.measure import Site
+from runner_lab.benchmarks.plan import Cell
 
 pytestmark = pytest.mark.slow
 

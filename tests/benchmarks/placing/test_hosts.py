@@ -15,11 +15,11 @@ import psutil
 import pytest
 from rich.console import Console
 
-import lab
-from benchmarks.placing import hosts, network
-from benchmarks.placing.network import Network, NetworkError
-from benchmarks.placing.severed import CUTS, Cut, across, judge
-from reports.findings import hosts as findings
+from runner_lab import lab
+from runner_lab.benchmarks.placing import hosts, network
+from runner_lab.benchmarks.placing.network import Network, NetworkError
+from runner_lab.benchmarks.placing.severed import CUTS, Cut, across, judge
+from runner_lab.reports.findings import hosts as findings
 
 CONNECT = """
 import socket, sys
@@ -70,7 +70,7 @@ def test_a_cut_link_is_cut_for_its_host_alone_until_it_is_mended(net):
 def test_the_labs_own_server_is_not_for_a_cluster_on_another_host(net):
     ask = (
         "import sys\n"
-        "from benchmarks.attached import own_address, refuse_another_host\n"
+        "from runner_lab.benchmarks.attached import own_address, refuse_another_host\n"
         "try: refuse_another_host('dask', sys.argv[1])\n"
         "except ValueError as error: print(error)\n"
         "else: print('it is here')\n"
@@ -104,7 +104,7 @@ def test_nothing_of_the_network_is_outside_of_it(net):
 
 
 def test_bodies_on_two_hosts_are_told_apart_though_one_kernel_keeps_their_clocks(net):
-    ask = ("-c", "from flows.ledger import host_id; print(host_id())")
+    ask = ("-c", "from runner_lab.flows.ledger import host_id; print(host_id())")
     ids = {name: on(host, *ask) for name, host in net.hosts.items()}
 
     assert len(set(ids.values())) == 3

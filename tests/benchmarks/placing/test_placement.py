@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import lab
-from benchmarks.placing import places
-from benchmarks.placing.placement import DRIVER, FILE, NOWHERE, try_way
-from benchmarks.placing.ways import WAYS, Way
-from reports.findings import placement as findings
-from runners.engine import Cluster
+from runner_lab import lab
+from runner_lab.benchmarks.placing import places
+from runner_lab.benchmarks.placing.placement import DRIVER, FILE, NOWHERE, try_way
+from runner_lab.benchmarks.placing.ways import WAYS, Way
+from runner_lab.reports.findings import placement as findings
+from runner_lab.runners.engine import Cluster
 
 PAGE = Path(__file__).parents[3] / "docs" / "dedicated-infrastructure.md"
 
@@ -32,9 +32,9 @@ RAY = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from benchmarks.placing import places
-from benchmarks.placing.placement import try_way
-from benchmarks.placing.ways import WAYS
+from runner_lab.benchmarks.placing import places
+from runner_lab.benchmarks.placing.placement import try_way
+from runner_lab.benchmarks.placing.ways import WAYS
 
 scratch = Path(sys.argv[1])
 with places.ray_nodes(scratch) as cluster:
@@ -146,7 +146,7 @@ def test_a_background_task_runs_in_the_process_that_serves_it(lab_server, tmp_pa
 def test_each_way_is_a_flow_with_places_to_land():
     from prefect import Flow
 
-    from flows import placement
+    from runner_lab.flows import placement
 
     for way in WAYS:
         assert isinstance(getattr(placement, way.flow), Flow)
@@ -154,7 +154,7 @@ def test_each_way_is_a_flow_with_places_to_land():
 
 
 def test_the_page_shows_the_code_that_runs():
-    from flows import placement
+    from runner_lab.flows import placement
 
     source = inspect.getsource(placement)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)

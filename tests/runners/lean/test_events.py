@@ -19,7 +19,7 @@ from prefect.events.worker import EventsWorker
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, str]]:
     """What was sent, and by whom. No worker is started, nothing that was there before is touched."""
-    from runners.lean.internals import Recent, events
+    from runner_lab.runners.lean.internals import Recent, events
 
     found: list[tuple[Any, str]] = []
     monkeypatch.setattr(EventsWorker, "_instances", {})
@@ -33,7 +33,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, str]]:
 
 def test_events_go_to_the_api_of_their_task(sent):
     """Two at once in one process: what sends an event finds the worker that was put in place last."""
-    from runners.lean.internals.events import events_by_address
+    from runner_lab.runners.lean.internals.events import events_by_address
 
     def emit(event: str) -> Any:
         (worker,) = EventsWorker._instances.values()  # type: ignore[misc]
@@ -56,7 +56,7 @@ def test_events_go_to_the_api_of_their_task(sent):
 
 
 def test_worker_that_is_in_use_is_not_stopped(sent):
-    from runners.lean.internals.events import _held
+    from runner_lab.runners.lean.internals.events import _held
 
     first = _held("A")
     second = _held("B")
@@ -68,7 +68,7 @@ def test_worker_that_is_in_use_is_not_stopped(sent):
 
 
 def test_process_of_a_pool_has_one_worker(sent, monkeypatch):
-    from runners.lean import LeanProcessPoolTaskRunner
+    from runner_lab.runners.lean import LeanProcessPoolTaskRunner
 
     monkeypatch.setattr(EventsWorker, "_client_override", (NullEventsClient, ()))
     with LeanProcessPoolTaskRunner():
@@ -76,7 +76,7 @@ def test_process_of_a_pool_has_one_worker(sent, monkeypatch):
 
 
 def test_flush_has_a_limit(sent, monkeypatch):
-    from runners.lean.internals import events
+    from runner_lab.runners.lean.internals import events
 
     monkeypatch.setattr(events, "_FLUSH_S", 0.01)
     worker = events._held("A")
@@ -139,7 +139,7 @@ def _related(kind: type[EventsWorker], sequence: list[tuple[Event, FlowRun, Task
 
 
 def test_related_resources_are_those_of_prefect_and_gathered_once_a_flow_run(monkeypatch):
-    from runners.lean.internals.events import BurstEventsWorker
+    from runner_lab.runners.lean.internals.events import BurstEventsWorker
 
     monkeypatch.setattr("prefect.events.related.RESOURCE_CACHE", {})
     one = FlowRun(id=uuid4(), flow_id=uuid4(), name="one", tags=["a", "b"])
@@ -164,7 +164,7 @@ def test_related_resources_are_those_of_prefect_and_gathered_once_a_flow_run(mon
 
 def test_an_event_of_something_else_than_its_task_run_is_left_to_prefect(monkeypatch):
     """It names the task run as related, which is another one for each."""
-    from runners.lean.internals.events import BurstEventsWorker
+    from runner_lab.runners.lean.internals.events import BurstEventsWorker
 
     monkeypatch.setattr("prefect.events.related.RESOURCE_CACHE", {})
     flow_run = FlowRun(id=uuid4(), flow_id=uuid4(), name="one")

@@ -17,10 +17,10 @@ class Pool:
 
 def chain(links: int) -> tuple[Future[Any], list[Future[Any]]]:
     """A future, and those of jobs of which each waits for the one before."""
-    from runners.lean.context import Package
-    from runners.lean.futures import when_done
-    from runners.lean.pool import Job
-    from runners.lean.processes import _request
+    from runner_lab.runners.lean.context import Package
+    from runner_lab.runners.lean.futures import when_done
+    from runner_lab.runners.lean.pool import Job
+    from runner_lab.runners.lean.processes import _request
 
     first: Future[Any] = Future()
     futures = [first]
@@ -48,7 +48,7 @@ def test_cancellation_travels_past_what_was_cancelled_before():
 
 
 def test_done_future_keeps_nothing_of_what_waited_for_it():
-    from runners.lean.futures import when_done
+    from runner_lab.runners.lean.futures import when_done
 
     class Value:
         pass

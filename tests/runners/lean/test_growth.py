@@ -23,7 +23,7 @@ def test_nothing_grows_with_the_number_of_tasks(arm, until):
     """Objects of the driver, by type, after many tasks against those after fewer."""
     from prefect.task_runs import TaskRunWaiter
 
-    from runners.lean.internals import events_workers
+    from runner_lab.runners.lean.internals import events_workers
 
     if TaskRunWaiter._instance is not None:
         # Once anything in this process has waited for a served task, it notes the last 10,000 task runs of the server.

@@ -18,7 +18,7 @@ def nothing() -> None: ...
 
 @pytest.fixture
 def moved(monkeypatch: pytest.MonkeyPatch) -> None:
-    from runners.lean import internals
+    from runner_lab.runners.lean import internals
 
     monkeypatch.setattr(internals, "MOVED", ("prefect.context:hydrated_context",))
     internals.tested._warned.clear()
@@ -26,7 +26,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("moved")
 def test_processes_take_the_stock_path(monkeypatch):
-    from runners.lean import LeanProcessPoolTaskRunner
+    from runner_lab.runners.lean import LeanProcessPoolTaskRunner
 
     stock: list[Any] = []
     monkeypatch.setattr(ProcessPoolTaskRunner, "submit", lambda self, *args: stock.append(args))
@@ -46,7 +46,7 @@ def test_processes_take_the_stock_path(monkeypatch):
 
 @pytest.mark.usefixtures("moved")
 def test_threads_take_the_stock_path(monkeypatch):
-    from runners.lean import LeanThreadPoolTaskRunner
+    from runner_lab.runners.lean import LeanThreadPoolTaskRunner
 
     monkeypatch.setattr(ThreadPoolTaskRunner, "submit", lambda self, *args: "stock")
     with pytest.warns(RuntimeWarning, match="hydrated_context"), LeanThreadPoolTaskRunner(max_workers=1) as runner:
@@ -54,8 +54,8 @@ def test_threads_take_the_stock_path(monkeypatch):
 
 
 def test_integration_that_has_moved(monkeypatch):
-    from runners.lean import internals
-    from runners.lean.runner import LeanRemoteRunner
+    from runner_lab.runners.lean import internals
+    from runner_lab.runners.lean.runner import LeanRemoteRunner
 
     class Stock:
         def submit(self, *args: Any) -> str:
@@ -71,7 +71,7 @@ def test_integration_that_has_moved(monkeypatch):
 
 
 def test_integrations_are_those_that_were_tested():
-    from runners.lean import LeanDaskTaskRunner, LeanRayTaskRunner
+    from runner_lab.runners.lean import LeanDaskTaskRunner, LeanRayTaskRunner
 
     assert LeanDaskTaskRunner._integration_moved == LeanRayTaskRunner._integration_moved == ()
 
@@ -79,7 +79,7 @@ def test_integrations_are_those_that_were_tested():
 @pytest.mark.parametrize("module", ["clients", "events", "incoming", "outgoing"])
 def test_name_that_is_gone_from_prefect(module):
     """It is imported before anything can be compared: that counts as moved too."""
-    from runners.lean import shipping
+    from runner_lab.runners.lean import shipping
 
     _, sources = shipping._sources()
     files = json.loads(zlib.decompress(sources))
@@ -95,7 +95,7 @@ def test_name_that_is_gone_from_prefect(module):
 def test_arguments_of_a_function_have_a_digest(monkeypatch):
     from prefect import task_engine
 
-    from runners.lean.internals import source_digest
+    from runner_lab.runners.lean.internals import source_digest
 
     before = source_digest("prefect.task_engine:run_task_sync()")
     monkeypatch.setattr(task_engine, "run_task_sync", lambda task, parameters: None)

@@ -19,8 +19,8 @@ def nothing() -> None: ...
 
 def received(wait_for: Any) -> Any:
     """`wait_for` as it comes out in a worker, where all futures have ended well."""
-    from runners.lean.context import Context
-    from runners.lean.shipping import package
+    from runner_lab.runners.lean.context import Context
+    from runner_lab.runners.lean.shipping import package
 
     packed = Context(future_type=Future).pack(nothing, uuid4(), {}, wait_for, None)
     worker = package().worker
@@ -32,7 +32,7 @@ def received(wait_for: Any) -> Any:
 
 
 def future() -> Any:
-    from runners.lean.futures import LeanConcurrentFuture
+    from runner_lab.runners.lean.futures import LeanConcurrentFuture
 
     return LeanConcurrentFuture(task_run_id=uuid4(), wrapped_future=Future())
 
@@ -61,8 +61,8 @@ def test_wait_for_what_is_no_list():
 
 def test_settings_of_another_thread_do_not_come_in_between(monkeypatch):
     """What one thread has found to be up to date is what it sends, whatever another keeps there meanwhile."""
-    from runners.lean import internals
-    from runners.lean.context import Context
+    from runner_lab.runners.lean import internals
+    from runner_lab.runners.lean.context import Context
 
     class Part:
         def __init__(self, data: bytes, then: Any = None) -> None:
@@ -81,7 +81,7 @@ def test_settings_of_another_thread_do_not_come_in_between(monkeypatch):
 def test_settings_changed_within_a_container_are_sent(monkeypatch):
     from prefect.context import SettingsContext
 
-    from runners.lean.internals import SettingsPart
+    from runner_lab.runners.lean.internals import SettingsPart
 
     with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: 1}):
         context = SettingsContext.get()
@@ -93,14 +93,14 @@ def test_settings_changed_within_a_container_are_sent(monkeypatch):
 
 
 def revived(runner: Any) -> Any:
-    from runners.lean.context import _dumps
+    from runner_lab.runners.lean.context import _dumps
 
     return pickle.loads(_dumps(runner))
 
 
 def test_runner_of_a_script_is_its_base_in_a_worker():
     """A class of the driver's `__main__`, or of a function, is not to be found there."""
-    from runners.lean import LeanProcessPoolTaskRunner
+    from runner_lab.runners.lean import LeanProcessPoolTaskRunner
 
     class Mine(LeanProcessPoolTaskRunner):
         def __init__(self, max_workers: int = 3) -> None:
@@ -119,7 +119,7 @@ def test_runner_of_a_script_is_its_base_in_a_worker():
 def test_runner_without_this_project_is_the_stock_one():
     from prefect.task_runners import ProcessPoolTaskRunner
 
-    from runners.lean.shipping import package
+    from runner_lab.runners.lean.shipping import package
 
     origins = [("no_such_module", "Mine"), ("prefect.task_runners", "ProcessPoolTaskRunner")]
     runner = package().worker.revive_runner(origins, {"max_workers": 3, "crash_reruns": 2})
@@ -130,7 +130,7 @@ def test_runner_without_this_project_is_the_stock_one():
 def test_client_that_the_server_refuses_is_closed(monkeypatch):
     from prefect.client.orchestration import SyncPrefectClient
 
-    from runners.lean.internals import thread_client
+    from runner_lab.runners.lean.internals import thread_client
 
     refused: list[Any] = []
 

@@ -30,7 +30,7 @@ def echo(calls: End, messages: End) -> None:
 
 
 def pool_of(serve: Callable[..., None], process: type[Process] = Process, size: int = 1) -> tuple[Any, Any, list[Any]]:
-    from runners.lean.pool import ProcessPool
+    from runner_lab.runners.lean.pool import ProcessPool
 
     delivered: list[Any] = []
     pool = ProcessPool(size, serve, (), delivered.append)
@@ -39,7 +39,7 @@ def pool_of(serve: Callable[..., None], process: type[Process] = Process, size: 
 
 
 def job(request: bytes = b"x", **more: Any) -> Any:
-    from runners.lean.pool import Job
+    from runner_lab.runners.lean.pool import Job
 
     return Job((request,), loads=lambda reply: reply, died=lambda *death: ("died", *death), **more)
 
@@ -137,7 +137,7 @@ def test_death_of_a_process_with_children():
 
 def test_job_to_be_run_again_when_the_pool_closes():
     """It is said to have died, as nobody else will say of a task that has begun."""
-    from runners.lean.pool import ProcessPool
+    from runner_lab.runners.lean.pool import ProcessPool
 
     again = job(reruns=1)
     held: list[Any] = []
@@ -251,7 +251,7 @@ def test_process_whose_reply_has_come_is_not_stopped_for_it():
 
 NEVER_CLOSED = """
 import concurrent.futures, multiprocessing
-from runners.lean.pool import Job, ProcessPool
+from runner_lab.runners.lean.pool import Job, ProcessPool
 
 def echo(calls, messages):
     while call := calls.recv_bytes():

@@ -12,7 +12,7 @@ def test_worker_keeps_nothing_of_a_call(monkeypatch):
     """The process that waits for its next task has let go of the one before."""
     import cloudpickle
 
-    from runners.lean import processes
+    from runner_lab.runners.lean import processes
 
     class Value:
         pass
@@ -49,7 +49,7 @@ def test_call_that_cannot_be_unpickled_is_an_error_and_no_exit():
     """Prefect ends a process whose task raises outside of its engine: the flow would end with it."""
     import cloudpickle
 
-    from runners.lean import processes
+    from runner_lab.runners.lean import processes
 
     class Calls:
         received = iter([b"call", b"shared", b"no pickle"])

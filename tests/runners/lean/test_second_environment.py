@@ -12,9 +12,9 @@ import psutil
 import pytest
 from prefect import flow, task
 
-from benchmarks.placing.bare_environment import bare_python as environment
-from runners import guard
-from runners.isolation import free_port
+from runner_lab.benchmarks.placing.bare_environment import bare_python as environment
+from runner_lab.runners import guard
+from runner_lab.runners.isolation import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def bare_cluster(bare_python: Path, lab_server: Any, tmp_path: Path) -> Iterator
 
 
 def test_workers_without_this_project(bare_cluster):
-    from runners.lean import LeanDaskTaskRunner
+    from runner_lab.runners.lean import LeanDaskTaskRunner
 
     @task
     def increment(x: int) -> int:

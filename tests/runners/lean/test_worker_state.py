@@ -27,7 +27,7 @@ def which_client() -> tuple[int, str, int]:
 def packed(task: Any) -> tuple[UUID, Any]:
     from concurrent.futures import Future
 
-    from runners.lean.context import Context
+    from runner_lab.runners.lean.context import Context
 
     task_run_id = uuid4()
     return task_run_id, Context(future_type=Future).pack(task, task_run_id, {}, None, None)
@@ -35,7 +35,7 @@ def packed(task: Any) -> tuple[UUID, Any]:
 
 def run_here(task: Any) -> Any:
     """One task, packed and run as a worker does."""
-    from runners.lean import shipping
+    from runner_lab.runners.lean import shipping
 
     _, package = packed(task)
     return shipping.runner()(package.call, package.shared).result()
@@ -43,7 +43,7 @@ def run_here(task: Any) -> Any:
 
 def clients_since(before: set[Any]) -> set[Any]:
     """The clients that threads of this process keep for their tasks, but for those of `before`."""
-    from runners.lean import shipping
+    from runner_lab.runners.lean import shipping
 
     kept = shipping.package().internals.open_clients
     return {context.client for contexts in list(kept) for context in contexts._values.values()} - before
@@ -81,9 +81,9 @@ def test_client_and_events_outlive_idleness_and_a_restart_of_the_server(scratch,
     """One client of one worker thread, whose connection was idle for too long, and whose server was then restarted."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from runners import server
-    from runners.isolation import free_port
-    from runners.lean import shipping
+    from runner_lab.runners import server
+    from runner_lab.runners.isolation import free_port
+    from runner_lab.runners.lean import shipping
 
     @task
     def ask() -> int:
@@ -128,7 +128,7 @@ def test_clients_close_with_their_thread(lab_server):
 
 def test_clients_close_with_their_process(lab_server, tmp_path):
     """At the end of a worker process, after everything that a task has left to be done then."""
-    from runners.lean import LeanProcessPoolTaskRunner
+    from runner_lab.runners.lean import LeanProcessPoolTaskRunner
 
     path = str(tmp_path / "closed")
 
@@ -160,7 +160,7 @@ def test_clients_close_with_their_process(lab_server, tmp_path):
 def test_settings_changed_in_place_are_sent(lab_server):
     from prefect.context import SettingsContext
 
-    from runners.lean.internals import SettingsPart
+    from runner_lab.runners.lean.internals import SettingsPart
 
     with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: 1}):
         context = SettingsContext.get()
@@ -173,7 +173,7 @@ def test_settings_changed_in_place_are_sent(lab_server):
 
 def test_internals_are_held_against_their_digests_without_a_parser(monkeypatch):
     """CPython 3.11 fails where two threads parse at once, and a worker that starts has no time for it."""
-    from runners.lean.internals import tested
+    from runner_lab.runners.lean.internals import tested
 
     monkeypatch.setattr("ast.parse", lambda *args, **kwargs: pytest.fail("the source was parsed"))
     assert tested.moved(tested._TESTED) == ()
@@ -181,7 +181,7 @@ def test_internals_are_held_against_their_digests_without_a_parser(monkeypatch):
 
 def test_moved_internals_fall_back(lab_server, monkeypatch):
     """With an internal that has changed, driver and worker take the stock path and say so once."""
-    from runners.lean import LeanThreadPoolTaskRunner, internals, shipping
+    from runner_lab.runners.lean import LeanThreadPoolTaskRunner, internals, shipping
 
     assert internals.moved({"prefect.context:no_such_thing": "x"}) == ("prefect.context:no_such_thing",)
     shipped = shipping.package()
@@ -198,8 +198,8 @@ def test_nothing_grows_with_the_number_of_tasks(lab_server):
     """Objects of the driver and of a worker thread after many tasks, against those after fewer."""
     from concurrent.futures import Future
 
-    from runners.lean import shipping
-    from runners.lean.context import Context
+    from runner_lab.runners.lean import shipping
+    from runner_lab.runners.lean.context import Context
 
     @task
     def nothing() -> None: ...

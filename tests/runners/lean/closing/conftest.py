@@ -24,7 +24,7 @@ def no_events(monkeypatch: pytest.MonkeyPatch) -> None:
 def submitted() -> Any:
     from prefect import task
 
-    from runners.lean.crash import Submitted
+    from runner_lab.runners.lean.crash import Submitted
 
     @task
     def nothing() -> None: ...
@@ -35,7 +35,7 @@ def submitted() -> Any:
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
     """The task runs that were recorded."""
-    from runners.lean.crash import Submitted
+    from runner_lab.runners.lean.crash import Submitted
 
     found: list[UUID] = []
 

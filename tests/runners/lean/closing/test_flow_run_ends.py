@@ -28,21 +28,21 @@ class Unreachable:
     [(None, False), (Pause, False), (GeneratorExit, False), (ValueError, True), (KeyboardInterrupt, True)],
 )
 def test_flow_run_that_ended_badly(exception, bad, monkeypatch):
-    from runners.lean import LeanProcessPoolTaskRunner, runner
+    from runner_lab.runners.lean import LeanProcessPoolTaskRunner, runner
 
     monkeypatch.setattr(runner, "flow_run_ended_badly", lambda flow_run_id: False)
     assert LeanProcessPoolTaskRunner()._ended_badly(exception) is bad
 
 
 def test_api_that_cannot_be_asked(monkeypatch):
-    from runners.lean import crash
+    from runner_lab.runners.lean import crash
 
     monkeypatch.setattr(crash, "get_client", lambda **kwargs: Unreachable())
     assert crash.flow_run_ended_badly(uuid4()) is False
 
 
 def test_crash_is_a_crash_also_where_the_api_is_away(monkeypatch, submitted):
-    from runners.lean import crash, internals
+    from runner_lab.runners.lean import crash, internals
 
     def too_large(**kwargs: Any) -> None:
         raise RuntimeError("the event cannot be sent")
@@ -56,7 +56,7 @@ def test_crash_is_recorded_where_the_task_was_submitted(monkeypatch, submitted):
     """Also by the thread of a pool, which has no settings but those of the process."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    from runners.lean import crash
+    from runner_lab.runners.lean import crash
 
     asked: list[Any] = []
 
@@ -83,7 +83,7 @@ def test_crash_is_recorded_where_the_task_was_submitted(monkeypatch, submitted):
 
 def test_threads_that_end_while_they_are_cancelled():
     """A task that is over takes its cancel event out, also while upstream sets them one by one."""
-    from runners.lean import LeanThreadPoolTaskRunner
+    from runner_lab.runners.lean import LeanThreadPoolTaskRunner
 
     class Ends(threading.Event):
         def set(self) -> None:
@@ -99,7 +99,7 @@ def test_threads_that_end_while_they_are_cancelled():
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
 def test_processes_end_whatever_becomes_of_the_question(failure, monkeypatch):
-    from runners.lean import LeanProcessPoolTaskRunner
+    from runner_lab.runners.lean import LeanProcessPoolTaskRunner
 
     closed: list[bool] = []
 
@@ -135,8 +135,8 @@ class DaskFuture:
 def test_dask_records_a_death_that_nobody_asked_for(submitted, recorded):
     from distributed.scheduler import KilledWorker
 
-    from runners.lean import LeanDaskTaskRunner
-    from runners.lean.dask import LeanDaskFuture
+    from runner_lab.runners.lean import LeanDaskTaskRunner
+    from runner_lab.runners.lean.dask import LeanDaskFuture
 
     death = KilledWorker("key", SimpleNamespace(address="tcp://worker"), 0)  # type: ignore[arg-type]
     dead, alive = (LeanDaskFuture(submitted(), found) for found in (DaskFuture("error", death), DaskFuture()))
@@ -149,8 +149,8 @@ def test_dask_records_a_death_that_nobody_asked_for(submitted, recorded):
 
 def test_dask_cancels_before_it_records(submitted, monkeypatch):
     """What waits could begin while the API is told of what has died."""
-    from runners.lean import LeanDaskTaskRunner
-    from runners.lean.dask import LeanDaskFuture
+    from runner_lab.runners.lean import LeanDaskTaskRunner
+    from runner_lab.runners.lean.dask import LeanDaskFuture
 
     done: list[str] = []
     waits = LeanDaskFuture(submitted(), DaskFuture())
@@ -163,8 +163,8 @@ def test_dask_cancels_before_it_records(submitted, monkeypatch):
 
 
 def test_dask_cluster_ends_though_its_scheduler_does_not_answer(submitted):
-    from runners.lean import LeanDaskTaskRunner
-    from runners.lean.dask import LeanDaskFuture
+    from runner_lab.runners.lean import LeanDaskTaskRunner
+    from runner_lab.runners.lean.dask import LeanDaskFuture
 
     def cancel(futures: Any, reason: str) -> None:
         raise OSError("the scheduler is gone")
@@ -187,7 +187,7 @@ def test_dask_cluster_is_its_own_only_if_it_made_it(found, monkeypatch):
     import distributed
     from prefect_dask import task_runners
 
-    from runners.lean import LeanDaskTaskRunner
+    from runner_lab.runners.lean import LeanDaskTaskRunner
 
     class Cluster:
         def __enter__(self) -> Any:

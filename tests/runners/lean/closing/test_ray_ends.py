@@ -42,8 +42,8 @@ class Ray:
 def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
     import ray as real
 
-    from runners.lean import let_go
-    from runners.lean import ray as lean
+    from runner_lab.runners.lean import let_go
+    from runner_lab.runners.lean import ray as lean
 
     fake = Ray()
     monkeypatch.setattr(real, "is_initialized", lambda: True)
@@ -61,7 +61,7 @@ class Reference(str):
 
 
 def ray_future(runner: Any, submitted: Any, reference: str, *needs: str) -> Any:
-    from runners.lean.ray import LeanRayFuture
+    from runner_lab.runners.lean.ray import LeanRayFuture
 
     needed = frozenset(map(str.encode, needs))
     future = LeanRayFuture(submitted(), Reference(reference), runner._let_go, needed)
@@ -73,7 +73,7 @@ def test_ray_records_deaths_that_nobody_asked_for(ray, submitted, recorded):
     """Of kept futures and of those let go, and without a look at what has ended well."""
     from ray.exceptions import WorkerCrashedError
 
-    from runners.lean import LeanRayTaskRunner
+    from runner_lab.runners.lean import LeanRayTaskRunner
 
     ray.ended = {"dead": WorkerCrashedError(), "well": Completed(), "dead and let go": WorkerCrashedError()}
     with LeanRayTaskRunner() as runner:
@@ -95,7 +95,7 @@ def test_ray_records_what_needed_a_task_that_has_died(ray, submitted, recorded, 
     """Ray hands its error on as a value of theirs: by their size they ended well."""
     from ray.exceptions import RayTaskError, WorkerCrashedError
 
-    from runners.lean import LeanRayTaskRunner
+    from runner_lab.runners.lean import LeanRayTaskRunner
 
     died = WorkerCrashedError()
     handed_on = RayTaskError("needs", "", died).as_instanceof_cause()
@@ -117,7 +117,7 @@ def test_ray_is_not_asked_once_it_is_gone(ray, submitted, monkeypatch):
     """It would start another one to answer."""
     from prefect_ray.task_runners import PrefectRayFuture
 
-    from runners.lean import LeanRayTaskRunner
+    from runner_lab.runners.lean import LeanRayTaskRunner
 
     monkeypatch.setattr(PrefectRayFuture, "state", property(lambda self: Completed()))
     made = LeanRayTaskRunner()
@@ -131,7 +131,7 @@ def test_ray_is_not_asked_once_it_is_gone(ray, submitted, monkeypatch):
 
 @pytest.mark.parametrize("another", [True, False])
 def test_ray_that_the_flow_has_ended_itself(ray, submitted, monkeypatch, another):
-    from runners.lean import LeanRayTaskRunner
+    from runner_lab.runners.lean import LeanRayTaskRunner
 
     def unknown(references: Any, **options: Any) -> Any:
         assert another, "asked, Ray would start anew"
@@ -148,13 +148,13 @@ def test_ray_that_the_flow_has_ended_itself(ray, submitted, monkeypatch, another
 
 
 def test_ray_tasks_are_kept_though_a_look_at_them_is_interrupted(ray, submitted, monkeypatch):
-    from runners.lean import LeanRayTaskRunner, runner
+    from runner_lab.runners.lean import LeanRayTaskRunner, runner
 
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "flow_run_ended_badly", lambda flow_run_id: True)
-    monkeypatch.setattr("runners.lean.ray._CANCEL_ROUNDS", 1)
+    monkeypatch.setattr("runner_lab.runners.lean.ray._CANCEL_ROUNDS", 1)
     with LeanRayTaskRunner() as made:
         ray_future(made, submitted, "waits").__del__()
         with monkeypatch.context() as patched:
@@ -165,10 +165,10 @@ def test_ray_tasks_are_kept_though_a_look_at_them_is_interrupted(ray, submitted,
 
 
 def test_ray_future_let_go_of_meanwhile_is_cancelled_once(ray, submitted, monkeypatch):
-    from runners.lean import LeanRayTaskRunner, runner
+    from runner_lab.runners.lean import LeanRayTaskRunner, runner
 
     monkeypatch.setattr(runner, "flow_run_ended_badly", lambda flow_run_id: True)
-    monkeypatch.setattr("runners.lean.ray._CANCEL_ROUNDS", 1)
+    monkeypatch.setattr("runner_lab.runners.lean.ray._CANCEL_ROUNDS", 1)
     with LeanRayTaskRunner() as made:
         kept = ray_future(made, submitted, "waits")
         kept.__del__()
@@ -176,7 +176,7 @@ def test_ray_future_let_go_of_meanwhile_is_cancelled_once(ray, submitted, monkey
 
 
 def test_ray_closes_though_it_cannot_ask(ray, submitted, monkeypatch):
-    from runners.lean import LeanRayTaskRunner
+    from runner_lab.runners.lean import LeanRayTaskRunner
 
     def gone(self: Any) -> Any:
         raise ConnectionError("the cluster is gone")
@@ -190,7 +190,7 @@ def test_ray_closes_though_it_cannot_ask(ray, submitted, monkeypatch):
 
 def test_ray_waits_once(ray, submitted):
     """A wait that comes to its limit does not begin again."""
-    from runners.lean import LeanRayTaskRunner
+    from runner_lab.runners.lean import LeanRayTaskRunner
 
     with LeanRayTaskRunner() as runner:
         future = ray_future(runner, submitted, "waits")
