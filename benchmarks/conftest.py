@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.benchmarks import rows
-from runner_lab.benchmarks.plan import Cell, Search
-from runner_lab.benchmarks.session import Options, Session
-from runner_lab.reports.records import Record, RecordError
+from runner_lab.benchmarks.session import rows
+from runner_lab.benchmarks.session.plan import Cell, Search
+from runner_lab.benchmarks.session.session import Options, Session
+from runner_lab.records.record import Record, RecordError
 from runner_lab.runners.catalog import ConfigError
 from runner_lab.runners.server import ServerError
 from runner_lab.runners.spec import ArmError

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runner_lab.flows.graph import GraphSpec, Work, WorkKind
+from runner_lab.records.graph import GraphSpec, Work, WorkKind
 from runner_lab.runners.catalog import BASELINE, CONTROL
 from runner_lab.runners.spec import RunnerSpec
 

@@ -29,8 +29,8 @@ def runners(
 
     Example: runner-lab runners --config my-runners.toml
     """
-    from runner_lab.benchmarks.environment import cores
-    from runner_lab.runners import isolation
+    from runner_lab.benchmarks.measuring.environment import cores
+    from runner_lab.runners.isolation import environment as isolation
 
     with (
         tempfile.TemporaryDirectory(prefix="rlab-") as home,

@@ -46,8 +46,8 @@ def compare(
 
     Example: runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask --param n=100 --blocks 5
     """
-    from runner_lab.benchmarks.comparing.compare import Asked
-    from runner_lab.benchmarks.session import Options
+    from runner_lab.benchmarks.compare.compare import Asked
+    from runner_lab.benchmarks.session.session import Options
 
     options = Options(
         runners=runners,
@@ -72,7 +72,7 @@ def compare(
 
 def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
     """Measure, with a progress line; whether it was interrupted, how many cells failed, and the run's folder."""
-    from runner_lab.benchmarks.comparing.compare import Comparison
+    from runner_lab.benchmarks.compare.compare import Comparison
 
     # A terminal of its own: what flows and workers write to the standard streams goes to a file meanwhile.
     with open(os.dup(2), "w", encoding="utf-8") as stream:

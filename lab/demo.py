@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from runner_lab.runners.guard import guarded
-from runner_lab.runners.isolation import environment, without_foreign
+from runner_lab.runners.isolation.environment import environment, without_foreign
+from runner_lab.runners.isolation.guard import guarded
 from runner_lab.runners.server import ServerError, ask, lab_server
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,7 +22,7 @@ def placement(
 
     Example: runner-lab placement --only dask,ray
     """
-    from runner_lab.benchmarks.placing import placement as experiment
+    from runner_lab.benchmarks.experiments import placement as experiment
     from runner_lab.reports.findings import placement as findings
 
     _show(experiment, findings, as_json, only, out)
@@ -39,7 +39,7 @@ def hosts(
 
     Example: sudo runner-lab hosts --runners dask,lean-dask
     """
-    from runner_lab.benchmarks.placing import hosts as experiment
+    from runner_lab.benchmarks.experiments import hosts as experiment
     from runner_lab.reports.findings import hosts as findings
 
     _show(experiment, findings, as_json, only, runners, out)
@@ -84,7 +84,7 @@ def faults(
 
     Example: runner-lab faults --only worker-killed --runners dask,lean-dask
     """
-    from runner_lab.benchmarks.behaving.faults import SUITE
+    from runner_lab.benchmarks.experiments.faults import SUITE
 
     _behaviour(SUITE, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
 
@@ -96,7 +96,7 @@ def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, 
 
     Example: runner-lab equivalence --only same-key --runners threads,dask
     """
-    from runner_lab.benchmarks.behaving.equivalence import SUITE
+    from runner_lab.benchmarks.experiments.equivalence import SUITE
 
     _behaviour(SUITE, only, runners, out, as_json, {})
 
@@ -105,7 +105,7 @@ def _behaviour(
     suite: Any, only: str | None, runners: str | None, out: Path | None, as_json: bool, settings: dict[str, Any]
 ) -> None:
     """Make the experiments of a suite, and show what was found, also after Ctrl-C."""
-    from runner_lab.benchmarks.behaving import behaviour as experiments
+    from runner_lab.benchmarks.experiments import behaviour as experiments
     from runner_lab.reports import render
     from runner_lab.reports.findings import behaviour as findings
     from runner_lab.reports.pages import terminal

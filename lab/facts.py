@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from runner_lab.benchmarks import environment
+from runner_lab.benchmarks.measuring import environment
 from runner_lab.lab import reach
 from runner_lab.lab.health import PORTS, Facts, Seen
 from runner_lab.runners import catalog

@@ -11,15 +11,16 @@ from pathlib import Path
 from prefect import flow, task
 from rich.console import Console
 
-from runner_lab.benchmarks.run_folder import new_run_id, share_done
+from runner_lab.benchmarks.session.run_folder import new_run_id, share_done
 from runner_lab.lab import publishing
-from runner_lab.reports import summary, units, verdict
-from runner_lab.reports.over_runs import difference, history, timings, trend
-from runner_lab.reports.over_runs.history import Kept
-from runner_lab.reports.over_runs.trend import Slower
+from runner_lab.reports.analysis import summary
+from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.history import difference, history, timings, trend
+from runner_lab.reports.history.history import Kept
+from runner_lab.reports.history.trend import Slower
 from runner_lab.reports.pages import terminal
-from runner_lab.reports.summary import Summary
-from runner_lab.runners.guard import guarded
+from runner_lab.reports.words import units, verdict
+from runner_lab.runners.isolation.guard import guarded
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "results/nightly"

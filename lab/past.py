@@ -33,9 +33,9 @@ def history(
     Example: runner-lab history --profile quick
     """
     from runner_lab.reports import charts
-    from runner_lab.reports.over_runs import history as kept
-    from runner_lab.reports.over_runs import trend
-    from runner_lab.reports.units import printable
+    from runner_lab.reports.history import history as kept
+    from runner_lab.reports.history import trend
+    from runner_lab.reports.words.units import printable
 
     path = results / kept.FILE_NAME if results.is_dir() or results.suffix != Path(kept.FILE_NAME).suffix else results
     runs = kept.read(path)
@@ -82,7 +82,7 @@ def _run(run: Any) -> dict[str, Any]:
 
 
 def _show_runs(runs: Sequence[Any], series: set[str]) -> None:
-    from runner_lab.reports.units import percent, printable
+    from runner_lab.reports.words.units import percent, printable
 
     table = Table(
         "",
@@ -108,8 +108,8 @@ def _show_runs(runs: Sequence[Any], series: set[str]) -> None:
 
 def _against(runs: Sequence[Any], run: Any) -> str:
     """How many cells are slower and faster than in the last run that it may be held against."""
-    from runner_lab.reports.over_runs import trend
-    from runner_lab.reports.over_runs.difference import difference
+    from runner_lab.reports.history import trend
+    from runner_lab.reports.history.difference import difference
 
     alike = trend.series(runs, run)
     if len(alike) < 2:
@@ -119,7 +119,7 @@ def _against(runs: Sequence[Any], run: Any) -> str:
 
 
 def _show_trends(trends: Sequence[Any]) -> None:
-    from runner_lab.reports import units
+    from runner_lab.reports.words import units
 
     table = Table(
         "arm",

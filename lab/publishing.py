@@ -21,9 +21,9 @@ from prefect.client.orchestration import get_client
 from prefect.context import get_run_context
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from runner_lab.reports import summary
+from runner_lab.reports.analysis import summary
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.pages import brief
-from runner_lab.reports.summary import Summary
 from runner_lab.runners.server import ServerError, without_password
 
 

@@ -59,7 +59,7 @@ def _ray(address: str, api_url: str) -> dict[str, str]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from runner_lab.runners.ray import init
+    from runner_lab.runners.engines.ray import init
 
     try:
         where = urlsplit(address if "://" in address else f"tcp://{address}")

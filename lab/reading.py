@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from runner_lab.lab.console import ERR, OUT, AsJson, LabError, end
-from runner_lab.reports.kinds import Kind
+from runner_lab.reports.words.kinds import Kind
 
 
 def report(
@@ -56,9 +56,9 @@ def choose(
 
     Example: runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB
     """
-    from runner_lab.reports.choosing import answer, asking, choice
+    from runner_lab.reports.analysis.summary import summarise
+    from runner_lab.reports.choose import answer, asking, choice
     from runner_lab.reports.pages import terminal
-    from runner_lab.reports.summary import summarise
 
     asked = asking.request(tasks, task_seconds, work, payload, workers, startup)
     found = choice.choose(summarise(asking.find_run(run)), asked)
@@ -81,7 +81,7 @@ def diff(
 
     Example: runner-lab diff results/before results/after --fail-on slower
     """
-    from runner_lab.reports.over_runs import difference, timings
+    from runner_lab.reports.history import difference, timings
     from runner_lab.reports.pages import terminal
 
     found = difference.difference(timings.read(a), timings.read(b))

@@ -33,7 +33,7 @@ def publish(
 
     Example: runner-lab publish results/20260101-120000-quick --api-url http://127.0.0.1:4200/api
     """
-    from runner_lab.reports.choosing import asking
+    from runner_lab.reports.choose import asking
     from runner_lab.runners.server import ServerError
 
     folder = asking.find_run(run)

@@ -1,7 +1,7 @@
 """WHAT IT MEANS: records in; statistics, charts and pages out. Never starts a runner or a server.
 
 `reports.render(run_dir)` is the one thing the rest of the lab calls. It is imported on first use, so that
-what the lab imports where it measures costs no matplotlib and no scipy: `reports.records`, `run`, `metg`.
+what the lab imports where it measures costs no matplotlib and no scipy: `records.record`, `run`, `metg`.
 
 Where to look:
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runner_lab.reports.records import RecordError
+from runner_lab.records.record import RecordError
 
 if TYPE_CHECKING:
     from runner_lab.reports.rendering import Rendered, render

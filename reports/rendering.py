@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner_lab.reports import advice, charts, verdict
-from runner_lab.reports import records as record_files
-from runner_lab.reports import summary as summaries
+from runner_lab.records import record as record_files
+from runner_lab.reports import charts
+from runner_lab.reports.analysis import summary as summaries
 from runner_lab.reports.findings import behaviour
 from runner_lab.reports.findings.behaviour import Behaviour
-from runner_lab.reports.over_runs import history, timings
+from runner_lab.reports.history import history, timings
 from runner_lab.reports.pages import markdown, page
+from runner_lab.reports.words import advice, verdict
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
-from runner_lab import runners
+from runner_lab.runners import engines as engine_files
 from runner_lab.runners.engine import ClusterSettings, Engine, load_runner_class
 from runner_lab.runners.spec import ArmError, EngineName, RunnerSpec
 
@@ -105,7 +105,9 @@ def default_config() -> Path | None:
 
 def _engines() -> dict[EngineName, Engine]:
     order = list(get_args(EngineName))
-    names = [f"{runners.__name__}.{info.name}" for info in pkgutil.iter_modules(runners.__path__) if not info.ispkg]
+    names = [
+        f"{engine_files.__name__}.{info.name}" for info in pkgutil.iter_modules(engine_files.__path__) if not info.ispkg
+    ]
     modules = [import_module(name) for name in names]
     engines = [module.ENGINE for module in modules if hasattr(module, "ENGINE")]
     return {engine.name: engine for engine in sorted(engines, key=lambda engine: order.index(engine.name))}

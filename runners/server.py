@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from runner_lab.runners import guard
-from runner_lab.runners.isolation import environment, free_port, without_foreign
+from runner_lab.runners.isolation import guard
+from runner_lab.runners.isolation.environment import environment, free_port, without_foreign
 
 START_LIMIT_S = 600.0
 """Generous: a first start imports for 12 s and migrates a database; on a machine with other work that takes minutes."""

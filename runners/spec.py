@@ -27,7 +27,7 @@ class RunnerSpec:
         class_path: dotted path of the Prefect `TaskRunner` class; empty for direct calls and bare arms.
         options: keyword arguments of the class, as the user gave them.
         workers: worker slots; each slot runs one task at a time.
-        lean: a runner of `runners.lean`.
+        lean: a runner of `prefect_lean`.
         bare: the graph runs on the engine, with no Prefect.
         summary: what it is, in a few words.
     """

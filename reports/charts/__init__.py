@@ -12,6 +12,7 @@ from typing import Any
 
 from matplotlib import rc_context
 
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import svg
 from runner_lab.reports.charts.bare import prefect_over_bare
 from runner_lab.reports.charts.batching import speedup_by_batch
@@ -32,9 +33,8 @@ from runner_lab.reports.charts.times import time_by_arm
 from runner_lab.reports.charts.trend import time_over_runs
 from runner_lab.reports.charts.variants import variants
 from runner_lab.reports.charts.work import cpu_against_wait
-from runner_lab.reports.over_runs.history import Kept
-from runner_lab.reports.over_runs.trend import Trend
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.history.history import Kept
+from runner_lab.reports.history.trend import Trend
 
 CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
     decision_map,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner_lab.reports import units
+from runner_lab.reports.analysis.summary import ArmRow, Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.summary import ArmRow, Summary
+from runner_lab.reports.words import units
 
 TITLE = "Prefect's cost over the bare engine"
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from runner_lab.reports import units
-from runner_lab.reports.batching import Batched, batched
+from runner_lab.reports.analysis.batching import Batched, batched
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Mark, Missing
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 TITLE = "Several items to a task"
 

@@ -12,12 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy import ndimage
 
-from runner_lab.reports import kinds, units
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Mark, Missing
-from runner_lab.reports.choosing.atlas import Map, maps
-from runner_lab.reports.run import Arm
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.choose.atlas import Map, maps
+from runner_lab.reports.words import kinds, units
 
 TITLE = "Decision map"
 STOCK_ALPHA, LEAN_ALPHA = 0.85, 0.45

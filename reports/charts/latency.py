@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from runner_lab.reports import units
-from runner_lab.reports.cells import Cell, Quantiles
+from runner_lab.reports.analysis.cells import Cell, Quantiles
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.run import Arm
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 TITLE = "Latency of single tasks"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from runner_lab.reports import units
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 TITLE = "Makespan by number of tasks"
 

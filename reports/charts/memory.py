@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner_lab.reports import units
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.run import Arm
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 TITLE = "Memory against makespan"
 

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from runner_lab.reports import kinds, units
+from runner_lab.reports.analysis.metg import TARGET, Metg, Sample, cells_of, samples_of
+from runner_lab.reports.analysis.metg import of as metg_of
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.metg import TARGET, Metg, Sample, cells_of, samples_of
-from runner_lab.reports.metg import of as metg_of
-from runner_lab.reports.modelling.costs import makespan_s
-from runner_lab.reports.modelling.model import ArmModel
-from runner_lab.reports.run import Arm
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.model.costs import makespan_s
+from runner_lab.reports.model.model import ArmModel
+from runner_lab.reports.words import kinds, units
 
 TITLE = "How small may a task be?"
 

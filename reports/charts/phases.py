@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from runner_lab.reports import units
-from runner_lab.reports.cells import Cell
+from runner_lab.reports.analysis.cells import Cell
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 TITLE = "Where the time goes"
 COLD = ("to the first body", "to the first result", "the other tasks", "shutdown")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from runner_lab.reports import units
+from runner_lab.reports.analysis.run import family
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.run import family
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 TITLE = "Predicted against measured"
 GOOD = 0.15

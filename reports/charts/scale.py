@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from runner_lab.reports import units
+from runner_lab.reports.analysis.scale import REFERENCE_TASKS, TARGET, ArmScale, Size, by_reference
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Mark, Missing
-from runner_lab.reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size, by_reference
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 TITLE = "Cost by width at scale"
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from runner_lab.reports import kinds, units
-from runner_lab.reports.cells import Graph
+from runner_lab.reports.analysis.cells import Graph
+from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.analysis.worker_scaling import Scaled, scaled
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Mark, Missing
-from runner_lab.reports.scaling import Scaled, scaled
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import kinds, units
 
 TITLE = "What more workers gain"
 MODEL_LINE = (0, (1, 1.5))

@@ -18,9 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from runner_lab.reports import units
-from runner_lab.reports.run import Arm
-from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.statistics import Estimate
+from runner_lab.reports.words import units
 
 WIDTH_IN = 5.2
 INK, MUTED, GRID, SURFACE, BAND = "#1f2328", "#59636e", "#d8dee4", "#ffffff", "#d3dce6"

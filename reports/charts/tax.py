@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from runner_lab.reports import units
+from runner_lab.records.task_stages import STAGES
+from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.analysis.task_stages import ArmTax, Taxes
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.summary import Summary
-from runner_lab.reports.tax import STAGES
-from runner_lab.reports.taxes import ArmTax, Taxes
+from runner_lab.reports.words import units
 
 TITLE = "Where a task's time goes"
 COLOURS = dict(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from runner_lab.reports import comparison, units
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import comparison, units
 
 TITLE = "Time by arm"
 

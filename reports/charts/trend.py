@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from runner_lab.reports import units
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Mark, Missing
-from runner_lab.reports.over_runs.history import Kept
-from runner_lab.reports.over_runs.trend import Trend
+from runner_lab.reports.history.history import Kept
+from runner_lab.reports.history.trend import Trend
+from runner_lab.reports.words import units
 
 TITLE = "Time over runs"
 COLUMNS = 2

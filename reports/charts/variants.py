@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from runner_lab.reports import units
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.statistics import Estimate
+from runner_lab.reports.analysis.summary import ArmRow, Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.run import Arm
-from runner_lab.reports.statistics import Estimate
-from runner_lab.reports.summary import ArmRow, Summary
+from runner_lab.reports.words import units
 
 TITLE = "Cached and retrying beside plain"
 BENCHES = ("cached", "retrying")

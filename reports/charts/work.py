@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from runner_lab.reports import kinds, units
+from runner_lab.reports.analysis.metg import TARGET, Metg
+from runner_lab.reports.analysis.metg import of as metg_of
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.metg import TARGET, Metg
-from runner_lab.reports.metg import of as metg_of
-from runner_lab.reports.run import Arm
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import kinds, units
 
 TITLE = "CPU work against waiting"
 HIGHEST = 1.25

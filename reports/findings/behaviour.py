@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner_lab.records.validation import RecordError, number
 from runner_lab.reports.pages.tables import Column, Entry, Table
-from runner_lab.reports.units import NONE, SIGNS, listed, plural, printable
-from runner_lab.reports.units import seconds as shown
-from runner_lab.reports.validation import RecordError, number
+from runner_lab.reports.words.units import NONE, SIGNS, listed, plural, printable
+from runner_lab.reports.words.units import seconds as shown
 
 SCHEMA = 1
 NAMES = ("faults", "equivalence")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from runner_lab.reports.units import SIGNS
+from runner_lab.reports.words.units import SIGNS
 
 SCHEMA = 1
 FILE = "hosts.json"

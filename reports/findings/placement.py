@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from runner_lab.reports import units
+from runner_lab.reports.words import units
 
 TITLES = ("way", "runner", "places", "proven", "median")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runner_lab.reports import advice, verdict
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.pages import comparison_tables, tables
 from runner_lab.reports.pages.markdown import escape, linked
 from runner_lab.reports.pages.page import titled
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import advice, verdict
 
 Rows = list[dict[str, str]]
 

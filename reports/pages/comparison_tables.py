@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from runner_lab.reports import comparison, units
-from runner_lab.reports.cells import Cell
-from runner_lab.reports.flow_runs import BENCH, FlowRun
+from runner_lab.records.flow_run import BENCH, FlowRun
+from runner_lab.reports.analysis.cells import Cell
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
-from runner_lab.reports.run import Arm
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import comparison, units
 
 
 def main(summary: Summary) -> Table:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import FIRST_SCREEN, Chart
 from runner_lab.reports.findings import behaviour
 from runner_lab.reports.findings.behaviour import Behaviour
 from runner_lab.reports.pages import comparison_tables, suite_tables, tables
 from runner_lab.reports.pages.page import every_cell, titled
 from runner_lab.reports.pages.tables import Entry, Table
-from runner_lab.reports.summary import Summary
 
 _OF_ADDRESSES = "/:?#@!$&'*+,;=%"
 """What stands for itself in an address, beside letters and digits: not brackets, which end a link in Markdown."""

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import FIRST_SCREEN, Chart, svg
 from runner_lab.reports.findings import behaviour
 from runner_lab.reports.findings.behaviour import Behaviour
 from runner_lab.reports.pages import comparison_tables, suite_tables, tables
-from runner_lab.reports.summary import Summary
 
 
 def html(

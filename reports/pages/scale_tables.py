@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner_lab.reports import records as record_files
-from runner_lab.reports import run as runs
-from runner_lab.reports import scale as scales
-from runner_lab.reports import units
+from runner_lab.records import record as record_files
+from runner_lab.records.record import Record, RecordError
+from runner_lab.reports.analysis import run as runs
+from runner_lab.reports.analysis import scale as scales
+from runner_lab.reports.analysis.quotas import QUOTAS
+from runner_lab.reports.analysis.scale import REFERENCE_TASKS, TARGET, ArmScale, Size
+from runner_lab.reports.analysis.statistics import Estimate
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.pages.tables import Column, Entry, Table, scaled, small_print
-from runner_lab.reports.quotas import QUOTAS
-from runner_lab.reports.records import Record, RecordError
-from runner_lab.reports.scale import REFERENCE_TASKS, TARGET, ArmScale, Size
-from runner_lab.reports.statistics import Estimate
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import units
 
 
 def cost_by_width(summary: Summary) -> Table | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from runner_lab.reports import kinds, units
-from runner_lab.reports.batching import Batched, batched
-from runner_lab.reports.metg import Metg
-from runner_lab.reports.metg import of as metg_of
+from runner_lab.reports.analysis.batching import Batched, batched
+from runner_lab.reports.analysis.metg import Metg
+from runner_lab.reports.analysis.metg import of as metg_of
+from runner_lab.reports.analysis.statistics import Estimate
+from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.analysis.worker_scaling import Scaled, scaled
 from runner_lab.reports.pages import scale_tables
 from runner_lab.reports.pages.tables import Column, Entry, Table, small_print
-from runner_lab.reports.scaling import Scaled, scaled
-from runner_lab.reports.statistics import Estimate
-from runner_lab.reports.summary import Summary
+from runner_lab.reports.words import kinds, units
 
 _LAST = 1e9
 """Seconds that sort behind every METG that was reached."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from runner_lab.reports import units
-from runner_lab.reports.cells import Cell, Quantiles, Split
-from runner_lab.reports.statistics import Comparison, Estimate
-from runner_lab.reports.summary import ArmRow, Summary
-from runner_lab.reports.tax import HINTS
+from runner_lab.records.task_stages import HINTS
+from runner_lab.reports.analysis.cells import Cell, Quantiles, Split
+from runner_lab.reports.analysis.statistics import Comparison, Estimate
+from runner_lab.reports.analysis.summary import ArmRow, Summary
+from runner_lab.reports.words import units
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from runner_lab.reports import units
-from runner_lab.reports.choosing import answer as words
-from runner_lab.reports.choosing.choice import Answer
+from runner_lab.reports.analysis.statistics import Verdict
+from runner_lab.reports.choose import answer as words
+from runner_lab.reports.choose.choice import Answer
 from runner_lab.reports.findings import behaviour
 from runner_lab.reports.findings.behaviour import Behaviour
-from runner_lab.reports.over_runs.difference import Difference
+from runner_lab.reports.history.difference import Difference
 from runner_lab.reports.pages import tables
-from runner_lab.reports.statistics import Verdict
+from runner_lab.reports.words import units
 
 WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
 PLACES = {"submit": "driver", "workers": "workers", "gil": "GIL", "machine": "cores"}

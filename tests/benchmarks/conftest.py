@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from runner_lab.benchmarks.measure import blank_record
-from runner_lab.benchmarks.plan import Cell
-from runner_lab.flows.graph import GraphSpec
-from runner_lab.reports.records import Phases, Record
+from runner_lab.benchmarks.measuring.measure import blank_record
+from runner_lab.benchmarks.session.plan import Cell
+from runner_lab.records.graph import GraphSpec
+from runner_lab.records.record import Phases, Record
 from runner_lab.runners import catalog
 from runner_lab.runners.spec import RunnerSpec
 

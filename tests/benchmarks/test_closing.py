@@ -11,11 +11,11 @@ from unittest.mock import Mock
 import pytest
 
 from runner_lab.benchmarks import conftest as plugin
-from runner_lab.benchmarks import quiescence
-from runner_lab.benchmarks.run_folder import RunFolder
-from runner_lab.benchmarks.server_runs import UnansweredError
-from runner_lab.benchmarks.session import Options, Session
-from runner_lab.benchmarks.stages import Limits, Stages
+from runner_lab.benchmarks.measuring import quiescence
+from runner_lab.benchmarks.measuring.server_runs import UnansweredError
+from runner_lab.benchmarks.session.run_folder import RunFolder
+from runner_lab.benchmarks.session.session import Options, Session
+from runner_lab.benchmarks.session.stages import Limits, Stages
 from runner_lab.runners import catalog
 from runner_lab.runners.server import Server
 

@@ -7,15 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner_lab.benchmarks import measure as measuring
-from runner_lab.benchmarks.measure import Site, blank_record, measure
-from runner_lab.benchmarks.quiescence import Recorded
-from runner_lab.benchmarks.server_runs import UnansweredError
-from runner_lab.flows import bodies
-from runner_lab.flows.graph import GraphSpec
-from runner_lab.flows.wiring import DirectCalls, wire_chain
-from runner_lab.reports.records import Usage
-from runner_lab.runners.probe import Schedule
+from runner_lab.benchmarks.measuring import measure as measuring
+from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
+from runner_lab.benchmarks.measuring.quiescence import Recorded
+from runner_lab.benchmarks.measuring.server_runs import UnansweredError
+from runner_lab.flows.graph import bodies
+from runner_lab.flows.graph.wiring import DirectCalls, wire_chain
+from runner_lab.records.graph import GraphSpec
+from runner_lab.records.record import Usage
+from runner_lab.runners.probe.schedule import Schedule
 from runner_lab.runners.server import Server
 
 

@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
-from runner_lab.benchmarks import bench_batching, bench_metg, bench_scaling, environment
-from runner_lab.benchmarks.plan import Search
+from runner_lab.benchmarks import bench_batching, bench_metg, bench_scaling
+from runner_lab.benchmarks.measuring import environment
 from runner_lab.benchmarks.profiles import PROFILES
-from runner_lab.benchmarks.session import Options, Session
+from runner_lab.benchmarks.session.plan import Search
+from runner_lab.benchmarks.session.session import Options, Session
 from runner_lab.runners import catalog
 
 

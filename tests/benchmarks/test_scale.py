@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.benchmarks import foresight, serving
+from runner_lab.benchmarks.measuring import serving
 from runner_lab.benchmarks.profiles import PROFILES
-from runner_lab.benchmarks.progress import Progress
-from runner_lab.flows.graph import GraphSpec
-from runner_lab.reports import records
-from runner_lab.reports.summary import summarise
+from runner_lab.benchmarks.session import forecast as foresight
+from runner_lab.benchmarks.session.progress import Progress
+from runner_lab.records import record as records
+from runner_lab.records.graph import GraphSpec
+from runner_lab.reports.analysis.summary import summarise
 
 ROOT = Path(__file__).parents[2]
 LOG = b"""18:20:01.1 | WARNING | prefect.server.utilities.messaging.memory - Subscription queue is full, dropping it

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from runner_lab.reports import records
-from runner_lab.runners import guard
+from runner_lab.records import record as records
+from runner_lab.runners.isolation import guard
 from tests.benchmarks.whole_runs import keys, mark_and_scratch, wait_for, written
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from runner_lab.reports import records
-from runner_lab.runners import isolation
+from runner_lab.records import record as records
+from runner_lab.runners.isolation import environment as isolation
 
 LIMIT_S = 300.0
 

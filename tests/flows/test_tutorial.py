@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.runners import isolation
+from runner_lab.runners.isolation import environment as isolation
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"

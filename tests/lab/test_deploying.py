@@ -20,7 +20,8 @@ import psutil
 import pytest
 import yaml
 
-from runner_lab.runners import guard, isolation
+from runner_lab.runners.isolation import environment as isolation
+from runner_lab.runners.isolation import guard
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from runner_lab.reports.over_runs import history
+from runner_lab.reports.history import history
 from tests.chromium import chromium
 from tests.reports import synthetic
-from tests.reports.test_difference import slowed
+from tests.reports.history.test_difference import slowed
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 300.0

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from runner_lab.reports.summary import summarise
-from runner_lab.runners.isolation import free_port
+from runner_lab.reports.analysis.summary import summarise
+from runner_lab.runners.isolation.environment import free_port
 from tests.reports import synthetic
 from tests.reports.test_commands import typed
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner_lab import reports
+from runner_lab.records.record import Record
 from runner_lab.reports import charts
-from runner_lab.reports.records import Record
 from tests.reports import synthetic
 
 SCRIPT = "<script>alert(1)</script>"

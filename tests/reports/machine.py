@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from runner_lab.reports.graphs import graph_id
-from runner_lab.reports.records import Latencies, Phases, Record, Usage
+from runner_lab.records.graph_id import graph_id
+from runner_lab.records.record import Latencies, Phases, Record, Usage
 from tests.reports.synthetic import ENVIRONMENT, graph
 
 CORES = 2

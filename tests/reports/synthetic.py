@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from runner_lab.reports.flow_runs import FlowRun
-from runner_lab.reports.records import FILE_NAME, Latencies, Phases, Record, Role, Usage, to_json
-from runner_lab.reports.tax import STAGES, Tax
+from runner_lab.records.flow_run import FlowRun
+from runner_lab.records.record import FILE_NAME, Latencies, Phases, Record, Role, Usage, to_json
+from runner_lab.records.task_stages import STAGES, Tax
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from runner_lab import reports
+from runner_lab.records.record import Phases
 from runner_lab.reports import charts
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import summarise
 from runner_lab.reports.charts import decision, memory, phases, style, svg
 from runner_lab.reports.charts.style import Missing
-from runner_lab.reports.choosing.atlas import Map
-from runner_lab.reports.records import Phases
-from runner_lab.reports.run import Arm
-from runner_lab.reports.summary import summarise
+from runner_lab.reports.choose.atlas import Map
 from tests.reports import synthetic
 from tests.reports.conftest import SCRIPT, Run
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from runner_lab import lab
-from runner_lab.reports import summary
-from runner_lab.reports.choosing import asking
-from runner_lab.reports.choosing.asking import AskError
+from runner_lab.reports.analysis import summary
+from runner_lab.reports.choose import asking
+from runner_lab.reports.choose.asking import AskError
 from tests.reports import machine, synthetic
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from runner_lab import reports
+from runner_lab.records import record as record_files
+from runner_lab.records.record import FILE_NAME, RecordError, to_json
 from runner_lab.reports import charts
-from runner_lab.reports import records as record_files
-from runner_lab.reports.records import FILE_NAME, RecordError, to_json
 from tests.reports import synthetic
 from tests.reports.conftest import Run, render
 
@@ -213,7 +213,8 @@ def test_charts_of_an_earlier_rendering_do_not_stay(tmp_path: Path) -> None:
 
 def test_what_the_lab_imports_where_it_measures_is_cheap() -> None:
     program = (
-        "import sys, reports.records, reports.run, reports.metg, benchmarks.session, benchmarks.search;"
+        "import sys; from runner_lab.records import record; from runner_lab.reports.analysis import run, metg;"
+        "from runner_lab.benchmarks.session import search, session;"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'scipy', 'numpy', 'matplotlib', 'jinja2'}))"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)

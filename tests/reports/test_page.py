@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from runner_lab.reports import units
+from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.pages.markdown import escape, linked
-from runner_lab.reports.statistics import Estimate
+from runner_lab.reports.words import units
 from tests.reports.conftest import DRAWN, LONG, SCRIPT, Run
 
 

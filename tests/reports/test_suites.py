@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.reports.batching import batched, nearest
+from runner_lab.records.record import Record
+from runner_lab.reports.analysis.batching import batched, nearest
+from runner_lab.reports.analysis.metg import Metg, Sample, next_duration
+from runner_lab.reports.analysis.metg import of as metg_of
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.summary import Summary, summarise
+from runner_lab.reports.analysis.worker_scaling import scaled
 from runner_lab.reports.charts import metg
 from runner_lab.reports.charts.batching import speedup_by_batch
 from runner_lab.reports.charts.metg import efficiency_by_duration
 from runner_lab.reports.charts.scaling import speedup_by_workers
 from runner_lab.reports.charts.style import Drawing
-from runner_lab.reports.choosing import answer as words
-from runner_lab.reports.choosing.choice import choose
-from runner_lab.reports.choosing.ranking import Request
-from runner_lab.reports.metg import Metg, Sample, next_duration
-from runner_lab.reports.metg import of as metg_of
+from runner_lab.reports.choose import answer as words
+from runner_lab.reports.choose.choice import choose
+from runner_lab.reports.choose.ranking import Request
 from runner_lab.reports.pages import suite_tables
-from runner_lab.reports.records import Record
-from runner_lab.reports.run import Arm
-from runner_lab.reports.scaling import scaled
-from runner_lab.reports.summary import Summary, summarise
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, Runner, fan_out, makespan_s
 
@@ -128,7 +128,7 @@ def test_metg_is_a_table_with_an_interval_or_not_reached(summary: Summary) -> No
 def test_an_interval_of_metg_that_tells_nothing_is_not_printed_as_one() -> None:
     found = Metg(0.05, 0.0001, 20.0, 6)
     assert suite_tables._metg(found).detail == "too wide\nn 6"
-    threads = Arm("threads", "threads", "baseline", "threads", "runner_lab.lab.threads", 2, False, False)
+    threads = Arm("threads", "threads", "baseline", "threads", "lab.threads", 2, False, False)
     assert "about 50 ms (interval too wide) under threads" in metg._takeaway({"sleep": [(threads, found)]})
 
 

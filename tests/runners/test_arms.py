@@ -7,9 +7,11 @@ import os
 import psutil
 import pytest
 
-from runner_lab.benchmarks.quiescence import wait_recorded
-from runner_lab.flows.graph import GraphSpec
-from runner_lab.runners import catalog, guard, isolation
+from runner_lab.benchmarks.measuring.quiescence import wait_recorded
+from runner_lab.records.graph import GraphSpec
+from runner_lab.runners import catalog
+from runner_lab.runners.isolation import environment as isolation
+from runner_lab.runners.isolation import guard
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 
@@ -87,7 +89,7 @@ def test_runs_the_other_variants_in_other_processes(name, graph, arms, cluster_f
 
 
 def test_threads_never_run_more_bodies_at_once_than_the_workers(arms, run_graph):
-    from runner_lab.flows.graph import Work
+    from runner_lab.records.graph import Work
 
     (arm,) = arms.select(["threads"], WORKERS)
     ran = run_graph(GraphSpec(width=6, work=Work("sleep", 0.1)), arm)

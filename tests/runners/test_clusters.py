@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.benchmarks.measure import one_line
-from runner_lab.flows.graph import GraphSpec
+from runner_lab.benchmarks.measuring.measure import one_line
+from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
 from runner_lab.runners.spec import ArmError
@@ -24,7 +24,7 @@ ATTACH = """
 import sys, tempfile
 from pathlib import Path
 from runner_lab.flows.graph import GraphSpec
-from runner_lab.flows.wiring import Nodes, wire
+from runner_lab.flows.graph.wiring import Nodes, wire
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
 

@@ -18,8 +18,9 @@ import asyncpg
 import psutil
 import pytest
 
-from runner_lab.benchmarks import serving
-from runner_lab.runners import counted, isolation, server
+from runner_lab.benchmarks.measuring import serving
+from runner_lab.runners import counted, server
+from runner_lab.runners.isolation import environment as isolation
 
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 

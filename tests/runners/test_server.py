@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from runner_lab.runners import isolation, server
+from runner_lab.runners import server
+from runner_lab.runners.isolation import environment as isolation
 from runner_lab.runners.server import ServerError, existing_server, without_password
 
 

@@ -1,0 +1,1 @@
+"""A user's flow under every runner (`runner-lab compare`)."""

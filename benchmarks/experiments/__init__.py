@@ -1,0 +1,1 @@
+"""Experiments on behaviour, not speed (`runner-lab faults`, `equivalence`, `placement`, `hosts`)."""

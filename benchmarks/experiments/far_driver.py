@@ -1,0 +1,170 @@
+"""The driver of `hosts`, a process on a host of its own: one flow on a cluster that others have started.
+
+What it sees it writes into `facts.json` of its folder, whole at any moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runner_lab.benchmarks.measuring import quiescence
+from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
+from runner_lab.benchmarks.measuring.remote_cluster import own_address, sent_by_value
+from runner_lab.benchmarks.session.plan import Cell
+from runner_lab.benchmarks.session.stages import small_pass
+from runner_lab.records.graph import GraphSpec
+from runner_lab.runners import catalog
+from runner_lab.runners.engine import Cluster, ClusterSettings
+from runner_lab.runners.isolation.environment import MARK
+from runner_lab.runners.isolation.guard import guarded
+from runner_lab.runners.server import START_LIMIT_S, existing_server
+
+FACTS = "facts.json"
+MENDED = "mended"
+"""File by which this process is told that the network is whole again."""
+RECORD_LIMIT_S = 60.0
+REJOIN_LIMIT_S = 20.0
+_CONNECT_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the process is to do.
+
+    api_url, cluster: addresses.
+    folder: for its facts and the stints' ledger.
+    count, seconds: stints, and how long each of them takes; with none, the lab's own graph is measured instead.
+    limit_s: how long the flow may wait for its stints.
+    """
+
+    arm: str
+    api_url: str
+    cluster: str
+    folder: str
+    count: int = 0
+    seconds: float = 0.0
+    limit_s: float = 0.0
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "runner_lab.benchmarks.experiments.far_driver", json.dumps(asdict(self))]
+
+
+class _Facts:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FACTS
+        self._facts: dict[str, Any] = {}
+
+    def note(self, **facts: Any) -> None:
+        self._facts.update(facts)
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(json.dumps(self._facts))
+        partial.replace(self._path)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The facts so far."""
+    try:
+        return json.loads((folder / FACTS).read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def main(arguments: str) -> None:
+    asked = Asked(**json.loads(arguments))
+    folder = Path(asked.folder)
+    facts = _Facts(folder)
+    with guarded() as scratch:
+        server = existing_server(asked.api_url, START_LIMIT_S)
+        found = catalog.load()
+        spec = found.arms[asked.arm].with_workers(2)
+        engine = found.engine(spec)
+        _until(lambda: _answers(asked.cluster), _CONNECT_LIMIT_S)
+        with engine.cluster(2, ClusterSettings(asked.cluster, timeout_s=_CONNECT_LIMIT_S), scratch) as cluster:
+            _until(lambda: _workers(spec.engine, cluster) >= 2, _CONNECT_LIMIT_S)
+            facts.note(workers=_workers(spec.engine, cluster))
+            site = Site(server, engine, cluster, scratch, 300.0, RECORD_LIMIT_S)
+            if asked.count:
+                runner = engine.task_runner(spec, cluster, scratch)
+                _stints(asked, runner, facts, lambda: _workers(spec.engine, cluster))
+            else:
+                _graph(Cell("overhead", GraphSpec(width=2), spec, 0, spec.engine), site, facts)
+            facts.note(done=True)
+            quiescence.send_rest()
+
+
+def _graph(cell: Cell, site: Site, facts: _Facts) -> None:
+    @contextmanager
+    def ready(_: Cell) -> Iterator[Site]:
+        small_pass(cell, site)
+        yield site
+
+    record = measure(cell, 0, ready, blank_record(cell, "hosts", {}))
+    facts.note(record=asdict(record))
+
+
+def _stints(asked: Asked, runner: Any, facts: _Facts, workers: Any) -> None:
+    from runner_lab.flows.experiments.stints import stints
+
+    folder = Path(asked.folder)
+    for name in ("warm", "ledger"):
+        (folder / name).mkdir()
+    flow = stints.with_options(task_runner=runner)
+    with sent_by_value():
+        # Both workers import Prefect now, and no stint waits for it.
+        flow(2, 1.0, str(folder / "warm"), asked.limit_s)
+        facts.note(called_s=time.monotonic())
+        ended: Any = None
+        try:
+            ended = flow(asked.count, asked.seconds, str(folder / "ledger"), asked.limit_s)
+        except Exception as error:
+            facts.note(raised=f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
+        facts.note(returned_s=time.monotonic())
+    _until((folder / MENDED).exists, asked.limit_s)
+    if ended is not None:
+        facts.note(results=sorted(ended.results), errors={str(n): text for n, text in ended.errors.items()})
+        settled = quiescence.wait_settled(asked.api_url, ended.flow_run_id, asked.count, RECORD_LIMIT_S)
+        facts.note(states=settled.states, flow_state=settled.flow_state)
+    _until(lambda: workers() >= 2, REJOIN_LIMIT_S)
+    facts.note(workers_after=workers())
+
+
+def _answers(address: str) -> bool:
+    try:
+        return bool(own_address(address))
+    except OSError:
+        return False
+
+
+def _workers(engine: str, cluster: Cluster) -> int:
+    """Workers or nodes that the cluster believes to be alive; 0 where it cannot be asked."""
+    try:
+        if engine == "ray":
+            import ray
+
+            return sum(node["Alive"] for node in ray.nodes())
+        import distributed
+
+        with distributed.Client(cluster.address, set_as_default=False, timeout=10) as client:
+            return len(client.scheduler_info(n_workers=-1)["workers"])
+    except Exception:
+        return 0
+
+
+def _until(true: Any, limit_s: float) -> None:
+    deadline = time.monotonic() + limit_s
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    # A guard of its own: what this process leaves is ended also where it is killed.
+    os.environ.pop(MARK, None)
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""One measured cell: run, checked, metered, waited for."""

@@ -1,0 +1,117 @@
+"""What the server has of flow runs and task runs: each question put again while the server is busy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+import httpx
+
+from runner_lab.benchmarks.session.plan import CellError
+from runner_lab.runners.counted import UNCOUNTED
+
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+"""Types of the states in which a run ends."""
+POLL_S = 0.2
+_BUSY = (429, 502, 503, 504)
+"""Answers of a server, or of what stands before it, that is to be asked again; 503 is that of a locked database."""
+_ANSWER_S = 60.0
+_PAGE = 200
+
+T = TypeVar("T")
+
+
+class UnansweredError(CellError):
+    """The server did not answer a question; the message is one line that says which, and why."""
+
+
+class ServerRuns:
+    """Questions to one server. Where it counts what it is asked, these are not counted.
+
+    Args:
+        limit_s: how long a question is put again while the server is busy or not to be reached. An answer that is under
+            way then may still take a minute.
+
+    Raises:
+        UnansweredError: each question may, where there is no answer within `limit_s`, or one that is an error.
+    """
+
+    def __init__(self, api_url: str, limit_s: float) -> None:
+        self._client = httpx.Client(base_url=api_url, timeout=_ANSWER_S, headers={UNCOUNTED: "1"})
+        self._limit_s = limit_s
+
+    def __enter__(self) -> ServerRuns:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._client.close()
+
+    def count(
+        self, flow_run_ids: Sequence[str] | None = None, states: Sequence[str] = (), name: str | None = None
+    ) -> int:
+        """Task runs of these flow runs or of all: every one, or those in states of these types, or of this name."""
+        wanted = {"type": {"any_": list(states)}} if states else {"name": {"any_": [name]}} if name else None
+        body: dict[str, Any] = {"task_runs": {"state": wanted}} if wanted else {}
+        if flow_run_ids is not None:
+            body["flow_runs"] = {"id": {"any_": list(flow_run_ids)}}
+        return int(self._ask("POST", "/task_runs/count", json=body))
+
+    def run(self, kind: Literal["flow_runs", "task_runs"], run_id: str) -> dict[str, Any]:
+        """What the server has of a run; nothing where it has no such run."""
+        return self._ask("GET", f"/{kind}/{run_id}") or {}
+
+    def states(self, task_run_id: str) -> list[dict[str, Any]]:
+        """All that a task run has been in, in their order."""
+        return self._ask("GET", "/task_run_states/", params={"task_run_id": task_run_id}) or []
+
+    def family(self, flow_run_id: str) -> list[str]:
+        """The flow run and all that it started, down to the last sub-flow."""
+        family, parents = [flow_run_id], [flow_run_id]
+        while parents:
+            wanted = {"flow_runs": {"parent_flow_run_id": {"any_": parents}}, "sort": "ID_DESC"}
+            parents = [run["id"] for run in self._all("/flow_runs/filter", wanted)]
+            family += parents
+        return family
+
+    def logs(self, flow_run_id: str) -> Iterator[str]:
+        """The log lines of a flow run and its tasks."""
+        wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}}
+        return (entry["message"] for entry in self._all("/logs/filter", wanted))
+
+    def _all(self, path: str, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        offset = 0
+        while True:
+            page = self._ask("POST", path, json={**wanted, "limit": _PAGE, "offset": offset})
+            yield from page
+            offset += len(page)
+            if len(page) < _PAGE:
+                return
+
+    def _ask(self, method: Literal["GET", "POST"], path: str, **content: Any) -> Any:
+        """The answer; None where what is asked for by a GET is not there."""
+        deadline = time.monotonic() + self._limit_s
+        while True:
+            try:
+                answer = self._client.request(method, path, **content)
+            except httpx.TransportError as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+            else:
+                reason = f"status {answer.status_code}"
+                if answer.status_code == 404 and method == "GET":
+                    return None
+                if answer.is_success:
+                    return answer.json()
+                if answer.status_code not in _BUSY:
+                    raise UnansweredError(f"the server did not answer {path}: {reason}")
+            if time.monotonic() > deadline:
+                raise UnansweredError(f"the server did not answer {path} within {self._limit_s:g} s: {reason}")
+            time.sleep(POLL_S)
+
+
+def until(ask: Callable[[], T], enough: Callable[[T], bool], limit_s: float) -> T:
+    """What `ask` gives as soon as that is enough, or else what it gives after `limit_s` seconds."""
+    deadline = time.monotonic() + limit_s
+    while not enough(found := ask()) and time.monotonic() <= deadline:
+        time.sleep(POLL_S)
+    return found

@@ -1,0 +1,138 @@
+"""Which cells a run has, and in which order: blocks outermost, arms rotated within their stage.
+
+Arms that share a cluster are measured one after another while it is up, and no other cluster runs beside it: its
+idle processes would take CPU from whoever is measured. The control is a place of its own in the rotation, so what it
+differs by from the baseline is what any two arms may differ by for standing apart in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from runner_lab.records.graph import GraphSpec
+from runner_lab.records.graph_id import graph_id
+from runner_lab.records.record import Role
+from runner_lab.runners.catalog import BASELINE, CONTROL
+from runner_lab.runners.spec import RunnerSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One graph under one arm, in one block.
+
+    bench: the suite it belongs to.
+    stage: cells of one stage are measured together: the arms that share a cluster, or one arm by itself.
+    cold: the arm starts its own cluster or pool, and stops it, within the cell.
+    """
+
+    bench: str
+    graph: GraphSpec
+    arm: RunnerSpec
+    block: int
+    stage: str
+    cold: bool = False
+
+    @property
+    def id(self) -> str:
+        """The same in every block."""
+        return f"{self.bench}/{graph_id(self.graph.as_dict())}/{self.arm.name}"
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.id, self.block
+
+    @property
+    def role(self) -> Role:
+        roles: dict[str, Role] = {BASELINE: "baseline", CONTROL: "control"}
+        return roles.get(self.arm.name, "arm")
+
+
+class CellError(Exception):
+    """A cell whose figures mean nothing: the message is one line that says why.
+
+    Args:
+        known: fields of its record that are known all the same.
+    """
+
+    def __init__(self, message: str, **known: Any) -> None:
+        super().__init__(message)
+        self.known = known
+
+
+@dataclass(frozen=True)
+class Search(Cell):
+    """Cells of one graph under one arm in one block, the task duration of each decided when it is reached.
+
+    graph: the first guess; the cells differ from it by `work.seconds`.
+    """
+
+    @property
+    def id(self) -> str:
+        return f"{self.bench}/{self.graph.work.kind}/{self.arm.name}"
+
+    def at(self, seconds: float) -> Cell:
+        """The cell of this search whose work takes so long."""
+        graph = replace(self.graph, work=replace(self.graph.work, seconds=seconds))
+        return Cell(self.bench, graph, self.arm, self.block, self.stage)
+
+
+@dataclass(frozen=True)
+class Wide(Cell):
+    """One that is left out where the narrower ones of its arm say that it would take too long."""
+
+
+def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
+    """Whether an arm can run a graph.
+
+    A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. A cluster that the lab
+    attaches to is not the lab's to start; and the probe of a chain reads the workers' clocks and wants its code there.
+    """
+    if attached and (cold or graph.variant == "chain"):
+        return False
+    return not arm.bare or (graph.variant == "plain" and not cold)
+
+
+def order(cells: Iterable[Cell]) -> list[Cell]:
+    """Blocks one after another; in a block stages rotated; in a stage cold cells first, then by graph, its arms
+    rotated: each is the first as often as the others."""
+    cells = list(cells)
+    arms = list(dict.fromkeys(cell.arm.name for cell in cells))
+    by_arm = sorted(cells, key=lambda cell: arms.index(cell.arm.name))
+    stages = list(dict.fromkeys(cell.stage for cell in by_arm))
+    # Among those it shares a stage with: in a turn of all arms two of them would hardly ever change places.
+    sharing: dict[tuple[str, str, GraphSpec], dict[str, int]] = {}
+    for cell in by_arm:
+        places = sharing.setdefault(_shared(cell), {})
+        places.setdefault(cell.arm.name, len(places))
+    graphs = list(dict.fromkeys((cell.bench, cell.graph) for cell in cells))
+    blocks = 1 + max((cell.block for cell in cells), default=0)
+    position = {block: {stage: i for i, stage in enumerate(rotated(stages, block, blocks))} for block in range(blocks)}
+
+    def place(cell: Cell) -> tuple[int, int, bool, int, int]:
+        places = sharing[_shared(cell)]
+        return (
+            cell.block,
+            position[cell.block][cell.stage],
+            not cell.cold,
+            graphs.index((cell.bench, cell.graph)),
+            (places[cell.arm.name] - cell.block) % len(places),
+        )
+
+    return sorted(cells, key=place)
+
+
+def _shared(cell: Cell) -> tuple[str, str, GraphSpec]:
+    """The same for cells that differ by arm and block alone, and whose arms take turns."""
+    return cell.stage, cell.bench, cell.graph
+
+
+def rotated(items: Sequence[T], block: int, blocks: int) -> list[T]:
+    """`items` begun from another one in each block, as far apart over the blocks as they go."""
+    if not items:
+        return []
+    start = (block * len(items) // blocks if blocks < len(items) else block) % len(items)
+    return [*items[start:], *items[:start]]

@@ -1,0 +1,96 @@
+"""The line a user watches: cells done, time left, and the arm that leads so far."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import geometric_mean, mean, median
+
+from runner_lab.benchmarks.session.plan import Cell, Search
+from runner_lab.records.record import Record
+from runner_lab.reports.analysis.run import family
+
+
+class Progress:
+    """Counts and predicts; printing is the caller's."""
+
+    def __init__(self, cells: Sequence[Cell], baseline: str) -> None:
+        self._left = {cell.key: cell for cell in cells}
+        self._total = len(cells)
+        self._baseline = baseline
+        self._failed = 0
+        self._elapsed_by_cell: dict[str, list[float]] = defaultdict(list)
+        self._elapsed_by_arm: dict[str, list[float]] = defaultdict(list)
+        self._values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+
+    def done(self, record: Record) -> None:
+        self._left.pop(record.key, None)
+        if record.status != "ok":
+            self._failed += 1
+            return
+        self._elapsed_by_cell[record.cell].append(record.elapsed_s)
+        self._elapsed_by_arm[record.arm].append(record.elapsed_s)
+        # Only arms with the same work on the same workers are held against each other.
+        if record.value_s and not record.bare and record.role != "control" and family(record.arm) == record.arm:
+            self._values[record.bench, record.graph_id][record.arm].append(record.value_s)
+
+    def searched(self, search: Search, records: Sequence[Record]) -> None:
+        """A search has measured its cells: until now it counted as one."""
+        if self._left.pop(search.key, None):
+            self._total += len(records) - 1
+            self._elapsed_by_cell[search.id].append(sum(record.elapsed_s for record in records))
+
+    def left_out(self, cell: Cell) -> None:
+        """A cell that is not to be measured is none of the run."""
+        if self._left.pop(cell.key, None):
+            self._total -= 1
+
+    @property
+    def total(self) -> int:
+        """Cells of the run, as far as it is known: a search that is still to come counts as one."""
+        return self._total
+
+    @property
+    def left(self) -> int:
+        """Cells not measured yet."""
+        return len(self._left)
+
+    def line(self) -> str:
+        done = self._total - len(self._left)
+        parts = [f"{done}/{self._total} cells"]
+        if self._failed:
+            parts.append(f"{self._failed} failed")
+        if self._left and (left_s := self.left_s()) is not None:
+            parts.append(f"about {spoken(left_s)} left")
+        if leader := self.leader():
+            parts.append(f"{leader} leads so far")
+        return ", ".join(parts)
+
+    def left_s(self) -> float | None:
+        """Seconds left: each cell as long as in earlier blocks, else as its arm's others, else as any."""
+        everything = [s for values in self._elapsed_by_arm.values() for s in values]
+        if not everything:
+            return None
+        total = 0.0
+        for cell in self._left.values():
+            known = self._elapsed_by_cell.get(cell.id) or self._elapsed_by_arm.get(cell.arm.name) or everything
+            total += mean(known)
+        return total
+
+    def leader(self) -> str | None:
+        """The arm with the lowest geometric mean of ratios to the baseline, over the graphs both have run."""
+        ratios: dict[str, list[float]] = defaultdict(list)
+        for by_arm in self._values.values():
+            if self._baseline in by_arm:
+                for arm, values in by_arm.items():
+                    ratios[arm].append(median(values) / median(by_arm[self._baseline]))
+        if len(ratios) < 2:
+            return None
+        return min(ratios, key=lambda arm: geometric_mean(ratios[arm]))
+
+
+def spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{math.ceil(seconds / 60)} min"

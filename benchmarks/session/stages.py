@@ -1,0 +1,133 @@
+"""Clusters come and go with the stages of a block: started before its warm cells, warmed once an arm, stopped after."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runner_lab.benchmarks.measuring.measure import Site, one_line, run_pass
+from runner_lab.benchmarks.measuring.quiescence import wait_recorded
+from runner_lab.benchmarks.measuring.remote_cluster import ledger_for
+from runner_lab.benchmarks.session.plan import Cell, CellError
+from runner_lab.records.graph import GraphSpec
+from runner_lab.runners.catalog import Catalog
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.server import Server
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: one pass of a cell, and how long the server may record nothing more of it before it counts as done."""
+
+    cell_s: float = 300.0
+    quiet_s: float = 60.0
+
+
+def small_pass(cell: Cell, site: Site) -> None:
+    """A small graph under the cell's arm, and its end on the server waited for: how an arm is warmed up."""
+    small = replace(cell, graph=GraphSpec(width=2 * cell.arm.workers))
+    with ledger_for(site.cluster, Path(tempfile.mkdtemp(prefix="warm-", dir=site.scratch))) as ledger:
+        passed = run_pass(small, site, ledger)
+    if passed.outcome.flow_run_id:
+        wait_recorded(site.server.api_url, passed.outcome.flow_run_id, small.graph.tasks, site.quiet_limit_s)
+
+
+class Stages:
+    """At most one stage's cluster is up at a time.
+
+    Args:
+        warm: one pass under an arm, so that no cell pays for what the first use of a worker costs.
+        say: told of a cluster that does not stop.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        server: Server,
+        scratch: Path,
+        limits: Limits,
+        warm: Callable[[Cell, Site], None] = small_pass,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._catalog = catalog
+        self._server = server
+        self._scratch = scratch
+        self._limits = limits
+        self._pass = warm
+        self._say = say
+        self._stack = ExitStack()
+        self._stage: tuple[str, int] | None = None
+        self._cluster: Cluster | None = None
+        self._warm: set[str] = set()
+        self._failed: dict[tuple[str, int], str] = {}
+
+    @contextmanager
+    def ready(self, cell: Cell) -> Iterator[Site]:
+        """The site for `cell`: its stage's cluster up and its arm warm, or nothing up where it is cold.
+
+        Raises:
+            CellError: the stage's cluster did not start, now or for an earlier cell of this stage and block.
+        """
+        if cell.cold:
+            self.close()
+            yield self._site(cell, None)
+            return
+        self._enter(cell)
+        try:
+            site = self._site(cell, self._cluster)
+            self._warm_up(cell, site)
+            yield site
+        except BaseException:
+            # What went wrong may have left the cluster in any state: the next cell gets a new one.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop what is up. What of it does not stop is told, and left to the guard: it is not the next cell's fault."""
+        self._stage, self._cluster, self._warm = None, None, set()
+        stack, self._stack = self._stack, ExitStack()
+        try:
+            stack.close()
+        except Exception as error:
+            self._say(f"warning: a cluster did not stop as it should: {one_line(error)}")
+
+    def _site(self, cell: Cell, cluster: Cluster | None) -> Site:
+        return Site(
+            server=self._server,
+            engine=self._catalog.engine(cell.arm),
+            cluster=cluster,
+            scratch=self._scratch,
+            limit_s=self._limits.cell_s,
+            quiet_limit_s=self._limits.quiet_s,
+        )
+
+    def _enter(self, cell: Cell) -> None:
+        stage = (cell.stage, cell.block)
+        if stage in self._failed:
+            raise CellError(self._failed[stage])
+        if stage == self._stage:
+            return
+        self.close()
+        engine, settings = self._catalog.engine(cell.arm), self._catalog.settings(cell.arm)
+        if engine.shares_cluster and not engine.shares(cell.arm):
+            # What it names as its place is the runner's to start or find, in every flow run.
+            address = cell.arm.options.get("address")
+            self._stage, self._cluster = stage, Cluster(address, local=address is None)
+            return
+        folder = Path(tempfile.mkdtemp(prefix="s", dir=self._scratch))
+        try:
+            self._cluster = self._stack.enter_context(engine.cluster(cell.arm.workers, settings, folder))
+        except Exception as error:
+            self._failed[stage] = f"the {engine.name} cluster did not start: {one_line(error)}"
+            raise CellError(self._failed[stage]) from error
+        self._stage = stage
+
+    def _warm_up(self, cell: Cell, site: Site) -> None:
+        """Once while its cluster is up. A pool that is new in every flow run has nothing to keep warm."""
+        if cell.arm.name in self._warm or cell.arm.engine == "processes":
+            return
+        self._pass(cell, site)
+        self._warm.add(cell.arm.name)

@@ -1,0 +1,141 @@
+"""The graph's wiring, written once over a `submit` callable: under Prefect, by direct calls, or on a bare engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from runner_lab.flows.graph import bodies
+from runner_lab.records.graph import GraphSpec
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The four callables of the graph: plain functions, or the Prefect tasks made from them."""
+
+    hello: Any = bodies.hello
+    world: Any = bodies.world
+    greet: Any = bodies.greet
+    gather: Any = bodies.gather
+
+
+class Submitter(Protocol):
+    """How one arm runs a callable. Handles are whatever the engine gives back; they may be passed as arguments."""
+
+    def submit(self, node: Any, *args: Any) -> Any: ...
+
+    def on_done(self, handle: Any, callback: Callable[[], None]) -> None: ...
+
+    def result(self, handle: Any) -> Any: ...
+
+
+class DirectCalls:
+    """No runner: each task is called, and done when the call returns."""
+
+    def submit(self, node: Any, *args: Any) -> Any:
+        return node(*args)
+
+    def on_done(self, handle: Any, callback: Callable[[], None]) -> None:
+        callback()
+
+    def result(self, handle: Any) -> Any:
+        return handle
+
+
+class PrefectSubmits:
+    """`.submit` on the flow's task runner."""
+
+    def __init__(self) -> None:
+        self._handles: list[Any] = []
+
+    def submit(self, node: Any, *args: Any) -> Any:
+        handle = node.submit(*args)
+        self._handles.append(handle)
+        return handle
+
+    def on_done(self, handle: Any, callback: Callable[[], None]) -> None:
+        handle.add_done_callback(lambda _: callback())
+
+    def result(self, handle: Any) -> Any:
+        from prefect.exceptions import UnfinishedRun
+
+        try:
+            return handle.result()
+        except UnfinishedRun:
+            # A task whose upstream failed stays pending and says no more than that: the upstream has the reason.
+            for upstream in self._handles:
+                if upstream.state.is_failed() or upstream.state.is_crashed():
+                    upstream.result()
+            raise
+
+
+class Outcome:
+    """What one pass over the graph gave, and the driver's clock (`time.monotonic`, seconds) on the way.
+
+    submits_s: before the submit of each hello, by lane; of each link of a chain.
+    returns_s: after the submit of each link of a chain.
+    seen_s: when the driver saw each greeting done, by lane; each link of a chain.
+    """
+
+    # Not a dataclass: Prefect looks for futures in what a flow returns, and goes through the fields of a dataclass down
+    # to the last number. That is time of the flow, and fails where a late callback adds to `seen_s` meanwhile.
+    def __init__(self, begun_s: float = 0.0) -> None:
+        self.result = ""
+        self.flow_run_id: str | None = None
+        self.begun_s = begun_s
+        self.submitted_s = 0.0
+        self.done_s = 0.0
+        self.submits_s: list[float] = []
+        self.returns_s: list[float] = []
+        self.seen_s: dict[int, float] = {}
+
+    def see(self, lane: int) -> None:
+        self.seen_s[lane] = time.monotonic()
+
+
+def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Outcome:
+    """Run the graph: all hellos, all worlds, all greetings, as `.map` would submit them, then the gather."""
+    outcome = Outcome(begun_s=time.monotonic())
+    hellos = []
+    for lane in range(spec.width):
+        outcome.submits_s.append(time.monotonic())
+        arguments = (lane, spec.work, spec.payload_bytes, spec.failures, ledger, spec.batch)
+        hellos.append(submitter.submit(nodes.hello, *arguments))
+    worlds = [submitter.submit(nodes.world, lane, ledger) for lane in range(spec.width)]
+    greetings = []
+    for lane, (hello, world) in enumerate(zip(hellos, worlds, strict=True)):
+        greeting = submitter.submit(nodes.greet, hello, world, ledger)
+        submitter.on_done(greeting, partial(outcome.see, lane))
+        greetings.append(greeting)
+    gathered = submitter.submit(nodes.gather, ledger, *greetings)
+    outcome.submitted_s = time.monotonic()
+    outcome.result = submitter.result(gathered)
+    outcome.done_s = time.monotonic()
+    return outcome
+
+
+def wire_chain(
+    spec: GraphSpec, ledger: str, node: Any, submitter: Submitter, mark: Callable[[int], object] = lambda lane: None
+) -> Outcome:
+    """Run a chain. `mark` is called before each submit, outside its time, and what it gives travels with the call."""
+    outcome = Outcome(begun_s=time.monotonic())
+    handle: Any = ""
+    for lane in range(spec.width):
+        marked = mark(lane)
+        outcome.submits_s.append(time.monotonic())
+        handle = submitter.submit(node, handle, lane, ledger, marked)
+        outcome.returns_s.append(time.monotonic())
+        # Told that it is done, and no more: within a graph a result goes to the next task, not through the driver, and
+        # a future that has not been asked yet may have to ask the server for its state.
+        done = threading.Event()
+        submitter.on_done(handle, done.set)
+        done.wait()
+        outcome.see(lane)
+    outcome.submitted_s = outcome.returns_s[-1]
+    outcome.result = submitter.result(handle)
+    outcome.done_s = time.monotonic()
+    return outcome

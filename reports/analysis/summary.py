@@ -1,0 +1,279 @@
+"""A run, summarised: everything the pages and charts show, as typed values, and `summary.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runner_lab.records import flow_run as flow_runs
+from runner_lab.records import record as record_files
+from runner_lab.records.record import Record, RecordError
+from runner_lab.reports.analysis import cells as cell_building
+from runner_lab.reports.analysis import run as runs
+from runner_lab.reports.analysis import scale as scales
+from runner_lab.reports.analysis import statistics
+from runner_lab.reports.analysis import task_stages as taxes
+from runner_lab.reports.analysis.cells import Cell, Graph, Pairs
+from runner_lab.reports.analysis.fits import MarginalCost, marginal_cost
+from runner_lab.reports.analysis.run import Arm, Run
+from runner_lab.reports.analysis.scale import ArmScale
+from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
+from runner_lab.reports.analysis.task_stages import Taxes
+from runner_lab.reports.model.judgement import Judgement, judge
+from runner_lab.reports.words import described
+from runner_lab.reports.words.described import Described
+from runner_lab.reports.words.units import printable
+
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """An arm's line in the main table. `None`: the run has no cell that tells.
+
+    startup_s, first_result_s, cold_total_s: of the cold `startup` bench.
+    marginal:       from the `overhead` bench; `marginal_versus` is its ratio to the baseline's, paired by block.
+    tasks_per_s, submit_per_task_s, queue_p95_s, cpu_s: on the reference graph, the widest of `overhead`.
+    peak_rss_bytes: driver and workers, the highest of any cell.
+    cached_s:       makespan of the pass that runs no body.
+    retry_s:        what one failed attempt adds to the makespan, against the plain graph of the same width.
+    by_bench:       against the baseline, pooled over each bench's graphs.
+    """
+
+    arm: Arm
+    failed: int
+    startup_s: Estimate | None
+    first_result_s: Estimate | None
+    cold_total_s: Estimate | None
+    marginal: MarginalCost | None
+    marginal_versus: Comparison | None
+    tasks_per_s: Estimate | None
+    submit_per_task_s: Estimate | None
+    queue_p95_s: Estimate | None
+    cpu_s: Estimate | None
+    peak_rss_bytes: float | None
+    cached_s: Estimate | None
+    retry_s: Estimate | None
+    recorded: int | None
+    expected_recorded: int
+    by_bench: dict[str, Comparison]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files.
+
+    `resized` are arms of the scaling bench that are another one with a different number of workers: they have cells,
+    and no row. `flow` is the user's flow of a run that compares one, and nothing else.
+    """
+
+    run: Run
+    rows: tuple[ArmRow, ...]
+    cells: tuple[Cell, ...]
+    noise: Noise
+    noise_by_bench: dict[str, Noise]
+    reference: Graph | None
+    environment: dict[str, tuple[str, ...]]
+    model: Judgement
+    run_ids: tuple[str, ...]
+    notes: tuple[str, ...]
+    taxes: Taxes
+    scale: tuple[ArmScale, ...]
+    resized: tuple[Arm, ...]
+    flow: Described | None
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        return tuple(row.arm for row in self.rows)
+
+    @property
+    def cores(self) -> int | None:
+        """That the run could use; `None` where the records do not say, or not alike."""
+        return _cores(self.environment)
+
+    @property
+    def benches(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.bench for cell in self.cells))
+
+    @property
+    def paired_blocks(self) -> int:
+        """Blocks of the best-measured comparison with the baseline; of the best-measured cell where there is none."""
+        pairs = [cell.versus.ratio.n for cell in self.cells if cell.versus]
+        return max(pairs or [cell.ok for cell in self.cells], default=0)
+
+    def label(self, name: str) -> str:
+        """An arm's name made safe to show."""
+        return next(arm.label for arm in (*self.arms, *self.resized) if arm.name == name)
+
+    def row(self, name: str) -> ArmRow | None:
+        return next((row for row in self.rows if row.arm.name == name), None)
+
+    def cell(self, bench: str, graph_id: str, arm: str) -> Cell | None:
+        return next((c for c in self.cells if (c.bench, c.graph.id, c.arm) == (bench, graph_id, arm)), None)
+
+    def of(self, bench: str, arm: str | None = None) -> list[Cell]:
+        """The cells of a bench that have a time, of one arm or all."""
+        return [c for c in self.cells if c.bench == bench and c.time_s is not None and arm in (None, c.arm)]
+
+
+def summarise(run_dir: Path) -> Summary:
+    """Read a run's folder.
+
+    Raises:
+        RecordError: it holds no usable record.
+    """
+    records, notes = record_files.read(run_dir)
+    if not records:
+        raise RecordError(f"{run_dir / record_files.FILE_NAME} is empty: nothing was measured")
+    plan, plan_notes = runs.read_plan(run_dir)
+    run = runs.describe(records, plan)
+    everyone = runs.arms(records, plan)
+    arms = tuple(arm for arm in everyone if not arm.resized)
+    groups = cell_building.collect(records, [arm.name for arm in everyone])
+    # Where arms have durations or workers of their own, those that fall together are no comparison.
+    alike = {key: group for key, group in groups.items() if key[0] != "metg" and key[2] in {arm.name for arm in arms}}
+    pairs = cell_building.log_ratios(alike, run.baseline)
+    whole, by_bench = cell_building.noise_by_bench(pairs, run.control)
+    cells = tuple(
+        cell_building.build(group, _compare([pairs.get(bench, {}).get(arm, {}).get(graph, {})], by_bench.get(bench)))
+        for (bench, graph, arm), group in groups.items()
+    )
+    reference = max((c.graph for c in cells if c.bench == "overhead"), key=lambda g: (g.width, g.id), default=None)
+    fits = {arm.name: _marginal(cells, arm.name) for arm in arms}
+    rows = tuple(_row(arm, cells, fits, pairs, by_bench, run.baseline, reference) for arm in arms)
+    environment = _environment(records)
+    return Summary(
+        run=run,
+        rows=rows,
+        cells=cells,
+        noise=whole,
+        noise_by_bench=by_bench,
+        reference=reference,
+        environment=environment,
+        model=judge(everyone, cells, _cores(environment), by_bench.get("work", whole)),
+        run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
+        notes=tuple(printable(note) for note in (*notes, *plan_notes, *runs.elsewhere(records))),
+        taxes=taxes.collect(records, [arm.name for arm in arms]),
+        scale=scales.collect(records, [arm.name for arm in arms], run.left_out),
+        resized=tuple(arm for arm in everyone if arm.resized),
+        flow=described.described(records[0].graph) if all(r.bench == flow_runs.BENCH for r in records) else None,
+    )
+
+
+def to_json(summary: Summary, verdict: Sequence[str], warnings: Sequence[str]) -> str:
+    """`summary.json`: the summary as it stands, with the words; times in seconds, sizes in bytes."""
+    data = {"schema": SCHEMA, "verdict": list(verdict), "warnings": list(warnings), **asdict(summary)}
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def _row(
+    arm: Arm,
+    cells: Sequence[Cell],
+    fits: Mapping[str, MarginalCost | None],
+    pairs: Pairs,
+    noise: Mapping[str, Noise],
+    baseline: str,
+    reference: Graph | None,
+) -> ArmRow:
+    own = [cell for cell in cells if cell.arm == arm.name]
+    cold = next((c for c in own if c.bench == "startup" and c.time_s), None)
+    warm = next((c for c in own if c.bench == "overhead" and c.graph == reference and c.time_s), None)
+    cached = next((c for c in own if c.bench == "cached" and c.time_s), None)
+    fit = fits[arm.name]
+    by_bench = {
+        bench: _compare(list(arms[arm.name].values()), noise.get(bench))
+        for bench, arms in pairs.items()
+        if arm.name in arms
+    }
+    tasks = warm.graph.tasks if warm else 0
+    known = [cell for cell in own if cell.recorded is not None]
+    return ArmRow(
+        arm=arm,
+        failed=sum(cell.failed for cell in own),
+        startup_s=cold.startup_s if cold else None,
+        first_result_s=cold.first_result_s if cold else None,
+        cold_total_s=cold.time_s if cold else None,
+        marginal=fit,
+        marginal_versus=_marginal_versus(fit, fits.get(baseline), noise.get("overhead"))
+        if arm.name != baseline
+        else None,
+        tasks_per_s=_inverse(warm.time_s, tasks) if warm and warm.time_s else None,
+        submit_per_task_s=_scaled(warm.submit_s, 1 / tasks) if warm and warm.submit_s and tasks else None,
+        queue_p95_s=warm.queue_p95_s if warm else None,
+        cpu_s=warm.cpu_total_s if warm else None,
+        peak_rss_bytes=max((m for c in own if (m := c.peak_rss_bytes.own) is not None), default=None),
+        cached_s=cached.time_s if cached else None,
+        retry_s=_retry_cost(own, fit),
+        recorded=sum(cell.recorded or 0 for cell in known) if known else None,
+        expected_recorded=sum(cell.expected_recorded for cell in known),
+        by_bench={bench: versus for bench, versus in by_bench.items() if versus is not None},
+    )
+
+
+def _compare(graphs: Sequence[Mapping[int, float]], floor: Noise | None) -> Comparison | None:
+    if not any(graphs):
+        return None
+    return statistics.compare(graphs, floor or statistics.noise([]))
+
+
+def _marginal(cells: Sequence[Cell], arm: str) -> MarginalCost | None:
+    overhead = [
+        c for c in cells if c.bench == "overhead" and c.arm == arm and c.by_block and c.graph.work_kind == "none"
+    ]
+    return marginal_cost({cell.graph.tasks: cell.by_block for cell in overhead})
+
+
+def _marginal_versus(own: MarginalCost | None, base: MarginalCost | None, floor: Noise | None) -> Comparison | None:
+    if own is None or base is None:
+        return None
+    logs = {
+        block: math.log(slope / base.by_block[block])
+        for block, slope in own.by_block.items()
+        if slope > 0 and base.by_block.get(block, 0) > 0
+    }
+    return _compare([logs], floor)
+
+
+def _retry_cost(own: Sequence[Cell], fit: MarginalCost | None) -> Estimate | None:
+    """Seconds a failed attempt adds: (retrying - plain makespan) / failures, paired by block, at the same width."""
+    cell = next((c for c in own if c.bench == "retrying" and c.by_block), None)
+    failed = cell.graph.width * cell.graph.failures if cell else 0
+    if cell is None or not failed:
+        return None
+    plain = next((c for c in own if c.bench == "overhead" and c.graph.width == cell.graph.width and c.by_block), None)
+    if plain is not None:
+        added = [(cell.by_block[b] - plain.by_block[b]) / failed for b in cell.by_block if b in plain.by_block]
+    elif fit is not None:
+        added = [(value - fit.makespan_s(cell.graph.tasks)) / failed for value in cell.by_block.values()]
+    else:
+        return None
+    return statistics.mean([added]) if added else None
+
+
+def _scaled(estimate: Estimate, by: float) -> Estimate:
+    low = None if estimate.low is None else estimate.low * by
+    high = None if estimate.high is None else estimate.high * by
+    return Estimate(estimate.value * by, low, high, estimate.n)
+
+
+def _inverse(estimate: Estimate, amount: float) -> Estimate:
+    low = None if estimate.high is None else amount / estimate.high
+    high = None if estimate.low is None else amount / estimate.low
+    return Estimate(amount / estimate.value, low, high, estimate.n)
+
+
+def _environment(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """Every fact of the environment, flattened to `versions.ray` and the like, with all values it took in the run."""
+    seen: dict[str, dict[str, None]] = {}
+    for record in records:
+        for name, value in runs.facts(record.environment):
+            seen.setdefault(name, {})[value] = None
+    return {name: tuple(values) for name, values in seen.items()}
+
+
+def _cores(environment: Mapping[str, Sequence[str]]) -> int | None:
+    told = environment.get("cores", ())
+    return int(told[0]) if len(told) == 1 and told[0].isdecimal() and 0 < int(told[0]) < 10**6 else None

@@ -1,0 +1,1 @@
+"""The answer made with the model (`runner-lab choose`, the decision map)."""

@@ -1,0 +1,158 @@
+"""An answer in words: which arm, why, when that would change, and what no stopwatch shows."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+
+from runner_lab.reports.choose.choice import Answer, Ranked
+from runner_lab.reports.model.costs import Bottleneck
+from runner_lab.reports.words import units
+
+WORTH_SAYING = 1.1
+"""A measured batch is told of where it was this many times as fast."""
+
+WHY: dict[Bottleneck, str] = {
+    "submit": "the driver, which submits one task after another",
+    "workers": "the worker slots",
+    "gil": "the GIL: bodies take turns",
+    "machine": "the machine's cores",
+}
+BEYOND_TIME = {
+    "none": "Direct calls run one after another in the flow's own process: nothing runs at the same time.",
+    "threads": "Threads share the flow's process: no other host takes part, and a crash of it takes all tasks along.",
+    "processes": "A process pool stays on the flow's host, and one killed worker loses the pool with all its tasks.",
+    "dask": "Dask's workers may be on other hosts, all of which need your code, its packages and Prefect's API.",
+    "ray": "Ray's workers may be on other hosts, all of which need your code, its packages and Prefect's API.",
+}
+
+
+def to_json(answer: Answer) -> str:
+    """The answer as data and in words; seconds and bytes."""
+    said = {
+        "question": question(answer),
+        "headline": headline(answer),
+        "reasons": reasons(answer),
+        "beyond_time": beyond_time(answer),
+    }
+    return json.dumps(said | asdict(answer), allow_nan=False)
+
+
+def question(answer: Answer) -> str:
+    """`2000 tasks of 300 ms (sleep), 200 kB each, on 2 workers, warm`; workers beyond those measured are said."""
+    asked = answer.request
+    body = f" of {units.exactly(asked.seconds)} ({asked.kind})" if asked.seconds else ", empty"
+    carrying = f", {units.size(asked.payload_bytes)} each" if asked.payload_bytes else ""
+    start = "cold start included" if asked.cold else "warm"
+    workers = units.plural(answer.workers, "worker")
+    if answer.measured_workers and answer.workers > answer.measured_workers[-1]:
+        workers += f" (extrapolated: at most {answer.measured_workers[-1]} were measured)"
+    return f"{units.plural(asked.tasks, 'task')}{body}{carrying}, on {workers}, {start}"
+
+
+def headline(answer: Answer) -> str:
+    first, *others = answer.leaders
+    told = f"{units.seconds(first.seconds)} ({between(first)})"
+    if not others:
+        return f"Take {first.arm}: {told}."
+    return (
+        f"A tie: {units.listed([arm.arm for arm in answer.leaders])}. Take {first.arm}, the simplest of them: {told}; "
+        "the others cannot be told from it."
+    )
+
+
+def between(arm: Ranked) -> str:
+    """The 95 % interval: `4.9 to 5.6 min` with an en dash."""
+    return units.span(units.seconds(arm.low), units.seconds(arm.high))
+
+
+def reasons(answer: Answer) -> tuple[str, ...]:
+    """A few lines: what decides the time, who comes next, batching, when the answer changes."""
+    lines = [*_why(answer), *_batch(answer), *_changes(answer), *_server(answer)]
+    return tuple(lines)
+
+
+def beyond_time(answer: Answer) -> tuple[str, ...]:
+    """What is no matter of time, for the arms that lead, by their engine."""
+    engines = dict.fromkeys(arm.engine for arm in answer.leaders)
+    return tuple(BEYOND_TIME[engine] for engine in engines if engine in BEYOND_TIME)
+
+
+def _why(answer: Answer) -> list[str]:
+    first = answer.leaders[0]
+    lines = []
+    if first.efficiency is not None:
+        useful = units.percent(first.efficiency)
+        lines.append(f"{useful} of that time is the bodies' own; what decides it is {WHY[first.bottleneck]}.")
+    else:
+        lines.append(f"What decides the time is {WHY[first.bottleneck]}.")
+    behind = [arm for arm in answer.ranked if not arm.leads]
+    if behind:
+        following = behind[0]
+        lines.append(
+            f"Next is {following.arm}, {units.times(following.seconds / first.seconds)} the time; there it is "
+            f"{'that too' if following.bottleneck == first.bottleneck else WHY[following.bottleneck]}."
+        )
+    return lines
+
+
+def _batch(answer: Answer) -> list[str]:
+    lines = []
+    if answer.batch:
+        batch = answer.batch
+        lines.append(
+            f"Batch {batch.size} items to a task: {units.seconds(batch.seconds)} under {batch.arm}. Given up: Prefect "
+            f"then sees, retries and caches {batch.size} items as one."
+        )
+    lines += _measured_batch(answer)
+    if answer.request.seconds and answer.half_s is None:
+        lines.append(f"At no task length does {answer.leaders[0].arm} spend half of its time on the bodies.")
+    elif answer.request.seconds and answer.half_s is not None:
+        enough = math.ceil(answer.half_s / answer.request.seconds)
+        there = f"batch at least {enough} to a task" if enough > 1 else "batch there"
+        lines.append(
+            f"Under about {units.about(answer.half_s)} a task {answer.leaders[0].arm} spends most of its time on "
+            f"itself: {there}."
+        )
+    return lines
+
+
+def _measured_batch(answer: Answer) -> list[str]:
+    """The run's own figure, where its items are like those asked about and batching them gained something."""
+    seen = answer.measured_batch
+    if seen is None or seen.gains[seen.best].value < WORTH_SAYING:
+        return []
+    return [
+        f"Measured: {seen.items} items of {units.exactly(seen.item_s)} ({units.printable(seen.kind, 20)}) under "
+        f"{seen.arm.label} were done {units.times(seen.gains[seen.best].value)} as fast {seen.best} to a task as "
+        f"{min(seen.gains)} to a task."
+    ]
+
+
+def _changes(answer: Answer) -> list[str]:
+    told = []
+    for change in answer.changes:
+        if change.what == "startup":
+            told.append(f"{'warm' if change.below else 'from a cold start'}: {change.arm}")
+            continue
+        side = "under" if change.below else "above"
+        at = f"{units.about(change.at)} a task" if change.what == "seconds" else f"{_round(change.at)} tasks"
+        told.append(f"{side} about {at}: {change.arm}")
+    if not told:
+        return ["No other length or number of tasks within a factor of 1000 changes the answer."]
+    return [f"The answer changes {'; '.join(told)}."]
+
+
+def _server(answer: Answer) -> list[str]:
+    first = answer.leaders[0]
+    if first.recorded_s is None:
+        return []
+    return [
+        f"Prefect's server falls behind: it will have recorded the last task run after about "
+        f"{units.about(first.recorded_s)}."
+    ]
+
+
+def _round(value: float) -> str:
+    return f"{int(float(f'{max(value, 1):.2g}')):,}"

@@ -1,0 +1,209 @@
+"""Which arm for a given piece of work: ranked by predicted time, with the reason and what would change the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runner_lab.reports.analysis import batching
+from runner_lab.reports.analysis.batching import Batched
+from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.choose.alternatives import Batch, Change, batch_of, changes_of, half_used_from
+from runner_lab.reports.choose.asking import MEASURE
+from runner_lab.reports.choose.ranking import Request, leaders, simplicity, time_s
+from runner_lab.reports.model import costs
+from runner_lab.reports.model.costs import Bottleneck
+from runner_lab.reports.model.model import ArmModel
+from runner_lab.reports.words import units
+
+VAGUE = 4.0
+"""Upper over lower end of an interval from which a prediction is called worthless."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An arm's prediction: time with the 95 % interval of one run, core-seconds, memory, and what decides the time.
+
+    recorded_s: seconds until Prefect's server would have taken every task run down, where it was seen to fall behind.
+    efficiency: the bodies' own time on all workers over the predicted time; `None` for empty tasks.
+    """
+
+    arm: str
+    engine: str
+    seconds: float
+    low: float
+    high: float
+    cpu_s: float | None
+    memory_bytes: float | None
+    recorded_s: float | None
+    efficiency: float | None
+    bottleneck: Bottleneck
+    leads: bool
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`ranked` has the arms that lead first, the simplest of them at the top; the others by time.
+
+    measured_workers: the numbers of workers that the run has measured, ascending.
+    measured_batch:   what batches of like items gained in the run, under the arm that batching is advised for, else the
+                      named one.
+    """
+
+    request: Request
+    workers: int
+    run_id: str
+    ranked: tuple[Ranked, ...]
+    measured_workers: tuple[int, ...]
+    batch: Batch | None
+    measured_batch: Batched | None
+    half_s: float | None
+    """Duration of a task from which the named arm spends at least half of its time on the bodies."""
+    changes: tuple[Change, ...]
+    cautions: tuple[str, ...]
+
+    @property
+    def leaders(self) -> tuple[Ranked, ...]:
+        return tuple(arm for arm in self.ranked if arm.leads)
+
+
+class CannotChoose(ValueError):
+    """The run has no arm to choose from; one line for the user."""
+
+
+def choose(summary: Summary, request: Request) -> Answer:
+    """Rank the run's arms for a request.
+
+    Raises:
+        CannotChoose: the run's cells carry no model of any arm, or no cold start where one is asked for.
+    """
+    models = candidates(summary, request.cold)
+    if not models:
+        raise CannotChoose(
+            f"run {summary.run.run_id} cannot answer: it needs two widths of the overhead bench"
+            + (" and the startup bench" if request.cold else "")
+            + f"; measure them with: {MEASURE}"
+        )
+    leading = leaders(models, request)
+    named = leading[0]
+    order = [*leading, *sorted((m for m in models if m not in leading), key=lambda m: time_s(m, request))]
+    ranked = tuple(_ranked(m, request, summary, m in leading) for m in order)
+    batch = batch_of(models, request)
+    batching_arm = next((m for m in models if batch and m.arm.label == batch.arm), named)
+    return Answer(
+        request=request,
+        workers=request.workers or max(m.workers for m in models),
+        run_id=summary.run.run_id,
+        ranked=ranked,
+        measured_workers=_measured_workers(models),
+        batch=batch,
+        measured_batch=batching.nearest(summary, batching_arm.arm.name, request.kind, request.seconds),
+        half_s=half_used_from(named, request),
+        changes=tuple(changes_of(models, request, named)),
+        cautions=(*_vague(ranked), *_cautions(summary, request, models)),
+    )
+
+
+def candidates(summary: Summary, cold: bool) -> list[ArmModel]:
+    """The arms that can be predicted, simplest first."""
+    models = [m for m in summary.model.arms if not cold or m.costs.cold_s is not None]
+    return sorted(models, key=lambda m: simplicity(m.arm))
+
+
+def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) -> Ranked:
+    work = request.workload()
+    slots = found.slots(request.workers)
+    predicted = found.predict(work, request.cold, request.workers)
+    row = summary.row(found.arm.name)
+    memory = row.peak_rss_bytes if row else None
+    limit = found.costs.server_tasks_per_s
+    ideal = found.ideal_s(work, request.workers)
+    return Ranked(
+        arm=found.arm.label,
+        engine=found.arm.engine,
+        seconds=predicted.seconds,
+        low=predicted.low,
+        high=predicted.high,
+        cpu_s=costs.cpu_seconds(found.costs, work) if found.cores else None,
+        memory_bytes=None if memory is None else memory + work.payload_bytes,
+        recorded_s=work.tasks / limit if limit and work.tasks / limit > predicted.seconds else None,
+        efficiency=min(ideal / predicted.seconds, 1.0) if work.body_s else None,
+        bottleneck=costs.bottleneck(found.costs, work, slots, found.cores),
+        leads=leads,
+    )
+
+
+def _vague(ranked: Sequence[Ranked]) -> list[str]:
+    wide = max(arm.high / arm.low for arm in ranked if arm.leads)
+    if wide < VAGUE:
+        return []
+    return [
+        f"This run tells little: an interval that spans a factor of {min(wide, 1000):.0f} decides nothing. On "
+        f"a machine at rest, {MEASURE.replace('quick', 'full')} tells more."
+    ]
+
+
+def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) -> list[str]:
+    work = request.workload()
+    most = max(models, key=lambda m: m.reach.tasks).reach
+    lines = [*_workers(request, models)]
+    beyond = [
+        f"{told} (measured up to {limit})"
+        for over, told, limit in (
+            (work.tasks > 2 * most.tasks, units.plural(work.tasks, "task"), f"{most.tasks}"),
+            (work.body_s > 2 * most.body_s > 0, units.exactly(work.body_s), units.exactly(most.body_s)),
+            (
+                work.payload_bytes > 2 * most.payload_bytes > 0,
+                f"{units.size(work.payload_bytes)} of payload",
+                units.size(most.payload_bytes),
+            ),
+        )
+        if over
+    ]
+    if beyond:
+        lines.append(f"Beyond what was measured, by the model: {units.listed(beyond)}.")
+    if work.kind != "none" and work.kind not in most.kinds:
+        gil = " Threads are taken to be held by the GIL, others not." if work.kind == "spin" else ""
+        lines.append(f"The run measured no {work.kind} tasks: what they cost is taken from the others.{gil}")
+    if work.payload_bytes and all(m.costs.payload_s is None for m in models):
+        lines.append("The run measured no payload: moving it is taken to cost nothing.")
+    if summary.model.skipped:
+        lines.append(f"Too little measured for a prediction: {units.listed(summary.model.skipped)}.")
+    missing = [m.arm.label for m in summary.model.arms if m not in models]
+    if missing:
+        lines.append(f"No cold start was measured for {units.listed(missing)}.")
+    if summary.run.partial:
+        lines.append(f"From a PARTIAL run: {summary.run.partial}.")
+    if summary.paired_blocks == 1:
+        lines.append("Measured once, in one block: the intervals rest on the model's errors alone.")
+    error = summary.model.median_error
+    lines.append(
+        "No cell could be spared to test the model on."
+        if error is None
+        else f"On cells kept out of the fit the model was {units.percent(error)} off (median of "
+        f"{len(summary.model.held_out)})."
+    )
+    return lines
+
+
+def _workers(request: Request, models: Sequence[ArmModel]) -> list[str]:
+    measured = _measured_workers(models)
+    if request.workers is None or not measured or request.workers in measured:
+        return []
+    if request.workers > measured[-1]:
+        return [
+            f"{request.workers} workers are more than the {measured[-1]} that were measured: the model extrapolates, "
+            f"and takes the machine to have {_cores_of(models)} as it had."
+        ]
+    counts = units.listed([str(count) for count in measured])
+    return [f"{units.plural(request.workers, 'worker')}, by the model and not by measurement: {counts} were measured."]
+
+
+def _measured_workers(models: Sequence[ArmModel]) -> tuple[int, ...]:
+    """Of the arms that have any: direct calls have one slot whatever is asked."""
+    return tuple(sorted({n for m in models if m.arm.engine != "none" for n in m.reach.worker_counts}))
+
+
+def _cores_of(models: Sequence[ArmModel]) -> str:
+    cores = next((m.cores for m in models if m.cores), None)
+    return "as many cores" if cores is None else units.plural(cores, "core")

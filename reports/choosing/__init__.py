@@ -1,1 +1,0 @@
-"""Which arm for a piece of work: `runner-lab choose`, and the decision map of a report (`atlas`)."""

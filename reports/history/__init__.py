@@ -1,0 +1,1 @@
+"""Several runs (`runner-lab diff`, `history`)."""

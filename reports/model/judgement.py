@@ -1,0 +1,130 @@
+"""The models of a run, judged: every graph that can be spared is kept out once, and predicted by what is left."""
+
+from __future__ import annotations
+
+import math
+import statistics as exact
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from runner_lab.reports.analysis.cells import Cell, Graph
+from runner_lab.reports.analysis.run import Arm, family
+from runner_lab.reports.analysis.statistics import Noise, level_with_best
+from runner_lab.reports.model import fitting
+from runner_lab.reports.model.model import ArmModel
+
+CLOSE = ("metg",)
+"""Benches no graph of which is kept out: their durations lie so close that a neighbour would give the answer away."""
+ENOUGH_HELD_OUT = 3
+"""Held-out cells of an arm from which their error, and not that of the fit, says how good its model is."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A cell that was predicted by a fit which had not seen its graph; makespans in seconds."""
+
+    bench: str
+    graph: str
+    arm: str
+    measured_s: float
+    predicted_s: float
+
+    @property
+    def error(self) -> float:
+        """Relative, without its sign: 0.1 is 10 % off."""
+        return abs(self.predicted_s / self.measured_s - 1)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The fitted arms of a run and what became of the cells that were kept out.
+
+    median_error: relative, over all held-out cells; `None` where none could be spared.
+    named:        held-out graphs for which the arm with the smallest prediction is the truly fastest one, or cannot be
+                  told from it by the paired comparison of the measurements, of so many `judged`; under the run's own
+                  number of workers.
+    skipped:      arms too few of whose cells were measured for a fit.
+    """
+
+    arms: tuple[ArmModel, ...]
+    held_out: tuple[HeldOut, ...]
+    median_error: float | None
+    named: int
+    judged: int
+    skipped: tuple[str, ...]
+
+    def arm(self, name: str) -> ArmModel | None:
+        return next((arm for arm in self.arms if arm.arm.name == name), None)
+
+
+def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> Judgement:
+    """Fit every arm that a user can choose: not the engines without Prefect, not the control."""
+    choices: dict[str, Arm] = {}
+    for arm in sorted(arms, key=lambda arm: arm.name != family(arm.name)):
+        if not arm.bare and arm.role != "control":
+            choices.setdefault(family(arm.name), arm)
+    choices = {family(arm.name): choices[family(arm.name)] for arm in arms if family(arm.name) in choices}
+    fits = {name: fitting.fit(arm, cells, cores) for name, arm in choices.items()}
+    fitted = {name: found for name, found in fits.items() if found is not None}
+    warm = [c for c in cells if fitting.usable(c) and family(c.arm) in fitted]
+    held: list[HeldOut] = []
+    named = compared = 0
+    for graph in spared([c for c in warm if c.bench not in CLOSE]):
+        rest = [c for c in cells if c.graph != graph]
+        out = [c for c in warm if c.graph == graph]
+        left = {name: fitting.fit(fitted[name].arm, rest, fitted[name].cores) for name in {family(c.arm) for c in out}}
+        predicted = {c.arm: _expected_s(found, c) for c in out if (found := left[family(c.arm)]) is not None}
+        held += [
+            HeldOut(c.bench, graph.id, c.arm, c.time_s.value, predicted[c.arm])
+            for c in out
+            if c.time_s and c.arm in predicted
+        ]
+        alike = [c for c in out if c.arm in predicted and family(c.arm) == c.arm]
+        if len(alike) > 1:
+            compared += 1
+            truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
+            named += min((c.arm for c in alike), key=lambda name: predicted[name]) in truly
+    models = tuple(_with_error(found, [h for h in held if family(h.arm) == name]) for name, found in fitted.items())
+    return Judgement(
+        arms=models,
+        held_out=tuple(held),
+        median_error=exact.median(h.error for h in held) if held else None,
+        named=named,
+        judged=compared,
+        skipped=tuple(arm.label for name, arm in choices.items() if name not in fitted),
+    )
+
+
+def spared(warm: Sequence[Cell]) -> list[Graph]:
+    """The graphs that can be kept out, in the order of the cells, without losing what they alone tell.
+
+    That is: three widths of empty tasks are left with two, and a kind of work, or a payload, with one other graph.
+    """
+    graphs = list(dict.fromkeys(c.graph for c in warm))
+    empty = [g for g in graphs if g.work_s == 0 and not g.payload_bytes]
+    sizes = {g.tasks for g in empty}
+
+    def can_be(graph: Graph) -> bool:
+        if graph.work_s:
+            return _others(graphs, graph, lambda g: g.work_kind == graph.work_kind) > 0
+        if graph.payload_bytes:
+            return _others(graphs, graph, lambda g: g.payload_bytes > 0) > 0
+        return len(sizes - {graph.tasks}) >= fitting.FEWEST_SIZES
+
+    return [graph for graph in graphs if can_be(graph)]
+
+
+def _others(graphs: Sequence[Graph], one: Graph, alike: Callable[[Graph], bool]) -> int:
+    return sum(graph != one and alike(graph) for graph in graphs)
+
+
+def _expected_s(found: ArmModel, cell: Cell) -> float:
+    return fitting.expected_s(found.costs, cell, fitting.slots_of(found.arm, cell), found.cores)
+
+
+def _with_error(found: ArmModel, held: Sequence[HeldOut]) -> ArmModel:
+    if len(held) < ENOUGH_HELD_OUT:
+        return found
+    squares = [math.log(h.predicted_s / h.measured_s) ** 2 for h in held if h.predicted_s > 0]
+    misfit = max(math.sqrt(sum(squares) / len(squares)), fitting.SMALLEST_MISFIT)
+    return replace(found, misfit=misfit, free=len(squares))

@@ -1,0 +1,176 @@
+"""The warnings: what in this run should lower a reader's trust, and what to do about it."""
+
+from __future__ import annotations
+
+from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.analysis.task_stages import ALLOWED
+from runner_lab.reports.words import comparison, units
+
+ENOUGH_BLOCKS = 5
+BUSY = 0.10
+"""Share of the machine's CPU that others may use in a cell before the cell counts as disturbed."""
+
+
+def warnings(summary: Summary) -> tuple[str, ...]:
+    """One line each, the gravest first; nothing where there is nothing to say."""
+    found = [
+        *_partial(summary),
+        *_failures(summary),
+        *_control(summary),
+        *_blocks(summary),
+        *_busy(summary),
+        *_uncompiled(summary),
+        *_missing_task_runs(summary),
+        *_mixed(summary),
+        *comparison.remarks(summary),
+        *_probe(summary),
+        *_bent(summary),
+        *summary.notes,
+    ]
+    return tuple(found)
+
+
+def _partial(summary: Summary) -> list[str]:
+    if summary.run.partial is None:
+        return []
+    return [
+        f"PARTIAL run: {summary.run.partial}. Go on with {_option(summary, 'resume')} and this folder; until then read "
+        "it as a preview."
+    ]
+
+
+def _probe(summary: Summary) -> list[str]:
+    probe = summary.taxes.probe
+    if probe is None or probe.low is None or probe.low <= 1 + ALLOWED:
+        return []
+    return [
+        f"The probe of the tax bench added more than {units.percent(ALLOWED)} to a task "
+        f"({probe.value:.3f} times as long with it on): take its stages as shares, not as times."
+    ]
+
+
+def _failures(summary: Summary) -> list[str]:
+    lines = []
+    for arm in (*summary.arms, *summary.resized):
+        cells = [cell for cell in summary.cells if cell.arm == arm.name]
+        measured = sum(cell.ok + cell.failed for cell in cells)
+        if failed := sum(cell.failed for cell in cells):
+            what = "failed altogether" if failed == measured else f"failed {failed} of {measured} measurements"
+            lines.append(f"{arm.label} {what}; the reasons are under Failures. Its figures are from the rest.")
+    return lines
+
+
+def _control(summary: Summary) -> list[str]:
+    noise, run = summary.noise, summary.run
+    if run.control is None:
+        return [
+            "No A/A control in this run, so its noise is not known and 10 % is taken for it: run with the control arm."
+        ]
+    if noise.ratio is None:
+        return [
+            "The A/A control shares no cell with the baseline, so the noise of this run is not known: 10 % is taken."
+        ]
+    off = [
+        units.printable(bench, 40)
+        for bench, floor in summary.noise_by_bench.items()
+        if not floor.covers_one and floor is not noise
+    ]
+    if not noise.covers_one:
+        span = units.interval(noise.ratio)
+        return [
+            f"A/A control off: the baseline against itself came out at {units.times(noise.ratio.value)} ({span}), "
+            "which should cover 1. Verdicts claim less accordingly. Let the machine come to rest and run more blocks."
+        ]
+    if len(off) > 1:
+        return [
+            f"A/A control off in {units.listed(off)}: two identical arms differed there. Verdicts in these benches "
+            "claim less accordingly; more blocks would help."
+        ]
+    return []
+
+
+def _blocks(summary: Summary) -> list[str]:
+    most = summary.paired_blocks
+    if not most:
+        # Nothing went well, which is said already.
+        return []
+    if most == 1:
+        return [
+            "One block only: there is no interval and no verdict. Run at least 5 blocks "
+            f"({_option(summary, 'blocks')} 5)."
+        ]
+    if most < ENOUGH_BLOCKS:
+        profile = "" if summary.flow else " or the full profile"
+        return [
+            f"Only {most} blocks: intervals are wide, and small differences stay inconclusive. For a decision that "
+            f"hangs on less than a factor of 1.5 use {_option(summary, 'blocks')} 7{profile}."
+        ]
+    return []
+
+
+def _option(summary: Summary, name: str) -> str:
+    """As the command takes it that made the run: pytest has options of its own beside the lab's."""
+    return f"--{name}" if summary.flow else f"--lab-{name}"
+
+
+def _busy(summary: Summary) -> list[str]:
+    known = [cell for cell in summary.cells if cell.background_cpu is not None]
+    busy = [cell for cell in known if (cell.background_cpu or 0) > BUSY]
+    if not busy:
+        return []
+    worst = max(busy, key=lambda cell: cell.background_cpu or 0)
+    return [
+        f"The CPU was busy with something else in {len(busy)} of {units.plural(len(known), 'cell')} (up to "
+        f"{units.percent(worst.background_cpu or 0)} of the machine): close other programs and measure again."
+    ]
+
+
+def _uncompiled(summary: Summary) -> list[str]:
+    if "False" not in summary.environment.get("bytecode", ()):
+        return []
+    return [
+        "Prefect is installed without bytecode and PYTHONDONTWRITEBYTECODE is set: every worker that starts compiles "
+        "it anew, so cold starts and process pools look slower than they are. Install it with `uv sync "
+        "--compile-bytecode`."
+    ]
+
+
+def _missing_task_runs(summary: Summary) -> list[str]:
+    short = [row for row in summary.rows if row.recorded is not None and row.recorded < row.expected_recorded]
+    if not short:
+        return []
+    which = units.listed([f"{row.arm.label} {row.recorded} of {row.expected_recorded}" for row in short])
+    return [
+        f"Task runs missing on the server ({which}): their flows ended well, but Prefect's record of them is "
+        "incomplete. Do not trust the UI or automations for such runs. What helps: the server's task run recorder in "
+        "batches (PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE and _READ_BATCH_SIZE of 100), or less load."
+    ]
+
+
+def _mixed(summary: Summary) -> list[str]:
+    lines = []
+    if len(summary.run_ids) > 1:
+        lines.append(
+            f"Records of {len(summary.run_ids)} runs are mixed in this folder: compare arms with care, or split it."
+        )
+    if mixed := [name for name, values in summary.environment.items() if len(values) > 1]:
+        shown = ", ".join(mixed[:5]) + (" and more" if len(mixed) > 5 else "")
+        lines.append(
+            f"The environment changed during the run ({shown}): blocks before and after are not alike. Measure anew."
+        )
+    return lines
+
+
+def _bent(summary: Summary) -> list[str]:
+    bent = [row for row in summary.rows if row.marginal and row.marginal.bent and row.arm.role != "control"]
+    if not bent:
+        return []
+    how = [
+        f"{row.arm.label} {units.percent(row.marginal.curvature.value, signed=True)}"
+        for row in bent
+        if row.marginal and row.marginal.curvature
+    ]
+    return [
+        f"The cost of a task is not constant over the widths measured ({units.listed(how)} from the narrowest to "
+        "the widest graph): do not extrapolate these arms' ms a task beyond the widest."
+    ]

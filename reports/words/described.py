@@ -1,0 +1,67 @@
+"""A user's flow as its source tells: what a reader is told before anything is measured, and in the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runner_lab.reports.words.units import listed, printable
+
+_MOST_CALLS = 4
+"""Direct calls that are named one by one."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """The flow itself, as a record's graph has it; safe to show.
+
+    direct_calls: `FILE:LINE TASK` of each call of a task that goes past the runner.
+    submits: whether its source may hand a task to the runner.
+    own_runner: the task runner it brings, which the arms' take the place of.
+    """
+
+    name: str
+    file: str
+    direct_calls: tuple[str, ...] = ()
+    submits: bool = True
+    own_runner: str = ""
+
+    def notes(self, said: bool = False) -> list[str]:
+        """What its source tells; a line each.
+
+        Args:
+            said: a reader knows already that no task of it goes to a runner.
+        """
+        past = [] if said and not self.submits else self._past_the_runner()
+        return [*past, *self._replaced()]
+
+    def _past_the_runner(self) -> list[str]:
+        if not self.direct_calls:
+            return []
+        shown = listed([call.replace(" ", " calls ", 1) for call in self.direct_calls[:_MOST_CALLS]])
+        more = len(self.direct_calls) - _MOST_CALLS
+        where = f"{shown}{f', and {more} more' if more > 0 else ''}"
+        if self.submits:
+            return [f"Some tasks are called directly, so no runner makes them faster: {where}."]
+        return [
+            f"{self.name} calls its tasks directly, never by .submit or .map: no runner will help it. {where}; "
+            "write TASK.submit(...), or TASK.map(...) for many, and compare again."
+        ]
+
+    def _replaced(self) -> list[str]:
+        if not self.own_runner:
+            return []
+        return [f"{self.name} brings a {self.own_runner}: each arm's runner takes its place."]
+
+
+def described(graph: dict[str, Any]) -> Described:
+    """The flow of a record's graph; what is missing or of the wrong type is left out."""
+    calls = graph.get("direct_calls")
+    calls = calls if isinstance(calls, list) else []
+    return Described(
+        name=printable(str(graph.get("name") or "the flow"), 60),
+        file=printable(str(graph.get("file") or ""), 60),
+        direct_calls=tuple(printable(call, 80) for call in calls if isinstance(call, str)),
+        submits=graph.get("submits") is not False,
+        own_runner=printable(str(graph.get("own_runner") or ""), 60),
+    )

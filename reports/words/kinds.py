@@ -1,0 +1,40 @@
+"""The kinds of work that a task's body does, and what they are called where there is room for how much."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from runner_lab.reports.words.units import printable
+
+Kind = Literal["sleep", "spin", "crunch", "none"]
+ALL: tuple[Kind, ...] = get_args(Kind)
+SEARCHED = ("sleep", "spin")
+"""Those that METG is searched for, and that the decision map is drawn for."""
+
+_SHORT = {"sleep": "sleep (waits)", "spin": "spin (holds the GIL)", "crunch": "crunch (no GIL)"}
+_ON_AXES = {
+    "sleep": "waiting (sleep)",
+    "spin": "CPU under the GIL (spin)",
+    "crunch": "CPU outside the GIL (crunch)",
+    "none": "empty",
+}
+_TASKS = {
+    "sleep": "tasks that wait (sleep)",
+    "spin": "CPU tasks that hold the GIL (spin)",
+    "crunch": "CPU tasks that release the GIL (crunch)",
+}
+
+
+def short(kind: str) -> str:
+    """`spin (holds the GIL)`; one that is not the lab's by its own name, here as below."""
+    return _SHORT.get(kind, printable(kind, 20))
+
+
+def on_axes(kind: str) -> str:
+    """`CPU under the GIL (spin)`."""
+    return _ON_AXES.get(kind, printable(kind, 20))
+
+
+def tasks(kind: str) -> str:
+    """`CPU tasks that hold the GIL (spin)`."""
+    return _TASKS.get(kind, printable(kind, 40))

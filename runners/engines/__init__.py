@@ -1,0 +1,1 @@
+"""One file an engine: what executes tasks, and its arms."""

@@ -1,0 +1,117 @@
+"""Dask: prefect-dask's runner and the bare `distributed` client, on one cluster."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
+from runner_lab.runners.spec import ArmError, RunnerSpec
+
+
+class Dask(Engine):
+    name = "dask"
+    shares_cluster = True
+    own_place = frozenset({"address", "cluster", "cluster_class", "cluster_kwargs"})
+    arms = (
+        RunnerSpec("dask", "dask", "prefect_dask.DaskTaskRunner", summary="prefect-dask"),
+        RunnerSpec(
+            "lean-dask",
+            "dask",
+            "prefect_lean.LeanDaskTaskRunner",
+            lean=True,
+            summary="prefect-dask without most of its cost per task",
+        ),
+        RunnerSpec("bare-dask", "dask", bare=True, summary="distributed.Client, no Prefect"),
+    )
+
+    def check(self, spec: RunnerSpec, settings: ClusterSettings) -> None:
+        super().check(spec, settings)
+        if settings.cluster_class and self.shares(spec):
+            try:
+                inspect.signature(_load(spec.name, settings.cluster_class)).bind(**settings.cluster_kwargs)
+            except TypeError as error:
+                raise ArmError(spec.name, f"dask.cluster_kwargs: {settings.cluster_class} {error}") from None
+
+    def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
+        if not self.shares(spec):
+            return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
+        if settings.address:
+            return f"the Dask cluster at {settings.address}"
+        return f"{settings.cluster_class or f'a local cluster of {spec.workers} workers, one thread each'}"
+
+    @contextmanager
+    def cluster(self, workers: int, settings: ClusterSettings, scratch: Path) -> Iterator[Cluster]:
+        import distributed
+
+        if settings.address:
+            with distributed.Client(settings.address, timeout=settings.timeout_s, set_as_default=False):
+                yield Cluster(settings.address, local=False)
+            return
+        started: Any
+        if settings.cluster_class:
+            started = _load("dask", settings.cluster_class)(**settings.cluster_kwargs)
+        else:
+            started = distributed.LocalCluster(**local_cluster(workers), silence_logs=logging.CRITICAL)
+        with started:
+            # Any other class may start its workers on other hosts, where neither this project nor its files are.
+            yield Cluster(started.scheduler_address, local=isinstance(started, distributed.LocalCluster))
+
+    def slots(self, cluster: Cluster) -> int:
+        import distributed
+
+        with distributed.Client(cluster.address, set_as_default=False) as client:
+            return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
+        if not self.shares(spec):
+            return dict(spec.options)
+        # By address: `duplicate()`, which each flow run calls, would lose a cluster object.
+        place = {"address": cluster.address} if cluster else {"cluster_kwargs": local_cluster(spec.workers)}
+        return {**place, **spec.options}
+
+    @contextmanager
+    def bare(self, spec: RunnerSpec, cluster: Cluster, limit_s: float) -> Iterator[BareDask]:
+        import distributed
+
+        with distributed.Client(cluster.address, set_as_default=False) as client:
+            yield BareDask(client, limit_s)
+
+
+class BareDask:
+    def __init__(self, client: Any, limit_s: float) -> None:
+        self._client = client
+        self._limit_s = limit_s
+
+    def submit(self, node: Any, *args: Any) -> Any:
+        return self._client.submit(node, *args, pure=False)
+
+    def on_done(self, handle: Any, callback: Callable[[], None]) -> None:
+        handle.add_done_callback(lambda _: callback())
+
+    def result(self, handle: Any) -> Any:
+        return handle.result(timeout=self._limit_s)
+
+
+def local_cluster(workers: int) -> dict[str, Any]:
+    """One thread a worker, so that the slots are as many under every engine; any free port for the dashboard."""
+    return {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+
+
+def _load(arm: str, path: str) -> Any:
+    module_name, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module_name), name)
+    except Exception as error:  # the module may be the user's: its import may raise anything
+        raise ArmError(arm, f"dask.cluster_class: {path!r} cannot be imported ({error})") from None
+    if not callable(found):
+        raise ArmError(arm, f"dask.cluster_class: {path!r} is not a class")
+    return found
+
+
+ENGINE = Dask()

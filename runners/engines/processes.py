@@ -1,0 +1,32 @@
+"""Prefect's process pool: fresh for every flow run, on this machine. It has no shared cluster to be warm."""
+
+from __future__ import annotations
+
+from runner_lab.runners.engine import ClusterSettings, Engine
+from runner_lab.runners.spec import RunnerSpec
+
+
+class Processes(Engine):
+    name = "processes"
+    worker_option = "max_workers"
+    arms = (
+        RunnerSpec(
+            "processes",
+            "processes",
+            "prefect.task_runners.ProcessPoolTaskRunner",
+            summary="a pool of processes, fresh for every flow run",
+        ),
+        RunnerSpec(
+            "lean-processes",
+            "processes",
+            "prefect_lean.LeanProcessPoolTaskRunner",
+            lean=True,
+            summary="such a pool without most of Prefect's cost per task",
+        ),
+    )
+
+    def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
+        return f"{spec.workers} processes on this machine"
+
+
+ENGINE = Processes()

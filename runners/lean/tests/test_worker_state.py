@@ -1,0 +1,251 @@
+"""What a worker keeps between tasks: settings, clients, nothing that grows."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections import Counter
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow, task
+from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, PREFECT_TASKS_DEFAULT_RETRIES, temporary_settings
+
+pytestmark = pytest.mark.slow
+
+
+@task
+def which_client() -> tuple[int, str, int]:
+    from prefect.client.orchestration import get_client
+    from prefect.settings.context import get_current_settings
+
+    client = get_client(sync_client=True)
+    return id(client), str(client.api_url), id(get_current_settings())
+
+
+def packed(task: Any) -> tuple[UUID, Any]:
+    from concurrent.futures import Future
+
+    from prefect_lean.context import Context
+
+    task_run_id = uuid4()
+    return task_run_id, Context(future_type=Future).pack(task, task_run_id, {}, None, None)
+
+
+def run_here(task: Any) -> Any:
+    """One task, packed and run as a worker does."""
+    from prefect_lean import shipping
+
+    _, package = packed(task)
+    return shipping.runner()(package.call, package.shared).result()
+
+
+def clients_since(before: set[Any]) -> set[Any]:
+    """The clients that threads of this process keep for their tasks, but for those of `before`."""
+    from prefect_lean import shipping
+
+    kept = shipping.package().internals.open_clients
+    return {context.client for contexts in list(kept) for context in contexts._values.values()} - before
+
+
+def in_thread(call: Any) -> Any:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(call()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def test_settings_and_client_are_made_once(lab_server):
+    first, second = run_here(which_client), run_here(which_client)
+    assert first == second
+    assert first[1].rstrip("/") == lab_server.api_url
+
+
+def test_client_follows_address_and_key(lab_server):
+    plain = run_here(which_client)
+    with temporary_settings({PREFECT_API_KEY: "another"}):
+        keyed = run_here(which_client)
+    with temporary_settings({PREFECT_API_URL: lab_server.api_url.replace("127.0.0.1", "localhost")}):
+        moved = run_here(which_client)
+    with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: 5}):
+        other_settings = run_here(which_client)
+    assert len({plain[0], keyed[0], moved[0]}) == 3
+    assert "localhost" in moved[1]
+    assert other_settings[0] == plain[0], "a setting that no client reads needs no client of its own"
+    assert run_here(which_client) == plain
+
+
+def test_client_and_events_outlive_idleness_and_a_restart_of_the_server(scratch, monkeypatch, until, recorded):
+    """One client of one worker thread, whose connection was idle for too long, and whose server was then restarted."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from prefect_lean import shipping
+
+    from runner_lab.runners import server
+    from runner_lab.runners.isolation.environment import free_port
+
+    @task
+    def ask() -> int:
+        from prefect.client.orchestration import get_client
+
+        client = get_client(sync_client=True)
+        client.hello().raise_for_status()
+        return id(client)
+
+    def asked() -> int:
+        task_run_id, package = packed(ask)
+        client_id = worker.submit(shipping.runner(), package.call, package.shared).result().result()
+        # The task's events go another way than its requests.
+        recorded(task_run_id, lambda run: run.state.is_completed())
+        return client_id
+
+    def closed_by_the_server() -> bool:
+        (client,) = clients_since(before)
+        return all(connection.has_expired() for connection in client._client._transport._pool.connections)
+
+    monkeypatch.setenv("PREFECT_SERVER_API_KEEPALIVE_TIMEOUT", "1")
+    home, port = scratch / "restarted", free_port()
+    before = clients_since(set())
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}), ThreadPoolExecutor(1) as worker:
+        with server.lab_server(home, port=port):
+            first = asked()
+            until(closed_by_the_server)
+            assert asked() == first
+        with server.lab_server(home, port=port):
+            assert asked() == first
+
+
+def test_clients_close_with_their_thread(lab_server):
+    # Those of threads that have ended before are not to be counted.
+    gc.collect()
+    before = clients_since(set())
+    (client,) = in_thread(lambda: [run_here(which_client), clients_since(before)][1])
+    gc.collect()
+    assert client._client.is_closed
+    assert clients_since(before) == set()
+
+
+def test_clients_close_with_their_process(lab_server, tmp_path):
+    """At the end of a worker process, after everything that a task has left to be done then."""
+    from prefect_lean import LeanProcessPoolTaskRunner
+
+    path = str(tmp_path / "closed")
+
+    def prepare(path: str) -> None:
+        import atexit
+        import sys
+
+        def say() -> None:
+            with open(path, "w") as file:
+                file.write(str(sys.client_of_task._client.is_closed))  # type: ignore[attr-defined]
+
+        # Runs last: what is registered later, as all that the first task imports, runs before.
+        atexit.register(say)
+
+    @task
+    def keep_client() -> None:
+        import sys
+
+        from prefect.client.orchestration import get_client
+
+        sys.client_of_task = get_client(sync_client=True)  # type: ignore[attr-defined]
+        assert not sys.client_of_task._client.is_closed  # type: ignore[attr-defined]
+
+    with LeanProcessPoolTaskRunner(max_workers=1, initializer=prepare, initargs=(path,)) as runner:
+        runner.submit(keep_client, {}).result(timeout=120)
+    assert (tmp_path / "closed").read_text() == "True"
+
+
+def test_settings_changed_in_place_are_sent(lab_server):
+    from prefect.context import SettingsContext
+    from prefect_lean.internals import SettingsPart
+
+    with temporary_settings({PREFECT_TASKS_DEFAULT_RETRIES: 1}):
+        context = SettingsContext.get()
+        assert context is not None
+        part = SettingsPart(context)
+        assert part.serves(context)
+        context.settings.tasks.default_retries = 2
+        assert not part.serves(context)
+
+
+def test_internals_are_held_against_their_digests_without_a_parser(monkeypatch):
+    """CPython 3.11 fails where two threads parse at once, and a worker that starts has no time for it."""
+    from prefect_lean.internals import tested
+
+    monkeypatch.setattr("ast.parse", lambda *args, **kwargs: pytest.fail("the source was parsed"))
+    assert tested.moved(tested._TESTED) == ()
+
+
+def test_moved_internals_fall_back(lab_server, monkeypatch):
+    """With an internal that has changed, driver and worker take the stock path and say so once."""
+    from prefect_lean import LeanThreadPoolTaskRunner, internals, shipping
+
+    assert internals.moved({"prefect.context:no_such_thing": "x"}) == ("prefect.context:no_such_thing",)
+    shipped = shipping.package()
+    monkeypatch.setattr(shipped.internals, "MOVED", ("prefect.context:hydrated_context",))
+    shipped.internals.tested._warned.clear()
+    with pytest.warns(RuntimeWarning, match=r"3\.8\.8"):
+        first = run_here(which_client)
+    assert first[1].rstrip("/") == lab_server.api_url
+    assert run_here(which_client)[1] == first[1]
+    assert LeanThreadPoolTaskRunner(max_workers=2).duplicate()._max_workers == 2
+
+
+def test_nothing_grows_with_the_number_of_tasks(lab_server):
+    """Objects of the driver and of a worker thread after many tasks, against those after fewer."""
+    from concurrent.futures import Future
+
+    from prefect_lean import shipping
+    from prefect_lean.context import Context
+
+    @task
+    def nothing() -> None: ...
+
+    kept = {"State", "TaskRun", "EngineContext", "TaskRunContext", "ResultStore", "ResultRecord", "Task", "function"}
+    kept |= {"Settings", "SettingsContext", "SyncPrefectClient", "SSLContext", "Thread", "LocalFileSystem"}
+    counts: list[Counter[str]] = []
+
+    @flow
+    def many() -> None:
+        context = Context(future_type=Future)
+        run = shipping.runner()
+
+        def work(times: int) -> None:
+            for _ in range(times):
+                package = context.pack(nothing, uuid4(), {}, None, None)
+                run(package.call, package.shared)
+
+        from prefect.events.worker import EventsWorker
+
+        for times in (50, 200):
+            in_thread(lambda times=times: work(times))
+            EventsWorker.instance().wait_until_empty()
+            gc.collect()
+            names = (type(found).__name__ for found in gc.get_objects())
+            counts.append(Counter(name for name in names if name in kept))
+
+    many()
+    # Events wait in a buffer of a fixed size until the server has confirmed them; nothing else may remain.
+    assert (counts[1] - counts[0]).total() < 50, counts[1] - counts[0]
+
+
+def test_worker_does_not_load_an_engine_that_it_does_not_run_on(arm):
+    if arm.engine in ("threads", "ray"):
+        pytest.skip("Ray is loaded where these run.")
+
+    @task
+    def loaded() -> bool:
+        import sys
+
+        return "ray._private.worker" in sys.modules
+
+    def ask() -> bool:
+        return loaded.submit().result(120.0)
+
+    # Workers of its own: those that the suite shares ran other tests' tasks.
+    kwargs = {"n_workers": 1, "dashboard_address": None}
+    own = {"address": None, "cluster_kwargs": kwargs} if arm.engine == "dask" else {}
+    assert arm.flow(ask, **own)() is False

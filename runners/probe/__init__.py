@@ -1,0 +1,1 @@
+"""Note when a task passes the boundaries of its stages."""

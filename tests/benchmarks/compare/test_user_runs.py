@@ -1,0 +1,159 @@
+"""Flows as users write them, run on the suite's server as a comparison runs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from runner_lab.benchmarks.compare import user_runs
+from runner_lab.benchmarks.compare.agreement import Agreement
+from runner_lab.benchmarks.compare.user_flow import load
+from runner_lab.benchmarks.measuring import measure
+from runner_lab.benchmarks.measuring.measure import Site
+from runner_lab.benchmarks.session.plan import Cell
+
+pytestmark = pytest.mark.slow
+
+FLOWS = Path(__file__).parents[2] / "user_flows"
+
+
+@pytest.fixture
+def compare(arms, lab_server, scratch, cluster_for, monkeypatch):
+    """The records of a flow: one under each arm, in their order."""
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+
+    def run(target, *given, under=("threads",), check=True, limit_s=60.0):
+        user = load(str(FLOWS / target), given, scratch)
+        agreement = Agreement(check, alike=("threads", "control"))
+        records = []
+        for position, name in enumerate(under):
+            arm = arms.arms[name].with_workers(2)
+            site = Site(lab_server, arms.engine(arm), cluster_for(arm), scratch, limit_s, 60.0)
+            cell = Cell("compare", user.spec, arm, 0, name)
+            blank = measure.blank_record(cell, "run", {})
+            ready = lambda _, site=site: nullcontext(site)  # noqa: E731
+            records.append(user_runs.measure(cell, position, ready, blank, user, agreement))
+        return records
+
+    return run
+
+
+def test_a_mapping_flow_with_parameters_under_two_runners(compare):
+    records = compare("etl_map.py:etl", "n=3", under=("threads", "lean-threads"))
+
+    assert [(r.status, r.error) for r in records] == [("ok", None)] * 2
+    assert [r.flow_run.result for r in records] == ["same", "same"]
+    for record in records:
+        assert record.flow_run.states == {"Completed": 7}
+        assert (record.flow_run.submitted, record.flow_run.direct) == (7, 0)
+        assert (record.recorded, record.expected_recorded, record.tasks) == (7, 7, 7)
+        assert 0 < record.value_s < 60
+    assert {r.cell for r in records} == {"compare/etl(n=3)/threads", "compare/etl(n=3)/lean-threads"}
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "submitted", "result"),
+    [
+        ("async_fetch.py:crawl", ["pages=2"], 2, [{"page": 0, "items": []}, {"page": 1, "items": [0]}]),
+        ("beside/report.py", [], 2, None),
+        ("shop/orders/daily.py", ['items=["a", "bc"]'], 2, 3),
+        ("returns_futures.py:squares", [], 3, [1, 4, 9]),
+        ("generator.py:chunks", ["n=2"], 2, [[], [1]]),
+        ("typed.py:typed", ['config={"region": "eu"}', "day=2026-11-23", "code=7"], 1, "eu 10 23.11.2026 7"),
+        ("flows.py", [], 2, ["user_flows", "user_flows"]),
+    ],
+)
+def test_flows_of_every_kind_end_well_and_their_results_can_be_compared(
+    compare, monkeypatch, target, given, submitted, result
+):
+    seen = []
+    monkeypatch.setattr(Agreement, "judge", lambda self, arm, value: (seen.append(value), ("same", ""))[1])
+
+    (record,) = compare(target, *given)
+
+    assert (record.status, record.error) == ("ok", None)
+    assert record.flow_run.states == {"Completed": submitted}
+    assert record.flow_run.submitted == submitted
+    assert seen == [result] if result is not None else len(seen[0]) == 2
+
+
+def test_a_flow_that_prints_and_returns_nothing_under_a_runner_of_its_own(compare):
+    (record,) = compare("own_runner.py")
+
+    assert (record.status, record.flow_run.result) == ("ok", "nothing")
+    assert record.graph["own_runner"] == "ThreadPoolTaskRunner"
+
+
+def test_direct_calls_go_past_the_runner(compare):
+    (record,) = compare("direct_calls.py:pipeline")
+
+    assert record.status == "ok"
+    assert (record.flow_run.submitted, record.flow_run.direct) == (0, 5)
+    assert record.flow_run.states == {"Completed": 5}
+
+
+def test_what_sub_flows_submit_is_not_the_arms(compare):
+    (record,) = compare("subflows.py:world")
+
+    assert record.status == "ok"
+    assert record.flow_run.submitted == 1
+    assert record.flow_run.subflow_tasks == 4
+    # One more for each sub-flow, which is a task run of its parent too.
+    assert record.flow_run.states == {"Completed": 7}
+
+
+def test_a_failing_flow_is_an_error_with_its_reason_and_its_task_runs(compare):
+    (record,) = compare("breaks.py:breaks")
+
+    assert (record.status, record.error) == ("error", "ZeroDivisionError: division by zero")
+    assert record.flow_run.states == {"Completed": 1, "Failed": 1, "NotReady": 1}
+
+
+def test_each_pass_begins_with_an_empty_cache(compare):
+    records = compare("cached.py:saving", under=("threads", "control"))
+
+    assert [r.flow_run.states for r in records] == [{"Completed": 1, "Cached": 1}] * 2
+
+
+def test_a_flow_that_disagrees_with_itself_is_no_runners_fault(compare):
+    records = compare("impure.py", under=("threads", "control", "lean-threads"))
+
+    assert [r.status for r in records] == ["ok"] * 3
+    assert [r.flow_run.result for r in records] == ["same", "unchecked", "unchecked"]
+    assert "two runs under threads alone differ already" in records[2].flow_run.remark
+
+
+def test_a_flow_that_takes_too_long_is_stopped_and_says_so(compare):
+    (record,) = compare("slow.py:slow", limit_s=1.0)
+
+    assert record.status == "error"
+    assert record.error == "TimeoutError: not done after 1 s (--cell-timeout), and stopped"
+
+
+def test_tasks_that_wait_for_tasks_of_a_full_pool_are_stopped_too(compare):
+    (record,) = compare("nested_submits.py:deep", limit_s=3.0)
+
+    assert record.status == "error"
+    assert "--cell-timeout" in record.error
+
+
+def test_workers_import_what_the_flow_does(compare):
+    records = compare("beside/report.py", under=("threads", "processes"))
+
+    assert [(r.status, r.error) for r in records] == [("ok", None)] * 2
+    assert [r.flow_run.result for r in records] == ["same"] * 2
+    assert [r.flow_run.states for r in records] == [{"Completed": 2}] * 2
+
+
+def test_another_result_is_an_error_unless_it_was_asked_for(compare):
+    records = compare("whose_process.py", under=("threads", "processes"))
+    assert records[1].error == "another result: 'worker', but 'main' under threads"
+    assert records[1].flow_run.result == "different"
+
+    (unchecked,) = compare("whose_process.py", under=("threads",), check=False)
+    assert (unchecked.status, unchecked.flow_run.result) == ("ok", "unchecked")

@@ -1,0 +1,59 @@
+"""A suite whose experiments hang, die, fail and end well, for the frame of experiments on behaviour."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+from runner_lab.benchmarks.experiments.experiment import Experiment, Facts, Judgement, Scene, Suite
+from runner_lab.runners.spec import RunnerSpec
+
+
+def well(scene: Scene) -> None:
+    scene.note(pid=os.getpid(), told=scene.settings["told"])
+
+
+def die(scene: Scene) -> None:
+    scene.note(pid=os.getpid())
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(scene: Scene) -> None:
+    scene.note(pid=os.getpid())
+    raise RuntimeError("no such thing\nat all")
+
+
+def hang(scene: Scene) -> None:
+    """Hang, with a child that ignores what it is asked."""
+    ignores = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(3600)"
+    scene.note(pid=os.getpid(), child=subprocess.Popen([sys.executable, "-c", ignores]).pid)
+    threading.Event().wait()
+
+
+def left_behind(facts: Facts) -> Judgement:
+    return Judgement("warn", f"left {facts['child']} behind", "Look.")
+
+
+def judged(arm: RunnerSpec, facts: Facts) -> Judgement:
+    return Judgement("ok", f"{arm.name} was told {facts['told']}")
+
+
+def experiment(name: str, measure: object, **more: object) -> Experiment:
+    return Experiment(name, "frame", f"To {name}", measure, judged, **more)  # type: ignore[arg-type]
+
+
+SUITE = Suite(
+    "behaving",
+    __name__,
+    "How they behave",
+    (
+        experiment("well", well),
+        experiment("die", die),
+        experiment("fail", fail),
+        experiment("fork", hang, limit_s=1.0, hangs=left_behind),
+        experiment("spoil", well, spoils=True),
+    ),
+)

@@ -1,0 +1,256 @@
+"""`runner-lab faults`: the frame with experiments that hang and die, the judgement of facts, and a few real ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import psutil
+import pytest
+
+from runner_lab import lab
+from runner_lab.benchmarks.experiments import (
+    behaviour,
+    faults,
+    faults_absent,
+    faults_slots,
+    faults_stopped,
+    faults_values,
+    faults_volume,
+    faults_workers,
+)
+from runner_lab.benchmarks.experiments.arm_process import Answer, ArmProcess, Outcome
+from runner_lab.benchmarks.experiments.experiment import ARMS, Experiment, Judgement, Scene
+from runner_lab.flows.experiments import noted
+from runner_lab.flows.experiments.noted import mark, marks, note, notes
+from runner_lab.runners import catalog
+from tests.benchmarks.experiments import odd_experiments
+
+SPECS = catalog.load().arms
+PAGE = Path(__file__).parents[3] / "docs" / "production.md"
+
+
+def experiment(name: str, suite: Any = odd_experiments.SUITE) -> Experiment:
+    return next(one for one in suite.experiments if one.id == name)
+
+
+@pytest.fixture
+def arm_process(scratch: Path, tmp_path: Path) -> Iterator[Callable[[str], ArmProcess]]:
+    made: list[ArmProcess] = []
+
+    def make(arm: str, suite: Any = odd_experiments.SUITE) -> ArmProcess:
+        folder = scratch / f"faults-{tmp_path.name}-{len(made)}"
+        folder.mkdir()
+        made.append(ArmProcess(suite, arm, folder, tmp_path / "log", {"told": 7}))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.close()
+
+
+@pytest.mark.slow
+def test_one_that_hangs_dies_or_fails_is_a_finding_and_the_rest_goes_on(arm_process, lab_server):
+    process = arm_process("threads")
+    found = {name: process.measure(experiment(name)) for name in ("well", "fail", "fork", "die", "spoil")}
+
+    assert [outcome.end for outcome in found.values()] == ["done", "failed", "hangs", "dies", "done"]
+    assert found["fail"].error == "RuntimeError: no such thing at all"
+    assert found["die"].error == "killed by signal 9"
+    # One process serves until it hangs, fails, dies or is spoilt.
+    assert found["well"].facts["pid"] == found["fail"].facts["pid"]
+    assert len({found[name].facts["pid"] for name in ("fail", "fork", "die", "spoil")}) == 4
+    assert not any(psutil.pid_exists(outcome.facts["pid"]) for outcome in found.values())
+    assert not psutil.pid_exists(found["fork"].facts["child"])
+
+
+@pytest.mark.parametrize(("name", "end", "anew"), [("well", "done", 0), ("fail", "failed", 1), ("spoil", "done", 1)])
+def test_what_may_have_left_something_gets_the_next_one_a_new_process(name, end, anew, tmp_path, monkeypatch):
+    process = ArmProcess(odd_experiments.SUITE, "threads", tmp_path, tmp_path / "log", {})
+    closed = []
+    monkeypatch.setattr(process, "_running", lambda: Mock())
+    monkeypatch.setattr(process, "close", lambda: closed.append(True))
+    monkeypatch.setattr("runner_lab.benchmarks.experiments.arm_process._await", lambda *args: Outcome(end, {}, 1.0))
+
+    process.measure(experiment(name))
+
+    assert len(closed) == anew
+
+
+def test_what_became_of_an_experiment_is_said():
+    threads = SPECS["threads"]
+
+    def found(name: str, outcome: Outcome) -> tuple[str, str]:
+        one = behaviour.finding(experiment(name), threads, outcome)
+        json.dumps(one)
+        return one["symbol"], one["words"]
+
+    assert found("well", Outcome("done", {"told": 7}, 1.0)) == ("ok", "threads was told 7")
+    assert found("spoil", Outcome("hangs", {}, 61.2)) == ("bad", "hangs after 61 s")
+    assert found("fork", Outcome("hangs", {"child": 7}, 61.2)) == ("warn", "hangs after 61 s: left 7 behind")
+    assert found("die", Outcome("dies", {}, 1.0, "exit code 3")) == ("bad", "ends the flow's process (exit code 3)")
+    assert found("fail", Outcome("failed", {}, 1.0, "E: x")) == ("unknown", "the experiment failed: E: x")
+    assert found("well", Outcome("done", {}, 1.0)) == ("unknown", "the experiment noted no 'told'")
+
+
+def test_the_code_of_each_experiment_is_in_the_repository():
+    for one in faults.SUITE.experiments:
+        assert (Path(__file__).parents[3] / one.code).exists()
+    assert len({one.id for one in faults.SUITE.experiments}) == len(faults.SUITE.experiments)
+    assert set(ARMS) == {name for name, spec in SPECS.items() if not spec.bare and spec.class_path} - {"control"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--only", "worker-killed,colour"), "--only colour: there are task-raises, "),
+        (("--only", ","), "--only ,: there are task-raises, "),
+        (("--runners", "threads,bare-dask"), "--runners bare-dask: there are threads, "),
+        (("--tasks", "0"), 'Invalid value "0" for --tasks. Must be >= 1.'),
+    ],
+)
+def test_a_bad_name_is_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        lab.main(["faults", *arguments])
+    assert ended.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"runner-lab: {message}")
+
+
+def test_a_folder_with_foreign_findings_is_refused_before_anything_starts(tmp_path, capsys):
+    (tmp_path / "faults.json").write_text("[]")
+    with pytest.raises(SystemExit) as ended:
+        lab.main(["faults", "--out", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "holds no findings" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["faults.json"]
+
+
+def test_what_is_measured_again_replaces_its_finding():
+    listed = [{"id": "b"}, {"id": "a"}]
+    before = [{"experiment": "a", "arm": "dask", "words": "old"}, {"experiment": "gone", "arm": "dask"}]
+    report: dict[str, Any] = {"experiments": listed, "arms": list(ARMS), "findings": before}
+    for found in (
+        {"experiment": "a", "arm": "threads"},
+        {"experiment": "a", "arm": "dask"},
+        {"experiment": "b", "arm": "ray"},
+    ):
+        behaviour._replace(report, found)
+    assert report["findings"] == [
+        {"experiment": "b", "arm": "ray"},
+        {"experiment": "a", "arm": "threads"},
+        {"experiment": "a", "arm": "dask"},
+    ]
+
+
+def test_notes_of_a_killed_process_are_read_as_far_as_they_are_whole(tmp_path):
+    folder = str(tmp_path)
+    note(folder, wait="returns", state="Running")
+    note(folder, state="Crashed")
+    mark(folder, "body")
+    with next(tmp_path.glob("body.*.tally")).open("a") as file:
+        file.write("[1, 2.0")
+    with next(tmp_path.glob("*.facts")).open("a") as file:
+        file.write('{"state": "Comp')
+    assert notes(folder) == {"wait": "returns", "state": "Crashed"}
+    assert len(marks(folder, "body")) == 1
+
+
+def test_of_what_several_processes_note_the_last_counts_whoever_goes_on_to_note_more(tmp_path, monkeypatch):
+    for pid, fact in ((1, {"state": "Running"}), (2, {"state": "Crashed"}), (1, {"wait": "returns"})):
+        monkeypatch.setattr(noted.os, "getpid", lambda pid=pid: pid)
+        note(str(tmp_path), **fact)
+
+    assert notes(tmp_path) == {"state": "Crashed", "wait": "returns"}
+
+
+KILLED = {
+    "executions": 1, "noticed_s": 2.0, "doomed_wait": "returns", "doomed_state": "Crashed", "flow_state": "Crashed",
+    "doomed_result": "raises CrashedRun", "server_state": "Crashed", "others": 8, "others_kept": 8,
+}  # fmt: skip
+STOPPED = {
+    "began": True, "exit_code": 1, "quiet_s": 2.0, "orphans": 0, "bodies_begun_after": 0, "bodies_run_to_their_end": 0,
+    "server_flow_state": "Crashed", "server_task_states": {"Crashed": 2, "NotReady": 2},
+}  # fmt: skip
+SENT = {
+    "submit": "returns", "others": 4, "others_kept": 4, "doomed_wait": "returns", "doomed_state": "Crashed",
+    "doomed_result": "raises TypeError", "server_state": "Failed",
+}  # fmt: skip
+RETURNS = {
+    "began": True, "exit_code": 0, "raised": None, "server_flow_state": "Completed", "recorded": 9, "bodies": 9,
+    "away_s": 20.0,
+}  # fmt: skip
+BLOCKED = {"blocked_s": 12.0, "told_s": 2.0, "body_held_s": 2.1, "server_state": "TimedOut"}
+GROWN = {"driver_mb_per_1000": 1.0, "workers_mb_per_1000": 2.0, "tasks": 2000}
+TALKED = {"task_runs": 60, "of_task_runs": 60, "logs": 180, "of_logs": 180, "lag_s": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("judge", "facts", "changes", "symbol", "said"),
+    [
+        (faults_workers.judge_killed, KILLED, {}, "ok", "body ran once"),
+        (faults_workers.judge_killed, KILLED, {"executions": 4}, "warn", "body ran 4 times"),
+        (faults_workers.judge_killed, KILLED, {"server_state": "Running"}, "bad", "in the API Running"),
+        (faults_workers.judge_killed, KILLED, {"doomed_state": "Running"}, "bad", ".state Running"),
+        (faults_workers.judge_killed, KILLED, {"others_kept": 3}, "bad", "5 of 8 others lost"),
+        (faults_stopped.judge_stopped, STOPPED, {}, "ok", "nothing left"),
+        (faults_stopped.judge_stopped, STOPPED, {"orphans": 2}, "bad", "2 processes left"),
+        (faults_stopped.judge_stopped, STOPPED, {"server_flow_state": "Running"}, "bad", "flow Running"),
+        (faults_stopped.judge_stopped, STOPPED, {"bodies_begun_after": 1}, "bad", "1 more bodies begun"),
+        (faults_stopped.judge_stopped, STOPPED, {"bodies_run_to_their_end": 2}, "warn", "ran to their end"),
+        (faults_stopped.judge_stopped, STOPPED, {"server_task_states": {"Running": 2}}, "warn", "2 Running"),
+        (faults_stopped.judge_stopped, STOPPED, {"began": False}, "unknown", "did not begin"),
+        (faults_values.judge_unpicklable, SENT, {}, "ok", "raises TypeError"),
+        (faults_values.judge_unpicklable, SENT, {"server_state": "Completed"}, "bad", "in the API Completed"),
+        (faults_values.judge_unpicklable, SENT, {"server_state": "Running"}, "bad", "in the API Running"),
+        (faults_values.judge_unpicklable, SENT, {"doomed_result": "returns"}, "ok", "nothing is pickled"),
+        (faults_absent.judge_returns, RETURNS, {}, "ok", "flow completes"),
+        (faults_absent.judge_returns, RETURNS, {"recorded": 7}, "warn", "7/9 task runs"),
+        (faults_absent.judge_returns, RETURNS, {"raised": "ConnectError"}, "bad", "flow ends by ConnectError"),
+        (faults_slots.judge_times_out, BLOCKED, {}, "ok", "stopped after 2 s"),
+        (faults_slots.judge_times_out, BLOCKED, {"body_held_s": 12.0}, "warn", "not stopped"),
+        (faults_slots.judge_times_out, BLOCKED, {"body_held_s": None, "server_state": "Running"}, "bad", "Running"),
+        (faults_volume.judge_grows, GROWN, {}, "ok", "+1.0 MB in the driver, +2.0 MB in the workers, over 2,000"),
+        (faults_volume.judge_grows, GROWN, {"driver_mb_per_1000": 50.0}, "warn", "+50.0 MB in the driver"),
+        (faults_volume.judge_talks, TALKED, {}, "ok", "task runs 60/60, log lines 180/180"),
+        (faults_volume.judge_talks, TALKED, {"task_runs": 59}, "bad", "task runs 59/60"),
+        (faults_volume.judge_talks, TALKED, {"logs": 170}, "warn", "log lines 170/180"),
+    ],
+)
+def test_facts_are_judged(judge, facts, changes, symbol, said):
+    judged: Judgement = judge(SPECS["dask"], {**facts, **changes})
+    assert judged.symbol == symbol
+    assert said in judged.words
+    assert bool(judged.remedy) == (symbol != "ok")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arm"),
+    [
+        ("task-raises", "lean-threads"),
+        ("unpicklable-argument", "lean-threads"),
+        ("task-raises", "lean-dask"),
+        ("retry-succeeds", "lean-dask"),
+    ],
+)
+def test_lean_runners_keep_what_they_promise(name, arm, lab_server, cluster_for, scratch, tmp_path):
+    spec = SPECS[arm]
+    tried = experiment(name, faults.SUITE)
+    facts = Answer(tmp_path)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    tried.measure(Scene(spec, folder, lab_server.api_url, {}, lambda: cluster_for(spec), facts.note))
+    seen = json.loads((tmp_path / "answer.json").read_text())["facts"]
+
+    assert tried.judge(spec, seen).symbol == "ok", seen
+
+
+def test_the_page_names_experiments_that_there_are_and_links_their_code():
+    rows = re.findall(r"^\| \[.*?\]\(\.\./(\S+?)\)<br><sub>(\S+?)</sub> \|", PAGE.read_text(), re.MULTILINE)
+    assert len(rows) > 5
+    assert set(rows) <= {(one.code, one.id) for one in faults.SUITE.experiments}
