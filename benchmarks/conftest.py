@@ -185,10 +185,10 @@ def _finish(lab: Session, config: pytest.Config, interrupted: bool) -> None:
     finally:
         # Whatever did not stop: what was measured is on disk, and the report of it is made and shown.
         if lab.records:
-            bench = config._benchmarksession  # type: ignore[attr-defined]
-            bench.benchmarks[:] = rows.merge(bench.benchmarks, lab.records)
+            benchmark_session = config._benchmarksession  # type: ignore[attr-defined]
+            benchmark_session.benchmarks[:] = rows.merge(benchmark_session.benchmarks, lab.records)
             config.stash[_REPORT] = _render(lab)
-            bench.json = bench.json or str(lab.folder.path / "benchmark.json")
+            benchmark_session.json = benchmark_session.json or str(lab.folder.path / "benchmark.json")
 
 
 def _render(lab: Session) -> list[str]:

@@ -21,7 +21,7 @@ class Suite:
 
     cold: its cells start and stop a cluster or pool of their own.
     search: the task durations of its cells are searched for, begun at that of the profile's graph.
-    scaling: its cells run under several numbers of workers.
+    resized: its cells run under several numbers of workers.
     wide: a cell that by the narrower ones of its arm would take too long is left out, and the run says so.
     without: sorts of arms that take no part: `bare` engines, the `control`, `direct` calls.
     """
@@ -29,7 +29,7 @@ class Suite:
     name: str
     cold: bool = False
     search: bool = False
-    scaling: bool = False
+    resized: bool = False
     wide: bool = False
     without: frozenset[str] = frozenset()
 
@@ -131,8 +131,8 @@ PROFILES: Mapping[str, Profile] = {
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
                 "metg": _both(4, 0.05),
                 "batching": _batched(32, Work("sleep", 0.02), 1, 4, 16),
-                "scaling": _both(4, 0.25),
-                "tax": (GraphSpec("chain", width=25),),
+                "worker_scaling": _both(4, 0.25),
+                "task_stages": (GraphSpec("chain", width=25),),
             },
             first_blocks={
                 "work": 4,
@@ -141,9 +141,9 @@ PROFILES: Mapping[str, Profile] = {
                 "cached": 2,
                 "retrying": 2,
                 "metg": 2,
-                "tax": 2,
+                "task_stages": 2,
                 "batching": 1,
-                "scaling": 1,
+                "worker_scaling": 1,
             },
         ),
         Profile(
@@ -156,9 +156,9 @@ PROFILES: Mapping[str, Profile] = {
                 "work": (*_both(4, 0.05), *_both(4, 0.4)),
                 "metg": _both(4, 0.05),
                 "batching": _batched(16, Work("sleep", 0.02), 1, 4, 8),
-                "scaling": _both(4, 0.25),
+                "worker_scaling": _both(4, 0.25),
             },
-            first_blocks={"startup": 1, "batching": 1, "scaling": 1},
+            first_blocks={"startup": 1, "batching": 1, "worker_scaling": 1},
         ),
         Profile(
             "lean",
@@ -169,7 +169,7 @@ PROFILES: Mapping[str, Profile] = {
                 "payload": _carrying(8, 1_000_000),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
-                "tax": (GraphSpec("chain", width=25),),
+                "task_stages": (GraphSpec("chain", width=25),),
             },
         ),
         Profile(

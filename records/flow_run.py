@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from runner_lab.records import validation
 from runner_lab.records.validation import RecordError
 
-BENCH = "compare"
+SUITE = "compare"
 
 Result = Literal["same", "different", "nothing", "unchecked"]
 UNASKED = "--no-check-result"

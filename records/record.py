@@ -13,14 +13,14 @@ from typing import Any, Literal, get_args
 
 from runner_lab.records import flow_run as flow_runs
 from runner_lab.records import graph_id as graphs
-from runner_lab.records import task_stages as tax
+from runner_lab.records import task_stages as stages
 from runner_lab.records import traffic, validation
 from runner_lab.records.flow_run import FlowRun
-from runner_lab.records.task_stages import Tax
+from runner_lab.records.task_stages import TaskStages
 from runner_lab.records.traffic import Traffic
 from runner_lab.records.validation import RecordError
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "records.jsonl"
 
 Status = Literal["ok", "error"]
@@ -84,7 +84,7 @@ class Record:
     """One cell (one graph under one arm), measured once in one block."""
 
     run_id: str
-    bench: str
+    suite: str
     """The suite: the `NAME` of a `benchmarks/bench_NAME.py`; `compare` for a user's flow."""
     graph: dict[str, Any]
     """variant, width, work {kind, seconds}, payload_bytes, failures, retry_delay_s, batch. A user's flow: variant
@@ -125,7 +125,7 @@ class Record:
     phases: Phases = field(default_factory=Phases)
     latencies: Latencies = field(default_factory=Latencies)
     usage: Usage = field(default_factory=Usage)
-    tax: Tax | None = None
+    task_stages: TaskStages | None = None
     """Stage by stage, where the cell was probed."""
     flow_run: FlowRun | None = None
     """What a user's flow did."""
@@ -150,8 +150,8 @@ class Record:
 
     @property
     def cell(self) -> str:
-        """`bench/graph/arm`: what is measured once in each block."""
-        return f"{self.bench}/{self.graph_id}/{self.arm}"
+        """`suite/graph/arm`: what is measured once in each block."""
+        return f"{self.suite}/{self.graph_id}/{self.arm}"
 
     @property
     def key(self) -> tuple[str, int]:
@@ -238,7 +238,7 @@ def parse(line: bytes | str) -> Record:
     if data.get("schema") != SCHEMA:
         raise RecordError(f"schema version {data.get('schema')!r}; this version reads {SCHEMA}")
     known = {f.name for f in fields(Record)}
-    optional = {"phases", "latencies", "usage", "tax", "flow_run", "traffic", "hosts"}
+    optional = {"phases", "latencies", "usage", "task_stages", "flow_run", "traffic", "hosts"}
     optional |= {"elapsed_s", "background_cpu", "environment"}
     if missing := sorted(known - optional - data.keys()):
         raise RecordError(f"not a record: {', '.join(missing)} missing")
@@ -248,7 +248,7 @@ def parse(line: bytes | str) -> Record:
         data["usage"] = Usage(**validation.durations(data.get("usage") or {}))
         latencies = {name: validation.numbers(values) for name, values in (data.get("latencies") or {}).items()}
         data["latencies"] = Latencies(**latencies)
-        data["tax"] = tax.parse(data.get("tax"))
+        data["task_stages"] = stages.parse(data.get("task_stages"))
         data["flow_run"] = flow_runs.parse(data.get("flow_run"))
         data["hosts"] = tuple(data.get("hosts") or ())
         data["traffic"] = traffic.parse(data.get("traffic"))
@@ -260,7 +260,7 @@ def parse(line: bytes | str) -> Record:
 
 
 def _check(record: Record) -> None:
-    for name in ("run_id", "bench", "arm", "engine", "runner", "started_at"):
+    for name in ("run_id", "suite", "arm", "engine", "runner", "started_at"):
         if not isinstance(getattr(record, name), str):
             raise RecordError(f"not a record: {name} must be text")
     if not isinstance(record.error, str | None):

@@ -34,7 +34,7 @@ ABSORBERS = {
 
 
 @dataclass(frozen=True)
-class Tax:
+class TaskStages:
     """Of the tasks of one chain, which run one at a time.
 
     stages_s: mean seconds a task by stage; a stage that could not be measured is missing.
@@ -47,14 +47,16 @@ class Tax:
     unprobed_s: tuple[float, ...] = ()
 
 
-def parse(data: Any) -> Tax | None:
+def parse(data: Any) -> TaskStages | None:
     """
     Raises:
-        RecordError: not what `dataclasses.asdict` makes of a `Tax`.
+        RecordError: not what `dataclasses.asdict` makes of a `TaskStages`.
     """
     if data is None:
         return None
     if not isinstance(data, dict) or not isinstance(data.get("stages_s"), dict):
-        raise RecordError("not a record: tax must be an object with stages_s")
+        raise RecordError("not a record: task_stages must be an object with stages_s")
     stages = {name: validation.number(value) for name, value in data["stages_s"].items() if name in STAGES}
-    return Tax(stages, validation.numbers(data.get("probed_s", [])), validation.numbers(data.get("unprobed_s", [])))
+    return TaskStages(
+        stages, validation.numbers(data.get("probed_s", [])), validation.numbers(data.get("unprobed_s", []))
+    )

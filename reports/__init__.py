@@ -5,8 +5,7 @@ what the lab imports where it measures costs no matplotlib and no scipy: `record
 
 Where to look:
 
-- what comes in: `records` and its parts `validation`, `graphs`, `flow_runs`, `tax`, `traffic`; `run` for the plan
-- figures: `cells`, `statistics`, `fits`, `metg`, `batching`, `scaling`, `scale`, `taxes`; `summary` has all of a run
+- `analysis`: figures, from the records and the plan of a run; `summary` has all of them
 - words made from figures: `verdict`, `regimes`, `advice`, `comparison`, `described`
 - `modelling`, `choosing`: the cost model, and the answer made with it (`runner-lab choose`, the decision map)
 - `over_runs`: several runs (`runner-lab diff`, `history`)

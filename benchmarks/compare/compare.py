@@ -17,12 +17,12 @@ from runner_lab.benchmarks.session.plan import Cell
 from runner_lab.benchmarks.session.run_folder import RunFolder
 from runner_lab.benchmarks.session.session import Options, Say, Session
 from runner_lab.benchmarks.session.stages import Stages, small_pass
-from runner_lab.records.flow_run import BENCH
+from runner_lab.records.flow_run import SUITE as COMPARE
 from runner_lab.records.record import Record
 from runner_lab.runners.catalog import BASELINE, CONTROL
 from runner_lab.runners.spec import ArmError, RunnerSpec
 
-SUITE = Suite(BENCH)
+SUITE = Suite(COMPARE)
 ARMS = (BASELINE, CONTROL, "processes", "dask", "ray")
 """By default: what Prefect and its integrations bring. The lean arms and a user's own are named by --runners."""
 BLOCKS = 5
@@ -60,7 +60,7 @@ class Comparison(Session):
     @property
     def label(self) -> str:
         name = self.spec.name.partition("(")[0].replace(".", "-")
-        return f"{BENCH}-{name}"
+        return f"{COMPARE}-{name}"
 
     def notes(self) -> list[str]:
         """What the flow's source tells before anything is measured."""
@@ -123,10 +123,10 @@ class Comparison(Session):
             self._come_to_rest(self._stages)
 
     def _profile(self, earlier: RunFolder | None) -> Profile:
-        if earlier and earlier.plan.profile != BENCH:
+        if earlier and earlier.plan.profile != COMPARE:
             raise UsageError(f"--lab-resume {self._options.resume}: go on with it by pytest benchmarks --lab-resume")
         self._user: UserFlow = user_flow.load(self._asked.target, self._asked.parameters, self._scratch)
-        return Profile(BENCH, ARMS, BLOCKS, {BENCH: (self._user.spec,)})
+        return Profile(COMPARE, ARMS, BLOCKS, {COMPARE: (self._user.spec,)})
 
     def _names(self) -> list[str]:
         """The arms that are named, with the baseline and the control, which every comparison needs."""

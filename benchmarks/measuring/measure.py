@@ -16,7 +16,7 @@ from runner_lab.benchmarks.measuring.environment import cores
 from runner_lab.benchmarks.measuring.quiescence import wait_recorded
 from runner_lab.benchmarks.measuring.remote_cluster import ledger_for, nodes_for
 from runner_lab.benchmarks.measuring.serving import Serving
-from runner_lab.benchmarks.measuring.task_stages import SECTION, tax_of
+from runner_lab.benchmarks.measuring.task_stages import SECTION, task_stages_of
 from runner_lab.benchmarks.measuring.usage import Meter
 from runner_lab.benchmarks.session.plan import Cell, CellError
 from runner_lab.flows.graph.ledger import Entry, Ledger
@@ -113,7 +113,7 @@ def blank_record(cell: Cell, run_id: str, environment: dict[str, Any]) -> Record
     arm, graph = cell.arm, cell.graph
     return Record(
         run_id=run_id,
-        bench=cell.bench,
+        suite=cell.suite,
         graph=graph.as_dict(),
         arm=arm.name,
         role=cell.role,
@@ -203,7 +203,7 @@ def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Rec
         latencies=clocks.latencies(passed.outcome, entries),
         hosts=far,
         executions=len(entries),
-        tax=tax_of(passed.outcome, passed.probe) if passed.probe and not far else None,
+        task_stages=task_stages_of(passed.outcome, passed.probe) if passed.probe and not far else None,
         **spent,
     )
     try:

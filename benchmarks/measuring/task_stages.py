@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from runner_lab.flows.graph.wiring import Outcome
-from runner_lab.records.task_stages import ABSORBERS, STAGES, Tax
+from runner_lab.records.task_stages import ABSORBERS, STAGES, TaskStages
 from runner_lab.runners.probe.schedule import Schedule
 from runner_lab.runners.probe.spans import Span
 
@@ -27,7 +27,7 @@ class Window:
     seen_s: float
 
 
-def tax_of(outcome: Outcome, schedule: Schedule) -> Tax | None:
+def task_stages_of(outcome: Outcome, schedule: Schedule) -> TaskStages | None:
     """What the tasks of a chain cost, stage by stage; None where the probe saw no task whole.
 
     A task of which the probe saw no beginning, in a worker that it had just reached, is left out.
@@ -49,7 +49,7 @@ def tax_of(outcome: Outcome, schedule: Schedule) -> Tax | None:
         return None
     unknown = {absorber for stage in recording.moved for absorber in ABSORBERS[stage]}
     means = {stage: sum(split[stage] for split in stages) / len(stages) for stage in STAGES if stage not in unknown}
-    return Tax(means, tuple(probed), tuple(unprobed))
+    return TaskStages(means, tuple(probed), tuple(unprobed))
 
 
 def account(window: Window, spans: Sequence[Span], driver: int) -> dict[str, float] | None:

@@ -22,7 +22,7 @@ def too_long(cell: Cell, records: Iterable[Record], limit_s: float) -> str | Non
     narrower = [
         record
         for record in records
-        if (record.bench, record.arm) == (cell.bench, cell.arm.name) and record.tasks < cell.graph.tasks
+        if (record.suite, record.arm) == (cell.suite, cell.arm.name) and record.tasks < cell.graph.tasks
     ]
     failed = [record for record in narrower if record.status != "ok" and record.block == cell.block]
     if failed:

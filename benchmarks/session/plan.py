@@ -24,12 +24,12 @@ T = TypeVar("T")
 class Cell:
     """One graph under one arm, in one block.
 
-    bench: the suite it belongs to.
+    suite: the suite it belongs to.
     stage: cells of one stage are measured together: the arms that share a cluster, or one arm by itself.
     cold: the arm starts its own cluster or pool, and stops it, within the cell.
     """
 
-    bench: str
+    suite: str
     graph: GraphSpec
     arm: RunnerSpec
     block: int
@@ -39,7 +39,7 @@ class Cell:
     @property
     def id(self) -> str:
         """The same in every block."""
-        return f"{self.bench}/{graph_id(self.graph.as_dict())}/{self.arm.name}"
+        return f"{self.suite}/{graph_id(self.graph.as_dict())}/{self.arm.name}"
 
     @property
     def key(self) -> tuple[str, int]:
@@ -72,12 +72,12 @@ class Search(Cell):
 
     @property
     def id(self) -> str:
-        return f"{self.bench}/{self.graph.work.kind}/{self.arm.name}"
+        return f"{self.suite}/{self.graph.work.kind}/{self.arm.name}"
 
     def at(self, seconds: float) -> Cell:
         """The cell of this search whose work takes so long."""
         graph = replace(self.graph, work=replace(self.graph.work, seconds=seconds))
-        return Cell(self.bench, graph, self.arm, self.block, self.stage)
+        return Cell(self.suite, graph, self.arm, self.block, self.stage)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def order(cells: Iterable[Cell]) -> list[Cell]:
     for cell in by_arm:
         places = sharing.setdefault(_shared(cell), {})
         places.setdefault(cell.arm.name, len(places))
-    graphs = list(dict.fromkeys((cell.bench, cell.graph) for cell in cells))
+    graphs = list(dict.fromkeys((cell.suite, cell.graph) for cell in cells))
     blocks = 1 + max((cell.block for cell in cells), default=0)
     position = {block: {stage: i for i, stage in enumerate(rotated(stages, block, blocks))} for block in range(blocks)}
 
@@ -118,7 +118,7 @@ def order(cells: Iterable[Cell]) -> list[Cell]:
             cell.block,
             position[cell.block][cell.stage],
             not cell.cold,
-            graphs.index((cell.bench, cell.graph)),
+            graphs.index((cell.suite, cell.graph)),
             (places[cell.arm.name] - cell.block) % len(places),
         )
 
@@ -127,7 +127,7 @@ def order(cells: Iterable[Cell]) -> list[Cell]:
 
 def _shared(cell: Cell) -> tuple[str, str, GraphSpec]:
     """The same for cells that differ by arm and block alone, and whose arms take turns."""
-    return cell.stage, cell.bench, cell.graph
+    return cell.stage, cell.suite, cell.graph
 
 
 def rotated(items: Sequence[T], block: int, blocks: int) -> list[T]:

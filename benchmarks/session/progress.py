@@ -33,7 +33,7 @@ class Progress:
         self._elapsed_by_arm[record.arm].append(record.elapsed_s)
         # Only arms with the same work on the same workers are held against each other.
         if record.value_s and not record.bare and record.role != "control" and family(record.arm) == record.arm:
-            self._values[record.bench, record.graph_id][record.arm].append(record.value_s)
+            self._values[record.suite, record.graph_id][record.arm].append(record.value_s)
 
     def searched(self, search: Search, records: Sequence[Record]) -> None:
         """A search has measured its cells: until now it counted as one."""

@@ -38,10 +38,10 @@ def merge(benchmarks: Iterable[Any], records: Iterable[Record]) -> list[Any]:
 
 def _row(benchmark: Any, records: list[Record]) -> Any:
     first = records[0]
-    name = f"bench_{first.bench}[{first.graph_id}-{first.arm}]"
+    name = f"bench_{first.suite}[{first.graph_id}-{first.arm}]"
     benchmark.name = name
     benchmark.fullname = f"{benchmark.fullname.partition('::')[0]}::{name}"
-    benchmark.group = f"{first.bench} {first.graph_id}"
+    benchmark.group = f"{first.suite} {first.graph_id}"
     benchmark.param = f"{first.graph_id}-{first.arm}"
     benchmark.params = {"arm": first.arm, "graph": first.graph}
     benchmark.stats = type(benchmark.stats)()

@@ -55,7 +55,7 @@ def durations(
 
 def _of(record: Record, cell: Cell) -> bool:
     """Whether the record is of the cell, its duration aside."""
-    if (record.bench, record.arm) != (cell.bench, cell.arm.name):
+    if (record.suite, record.arm) != (cell.suite, cell.arm.name):
         return False
     graph = cell.graph.as_dict()
     return {**record.graph, "work": {**record.graph["work"], "seconds": graph["work"]["seconds"]}} == graph

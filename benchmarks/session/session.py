@@ -14,8 +14,7 @@ from runner_lab.benchmarks.measuring.measure import Site
 from runner_lab.benchmarks.measuring.remote_cluster import check_slots, refuse_another_host
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
 from runner_lab.benchmarks.profiles import Profile, Suite
-from runner_lab.benchmarks.session import forecast as foresight
-from runner_lab.benchmarks.session import options
+from runner_lab.benchmarks.session import forecast, options
 from runner_lab.benchmarks.session.interrupts import Interrupts
 from runner_lab.benchmarks.session.options import Options, blocks, check, names, server_settings
 from runner_lab.benchmarks.session.plan import Cell, Search, Wide, applies, order
@@ -119,7 +118,7 @@ class Session:
             for graph in self.profile.graphs(suite.name)
             for base in self.arms
             if suite.takes(base) and applies(graph, base, suite.cold, bool(self._attached(base)))
-            for arm in (self._sizes(base) if suite.scaling else (base,))
+            for arm in (self._sizes(base) if suite.resized else (base,))
             for block in range(blocks)
         ]
 
@@ -174,7 +173,7 @@ class Session:
         """Why `cell` is not to be measured, in words; then it is none of the run any more."""
         if not isinstance(cell, Wide) or cell.key in self.folder.records:
             return None
-        reason = foresight.too_long(cell, self.folder.records.values(), self._cell_timeout_s)
+        reason = forecast.too_long(cell, self.folder.records.values(), self._cell_timeout_s)
         if reason is not None:
             self.progress.left_out(cell)
             left_out = {**self.folder.plan.left_out, cell.id: reason}

@@ -10,17 +10,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from runner_lab.records.flow_run import BENCH, FlowRun
+from runner_lab.records.flow_run import SUITE as COMPARE
+from runner_lab.records.flow_run import FlowRun
 from runner_lab.records.record import Record
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 
-BENCHES = (
+SUITES = (
     *("startup", "overhead", "work", "metg", "payload", "cached", "retrying"),
-    *("batching", "scaling", "scale", "tax", BENCH),
+    *("batching", "worker_scaling", "scale", "task_stages", COMPARE),
 )
 FEW_BLOCKS = 5
-"""Blocks below which one bench's A/A pairs say too little, and the whole run's are used."""
+"""Blocks below which one suite's A/A pairs say too little, and the whole run's are used."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Cell:
     queue, body, seen: quantiles over the tasks of all blocks; `queue_p95_s` is the mean of each block's own.
     """
 
-    bench: str
+    suite: str
     graph: Graph
     arm: str
     cold: bool
@@ -135,24 +136,24 @@ class Cell:
 SHORTEST_S = 1e-9
 
 Pairs = dict[str, dict[str, dict[str, dict[int, float]]]]
-"""bench -> arm -> graph id -> block -> log ratio to the baseline."""
+"""suite -> arm -> graph id -> block -> log ratio to the baseline."""
 
 
 def collect(records: Sequence[Record], arms: Sequence[str]) -> dict[tuple[str, str, str], list[Record]]:
-    """Records by (bench, graph id, arm): benches in their usual order, graphs by size, arms in display order."""
+    """Records by (suite, graph id, arm): suites in their usual order, graphs by size, arms in display order."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        groups.setdefault((record.bench, record.graph_id, record.arm), []).append(record)
+        groups.setdefault((record.suite, record.graph_id, record.arm), []).append(record)
     place = {name: i for i, name in enumerate(arms)}
 
     def order(item: tuple[tuple[str, str, str], list[Record]]) -> tuple[object, ...]:
-        (bench, graph, arm), group = item
+        (suite, graph, arm), group = item
         graph_of = group[0].graph
         work = graph_of["work"]
-        known = BENCHES.index(bench) if bench in BENCHES else len(BENCHES)
+        known = SUITES.index(suite) if suite in SUITES else len(SUITES)
         batch = graph_of.get("batch") or 1
         size = (str(work.get("kind")), work.get("seconds", 0), graph_of.get("payload_bytes", 0), batch)
-        return (known, bench, *size, graph_of["width"], graph, place[arm])
+        return (known, suite, *size, graph_of["width"], graph, place[arm])
 
     return dict(sorted(groups.items(), key=order))
 
@@ -160,28 +161,28 @@ def collect(records: Sequence[Record], arms: Sequence[str]) -> dict[tuple[str, s
 def log_ratios(groups: Mapping[tuple[str, str, str], Sequence[Record]], baseline: str) -> Pairs:
     """Every arm's paired log ratios to the baseline: same graph, same block, both went well."""
     pairs: Pairs = {}
-    for (bench, graph, arm), group in groups.items():
-        base = _values(groups.get((bench, graph, baseline), ()))
+    for (suite, graph, arm), group in groups.items():
+        base = _values(groups.get((suite, graph, baseline), ()))
         own = _values(group)
         shared = {block: math.log(value / base[block]) for block, value in own.items() if block in base}
         if arm != baseline and shared:
-            pairs.setdefault(bench, {}).setdefault(arm, {})[graph] = shared
+            pairs.setdefault(suite, {}).setdefault(arm, {})[graph] = shared
     return pairs
 
 
-def noise_by_bench(pairs: Pairs, control: str | None) -> tuple[Noise, dict[str, Noise]]:
-    """The A/A control over the whole run, and for each bench (the whole run's where the bench has too few blocks)."""
-    control_of = {bench: list(arms.get(control or "", {}).values()) for bench, arms in pairs.items()}
+def noise_by_suite(pairs: Pairs, control: str | None) -> tuple[Noise, dict[str, Noise]]:
+    """The A/A control over the whole run, and for each suite (the whole run's where the suite has too few blocks)."""
+    control_of = {suite: list(arms.get(control or "", {}).values()) for suite, arms in pairs.items()}
     whole = statistics.noise([graph for graphs in control_of.values() for graph in graphs])
-    by_bench = {
-        bench: statistics.noise(graphs) if len({b for g in graphs for b in g}) >= FEW_BLOCKS else whole
-        for bench, graphs in control_of.items()
+    by_suite = {
+        suite: statistics.noise(graphs) if len({b for g in graphs for b in g}) >= FEW_BLOCKS else whole
+        for suite, graphs in control_of.items()
     }
-    return whole, by_bench
+    return whole, by_suite
 
 
 def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
-    """The cell of one group of records: same bench, graph and arm."""
+    """The cell of one group of records: same suite, graph and arm."""
     good = [record for record in group if record.status == "ok"]
     first = group[0]
     by_block = _values(group)
@@ -189,7 +190,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
     parts = [found for record in good if (found := _parts(record, first.cold))]
     ideal = first.ideal_s
     return Cell(
-        bench=first.bench,
+        suite=first.suite,
         graph=_graph(first),
         arm=first.arm,
         cold=first.cold,

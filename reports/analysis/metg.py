@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runner_lab.reports.analysis.cells import Cell
     from runner_lab.reports.analysis.summary import Summary
 
-BENCHES = ("metg", "work")
+SUITES = ("metg", "work")
 TARGET = 0.5
 NEAR = 1.5
 """Distance from the target, on the logit scale, within which samples are fitted: for 50 %, those of 18 % to 82 %."""
@@ -137,8 +137,8 @@ def next_duration(
 
 
 def cells_of(summary: Summary, kind: str, arm: str) -> list[Cell]:
-    """The cells that tell an arm's METG: of the metg bench where it has any, else of the work bench."""
-    found = ([c for c in summary.of(bench, arm) if c.graph.work_kind == kind and _tells(c)] for bench in BENCHES)
+    """The cells that tell an arm's METG: of the metg suite where it has any, else of the work suite."""
+    found = ([c for c in summary.of(suite, arm) if c.graph.work_kind == kind and _tells(c)] for suite in SUITES)
     return next(filter(None, found), [])
 
 

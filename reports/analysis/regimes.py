@@ -20,7 +20,7 @@ ALIKE = 1.2
 class Regime:
     """One kind of work by task duration.
 
-    durations: seconds a task body, ascending; 0 first where every arm's overhead bench gives the empty graph's time.
+    durations: seconds a task body, ascending; 0 first where every arm's overhead suite gives the empty graph's time.
     times:     by arm label, the makespan in seconds for each duration.
     runners:   the arms that are task runners, not direct calls.
     leaders:   for each duration the fastest arm first, then all that cannot be told from it.
@@ -114,7 +114,7 @@ def find(summary: Summary, kind: str, arms: Sequence[Arm]) -> Regime | None:
         label: tuple(statistics.geometric_mean([list(by_block.values())]).value for by_block in cells_of)
         for label, cells_of in blocks.items()
     }
-    noise = summary.noise_by_bench.get("work", summary.noise)
+    noise = summary.noise_by_suite.get("work", summary.noise)
     leaders = tuple(
         statistics.level_with_best({label: cells_of[place] for label, cells_of in blocks.items()}, noise)
         for place in range(len(durations))

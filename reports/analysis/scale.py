@@ -13,7 +13,7 @@ from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.words import units
 from runner_lab.reports.words.units import printable
 
-BENCH = "scale"
+SUITE = "scale"
 REFERENCE_TASKS = 100
 """The marginal cost at the widest graph is held against that at so many tasks, or at the next size that has one and
 where the tasks are at least `LEAST_SHARE` of the time."""
@@ -93,12 +93,12 @@ class ArmScale:
 def collect(
     records: Sequence[Record], arms: Sequence[str], left_out: Mapping[str, str] | None = None
 ) -> tuple[ArmScale, ...]:
-    """The arms of the scale bench, in display order.
+    """The arms of the scale suite, in display order.
 
     Args:
         left_out: cells that were not measured, as ids, and why.
     """
-    wide = [record for record in records if record.bench == BENCH]
+    wide = [record for record in records if record.suite == SUITE]
     tasks = {record.graph_id: record.tasks for record in wide}
     found = []
     for arm in arms:
@@ -106,7 +106,7 @@ def collect(
         skipped = {
             _tasks(parts[1], tasks): printable(reason)
             for cell, reason in (left_out or {}).items()
-            if len(parts := cell.split("/")) == 3 and (parts[0], parts[2]) == (BENCH, arm)
+            if len(parts := cell.split("/")) == 3 and (parts[0], parts[2]) == (SUITE, arm)
         }
         if own:
             found.append(_arm(arm, own, {size: reason for size, reason in skipped.items() if size}))
@@ -114,7 +114,7 @@ def collect(
 
 
 def words(found: Sequence[ArmScale], labels: Mapping[str, str]) -> list[str]:
-    """What the bench says, in a sentence a line: growth, what the server lost, and what was not measured.
+    """What the suite says, in a sentence a line: growth, what the server lost, and what was not measured.
 
     Args:
         labels: of the arms, by name.

@@ -14,14 +14,13 @@ from runner_lab.records.record import Record, RecordError
 from runner_lab.reports.analysis import cells as cell_building
 from runner_lab.reports.analysis import run as runs
 from runner_lab.reports.analysis import scale as scales
-from runner_lab.reports.analysis import statistics
-from runner_lab.reports.analysis import task_stages as taxes
+from runner_lab.reports.analysis import statistics, task_stages
 from runner_lab.reports.analysis.cells import Cell, Graph, Pairs
 from runner_lab.reports.analysis.fits import MarginalCost, marginal_cost
 from runner_lab.reports.analysis.run import Arm, Run
 from runner_lab.reports.analysis.scale import ArmScale
 from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
-from runner_lab.reports.analysis.task_stages import Taxes
+from runner_lab.reports.analysis.task_stages import StagesOfArms
 from runner_lab.reports.model.judgement import Judgement, judge
 from runner_lab.reports.words import described
 from runner_lab.reports.words.described import Described
@@ -34,13 +33,13 @@ SCHEMA = 2
 class ArmRow:
     """An arm's line in the main table. `None`: the run has no cell that tells.
 
-    startup_s, first_result_s, cold_total_s: of the cold `startup` bench.
-    marginal:       from the `overhead` bench; `marginal_versus` is its ratio to the baseline's, paired by block.
+    startup_s, first_result_s, cold_total_s: of the cold `startup` suite.
+    marginal:       from the `overhead` suite; `marginal_versus` is its ratio to the baseline's, paired by block.
     tasks_per_s, submit_per_task_s, queue_p95_s, cpu_s: on the reference graph, the widest of `overhead`.
     peak_rss_bytes: driver and workers, the highest of any cell.
     cached_s:       makespan of the pass that runs no body.
     retry_s:        what one failed attempt adds to the makespan, against the plain graph of the same width.
-    by_bench:       against the baseline, pooled over each bench's graphs.
+    by_suite:       against the baseline, pooled over each suite's graphs.
     """
 
     arm: Arm
@@ -59,28 +58,28 @@ class ArmRow:
     retry_s: Estimate | None
     recorded: int | None
     expected_recorded: int
-    by_bench: dict[str, Comparison]
+    by_suite: dict[str, Comparison]
 
 
 @dataclass(frozen=True)
 class Summary:
     """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files.
 
-    `resized` are arms of the scaling bench that are another one with a different number of workers: they have cells,
-    and no row. `flow` is the user's flow of a run that compares one, and nothing else.
+    `resized` are arms of the worker_scaling suite that are another one with a different number of workers: they have
+    cells, and no row. `flow` is the user's flow of a run that compares one, and nothing else.
     """
 
     run: Run
     rows: tuple[ArmRow, ...]
     cells: tuple[Cell, ...]
     noise: Noise
-    noise_by_bench: dict[str, Noise]
+    noise_by_suite: dict[str, Noise]
     reference: Graph | None
     environment: dict[str, tuple[str, ...]]
     model: Judgement
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
-    taxes: Taxes
+    task_stages: StagesOfArms
     scale: tuple[ArmScale, ...]
     resized: tuple[Arm, ...]
     flow: Described | None
@@ -95,8 +94,8 @@ class Summary:
         return _cores(self.environment)
 
     @property
-    def benches(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell.bench for cell in self.cells))
+    def suites(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(cell.suite for cell in self.cells))
 
     @property
     def paired_blocks(self) -> int:
@@ -111,12 +110,12 @@ class Summary:
     def row(self, name: str) -> ArmRow | None:
         return next((row for row in self.rows if row.arm.name == name), None)
 
-    def cell(self, bench: str, graph_id: str, arm: str) -> Cell | None:
-        return next((c for c in self.cells if (c.bench, c.graph.id, c.arm) == (bench, graph_id, arm)), None)
+    def cell(self, suite: str, graph_id: str, arm: str) -> Cell | None:
+        return next((c for c in self.cells if (c.suite, c.graph.id, c.arm) == (suite, graph_id, arm)), None)
 
-    def of(self, bench: str, arm: str | None = None) -> list[Cell]:
-        """The cells of a bench that have a time, of one arm or all."""
-        return [c for c in self.cells if c.bench == bench and c.time_s is not None and arm in (None, c.arm)]
+    def of(self, suite: str, arm: str | None = None) -> list[Cell]:
+        """The cells of a suite that have a time, of one arm or all."""
+        return [c for c in self.cells if c.suite == suite and c.time_s is not None and arm in (None, c.arm)]
 
 
 def summarise(run_dir: Path) -> Summary:
@@ -136,30 +135,30 @@ def summarise(run_dir: Path) -> Summary:
     # Where arms have durations or workers of their own, those that fall together are no comparison.
     alike = {key: group for key, group in groups.items() if key[0] != "metg" and key[2] in {arm.name for arm in arms}}
     pairs = cell_building.log_ratios(alike, run.baseline)
-    whole, by_bench = cell_building.noise_by_bench(pairs, run.control)
+    whole, by_suite = cell_building.noise_by_suite(pairs, run.control)
     cells = tuple(
-        cell_building.build(group, _compare([pairs.get(bench, {}).get(arm, {}).get(graph, {})], by_bench.get(bench)))
-        for (bench, graph, arm), group in groups.items()
+        cell_building.build(group, _compare([pairs.get(suite, {}).get(arm, {}).get(graph, {})], by_suite.get(suite)))
+        for (suite, graph, arm), group in groups.items()
     )
-    reference = max((c.graph for c in cells if c.bench == "overhead"), key=lambda g: (g.width, g.id), default=None)
+    reference = max((c.graph for c in cells if c.suite == "overhead"), key=lambda g: (g.width, g.id), default=None)
     fits = {arm.name: _marginal(cells, arm.name) for arm in arms}
-    rows = tuple(_row(arm, cells, fits, pairs, by_bench, run.baseline, reference) for arm in arms)
+    rows = tuple(_row(arm, cells, fits, pairs, by_suite, run.baseline, reference) for arm in arms)
     environment = _environment(records)
     return Summary(
         run=run,
         rows=rows,
         cells=cells,
         noise=whole,
-        noise_by_bench=by_bench,
+        noise_by_suite=by_suite,
         reference=reference,
         environment=environment,
-        model=judge(everyone, cells, _cores(environment), by_bench.get("work", whole)),
+        model=judge(everyone, cells, _cores(environment), by_suite.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes, *runs.elsewhere(records))),
-        taxes=taxes.collect(records, [arm.name for arm in arms]),
+        task_stages=task_stages.collect(records, [arm.name for arm in arms]),
         scale=scales.collect(records, [arm.name for arm in arms], run.left_out),
         resized=tuple(arm for arm in everyone if arm.resized),
-        flow=described.described(records[0].graph) if all(r.bench == flow_runs.BENCH for r in records) else None,
+        flow=described.described(records[0].graph) if all(r.suite == flow_runs.SUITE for r in records) else None,
     )
 
 
@@ -179,13 +178,13 @@ def _row(
     reference: Graph | None,
 ) -> ArmRow:
     own = [cell for cell in cells if cell.arm == arm.name]
-    cold = next((c for c in own if c.bench == "startup" and c.time_s), None)
-    warm = next((c for c in own if c.bench == "overhead" and c.graph == reference and c.time_s), None)
-    cached = next((c for c in own if c.bench == "cached" and c.time_s), None)
+    cold = next((c for c in own if c.suite == "startup" and c.time_s), None)
+    warm = next((c for c in own if c.suite == "overhead" and c.graph == reference and c.time_s), None)
+    cached = next((c for c in own if c.suite == "cached" and c.time_s), None)
     fit = fits[arm.name]
-    by_bench = {
-        bench: _compare(list(arms[arm.name].values()), noise.get(bench))
-        for bench, arms in pairs.items()
+    by_suite = {
+        suite: _compare(list(arms[arm.name].values()), noise.get(suite))
+        for suite, arms in pairs.items()
         if arm.name in arms
     }
     tasks = warm.graph.tasks if warm else 0
@@ -209,7 +208,7 @@ def _row(
         retry_s=_retry_cost(own, fit),
         recorded=sum(cell.recorded or 0 for cell in known) if known else None,
         expected_recorded=sum(cell.expected_recorded for cell in known),
-        by_bench={bench: versus for bench, versus in by_bench.items() if versus is not None},
+        by_suite={suite: versus for suite, versus in by_suite.items() if versus is not None},
     )
 
 
@@ -221,7 +220,7 @@ def _compare(graphs: Sequence[Mapping[int, float]], floor: Noise | None) -> Comp
 
 def _marginal(cells: Sequence[Cell], arm: str) -> MarginalCost | None:
     overhead = [
-        c for c in cells if c.bench == "overhead" and c.arm == arm and c.by_block and c.graph.work_kind == "none"
+        c for c in cells if c.suite == "overhead" and c.arm == arm and c.by_block and c.graph.work_kind == "none"
     ]
     return marginal_cost({cell.graph.tasks: cell.by_block for cell in overhead})
 
@@ -239,11 +238,11 @@ def _marginal_versus(own: MarginalCost | None, base: MarginalCost | None, floor:
 
 def _retry_cost(own: Sequence[Cell], fit: MarginalCost | None) -> Estimate | None:
     """Seconds a failed attempt adds: (retrying - plain makespan) / failures, paired by block, at the same width."""
-    cell = next((c for c in own if c.bench == "retrying" and c.by_block), None)
+    cell = next((c for c in own if c.suite == "retrying" and c.by_block), None)
     failed = cell.graph.width * cell.graph.failures if cell else 0
     if cell is None or not failed:
         return None
-    plain = next((c for c in own if c.bench == "overhead" and c.graph.width == cell.graph.width and c.by_block), None)
+    plain = next((c for c in own if c.suite == "overhead" and c.graph.width == cell.graph.width and c.by_block), None)
     if plain is not None:
         added = [(cell.by_block[b] - plain.by_block[b]) / failed for b in cell.by_block if b in plain.by_block]
     elif fit is not None:

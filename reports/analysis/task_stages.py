@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from runner_lab.records.record import Record
-from runner_lab.records.task_stages import STAGES, Tax
+from runner_lab.records.task_stages import STAGES, TaskStages
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.statistics import Estimate
 
@@ -17,8 +17,8 @@ ALLOWED = 0.02
 
 
 @dataclass(frozen=True)
-class ArmTax:
-    """One arm's tasks of the tax bench, one at a time.
+class ArmStages:
+    """One arm's tasks of the task_stages suite, one at a time.
 
     stages_s: mean seconds a task by stage; what could not be measured in every block is missing.
     total_s:  mean seconds from submit to done, with the probe on: the sum of all stages, the missing ones too.
@@ -39,44 +39,44 @@ class ArmTax:
 
 
 @dataclass(frozen=True)
-class Taxes:
-    """All arms of the tax bench, in display order. `probe` is pooled over them: the A/A of the probe."""
+class StagesOfArms:
+    """All arms of the task_stages suite, in display order. `probe` is pooled over them: the A/A of the probe."""
 
-    arms: tuple[ArmTax, ...]
+    arms: tuple[ArmStages, ...]
     probe: Estimate | None
 
 
-def collect(records: Sequence[Record], arms: Sequence[str]) -> Taxes:
-    """The taxes that these records tell; those of cells that failed do not count."""
-    by_arm: dict[str, list[Tax]] = {}
+def collect(records: Sequence[Record], arms: Sequence[str]) -> StagesOfArms:
+    """What these records tell; those of cells that failed do not count."""
+    by_arm: dict[str, list[TaskStages]] = {}
     for record in records:
-        if record.status == "ok" and record.tax is not None and record.tax.probed_s:
-            by_arm.setdefault(record.arm, []).append(record.tax)
+        if record.status == "ok" and record.task_stages is not None and record.task_stages.probed_s:
+            by_arm.setdefault(record.arm, []).append(record.task_stages)
     strata = [logs for found in by_arm.values() if (logs := _log_ratios(found))]
-    return Taxes(
-        arms=tuple(_arm_tax(arm, by_arm[arm]) for arm in arms if arm in by_arm),
+    return StagesOfArms(
+        arms=tuple(_arm_stages(arm, by_arm[arm]) for arm in arms if arm in by_arm),
         probe=_ratio(strata) if strata else None,
     )
 
 
-def _arm_tax(arm: str, found: Sequence[Tax]) -> ArmTax:
+def _arm_stages(arm: str, found: Sequence[TaskStages]) -> ArmStages:
     logs = _log_ratios(found)
-    return ArmTax(
+    return ArmStages(
         arm=arm,
         stages_s={
-            stage: fmean(tax.stages_s[stage] for tax in found)
+            stage: fmean(stages.stages_s[stage] for stages in found)
             for stage in STAGES
-            if all(stage in tax.stages_s for tax in found)
+            if all(stage in stages.stages_s for stages in found)
         },
-        total_s=fmean(fmean(tax.probed_s) for tax in found),
-        tasks=sum(len(tax.probed_s) for tax in found),
+        total_s=fmean(fmean(stages.probed_s) for stages in found),
+        tasks=sum(len(stages.probed_s) for stages in found),
         probe=_ratio([logs]) if logs else None,
     )
 
 
-def _log_ratios(found: Sequence[Tax]) -> list[float]:
+def _log_ratios(found: Sequence[TaskStages]) -> list[float]:
     """Of medians, a value a block: a task that something else held up would move the mean of a few tasks."""
-    pairs = [(median(tax.probed_s), median(tax.unprobed_s)) for tax in found if tax.unprobed_s]
+    pairs = [(median(stages.probed_s), median(stages.unprobed_s)) for stages in found if stages.unprobed_s]
     return [math.log(on / off) for on, off in pairs if on > 0 and off > 0]
 
 

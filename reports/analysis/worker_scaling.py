@@ -43,7 +43,7 @@ class Scaled:
 def scaled(summary: Summary) -> list[Scaled]:
     """Every arm and graph with two numbers of workers or more, in the order of the arms; not the control."""
     groups: dict[tuple[str, Graph], dict[int, Cell]] = {}
-    for cell in [c for c in summary.of("scaling") if c.workers > 0]:
+    for cell in [c for c in summary.of("worker_scaling") if c.workers > 0]:
         groups.setdefault((family(cell.arm), cell.graph), {})[cell.workers] = cell
     found = [
         _scaled(summary, arm, graph, cells)

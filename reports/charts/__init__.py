@@ -26,13 +26,13 @@ from runner_lab.reports.charts.phases import where_time_goes
 from runner_lab.reports.charts.predicted import predicted_against_measured
 from runner_lab.reports.charts.ratios import paired_ratios
 from runner_lab.reports.charts.scale import cost_by_width_at_scale
-from runner_lab.reports.charts.scaling import speedup_by_workers
 from runner_lab.reports.charts.style import RC, Drawing, Missing
-from runner_lab.reports.charts.tax import where_a_task_goes
+from runner_lab.reports.charts.task_stages import where_a_task_goes
 from runner_lab.reports.charts.times import time_by_arm
 from runner_lab.reports.charts.trend import time_over_runs
 from runner_lab.reports.charts.variants import variants
 from runner_lab.reports.charts.work import cpu_against_wait
+from runner_lab.reports.charts.worker_scaling import speedup_by_workers
 from runner_lab.reports.history.history import Kept
 from runner_lab.reports.history.trend import Trend
 

@@ -19,7 +19,7 @@ def speedup_by_batch(summary: Summary) -> Drawing | Missing:
     """How many times as fast the same items are done in batches, a line for each arm, a panel for each sort of item."""
     found = batched(summary)
     if not found:
-        return Missing(TITLE, "No arm has cells of the batching bench with two sizes of batch.")
+        return Missing(TITLE, "No arm has cells of the batching suite with two sizes of batch.")
     panels = list(dict.fromkeys((one.kind, one.item_s, one.items) for one in found))
     arms = list(dict.fromkeys(one.arm for one in found))
     fig, grid = style.figure(3.3 + 0.2 * (len(arms) // 4), 1, len(panels), sharey=True, squeeze=False)

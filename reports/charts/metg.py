@@ -26,7 +26,7 @@ def efficiency_by_duration(summary: Summary) -> Drawing | Missing:
     arms = [arm for arm in summary.arms if arm.role != "control" and not arm.bare]
     shown = [k for k in kinds.SEARCHED if any(len(durations(samples_of(summary, k, arm.name))) > 1 for arm in arms)]
     if not shown:
-        return Missing(TITLE, "No arm has sleep or spin tasks of two durations, in the metg bench or the work bench.")
+        return Missing(TITLE, "No arm has sleep or spin tasks of two durations, in the metg suite or the work suite.")
     arms = [arm for arm in arms if any(samples_of(summary, kind, arm.name) for kind in shown)]
     fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(shown), sharey=True, squeeze=False)
     marks = style.marks(summary.arms)

@@ -50,7 +50,7 @@ _READING = (
 
 
 def _times(summary: Summary, arm: Arm) -> dict[int, Estimate]:
-    """By payload in bytes, at the width that the arm's payload cells have most often; none is the overhead bench's."""
+    """By payload in bytes, at the width that the arm's payload cells have most often; none is the overhead suite's."""
     cells = summary.of("payload", arm.name)
     widths = [cell.graph.width for cell in cells]
     width = max(widths, key=lambda w: (widths.count(w), w), default=0)

@@ -36,7 +36,7 @@ def where_time_goes(summary: Summary) -> Drawing | Missing:
     ]
     panels = [panel for panel in panels if panel[2]]
     if not panels:
-        return Missing(TITLE, "No cell of the startup or overhead bench carries its phases.")
+        return Missing(TITLE, "No cell of the startup or overhead suite carries its phases.")
     heights = [style.rows_height(len(rows)) + 0.5 for _, _, rows in panels]
     fig, grid = style.figure(sum(heights) + 0.7, len(panels), squeeze=False, height_ratios=heights)
     for axes, (heading, names, rows) in zip(grid.flat, panels, strict=True):

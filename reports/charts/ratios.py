@@ -15,21 +15,21 @@ TITLE = "Against the baseline"
 
 
 def paired_ratios(summary: Summary) -> Drawing | Missing:
-    """Time of each arm over the baseline's in the same blocks, pooled over a bench's graphs, a panel for each bench."""
-    rows = [row for row in summary.rows if row.by_bench and not row.arm.bare]
-    benches = [bench for bench in summary.benches if any(bench in row.by_bench for row in rows)]
-    if not benches:
+    """Time of each arm over the baseline's in the same blocks, pooled over a suite's graphs, a panel for each suite."""
+    rows = [row for row in summary.rows if row.by_suite and not row.arm.bare]
+    suites = [suite for suite in summary.suites if any(suite in row.by_suite for row in rows)]
+    if not suites:
         return Missing(TITLE, "No arm shares a block with the baseline, so there is no ratio to draw.")
-    columns = min(2, len(benches))
-    lines = -(-len(benches) // columns)
+    columns = min(2, len(suites))
+    lines = -(-len(suites) // columns)
     height = lines * (style.rows_height(len(rows)) + 0.55) + 0.5
     fig, grid = style.figure(height, lines, columns, sharey=True, squeeze=False)
-    for axes, bench in zip(grid.flat, benches, strict=False):
-        _panel(axes, summary, bench, [row.arm for row in rows], [row.by_bench.get(bench) for row in rows])
-    for axes in grid.flat[len(benches) :]:
+    for axes, suite in zip(grid.flat, suites, strict=False):
+        _panel(axes, summary, suite, [row.arm for row in rows], [row.by_suite.get(suite) for row in rows])
+    for axes in grid.flat[len(suites) :]:
         axes.set_visible(False)
     fig.supxlabel("time of the arm / time of the baseline, same block", fontsize=10)
-    return Drawing(TITLE, _takeaway(summary, benches), _READING, fig)
+    return Drawing(TITLE, _takeaway(summary, suites), _READING, fig)
 
 
 _READING = (
@@ -39,10 +39,10 @@ _READING = (
 )
 
 
-def _panel(axes: Axes, summary: Summary, bench: str, arms: list[Arm], ratios: list[Comparison | None]) -> None:
+def _panel(axes: Axes, summary: Summary, suite: str, arms: list[Arm], ratios: list[Comparison | None]) -> None:
     marks = style.marks(summary.arms)
     style.arm_rows(axes, arms)
-    threshold = summary.noise_by_bench[bench].threshold if bench in summary.noise_by_bench else 0.0
+    threshold = summary.noise_by_suite[suite].threshold if suite in summary.noise_by_suite else 0.0
     axes.axvspan(1 / (1 + threshold), 1 + threshold, color=style.BAND, zorder=0)
     axes.axvline(1, color=style.MUTED, linewidth=0.8)
     ends = [1 / 1.3, 1.3, 1 + threshold, 1 / (1 + threshold)]
@@ -63,17 +63,17 @@ def _panel(axes: Axes, summary: Summary, bench: str, arms: list[Arm], ratios: li
     axes.set_xscale("log")
     axes.set_xlim(min(ends) / 1.2, max(ends) * 1.2)
     style.log_ratio(axes.xaxis, 5)
-    axes.set_title(units.printable(bench, 20))
+    axes.set_title(units.printable(suite, 20))
 
 
-def _takeaway(summary: Summary, benches: list[str]) -> str:
+def _takeaway(summary: Summary, suites: list[str]) -> str:
     arms = [row for row in summary.rows if row.arm.role == "arm" and not row.arm.bare]
     faster = {
-        r.arm.label: [units.printable(b, 40) for b in benches if b in r.by_bench and r.by_bench[b].verdict == "faster"]
+        r.arm.label: [units.printable(b, 40) for b in suites if b in r.by_suite and r.by_suite[b].verdict == "faster"]
         for r in arms
     }
     won = [f"{label} in {units.listed(where)}" for label, where in faster.items() if where]
     baseline = summary.label(summary.run.baseline)
     if won:
         return f"Faster than {baseline}: {'; '.join(won)}."
-    return f"No arm was clearly faster than {baseline} in any bench, taken over all its graphs."
+    return f"No arm was clearly faster than {baseline} in any suite, taken over all its graphs."

@@ -20,7 +20,7 @@ def cost_by_width_at_scale(summary: Summary) -> Drawing | Missing:
     """Marginal cost, the driver's memory and the visibility lag by number of tasks, a line for each arm."""
     found = [one for one in summary.scale if sum(size.marginal_s is not None for size in one.sizes) > 1]
     if not found:
-        return Missing(TITLE, "No arm has cells of the scale bench of three widths.")
+        return Missing(TITLE, "No arm has cells of the scale suite of three widths.")
     arms = [arm for arm in summary.arms if arm.name in {one.arm for one in found}]
     fig, (cost, memory, lag) = style.figure(7.0 + 0.2 * (len(arms) // 4), 3, 1, sharex=True)
     marks = style.marks(summary.arms)

@@ -15,7 +15,7 @@ from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
 TITLE = "Cached and retrying beside plain"
-BENCHES = ("cached", "retrying")
+SUITES = ("cached", "retrying")
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Pair:
 
 def variants(summary: Summary) -> Drawing | Missing:
     """What a cache hit saves and what retries add: each variant's makespan beside the plain graph of its width."""
-    panels = [(bench, _pairs(summary, bench)) for bench in BENCHES]
-    panels = [(bench, pairs) for bench, pairs in panels if pairs]
+    panels = [(suite, _pairs(summary, suite)) for suite in SUITES]
+    panels = [(suite, pairs) for suite, pairs in panels if pairs]
     if not panels:
         return Missing(
             TITLE, "There is no cached or retrying cell with a plain one of the same width, measured or fitted."
         )
     most = max(len(pairs) for _, pairs in panels)
     fig, grid = style.figure(style.rows_height(most) + 1.25, 1, len(panels), squeeze=False)
-    for axes, (bench, pairs) in zip(grid.flat, panels, strict=True):
-        _panel(axes, summary, bench, pairs)
+    for axes, (suite, pairs) in zip(grid.flat, panels, strict=True):
+        _panel(axes, summary, suite, pairs)
         if axes is not grid.flat[0] and [p.arm for p in pairs] == [p.arm for p in panels[0][1]]:
             axes.tick_params(axis="y", labelleft=False)
     fig.legend(
@@ -63,13 +63,13 @@ _READING = (
 _FITTED = " Where no plain graph of that width ran, the tick is read off the arm's fitted line."
 
 
-def _pairs(summary: Summary, bench: str) -> list[Pair]:
-    found = [_pair(summary, row, bench) for row in summary.rows]
+def _pairs(summary: Summary, suite: str) -> list[Pair]:
+    found = [_pair(summary, row, suite) for row in summary.rows]
     return [pair for pair in found if pair is not None]
 
 
-def _pair(summary: Summary, row: ArmRow, bench: str) -> Pair | None:
-    cell = next(iter(summary.of(bench, row.arm.name)), None)
+def _pair(summary: Summary, row: ArmRow, suite: str) -> Pair | None:
+    cell = next(iter(summary.of(suite, row.arm.name)), None)
     if cell is None or cell.time_s is None:
         return None
     plain = [c for c in summary.of("overhead", row.arm.name) if c.graph.width == cell.graph.width and c.time_s]
@@ -80,7 +80,7 @@ def _pair(summary: Summary, row: ArmRow, bench: str) -> Pair | None:
     return None
 
 
-def _panel(axes: Axes, summary: Summary, bench: str, pairs: list[Pair]) -> None:
+def _panel(axes: Axes, summary: Summary, suite: str, pairs: list[Pair]) -> None:
     marks = style.marks(summary.arms)
     style.arm_rows(axes, [pair.arm for pair in pairs])
     axes.set_xscale("log")
@@ -97,17 +97,17 @@ def _panel(axes: Axes, summary: Summary, bench: str, pairs: list[Pair]) -> None:
     values += [end for pair in pairs if not pair.variant.vague for end in (pair.variant.low, pair.variant.high) if end]
     axes.set_xlim(min(values) / 1.3, max(values) * 1.3)
     style.log_time(axes.xaxis, 3)
-    cell = summary.of(bench)[0]
-    axes.set_title(f"{bench}, {cell.graph.width} wide")
+    cell = summary.of(suite)[0]
+    axes.set_title(f"{suite}, {cell.graph.width} wide")
 
 
 def _takeaway(panels: list[tuple[str, list[Pair]]]) -> str:
     told = []
-    for bench, pairs in panels:
+    for suite, pairs in panels:
         shares = [p.variant.value / p.plain for p in pairs if not p.arm.bare and p.arm.role != "control"]
         if not shares:
             continue
-        verb = "A pass from the cache takes" if bench == "cached" else "the retrying graph takes"
+        verb = "A pass from the cache takes" if suite == "cached" else "the retrying graph takes"
         low, high = units.times(min(shares)), units.times(max(shares))
         told.append(f"{verb} {low if low == high else f'{low} to {high}'} the plain time")
     sentence = "; ".join(told) or "Only bare arms and the control ran these variants"

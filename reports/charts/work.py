@@ -23,7 +23,7 @@ def cpu_against_wait(summary: Summary) -> Drawing | Missing:
     present = {cell.graph.work_kind for cell in cells}
     shown = [kind for kind in kinds.ALL if kind in present] + sorted(present - set(kinds.ALL))
     if not shown:
-        return Missing(TITLE, "No cell of the work bench has tasks with a duration.")
+        return Missing(TITLE, "No cell of the work suite has tasks with a duration.")
     arms = [arm for arm in summary.arms if any(cell.arm == arm.name for cell in cells)]
     fig, grid = style.figure(3.5 + 0.2 * (len(arms) // 4), 1, len(shown), sharey=True, squeeze=False)
     for axes, kind in zip(grid.flat, shown, strict=True):

@@ -80,7 +80,7 @@ def find_run(given: Path | None, results: Path = RESULTS) -> Path:
 def _can_answer(path: Path) -> bool:
     """Whether it holds what no cost model does without; a run of the scale profile, or of a flow, does not."""
     with path.open("rb") as file:
-        return any(b'"bench":"overhead"' in line for line in file)
+        return any(b'"suite":"overhead"' in line for line in file)
 
 
 def _count(option: str, text: str, most: int) -> int:

@@ -80,8 +80,8 @@ def choose(summary: Summary, request: Request) -> Answer:
     models = candidates(summary, request.cold)
     if not models:
         raise CannotChoose(
-            f"run {summary.run.run_id} cannot answer: it needs two widths of the overhead bench"
-            + (" and the startup bench" if request.cold else "")
+            f"run {summary.run.run_id} cannot answer: it needs two widths of the overhead suite"
+            + (" and the startup suite" if request.cold else "")
             + f"; measure them with: {MEASURE}"
         )
     leading = leaders(models, request)

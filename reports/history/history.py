@@ -25,7 +25,7 @@ RESULTS = "results"
 SCHEMA = 1
 
 _WHOLE = "*"
-"""Stands for the noise of all benches together."""
+"""Stands for the noise of all suites together."""
 _WAIT_S = 30.0
 """For another run that ends at the same moment."""
 
@@ -145,8 +145,8 @@ def keep(run_dir: Path, summary: Summary, timings: Timings, verdict: str) -> Pat
             database,
             "noise",
             [
-                (folder, bench, noise.threshold, noise.sigma, *_columns(noise.ratio))
-                for bench, noise in {**timings.noise, _WHOLE: timings.whole}.items()
+                (folder, suite, noise.threshold, noise.sigma, *_columns(noise.ratio))
+                for suite, noise in {**timings.noise, _WHOLE: timings.whole}.items()
             ],
         )
     return path

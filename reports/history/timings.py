@@ -33,9 +33,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class Timings:
-    """All cells of a run by `bench/graph/arm`; `facts` are machine and versions; `notes` what had to be dropped.
+    """All cells of a run by `suite/graph/arm`; `facts` are machine and versions; `notes` what had to be dropped.
 
-    noise: by bench, from the run's A/A control; `whole` for all others.
+    noise: by suite, from the run's A/A control; `whole` for all others.
     """
 
     name: str
@@ -68,7 +68,7 @@ def _records(path: Path) -> Timings:
     control = next((r.arm for r in found if r.role == "control"), None)
     arms = list(dict.fromkeys(record.arm for record in found))
     groups = cells.collect(found, arms)
-    whole, by_bench = cells.noise_by_bench(cells.log_ratios(groups, baseline), control)
+    whole, by_suite = cells.noise_by_suite(cells.log_ratios(groups, baseline), control)
     timed: dict[str, list[float]] = {record.cell: [] for record in found}
     for record in found:
         if record.status == "ok" and record.value_s is not None and record.value_s > cells.SHORTEST_S:
@@ -80,7 +80,7 @@ def _records(path: Path) -> Timings:
         name=run.describe(found, {}).run_id,
         cells={cell: timing(values) for cell, values in timed.items() if values},
         # Runs are compared cell by cell: nothing is pooled.
-        noise={bench: replace(noise, pooled_sigma=None) for bench, noise in by_bench.items()},
+        noise={suite: replace(noise, pooled_sigma=None) for suite, noise in by_suite.items()},
         whole=replace(whole, pooled_sigma=None),
         facts=facts,
         notes=tuple(printable(note) for note in notes),

@@ -14,7 +14,7 @@ from runner_lab.reports.model import fitting
 from runner_lab.reports.model.model import ArmModel
 
 CLOSE = ("metg",)
-"""Benches no graph of which is kept out: their durations lie so close that a neighbour would give the answer away."""
+"""Suites no graph of which is kept out: their durations lie so close that a neighbour would give the answer away."""
 ENOUGH_HELD_OUT = 3
 """Held-out cells of an arm from which their error, and not that of the fit, says how good its model is."""
 
@@ -23,7 +23,7 @@ ENOUGH_HELD_OUT = 3
 class HeldOut:
     """A cell that was predicted by a fit which had not seen its graph; makespans in seconds."""
 
-    bench: str
+    suite: str
     graph: str
     arm: str
     measured_s: float
@@ -69,13 +69,13 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
     warm = [c for c in cells if fitting.usable(c) and family(c.arm) in fitted]
     held: list[HeldOut] = []
     named = compared = 0
-    for graph in spared([c for c in warm if c.bench not in CLOSE]):
+    for graph in spared([c for c in warm if c.suite not in CLOSE]):
         rest = [c for c in cells if c.graph != graph]
         out = [c for c in warm if c.graph == graph]
         left = {name: fitting.fit(fitted[name].arm, rest, fitted[name].cores) for name in {family(c.arm) for c in out}}
         predicted = {c.arm: _expected_s(found, c) for c in out if (found := left[family(c.arm)]) is not None}
         held += [
-            HeldOut(c.bench, graph.id, c.arm, c.time_s.value, predicted[c.arm])
+            HeldOut(c.suite, graph.id, c.arm, c.time_s.value, predicted[c.arm])
             for c in out
             if c.time_s and c.arm in predicted
         ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runner_lab.records.flow_run import BENCH, FlowRun
+from runner_lab.records.flow_run import SUITE as COMPARE
+from runner_lab.records.flow_run import FlowRun
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
@@ -54,7 +55,7 @@ def measurements(summary: Summary) -> Table:
 
 
 def _cell(summary: Summary, arm: str) -> list[Cell]:
-    return [cell for cell in summary.cells if (cell.bench, cell.arm) == (BENCH, arm)]
+    return [cell for cell in summary.cells if (cell.suite, cell.arm) == (COMPARE, arm)]
 
 
 def _arm_row(arm: Arm, cell: Cell, summary: Summary) -> tuple[Entry, ...]:

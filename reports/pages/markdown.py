@@ -47,7 +47,7 @@ def text(
     ]
     if not summary.flow and (versus := tables.against_baseline(summary)):
         lines += ["", "## Against the baseline", "", *lines_of(versus)]
-    for table in (*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])):
+    for table in (*suite_tables.of(summary), *([stages] if (stages := tables.task_stages(summary)) else [])):
         lines += ["", f"## {escape(table.caption)}, in figures", "", *lines_of(table)]
     for found in behaviours:
         lines += ["", f"## {escape(found.title)}", "", *section(found)]

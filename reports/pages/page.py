@@ -35,7 +35,7 @@ def html(
         title=titled(summary),
         main=comparison_tables.main(summary) if summary.flow else tables.main(summary),
         versus=None if summary.flow else tables.against_baseline(summary),
-        figures=[*suite_tables.of(summary), *([tax] if (tax := tables.tax(summary)) else [])],
+        figures=[*suite_tables.of(summary), *([stages] if (stages := tables.task_stages(summary)) else [])],
         first=[pair for pair in drawn if pair[0].name in FIRST_SCREEN],
         charts=[pair for pair in drawn if pair[0].name not in FIRST_SCREEN],
         cells=every_cell(summary),
@@ -96,10 +96,10 @@ def titled(summary: Summary) -> str:
 
 
 def every_cell(summary: Summary) -> list[tables.Table]:
-    """A table for each bench; of a user's flow one of its measurements."""
+    """A table for each suite; of a user's flow one of its measurements."""
     if summary.flow:
         return [comparison_tables.measurements(summary)]
-    return [tables.cells_of(summary, bench) for bench in summary.benches]
+    return [tables.cells_of(summary, suite) for suite in summary.suites]
 
 
 def _source(name: str) -> str:

@@ -103,21 +103,21 @@ class Served:
 
 
 def served(folders: Sequence[Path]) -> list[Served]:
-    """The scale bench of each run; runs on the same sort of server are taken as further blocks of one.
+    """The scale suite of each run; runs on the same sort of server are taken as further blocks of one.
 
     Raises:
-        RecordError: a folder holds no run, or none of them has cells of that bench.
+        RecordError: a folder holds no run, or none of them has cells of that suite.
     """
     pooled: dict[str, list[Record]] = {}
     for number, folder in enumerate(folders):
         found, _ = record_files.read(folder)
         for record in found:
-            if record.bench == scales.BENCH:
+            if record.suite == scales.SUITE:
                 # A block of its own, so that what is paired is always of one run.
                 apart = replace(record, block=1000 * number + record.block)
                 pooled.setdefault(server_name(record), []).append(apart)
     if not pooled:
-        raise RecordError("no cells of the scale bench: measure with --lab-profile scale")
+        raise RecordError("no cells of the scale suite: measure with --lab-profile scale")
     if len(pooled) > len(_LETTERS):
         raise RecordError(f"{len(pooled)} sorts of servers: {len(_LETTERS)} are the most that one table shows")
     names = [arm.name for arm in runs.arms([r for group in pooled.values() for r in group], {})]

@@ -1,4 +1,4 @@
-"""The tables of the benches that a choice rests on: METG, batches, and numbers of workers."""
+"""The tables of the suites that a choice rests on: METG, batches, and numbers of workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCALING = "Times as fast as on the fewest workers, that over the workers it too
 
 
 def metg(summary: Summary) -> Table | None:
-    """An arm a row, a kind of work a column: METG(50 %) with its interval, from the metg bench."""
+    """An arm a row, a kind of work a column: METG(50 %) with its interval, from the metg suite."""
     arms = [arm for arm in summary.arms if summary.of("metg", arm.name)]
     shown = [kind for kind in kinds.SEARCHED if any(c.graph.work_kind == kind for c in summary.of("metg"))]
     if not arms:
@@ -84,7 +84,7 @@ def scaling(summary: Summary) -> Table | None:
         for one in found
     )
     cores = f" The run had {units.plural(summary.cores, 'core')}." if summary.cores else ""
-    return Table("scaling", "What more workers gain", columns, rows, f"{_SCALING}{cores}")
+    return Table("worker_scaling", "What more workers gain", columns, rows, f"{_SCALING}{cores}")
 
 
 def of(summary: Summary) -> list[Table]:

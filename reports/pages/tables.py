@@ -51,7 +51,7 @@ def main(summary: Summary) -> Table:
         Column("Arm", numeric=False),
         Column("Startup", "Cold: call of the flow to the start of the first task body, cluster or pool included."),
         Column("First result", "Cold: call of the flow to the first result the flow sees."),
-        Column("ms a task", "What one more empty task adds: slope of makespan over tasks, overhead bench."),
+        Column("ms a task", "What one more empty task adds: slope of makespan over tasks, overhead suite."),
         Column("x baseline", "That slope against the baseline's, paired by block, with its verdict."),
         Column("tasks/s", "Empty tasks a second on the widest overhead graph."),
         Column("Submit ms", "Driver time to submit a task, widest overhead graph."),
@@ -71,25 +71,25 @@ def main(summary: Summary) -> Table:
 
 
 def against_baseline(summary: Summary) -> Table | None:
-    """An arm a row, a bench a column: pooled paired ratio with interval and verdict."""
-    rows = [row for row in summary.rows if row.by_bench]
-    benches = [bench for bench in summary.benches if any(bench in row.by_bench for row in rows)]
+    """An arm a row, a suite a column: pooled paired ratio with interval and verdict."""
+    rows = [row for row in summary.rows if row.by_suite]
+    suites = [suite for suite in summary.suites if any(suite in row.by_suite for row in rows)]
     if not rows:
         return None
-    columns = (Column("Arm", numeric=False), *(Column(units.printable(bench, 40)) for bench in benches))
-    body = tuple((_arm_entry(row), *(ratio(row.by_bench.get(bench)) for bench in benches)) for row in rows)
+    columns = (Column("Arm", numeric=False), *(Column(units.printable(suite, 40)) for suite in suites))
+    body = tuple((_arm_entry(row), *(ratio(row.by_suite.get(suite)) for suite in suites)) for row in rows)
     note = (
-        "Time over the baseline's in the same block, geometric mean over the bench's graphs: below 1 is faster. "
+        "Time over the baseline's in the same block, geometric mean over the suite's graphs: below 1 is faster. "
         "Where its graphs point different ways the pooled figure hides it: see Every cell. "
-        "The overhead bench counts the fixed cost of a cell too, such as a process pool's start."
+        "The overhead suite counts the fixed cost of a cell too, such as a process pool's start."
     )
-    return Table("benches", "Against the baseline, by bench", columns, body, note)
+    return Table("suites", "Against the baseline, by suite", columns, body, note)
 
 
-def tax(summary: Summary) -> Table | None:
+def task_stages(summary: Summary) -> Table | None:
     """An arm a row, a stage a column: milliseconds of an empty task."""
-    taxes = summary.taxes
-    if not taxes.arms:
+    by_arm = summary.task_stages
+    if not by_arm.arms:
         return None
     columns = (
         Column("Arm", numeric=False),
@@ -106,13 +106,15 @@ def tax(summary: Summary) -> Table | None:
             if found.probe
             else Entry(units.NONE),
         )
-        for found in taxes.arms
+        for found in by_arm.arms
     )
-    return Table("tax", "Where a task's time goes", columns, rows, "Milliseconds of an empty task, by stage; means.")
+    return Table(
+        "task_stages", "Where a task's time goes", columns, rows, "Milliseconds of an empty task, by stage; means."
+    )
 
 
-def cells_of(summary: Summary, bench: str) -> Table:
-    """Every cell of a bench."""
+def cells_of(summary: Summary, suite: str) -> Table:
+    """Every cell of a suite."""
     columns = (
         Column("Graph", numeric=False),
         Column("Arm", numeric=False),
@@ -132,28 +134,28 @@ def cells_of(summary: Summary, bench: str) -> Table:
         Column("Bodies run", "Task bodies that ran, counted outside Prefect, of those expected."),
         Column("Lag s", "Return of the flow to its last task run recorded."),
     )
-    rows = tuple(_cell_row(cell, summary) for cell in summary.cells if cell.bench == bench)
-    return Table(f"cells-{summary.benches.index(bench)}", units.printable(bench, 40), columns, rows)
+    rows = tuple(_cell_row(cell, summary) for cell in summary.cells if cell.suite == suite)
+    return Table(f"cells-{summary.suites.index(suite)}", units.printable(suite, 40), columns, rows)
 
 
 def failures(summary: Summary) -> Table | None:
-    """Reasons, one line for each arm, bench and reason."""
+    """Reasons, one line for each arm, suite and reason."""
     counts: dict[tuple[str, str, str], list[str]] = {}
     for cell in summary.cells:
         for block, reason in cell.errors:
-            where = counts.setdefault((cell.arm, cell.bench, units.printable(reason, 300)), [])
+            where = counts.setdefault((cell.arm, cell.suite, units.printable(reason, 300)), [])
             where.append(f"{cell.graph.id} block {block}")
     if not counts:
         return None
-    columns = tuple(Column(title, numeric=False) for title in ("Arm", "Bench", "Reason", "Where"))
+    columns = tuple(Column(title, numeric=False) for title in ("Arm", "Suite", "Reason", "Where"))
     rows = tuple(
         (
             Entry(summary.label(arm)),
-            Entry(units.printable(bench, 40)),
+            Entry(units.printable(suite, 40)),
             Entry(reason),
             Entry(units.printable(", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else ""))),
         )
-        for (arm, bench, reason), where in counts.items()
+        for (arm, suite, reason), where in counts.items()
     )
     return Table("failures", "Failures", columns, rows)
 

@@ -40,11 +40,11 @@ def _partial(summary: Summary) -> list[str]:
 
 
 def _probe(summary: Summary) -> list[str]:
-    probe = summary.taxes.probe
+    probe = summary.task_stages.probe
     if probe is None or probe.low is None or probe.low <= 1 + ALLOWED:
         return []
     return [
-        f"The probe of the tax bench added more than {units.percent(ALLOWED)} to a task "
+        f"The probe of the task_stages suite added more than {units.percent(ALLOWED)} to a task "
         f"({probe.value:.3f} times as long with it on): take its stages as shares, not as times."
     ]
 
@@ -71,8 +71,8 @@ def _control(summary: Summary) -> list[str]:
             "The A/A control shares no cell with the baseline, so the noise of this run is not known: 10 % is taken."
         ]
     off = [
-        units.printable(bench, 40)
-        for bench, floor in summary.noise_by_bench.items()
+        units.printable(suite, 40)
+        for suite, floor in summary.noise_by_suite.items()
         if not floor.covers_one and floor is not noise
     ]
     if not noise.covers_one:
@@ -83,7 +83,7 @@ def _control(summary: Summary) -> list[str]:
         ]
     if len(off) > 1:
         return [
-            f"A/A control off in {units.listed(off)}: two identical arms differed there. Verdicts in these benches "
+            f"A/A control off in {units.listed(off)}: two identical arms differed there. Verdicts in these suites "
             "claim less accordingly; more blocks would help."
         ]
     return []

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from runner_lab.records.flow_run import BENCH, UNASKED, FlowRun
+from runner_lab.records.flow_run import SUITE as COMPARE
+from runner_lab.records.flow_run import UNASKED, FlowRun
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import LARGEST_TIE, level_with_best
@@ -54,7 +55,7 @@ def remarks(summary: Summary) -> list[str]:
 def ranked(summary: Summary) -> list[tuple[Arm, Cell]]:
     """The arms that have a time, the fastest first; without the control."""
     arms = {arm.name: arm for arm in summary.arms if arm.role != "control"}
-    timed = [(arms[cell.arm], cell) for cell in summary.of(BENCH) if cell.arm in arms]
+    timed = [(arms[cell.arm], cell) for cell in summary.of(COMPARE) if cell.arm in arms]
     return sorted(timed, key=lambda pair: pair[1].time_s.value if pair[1].time_s else 0.0)
 
 
@@ -85,7 +86,7 @@ def _headline(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
         return [_no_runner(summary)]
     if len(timed) == 1:
         return [f"Only {timed[0][0].label} got through {flow.name}, so there is nothing to compare it with."]
-    noise = summary.noise_by_bench.get(BENCH, summary.noise)
+    noise = summary.noise_by_suite.get(COMPARE, summary.noise)
     level = level_with_best({arm.label: cell.by_block for arm, cell in timed}, noise)
     choice = min((arm for arm, _ in timed if arm.label in level), key=simplicity).label
     base = summary.label(summary.run.baseline)

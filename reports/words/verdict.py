@@ -29,7 +29,7 @@ def of(summary: Summary) -> tuple[str, ...]:
     ]
     if not lines:
         return (
-            "No verdict: it takes two widths of the overhead bench, or the work bench, under two arms. See the tables.",
+            "No verdict: it takes two widths of the overhead suite, or the work suite, under two arms. See the tables.",
         )
     return (comparison.hedged(lines[0], summary), *lines[1:])
 
@@ -43,7 +43,7 @@ def _cheapest(rows: Sequence[ArmRow], summary: Summary) -> tuple[str, ...]:
     }
     if len(costs) < 2:
         return ()
-    return statistics.level_with_best(costs, summary.noise_by_bench.get("overhead", summary.noise))
+    return statistics.level_with_best(costs, summary.noise_by_suite.get("overhead", summary.noise))
 
 
 def _headline(rows: Sequence[ArmRow], cheapest: Sequence[str], found: Sequence[Regime]) -> list[str]:

@@ -27,12 +27,12 @@ def cell_of(
     arm: str | RunnerSpec = "threads",
     block: int = 0,
     graph: GraphSpec | None = None,
-    bench: str = "overhead",
+    suite: str = "overhead",
     cold: bool = False,
 ) -> Cell:
     spec = ARMS[arm] if isinstance(arm, str) else arm
     stage = spec.engine if spec.bare or spec.engine in ("dask", "ray") else spec.name
-    return Cell(bench, graph or GraphSpec(width=2), spec.with_workers(2), block, stage, cold)
+    return Cell(suite, graph or GraphSpec(width=2), spec.with_workers(2), block, stage, cold)
 
 
 def record_of(cell: Cell, value_s: float | None = 1.0, **changes: Any) -> Record:

@@ -43,14 +43,14 @@ def passes(monkeypatch, tmp_path, make_cell, arms):
         return measuring._Pass(outcome.begun_s, outcome, seen.returned_s, Schedule(place, "none", 5))
 
     def measured():
-        cell = make_cell("sequential", graph=GraphSpec("chain", width=3), bench="tax")
+        cell = make_cell("sequential", graph=GraphSpec("chain", width=3), suite="task_stages")
         server = Server("http://127.0.0.1:1/api", "sqlite")
         site = Site(server, arms.engine(cell.arm), None, tmp_path, limit_s=300.0, quiet_limit_s=60.0)
         return measure(cell, 0, lambda cell: nullcontext(site), blank_record(cell, "run", {}))
 
     monkeypatch.setattr(measuring, "Meter", Meter)
     monkeypatch.setattr(measuring, "run_pass", run_pass)
-    monkeypatch.setattr(measuring, "tax_of", lambda outcome, probe: seen.happened.append("tax"))
+    monkeypatch.setattr(measuring, "task_stages_of", lambda outcome, probe: seen.happened.append("task_stages"))
     seen.measured = measured
     return seen
 
@@ -64,7 +64,7 @@ def test_nothing_but_the_pass_is_metered_and_the_lag_counts_from_its_return(pass
     record = passes.measured()
 
     assert (record.status, record.error) == ("ok", None)
-    assert passes.happened == ["start", "pass", "stop", "tax"]
+    assert passes.happened == ["start", "pass", "stop", "task_stages"]
     assert (record.usage.driver_cpu_s, record.background_cpu, record.visibility_lag_s) == (1.0, 0.25, 2.0)
     assert since == [passes.returned_s]
 

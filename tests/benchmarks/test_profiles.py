@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from runner_lab.benchmarks import bench_batching, bench_metg, bench_scaling
+from runner_lab.benchmarks import bench_batching, bench_metg, bench_worker_scaling
 from runner_lab.benchmarks.measuring import environment
 from runner_lab.benchmarks.profiles import PROFILES
 from runner_lab.benchmarks.session.plan import Search
@@ -61,7 +61,7 @@ def session(tmp_path, monkeypatch):
 
 
 def test_scaling_runs_once_beyond_the_cores_and_shares_clusters_of_one_size(session):
-    cells = session(profile="full", blocks=5).cells(bench_scaling.SUITE)
+    cells = session(profile="full", blocks=5).cells(bench_worker_scaling.SUITE)
 
     assert {cell.arm.workers for cell in cells} == {1, 2, 4}
     assert {cell.arm.name: cell.stage for cell in cells if cell.arm.engine in ("dask", "threads")} == {
@@ -78,7 +78,7 @@ def test_an_arm_whose_workers_are_not_the_labs_to_set_is_not_scaled(session, tmp
         '[arms.four]\nclass = "prefect.task_runners.ThreadPoolTaskRunner"\nengine = "threads"\n'
         'options = { max_workers = 4 }\n[dask]\naddress = "tcp://h:1"\n'
     )
-    cells = session(profile="full", runners="four,dask,processes").cells(bench_scaling.SUITE)
+    cells = session(profile="full", runners="four,dask,processes").cells(bench_worker_scaling.SUITE)
 
     assert {cell.arm.name for cell in cells} == {"processes@1", "processes", "processes@4"}
 
@@ -94,6 +94,6 @@ def test_only_what_a_user_can_choose_is_searched_and_batched(session):
 
 def test_the_order_of_a_run_is_begun_by_its_first_arm_whatever_suites_it_is_in(session):
     run = session(profile="full")
-    first = run.order([*run.cells(bench_batching.SUITE), *run.cells(bench_scaling.SUITE)])[0]
+    first = run.order([*run.cells(bench_batching.SUITE), *run.cells(bench_worker_scaling.SUITE)])[0]
 
     assert first.arm.name == "threads"

@@ -9,7 +9,7 @@ import pytest
 
 from runner_lab.benchmarks.measuring import serving
 from runner_lab.benchmarks.profiles import PROFILES
-from runner_lab.benchmarks.session import forecast as foresight
+from runner_lab.benchmarks.session import forecast
 from runner_lab.benchmarks.session.progress import Progress
 from runner_lab.records import record as records
 from runner_lab.records.graph import GraphSpec
@@ -41,20 +41,20 @@ def wide(make_cell):
     return lambda width, block=0: make_cell("dask", block, GraphSpec(width=width), "scale")
 
 
-def test_a_wide_cell_is_foreseen_on_the_line_through_the_two_widest_before_it(wide, make_record):
+def test_a_wide_cell_is_forecast_on_the_line_through_the_two_widest_before_it(wide, make_record):
     done = [make_record(wide(33), 20.0), make_record(wide(333), 200.0)]
 
-    assert foresight.predicted_s(1900, done) == pytest.approx(200 + 900 * 0.2)
-    assert foresight.predicted_s(1000, done[:1]) == pytest.approx(200)
-    assert foresight.predicted_s(1000, []) is None
+    assert forecast.predicted_s(1900, done) == pytest.approx(200 + 900 * 0.2)
+    assert forecast.predicted_s(1000, done[:1]) == pytest.approx(200)
+    assert forecast.predicted_s(1000, []) is None
 
 
 def test_what_would_take_more_than_half_the_limit_is_left_out_and_says_how_long(wide, make_record):
     done = [make_record(wide(33), 20.0), make_record(wide(333), 200.0)]
 
-    assert foresight.too_long(wide(1667), done, limit_s=1000) == "would take about 17 min"
-    assert foresight.too_long(wide(1667), done, limit_s=2100) is None
-    assert foresight.too_long(wide(33), done, limit_s=1) is None
+    assert forecast.too_long(wide(1667), done, limit_s=1000) == "would take about 17 min"
+    assert forecast.too_long(wide(1667), done, limit_s=2100) is None
+    assert forecast.too_long(wide(33), done, limit_s=1) is None
 
 
 def test_other_arms_and_other_suites_foretell_nothing(wide, make_cell, make_record):
@@ -63,14 +63,14 @@ def test_other_arms_and_other_suites_foretell_nothing(wide, make_cell, make_reco
         make_record(make_cell("dask", 0, GraphSpec(width=33), "overhead"), 900.0),
     ]
 
-    assert foresight.too_long(wide(333), others, limit_s=10) is None
+    assert forecast.too_long(wide(333), others, limit_s=10) is None
 
 
 def test_what_failed_narrower_is_not_tried_wider_in_that_block(wide, make_record):
     failed = make_record(wide(33), None, status="error", error="timed out")
 
-    assert foresight.too_long(wide(333), [failed], limit_s=1000) == "100 tasks failed already"
-    assert foresight.too_long(wide(333, block=1), [failed], limit_s=1000) is None
+    assert forecast.too_long(wide(333), [failed], limit_s=1000) == "100 tasks failed already"
+    assert forecast.too_long(wide(333, block=1), [failed], limit_s=1000) is None
 
 
 def test_a_cell_left_out_is_none_of_the_run(wide):

@@ -25,7 +25,7 @@ def written(out: Path) -> list[dict]:
 
 def keys(out: Path) -> Counter:
     return Counter(
-        (record["bench"], record["graph"]["width"], record["arm"], record["block"]) for record in written(out)
+        (record["suite"], record["graph"]["width"], record["arm"], record["block"]) for record in written(out)
     )
 
 

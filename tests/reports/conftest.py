@@ -17,7 +17,7 @@ SCRIPT = "<script>alert(1)</script>"
 LONG = "a runner with a name that goes on | and on `and on` $\\frac{ &amp; <img src=x onerror=alert(2)> " * 3
 HOSTILE = (
     synthetic.Truth(SCRIPT, "dask", per_task_s=0.05, recorded=0.9),
-    synthetic.Truth(LONG, "ray", per_task_s=0.4, fails='Boom: <b onclick="x">"1" | 2</b>', fails_bench="payload"),
+    synthetic.Truth(LONG, "ray", per_task_s=0.4, fails='Boom: <b onclick="x">"1" | 2</b>', fails_suite="payload"),
     synthetic.Truth("\u202e\ud800\x00\x1b[31m", "threads", per_task_s=0.03),
 )
 

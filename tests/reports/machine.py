@@ -192,10 +192,10 @@ def records(
     out = []
     control = replace(THREADS, name="control")
     for runner in (*runners, *([control] if any(r.name == "threads" for r in runners) else [])):
-        for bench, spec in cells:
+        for suite, spec in cells:
             makespan, submit, cpu = makespan_s(runner, fan_out(spec), workers)
             out += [
-                _record(runner, bench, spec, block, workers, makespan, submit, cpu, rng, noise, scale_s)
+                _record(runner, suite, spec, block, workers, makespan, submit, cpu, rng, noise, scale_s)
                 for block in range(blocks)
             ]
     return sorted(out, key=lambda record: record.block)
@@ -203,7 +203,7 @@ def records(
 
 def _record(
     runner: Runner,
-    bench: str,
+    suite: str,
     spec: dict[str, Any],
     block: int,
     workers: int,
@@ -215,7 +215,7 @@ def _record(
     scale_s: float,
 ) -> Record:
     factor = scale_s * float(np.exp(rng.normal(0, noise)))
-    cold = bench == "startup"
+    cold = suite == "startup"
     start = factor * (runner.cold_s * 0.8 if cold else 0.1)
     total = start + makespan * factor + factor * (runner.cold_s * 0.2 if cold else 0.05)
     work = spec["work"] | {"seconds": spec["work"]["seconds"] * scale_s}
@@ -224,7 +224,7 @@ def _record(
     remote = runner.engine in ("processes", "dask", "ray")
     return Record(
         run_id="simulated",
-        bench=bench,
+        suite=suite,
         graph=spec,
         arm=runner.name,
         role={"threads": "baseline", "control": "control"}.get(runner.name, "arm"),  # type: ignore[arg-type]
@@ -269,7 +269,7 @@ def _ideal_s(spec: dict[str, Any], slots: int) -> float:
 
 
 def resized(runner: Runner, workers: int, **options: Any) -> list[Record]:
-    """The scaling bench of a runner under another number of workers, as `dask@4` is of `dask`."""
+    """the worker_scaling suite of a runner under another number of workers, as `dask@4` is of `dask`."""
     found = records([replace(runner, name=f"{runner.name}@{workers}")], workers=workers, **options)
     return [replace(record, role="arm") for record in found]
 

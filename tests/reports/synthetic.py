@@ -12,7 +12,7 @@ import numpy as np
 
 from runner_lab.records.flow_run import FlowRun
 from runner_lab.records.record import FILE_NAME, Latencies, Phases, Record, Role, Usage, to_json
-from runner_lab.records.task_stages import STAGES, Tax
+from runner_lab.records.task_stages import STAGES, TaskStages
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Truth:
     retry_s: float = 0.02
     recorded: float = 1.0
     fails: str | None = None
-    fails_bench: str | None = None
+    fails_suite: str | None = None
 
 
 THREADS = Truth("threads", role="baseline", spin_workers=1)
@@ -78,10 +78,10 @@ def graph(
     return PLAIN | {"width": width, "variant": variant, "work": {"kind": kind, "seconds": seconds}} | other
 
 
-def suite(
+def every_suite(
     widths: Sequence[int] = (4, 16, 48), durations: Sequence[float] = (0.02, 0.1, 0.5)
 ) -> list[tuple[str, dict[str, Any]]]:
-    """(bench, graph) of every cell an arm takes part in."""
+    """(suite, graph) of every cell an arm takes part in."""
     return [
         ("startup", graph(2)),
         *(("overhead", graph(width)) for width in widths),
@@ -90,13 +90,13 @@ def suite(
         ("cached", graph(8, "cached")),
         ("retrying", graph(8, "retrying", failures=2)),
         *(("batching", graph(16 // b, kind="sleep", seconds=0.02, batch=b)) for b in (1, 4)),
-        ("scaling", graph(4, kind="sleep", seconds=0.2)),
-        ("tax", graph(25, "chain")),
+        ("worker_scaling", graph(4, kind="sleep", seconds=0.2)),
+        ("task_stages", graph(25, "chain")),
     ]
 
 
 def resized(truth: Truth, counts: Sequence[int] = (1, 4)) -> list[Truth]:
-    """The arm under other numbers of workers, where the scaling bench has them."""
+    """The arm under other numbers of workers, where the worker_scaling suite has them."""
     if truth.bare or truth.role == "control" or truth.engine == "none":
         return []
     role: Role = "arm"
@@ -118,14 +118,14 @@ def records(
     """Blocks in rotated order; `drift` is the growth of all times per block."""
     rng = np.random.default_rng(seed)
     out = []
-    cells = suite() if cells is None else cells
+    cells = every_suite() if cells is None else cells
     for block in range(blocks):
         order = [*truths[block % len(truths) :], *truths[: block % len(truths)]]
-        for bench, spec in cells:
-            others = [other for truth in order for other in resized(truth)] if bench == "scaling" else []
+        for suite, spec in cells:
+            others = [other for truth in order for other in resized(truth)] if suite == "worker_scaling" else []
             for position, truth in enumerate([*order, *others]):
                 out.append(
-                    _record(truth, bench, spec, block, position, (1 + drift) ** block, rng, latencies, background_cpu)
+                    _record(truth, suite, spec, block, position, (1 + drift) ** block, rng, latencies, background_cpu)
                 )
     return out
 
@@ -181,13 +181,13 @@ def plan(lines: Sequence[Record], **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def makespan_s(truth: Truth, bench: str, spec: dict[str, Any]) -> float:
+def makespan_s(truth: Truth, suite: str, spec: dict[str, Any]) -> float:
     """The makespan without noise."""
     tasks = 3 * spec["width"] + 1
     kind, seconds = spec["work"]["kind"], spec["work"]["seconds"]
     workers = 1 if truth.engine == "none" else truth.spin_workers if kind == "spin" else truth.workers
     body = spec["width"] * spec.get("batch", 1) * seconds / workers
-    cost = truth.fixed_s + truth.per_task_s * tasks * (0.6 if bench == "cached" else 1) + truth.quadratic_s * tasks**2
+    cost = truth.fixed_s + truth.per_task_s * tasks * (0.6 if suite == "cached" else 1) + truth.quadratic_s * tasks**2
     payload = spec["payload_bytes"] * 2e-8 * spec["width"] * (1 if truth.engine in ("none", "threads") else 5)
     return cost + body + payload + spec["failures"] * spec["width"] * truth.retry_s
 
@@ -196,17 +196,17 @@ SHARES = dict(zip(STAGES, (0.05, 0.2, 0.05, 0.2, 0.3, 0.1, 0.02, 0.08), strict=T
 """Of a synthetic task's time, by stage."""
 
 
-def tax(truth: Truth, rng: np.random.Generator, probe: float = 1.005) -> Tax:
+def task_stages(truth: Truth, rng: np.random.Generator, probe: float = 1.005) -> TaskStages:
     """What the probe would have seen of 8 tasks with it on, `probe` times as long for it, and 12 with it off."""
     unprobed = truth.per_task_s * np.exp(rng.normal(0, truth.noise, 12))
     probed = truth.per_task_s * probe * np.exp(rng.normal(0, truth.noise, 8))
     stages = {stage: share * float(probed.mean()) for stage, share in SHARES.items()}
-    return Tax(stages, tuple(map(float, probed)), tuple(map(float, unprobed)))
+    return TaskStages(stages, tuple(map(float, probed)), tuple(map(float, unprobed)))
 
 
 def _record(
     truth: Truth,
-    bench: str,
+    suite: str,
     spec: dict[str, Any],
     block: int,
     position: int,
@@ -215,9 +215,9 @@ def _record(
     latencies: int,
     background_cpu: float,
 ) -> Record:
-    tasks, cold = 3 * spec["width"] + 1, bench == "startup"
-    failed = truth.fails is not None and truth.fails_bench in (None, bench)
-    makespan = makespan_s(truth, bench, spec) * drift * float(np.exp(rng.normal(0, truth.noise)))
+    tasks, cold = 3 * spec["width"] + 1, suite == "startup"
+    failed = truth.fails is not None and truth.fails_suite in (None, suite)
+    makespan = makespan_s(truth, suite, spec) * drift * float(np.exp(rng.normal(0, truth.noise)))
     startup = (
         (truth.startup_s if cold else min(truth.startup_s, 0.2)) * drift * float(np.exp(rng.normal(0, truth.noise)))
     )
@@ -225,11 +225,11 @@ def _record(
     items = spec["width"] * spec.get("batch", 1)
     ideal = items * spec["work"]["seconds"] / (1 if truth.engine == "none" else truth.workers)
     waits = np.sort(rng.gamma(2.0, makespan / 6, latencies))
-    executions = 0 if bench == "cached" else tasks + spec["failures"] * spec["width"]
+    executions = 0 if suite == "cached" else tasks + spec["failures"] * spec["width"]
     expected = 0 if truth.bare else tasks
     return Record(
         run_id="synthetic",
-        bench=bench,
+        suite=suite,
         graph=spec,
         arm=truth.name,
         role=truth.role,
@@ -267,7 +267,7 @@ def _record(
             max(0, int((truth.memory_mb - 150) * 1e6)),
             0 if truth.bare else 310_000_000,
         ),
-        tax=tax(truth, rng) if bench == "tax" and not failed and not truth.bare else None,
+        task_stages=task_stages(truth, rng) if suite == "task_stages" and not failed and not truth.bare else None,
         elapsed_s=makespan + startup + 0.6,
         background_cpu=background_cpu,
         environment=ENVIRONMENT,

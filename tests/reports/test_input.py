@@ -155,13 +155,13 @@ def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callabl
     assert run.rendered.verdict[0].startswith("Measured once")
     assert any("One block only" in warning for warning in run.rendered.warnings)
     rows = json.loads(run.rendered.summary.read_text())["rows"]
-    assert {c["verdict"] for row in rows for c in row["by_bench"].values()} == {"inconclusive"}
+    assert {c["verdict"] for row in rows for c in row["by_suite"].values()} == {"inconclusive"}
 
 
 def test_one_arm_alone_is_a_report_without_comparisons(rendered: Callable[..., Run]) -> None:
     run = rendered(synthetic.records([synthetic.THREADS], blocks=3))
     assert run.rendered.verdict == (
-        "No verdict: it takes two widths of the overhead bench, or the work bench, under two arms. See the tables.",
+        "No verdict: it takes two widths of the overhead suite, or the work suite, under two arms. See the tables.",
     )
     assert "No arm shares a block with the baseline" in run.html
     assert "<table" in run.html

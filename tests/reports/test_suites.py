@@ -18,8 +18,8 @@ from runner_lab.reports.analysis.worker_scaling import scaled
 from runner_lab.reports.charts import metg
 from runner_lab.reports.charts.batching import speedup_by_batch
 from runner_lab.reports.charts.metg import efficiency_by_duration
-from runner_lab.reports.charts.scaling import speedup_by_workers
 from runner_lab.reports.charts.style import Drawing
+from runner_lab.reports.charts.worker_scaling import speedup_by_workers
 from runner_lab.reports.choose import answer as words
 from runner_lab.reports.choose.choice import choose
 from runner_lab.reports.choose.ranking import Request
@@ -29,7 +29,7 @@ from tests.reports.machine import RUNNERS, Runner, fan_out, makespan_s
 
 TAKING_PART = tuple(r for r in RUNNERS if r.name in ("sequential", "threads", "lean-dask", "dask"))
 ITEMS = [("batching", synthetic.graph(32 // b, kind="sleep", seconds=0.02, batch=b)) for b in (1, 4, 16)]
-SIZES = [("scaling", synthetic.graph(6, kind=kind, seconds=0.25)) for kind in ("sleep", "spin")]
+SIZES = [("worker_scaling", synthetic.graph(6, kind=kind, seconds=0.25)) for kind in ("sleep", "spin")]
 
 
 def searched(runner: Runner, kind: str) -> list[Record]:
@@ -68,8 +68,8 @@ def test_a_resized_arm_has_cells_and_no_row(summary: Summary) -> None:
     assert {arm.name for arm in summary.resized} == {
         f"{n}@{w}" for n in ("threads", "dask", "lean-dask") for w in (1, 4)
     }
-    assert all(cell.versus is None for cell in summary.cells if "@" in cell.arm or cell.bench == "metg")
-    assert "metg" not in {bench for row in summary.rows for bench in row.by_bench}
+    assert all(cell.versus is None for cell in summary.cells if "@" in cell.arm or cell.suite == "metg")
+    assert "metg" not in {suite for row in summary.rows for suite in row.by_suite}
 
 
 def test_resized_arms_widen_the_models_reach_and_not_its_workers(summary: Summary) -> None:
@@ -77,7 +77,7 @@ def test_resized_arms_widen_the_models_reach_and_not_its_workers(summary: Summar
     assert model.reach.worker_counts == (1, 2, 4)
     assert model.workers == 2
     assert {m.arm.name for m in summary.model.arms} == {runner.name for runner in TAKING_PART}
-    assert not [held for held in summary.model.held_out if held.bench == "metg"]
+    assert not [held for held in summary.model.held_out if held.suite == "metg"]
     assert {held.arm for held in summary.model.held_out} >= {"dask", "dask@1", "dask@4"}
     assert summary.model.median_error <= 0.15
 

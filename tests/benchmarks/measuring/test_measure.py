@@ -134,19 +134,19 @@ def test_a_cell_has_all_its_figures(arm, make_cell, measured, cluster_for, arms)
 def test_a_chain_cell_says_where_its_tasks_time_goes(make_cell, measured):
     graph = GraphSpec("chain", width=15)
 
-    record = measured(make_cell("threads", graph=graph, bench="tax"))
+    record = measured(make_cell("threads", graph=graph, suite="task_stages"))
 
     assert (record.status, record.error) == ("ok", None)
     assert record.executions == record.recorded == graph.tasks
     assert record.phases.submit_s is None
-    assert (len(record.tax.probed_s), len(record.tax.unprobed_s)) == (4, 8)
-    assert sum(record.tax.stages_s.values()) == pytest.approx(sum(record.tax.probed_s) / 4)
+    assert (len(record.task_stages.probed_s), len(record.task_stages.unprobed_s)) == (4, 8)
+    assert sum(record.task_stages.stages_s.values()) == pytest.approx(sum(record.task_stages.probed_s) / 4)
     assert records.parse(records.to_json(record)) == record
 
 
 @pytest.mark.slow
 def test_a_cached_cell_runs_no_body_in_the_pass_that_is_measured(make_cell, measured):
-    record = measured(make_cell(graph=GraphSpec("cached", width=3), bench="cached"))
+    record = measured(make_cell(graph=GraphSpec("cached", width=3), suite="cached"))
 
     assert (record.status, record.error) == ("ok", None)
     assert record.executions == record.expected_executions == 0
@@ -156,7 +156,7 @@ def test_a_cached_cell_runs_no_body_in_the_pass_that_is_measured(make_cell, meas
 
 @pytest.mark.slow
 def test_a_retrying_cell_counts_every_attempt(make_cell, measured):
-    record = measured(make_cell(graph=GraphSpec("retrying", width=3, failures=2), bench="retrying"))
+    record = measured(make_cell(graph=GraphSpec("retrying", width=3, failures=2), suite="retrying"))
 
     assert (record.status, record.executions, record.recorded) == ("ok", 16, 10)
 
@@ -205,7 +205,7 @@ def test_a_body_that_raises_is_an_error(make_cell, measured, monkeypatch):
 
 @pytest.mark.slow
 def test_a_cold_cell_is_worth_all_that_a_user_waits_for(make_cell, measured):
-    record = measured(make_cell("threads", bench="startup", cold=True))
+    record = measured(make_cell("threads", suite="startup", cold=True))
 
     assert (record.status, record.cold) == ("ok", True)
     assert record.value_s == record.phases.total_s

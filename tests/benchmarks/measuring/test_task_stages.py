@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner_lab.benchmarks.measuring.task_stages import SECTION, Window, account, tax_of
+from runner_lab.benchmarks.measuring.task_stages import SECTION, Window, account, task_stages_of
 from runner_lab.benchmarks.profiles import PROFILES
 from runner_lab.flows.graph.wiring import Outcome
 from runner_lab.records.task_stages import ABSORBERS, STAGES
@@ -125,11 +125,11 @@ def chain():
 
 
 def test_only_judged_tasks_count_on_either_side(chain):
-    tax = tax_of(*chain)
+    found = task_stages_of(*chain)
 
-    assert tax.probed_s == pytest.approx([1.5] * (SECTION - 1))
-    assert tax.unprobed_s == pytest.approx([1.0] * 2 * (SECTION - 1))
-    assert tax.stages_s == pytest.approx(
+    assert found.probed_s == pytest.approx([1.5] * (SECTION - 1))
+    assert found.unprobed_s == pytest.approx([1.0] * 2 * (SECTION - 1))
+    assert found.stages_s == pytest.approx(
         dict.fromkeys(STAGES, 0.0) | {"submit": 0.1, "queue": 0.1, "engine": 0.7, "result": 0.6}
     )
 
@@ -138,14 +138,14 @@ def test_a_task_whose_beginning_was_not_seen_is_left_out(chain):
     outcome, schedule = chain
     type(schedule).spans = type(schedule).spans[:-1]
 
-    assert len(tax_of(outcome, schedule).probed_s) == SECTION - 2
+    assert len(task_stages_of(outcome, schedule).probed_s) == SECTION - 2
 
 
 def test_a_chain_that_no_probe_saw_has_no_tax(chain):
     outcome, schedule = chain
     type(schedule).spans = ()
 
-    assert tax_of(outcome, schedule) is None
+    assert task_stages_of(outcome, schedule) is None
 
 
 @pytest.mark.parametrize("stage", sorted({point.stage for point in POINTS}))
@@ -153,14 +153,14 @@ def test_a_stage_that_moved_is_not_told_and_neither_are_those_that_swallow_it(ch
     outcome, schedule = chain
     type(schedule).moved = frozenset({stage})
 
-    told = tax_of(outcome, schedule).stages_s
+    told = task_stages_of(outcome, schedule).stages_s
 
     assert told.keys() == set(STAGES) - set(ABSORBERS[stage])
 
 
 @pytest.mark.parametrize("name", ["lean", "full"])
 def test_chains_end_with_the_probe_off(name):
-    for graph in PROFILES[name].suites["tax"]:
+    for graph in PROFILES[name].suites["task_stages"]:
         schedule = Schedule("", "dask", SECTION)
         assert graph.width % SECTION == 0
         assert not schedule.on(graph.width - 1)

@@ -96,7 +96,7 @@ def test_no_stage_has_a_favourite_place(cells):
 def test_each_arm_of_a_stage_leads_it_as_often_as_the_others_give_or_take_one(cells):
     members: dict[tuple, set[str]] = {}
     leaders: dict[tuple, list[str]] = {}
-    for (_, *place), group in groupby(order(cells), key=lambda cell: (cell.block, cell.stage, cell.bench, cell.graph)):
+    for (_, *place), group in groupby(order(cells), key=lambda cell: (cell.block, cell.stage, cell.suite, cell.graph)):
         arms = [cell.arm.name for cell in group]
         members.setdefault(tuple(place), set()).update(arms)
         leaders.setdefault(tuple(place), []).append(arms[0])

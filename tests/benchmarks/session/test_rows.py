@@ -19,8 +19,8 @@ def tested(make_cell):
 
     def metadata(cell):
         fixture = SimpleNamespace(
-            name=f"bench_{cell.bench}[{rows.test_id(cell)}]",
-            fullname=f"benchmarks/bench_{cell.bench}.py::bench_{cell.bench}[{rows.test_id(cell)}]",
+            name=f"bench_{cell.suite}[{rows.test_id(cell)}]",
+            fullname=f"benchmarks/bench_{cell.suite}.py::bench_{cell.suite}[{rows.test_id(cell)}]",
             group=None,
             param=rows.test_id(cell),
             params={"cell": cell},

@@ -57,7 +57,7 @@ def test_a_stage_starts_its_cluster_once_warms_each_arm_once_and_stops_it(stages
 
 
 def test_a_cold_cell_finds_nothing_up(stages, arms, make_cell):
-    with stages(arms).ready(make_cell("threads", cold=True, bench="startup")) as site:
+    with stages(arms).ready(make_cell("threads", cold=True, suite="startup")) as site:
         assert site.cluster is None
 
 

@@ -28,7 +28,7 @@ TRAFFIC = Traffic({"task_runs": 2000, "logs": 500}, events=15006, logs=5002)
 
 
 def wide(truths: Sequence[Truth] = (FLAT, BENT), widths: Sequence[int] = WIDTHS, blocks: int = 2) -> list[Record]:
-    """A run of the scale bench: the driver grows by 2 kB a task, the server is asked 0.5 times a task."""
+    """A run of the scale suite: the driver grows by 2 kB a task, the server is asked 0.5 times a task."""
     found = synthetic.records(truths, [("scale", synthetic.graph(width)) for width in widths], blocks, drift=0)
     return [
         replace(

@@ -41,21 +41,21 @@ def test_a_pools_start_is_fixed_cost_and_not_marginal(summary: Summary) -> None:
     processes = row(summary, "processes")
     assert processes.marginal.fixed_s == pytest.approx(7, rel=0.2)
     assert processes.marginal_versus.ratio.value == pytest.approx(0.131 / 0.02, rel=0.1)
-    assert processes.by_bench["overhead"].ratio.value > 10
+    assert processes.by_suite["overhead"].ratio.value > 10
 
 
 def test_verdicts_follow_the_truth(summary: Summary) -> None:
-    assert {c.verdict for c in row(summary, "dask").by_bench.values()} == {"slower"}
-    assert row(summary, "lean-threads").by_bench["overhead"].verdict == "faster"
-    assert {c.verdict for c in row(summary, "control").by_bench.values()} <= {"tie", "inconclusive"}
-    assert row(summary, "threads").by_bench == {}
+    assert {c.verdict for c in row(summary, "dask").by_suite.values()} == {"slower"}
+    assert row(summary, "lean-threads").by_suite["overhead"].verdict == "faster"
+    assert {c.verdict for c in row(summary, "control").by_suite.values()} <= {"tie", "inconclusive"}
+    assert row(summary, "threads").by_suite == {}
     assert row(summary, "loud").marginal_versus.verdict == "inconclusive"
 
 
 def test_drift_over_blocks_does_not_touch_paired_ratios(tmp_path: Path) -> None:
     records = synthetic.records(synthetic.SMOKE, blocks=5, drift=0.5)
     found = summarise(synthetic.write(tmp_path, records))
-    dask = row(found, "dask").by_bench["overhead"]
+    dask = row(found, "dask").by_suite["overhead"]
     assert dask.verdict == "slower"
     assert dask.ratio.high / dask.ratio.low < 1.3
     startup = row(found, "dask").startup_s
@@ -90,9 +90,9 @@ def test_a_control_that_is_off_is_told_first_and_raises_the_threshold(tmp_path: 
     truths = (synthetic.THREADS, off, synthetic.Truth("rival", per_task_s=0.024, noise=0.01))
     found = summarise(synthetic.write(tmp_path, synthetic.records(truths, blocks=5)))
     assert not found.noise.covers_one
-    assert found.noise_by_bench["overhead"].threshold > 0.4
+    assert found.noise_by_suite["overhead"].threshold > 0.4
     assert advice.warnings(found)[0].startswith("A/A control off")
-    assert row(found, "rival").by_bench["overhead"].verdict != "slower"
+    assert row(found, "rival").by_suite["overhead"].verdict != "slower"
     assert "A/A control that is off" in verdict.of(found)[0]
 
 
@@ -131,7 +131,7 @@ def test_a_prefect_without_bytecode_is_said(tmp_path: Path) -> None:
 def test_the_verdict_names_the_regime_and_its_border(tmp_path: Path) -> None:
     """Under spin threads use one worker: 8 d + 0.52 s against 4 d + 2.05 s cross at d = 0.38 s."""
     rival = synthetic.Truth("rival", "processes", startup_s=5, fixed_s=0.05, per_task_s=0.08, noise=0.01)
-    cells = synthetic.suite(durations=(0.05, 0.2, 1.0, 4.0))
+    cells = synthetic.every_suite(durations=(0.05, 0.2, 1.0, 4.0))
     records = synthetic.records((synthetic.THREADS, synthetic.CONTROL, rival), cells, blocks=5, drift=0)
     words = verdict.of(summarise(synthetic.write(tmp_path, records)))
     assert words[0].startswith("Start with threads; take rival for CPU tasks that hold the GIL (spin) above about 3")
@@ -145,7 +145,7 @@ def test_the_verdict_names_the_regime_and_its_border(tmp_path: Path) -> None:
 
 def test_a_border_beyond_what_was_measured_is_called_extrapolated(tmp_path: Path) -> None:
     """Both pay 4 d; dask pays 4.1 s and threads 0.5 s more: 20 % apart at d = 4.4 s."""
-    records = synthetic.records(synthetic.SMOKE, synthetic.suite(durations=(0.1, 0.5, 1.0)), blocks=5, drift=0)
+    records = synthetic.records(synthetic.SMOKE, synthetic.every_suite(durations=(0.1, 0.5, 1.0)), blocks=5, drift=0)
     words = verdict.of(summarise(synthetic.write(tmp_path, records)))
     sleep = next(line for line in words if "(sleep)" in line)
     assert "By extrapolation any runner will do above about 4." in sleep
@@ -175,7 +175,7 @@ def test_arms_that_look_alike_when_shown_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_a_winner_that_failed_is_named_with_its_failures(tmp_path: Path) -> None:
-    flaky = synthetic.Truth("flaky", per_task_s=0.005, fails="TimeoutError: gone", fails_bench="payload")
+    flaky = synthetic.Truth("flaky", per_task_s=0.005, fails="TimeoutError: gone", fails_suite="payload")
     found = summarise(synthetic.write(tmp_path, synthetic.records((*synthetic.SMOKE, flaky), blocks=3)))
     assert "flaky" in verdict.of(found)[0]
     assert "(flaky failed 9 measurements: see Failures)" in verdict.of(found)[0]

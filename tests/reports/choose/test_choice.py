@@ -176,7 +176,7 @@ def test_a_kind_and_a_payload_that_were_not_measured_are_said(tmp_path: Path) ->
     assert "no payload" in " ".join(answer.cautions)
     assert "one block" in " ".join(answer.cautions)
     assert {a.arm: a.seconds for a in answer.ranked}["threads"] > 9, "threads are taken to be held by the GIL"
-    with pytest.raises(CannotChoose, match="startup bench"):
+    with pytest.raises(CannotChoose, match="startup suite"):
         choose(bare, Request(10, 1.0, cold=True))
 
 

@@ -103,7 +103,7 @@ def test_one_block_gives_ratios_and_no_verdict(tmp_path: Path) -> None:
 def test_cells_of_one_run_only_are_listed(tmp_path: Path) -> None:
     both = synthetic.records(TRUTHS, blocks=2)
     found = difference(
-        read(tmp_path / "a", both), read(tmp_path / "b", [r for r in both if r.bench != "payload" and r.arm != "dask"])
+        read(tmp_path / "a", both), read(tmp_path / "b", [r for r in both if r.suite != "payload" and r.arm != "dask"])
     )
     assert len(found.cells) + len(found.only_a) == 70
     assert not found.only_b

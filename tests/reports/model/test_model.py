@@ -118,7 +118,7 @@ def test_other_numbers_of_workers_belong_to_the_same_runner() -> None:
     ]
     time = float(makespan_s(TRUTH, 193, 0, 0.0, "none", 0.0, 4, machine.CORES))
     four = [
-        synthetic.replace(r, cold=False, bench="scaling", phases=synthetic.replace(r.phases, makespan_s=time))
+        synthetic.replace(r, cold=False, suite="worker_scaling", phases=synthetic.replace(r.phases, makespan_s=time))
         for r in four
     ]
     found = fitted([*two, *four])
@@ -132,7 +132,7 @@ def test_other_numbers_of_workers_belong_to_the_same_runner() -> None:
 def test_a_batch_is_one_longer_body() -> None:
     cell = ("batching", synthetic.graph(6, kind="sleep", seconds=0.02, batch=10))
     records = machine.records([RUNNERS[1]], [*machine.FULL, cell], blocks=1)
-    built = next(c for c in cells_of(records) if c.bench == "batching")
+    built = next(c for c in cells_of(records) if c.suite == "batching")
     assert built.graph.body_s == pytest.approx(0.2)
     assert built.graph.id == "plain-w6-sleep20ms-b10"
 

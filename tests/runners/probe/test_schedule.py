@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-from runner_lab.benchmarks.measuring.task_stages import SECTION, tax_of
+from runner_lab.benchmarks.measuring.task_stages import SECTION, task_stages_of
 from runner_lab.flows.graph.ledger import Ledger
 from runner_lab.records.graph import GraphSpec
 from runner_lab.records.task_stages import STAGES
@@ -203,27 +203,27 @@ def test_splits_the_time_of_real_tasks(name, arms, cluster_for, scratch, tmp_pat
 
     with Schedule(str(tmp_path), arm.engine, SECTION) as schedule:
         outcome = flow(graph, str(tmp_path), schedule, direct=arm.direct)
-    tax = tax_of(outcome, schedule)
+    found = task_stages_of(outcome, schedule)
 
     assert outcome.result == graph.result
     assert len(Ledger(tmp_path).entries()) == graph.executions
-    assert tax is not None
-    assert tax.stages_s.keys() == set(STAGES)
+    assert found is not None
+    assert found.stages_s.keys() == set(STAGES)
     # Most of the tasks were seen whole, whichever worker they ran in.
     probed, unprobed = SECTIONS // 2 * (SECTION - 1), (SECTIONS // 2 + 1) * (SECTION - 1)
-    assert len(tax.unprobed_s) == unprobed
-    assert probed / 2 <= len(tax.probed_s) <= probed
+    assert len(found.unprobed_s) == unprobed
+    assert probed / 2 <= len(found.probed_s) <= probed
     # The stages add up to what the driver measured, on the same clock readings.
-    assert sum(tax.stages_s.values()) == pytest.approx(sum(tax.probed_s) / len(tax.probed_s), abs=1e-6)
-    assert sum(tax.probed_s) + sum(tax.unprobed_s) < outcome.done_s - outcome.begun_s
+    assert sum(found.stages_s.values()) == pytest.approx(sum(found.probed_s) / len(found.probed_s), abs=1e-6)
+    assert sum(found.probed_s) + sum(found.unprobed_s) < outcome.done_s - outcome.begun_s
     # A body that writes one line is inside its task, as its own clock says too.
-    assert tax.stages_s["body"] > 0
-    assert tax.stages_s["engine"] > 0
+    assert found.stages_s["body"] > 0
+    assert found.stages_s["engine"] > 0
     if arm.engine in ("none", "threads"):
-        assert tax.stages_s["serialize"] == 0
+        assert found.stages_s["serialize"] == 0
     else:
-        assert tax.stages_s["serialize"] > 0
-        assert tax.stages_s["hydrate"] > 0
+        assert found.stages_s["serialize"] > 0
+        assert found.stages_s["hydrate"] > 0
     if arm.engine != "none" and not arm.lean:
-        assert tax.stages_s["client"] > 0
+        assert found.stages_s["client"] > 0
     assert [target.current() for target in before] == originals

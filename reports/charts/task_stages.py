@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 
 from runner_lab.records.task_stages import STAGES
 from runner_lab.reports.analysis.summary import Summary
-from runner_lab.reports.analysis.task_stages import ArmTax, Taxes
+from runner_lab.reports.analysis.task_stages import ArmStages, StagesOfArms
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
@@ -29,25 +29,25 @@ _ENLARGED = 0.25
 
 def where_a_task_goes(summary: Summary) -> Drawing | Missing:
     """A bar an arm: the stages of an empty task, one task at a time, in the order of its life."""
-    found = summary.taxes.arms
+    found = summary.task_stages.arms
     if not found:
-        return Missing(TITLE, "The run has no cell of the tax bench that its probe saw whole.")
-    longest = max(tax.total_s for tax in found)
-    short = [tax for tax in found if tax.total_s <= longest * _ENLARGED]
+        return Missing(TITLE, "The run has no cell of the task_stages suite that its probe saw whole.")
+    longest = max(stages.total_s for stages in found)
+    short = [stages for stages in found if stages.total_s <= longest * _ENLARGED]
     panels = [("all arms", found)]
     if short and len(short) < len(found):
         panels.append(("those below a quarter of the longest, enlarged", tuple(short)))
-    heights = [style.rows_height(len(taxes)) + 0.5 for _, taxes in panels]
+    heights = [style.rows_height(len(by_arm)) + 0.5 for _, by_arm in panels]
     fig, grid = style.figure(sum(heights) + 0.9, len(panels), squeeze=False, height_ratios=heights)
     labels = {arm.name: arm.label for arm in summary.arms}
-    for axes, (heading, taxes) in zip(grid.flat, panels, strict=True):
-        _bars(axes, heading, taxes, labels)
+    for axes, (heading, by_arm) in zip(grid.flat, panels, strict=True):
+        _bars(axes, heading, by_arm, labels)
     grid.flat[-1].set_xlabel("milliseconds a task")
     handles = [Patch(color=COLOURS[stage], label=stage) for stage in STAGES]
-    if any(tax.untold_s for tax in found):
+    if any(stages.untold_s for stages in found):
         handles.append(Patch(facecolor=style.BAND, edgecolor=style.MUTED, label=UNTOLD))
     fig.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.2)
-    return Drawing(TITLE, _takeaway(summary.taxes, labels), _READING, fig)
+    return Drawing(TITLE, _takeaway(summary.task_stages, labels), _READING, fig)
 
 
 _READING = (
@@ -57,39 +57,39 @@ _READING = (
 )
 
 
-def _bars(axes: Axes, heading: str, taxes: Sequence[ArmTax], labels: dict[str, str]) -> None:
-    axes.set_yticks(range(len(taxes)), [style.short(labels[tax.arm]) for tax in taxes])
-    axes.set_ylim(len(taxes) - 0.4, -0.6)
+def _bars(axes: Axes, heading: str, by_arm: Sequence[ArmStages], labels: dict[str, str]) -> None:
+    axes.set_yticks(range(len(by_arm)), [style.short(labels[stages.arm]) for stages in by_arm])
+    axes.set_ylim(len(by_arm) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    longest = max(tax.total_s for tax in taxes) * 1e3
-    for place, tax in enumerate(taxes):
+    longest = max(stages.total_s for stages in by_arm) * 1e3
+    for place, stages in enumerate(by_arm):
         left = 0.0
         for stage in STAGES:
-            length = tax.stages_s.get(stage, 0.0) * 1e3
+            length = stages.stages_s.get(stage, 0.0) * 1e3
             axes.barh(place, length, left=left, height=0.66, color=COLOURS[stage], linewidth=0)
             left += length
-        if tax.untold_s:
-            rest = tax.untold_s * 1e3
+        if stages.untold_s:
+            rest = stages.untold_s * 1e3
             axes.barh(place, rest, left=left, height=0.66, facecolor=style.BAND, edgecolor=style.MUTED, linewidth=0.6)
             left += rest
-        axes.text(left + longest * 0.012, place, units.seconds(tax.total_s), va="center", fontsize=8.5)
+        axes.text(left + longest * 0.012, place, units.seconds(stages.total_s), va="center", fontsize=8.5)
     axes.set_xlim(0, longest * 1.14)
     axes.set_title(heading)
 
 
-def _takeaway(taxes: Taxes, labels: dict[str, str]) -> str:
-    longest = max(taxes.arms, key=lambda tax: tax.total_s)
+def _takeaway(by_arm: StagesOfArms, labels: dict[str, str]) -> str:
+    longest = max(by_arm.arms, key=lambda stages: stages.total_s)
     largest = sorted(longest.stages_s, key=lambda stage: -longest.stages_s[stage])[:2]
     parts = [f"{stage} {units.seconds(longest.stages_s[stage])}" for stage in largest]
     told = f"The longest task is {labels[longest.arm]}'s with {units.seconds(longest.total_s)}"
     told += f", most of it {units.listed(parts)}. " if parts else ". "
-    return told + probe_cost(taxes)
+    return told + probe_cost(by_arm)
 
 
-def probe_cost(taxes: Taxes) -> str:
+def probe_cost(by_arm: StagesOfArms) -> str:
     """What the probe adds, in a sentence, with its interval."""
-    probe = taxes.probe
+    probe = by_arm.probe
     if probe is None:
         return "What the probe itself costs was not measured."
     told = f"With the probe on a task takes {probe.value:.3f} times as long as with it off"

@@ -2,8 +2,8 @@
 
 from runner_lab.benchmarks.profiles import Suite
 
-SUITE = Suite("scaling", scaling=True, without=frozenset({"bare", "control", "direct"}))
+SUITE = Suite("worker_scaling", resized=True, without=frozenset({"bare", "control", "direct"}))
 
 
-def bench_scaling(cell, measured):
+def bench_worker_scaling(cell, measured):
     measured(cell)

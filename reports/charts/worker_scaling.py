@@ -22,7 +22,7 @@ def speedup_by_workers(summary: Summary) -> Drawing | Missing:
     """Speed-up, and speed-up over workers, by number of workers: measured marks, the model's line beyond them."""
     found = scaled(summary)
     if not found:
-        return Missing(TITLE, "No arm has cells of the scaling bench under two numbers of workers.")
+        return Missing(TITLE, "No arm has cells of the worker_scaling suite under two numbers of workers.")
     graphs = list(dict.fromkeys(one.graph for one in found))
     arms = list(dict.fromkeys(one.arm for one in found))
     fig, grid = style.figure(5.0 + 0.2 * (len(arms) // 4), 2, len(graphs), sharex=True, sharey="row", squeeze=False)

@@ -2,8 +2,8 @@
 
 from runner_lab.benchmarks.profiles import Suite
 
-SUITE = Suite("tax")
+SUITE = Suite("task_stages")
 
 
-def bench_tax(cell, measured):
+def bench_task_stages(cell, measured):
     measured(cell)
