@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from runner_lab.benchmarks.session import rows
-from runner_lab.benchmarks.session.plan import Cell, Search
+from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.benchmarks.session.session import Options, Session
+from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.records.record import Record, RecordError
 from runner_lab.runners.catalog import ConfigError
 from runner_lab.runners.server import ServerError
@@ -65,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
         server_settings=tuple(option.lab_server_setting),
     )
     try:
-        config.stash[_LAB] = Session(options, say=lambda line: _say(config, line))
+        config.stash[_LAB] = Session(LabGraphs(), options, say=lambda line: _say(config, line))
     except _USER_ERRORS as error:
         pytest.exit(str(error), returncode=2)
     config.add_cleanup(config.stash[_LAB].release)
@@ -82,12 +83,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # pytest makes one test without a cell of a suite that has none in this profile: it is no test.
     items[:] = [item for item in items if not hasattr(item, "callspec") or _cell(item) is not None]
-    by_key = {cell.key: item for item in items if (cell := _cell(item)) is not None}
+    by_id = {cell.id: item for item in items if (cell := _cell(item)) is not None}
     others = [item for item in items if _cell(item) is None]
     cells = config.stash[_LAB].order(cell for item in items if (cell := _cell(item)) is not None)
-    items[:] = [*others, *(by_key.pop(cell.key) for cell in cells)]
-    if by_key:
-        config.hook.pytest_deselected(items=list(by_key.values()))
+    items[:] = [*others, *(by_id.pop(cell.id) for cell in cells)]
+    if by_id:
+        config.hook.pytest_deselected(items=list(by_id.values()))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -107,23 +108,22 @@ def measured(request: pytest.FixtureRequest, benchmark):
     """Measure a cell, or those of a search, and fail its test with the reason when its figures mean nothing."""
     lab = request.config.stash[_LAB]
 
-    def measure_cell(cell: Cell) -> None:
+    def measure_cell(cell: PlannedCell) -> None:
         try:
             measure_kept(cell)
         except OSError as error:
             # What an arm does wrong is in its record: this is the run's folder, which keeps no more of them.
             pytest.exit(_unwritten(lab, error), returncode=2)
 
-    def measure_kept(cell: Cell) -> None:
+    def measure_kept(cell: PlannedCell) -> None:
         if reason := lab.left_out(cell):
-            request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.id} not measured: {reason}]"
-            pytest.skip(f"{cell.id}, block {cell.block}: not measured: {reason}")
+            request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.label} not measured: {reason}]"
+            pytest.skip(f"{cell.label}, block {cell.block}: not measured: {reason}")
         # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
         # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
-        measure = lab.search if isinstance(cell, Search) else lambda cell: [lab.measure(cell)]
-        records: list[Record] = benchmark.pedantic(measure, args=(cell,))
+        records: list[Record] = benchmark.pedantic(lab.measure, args=(cell,))
         benchmark.extra_info["cells"] = [record.cell for record in records]
-        took = ", ".join(f"{record.cell}{_took(record)}" for record in records) or f"{cell.id} known"
+        took = ", ".join(f"{record.cell}{_took(record)}" for record in records) or f"{cell.label} known"
         request.config.stash[_LINE] = f"{lab.progress.line()}  [{took}]"
         for record in records:
             if record.status != "ok":
@@ -213,10 +213,10 @@ def _unwritten(lab: Session, error: OSError) -> str:
     return f"the run{where} cannot be kept: {error}"
 
 
-def _cell(item: pytest.Item) -> Cell | None:
+def _cell(item: pytest.Item) -> PlannedCell | None:
     callspec = getattr(item, "callspec", None)
     cell = callspec.params.get("cell") if callspec else None
-    return cell if isinstance(cell, Cell) else None
+    return cell if isinstance(cell, PlannedCell) else None
 
 
 def _took(record: Record) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runner_lab.records.graph import GraphSpec, Work, WorkKind
+from runner_lab.records.graph import AnyGraph, GraphSpec, Work, WorkKind
 from runner_lab.runners.catalog import BASELINE, CONTROL
 from runner_lab.runners.spec import RunnerSpec
 
@@ -51,12 +51,12 @@ class Profile:
     name: str
     arms: tuple[str, ...]
     blocks: int
-    suites: Mapping[str, tuple[GraphSpec, ...]]
+    suites: Mapping[str, tuple[AnyGraph, ...]]
     first_blocks: Mapping[str, int] = field(default_factory=dict)
     cell_timeout_s: float = 300.0
     counted: bool = False
 
-    def graphs(self, suite: str) -> tuple[GraphSpec, ...]:
+    def graphs(self, suite: str) -> tuple[AnyGraph, ...]:
         return self.suites.get(suite, ())
 
 

@@ -47,7 +47,7 @@ def compare(
     Example: runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask --param n=100 --blocks 5
     """
     from runner_lab.benchmarks.compare.compare import Asked
-    from runner_lab.benchmarks.session.session import Options
+    from runner_lab.benchmarks.session.options import Options
 
     options = Options(
         runners=runners,
@@ -72,7 +72,8 @@ def compare(
 
 def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
     """Measure, with a progress line; whether it was interrupted, how many cells failed, and the run's folder."""
-    from runner_lab.benchmarks.compare.compare import Comparison
+    from runner_lab.benchmarks.compare.compare import UserFlow, plan, run
+    from runner_lab.benchmarks.session.session import Session
 
     # A terminal of its own: what flows and workers write to the standard streams goes to a file meanwhile.
     with open(os.dup(2), "w", encoding="utf-8") as stream:
@@ -85,14 +86,15 @@ def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
                 else:
                     status.update(line)
 
-            comparison = Comparison(asked, options, say)
+            flow = UserFlow(asked)
+            session = Session(flow, options, say)
             try:
-                cells = comparison.plan()
-                for line in comparison.notes():
+                cells = plan(session, flow)
+                for line in flow.notes():
                     terminal.print(line, markup=False, soft_wrap=True)
-                comparison.start()
+                session.start()
             except BaseException:
-                comparison.release()
+                session.release()
                 raise
         failed = 0
         columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
@@ -103,14 +105,14 @@ def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
             def done(record: Any) -> None:
                 nonlocal failed
                 failed += record.status != "ok"
-                bar.update(task, advance=1, description=comparison.progress.line())
+                bar.update(task, advance=1, description=session.progress.line())
                 took = f"{record.value_s:.3g} s" if record.status == "ok" else record.error
                 line = f"block {record.block}  {record.arm}  {took}"
                 if not terminal.is_terminal:
-                    line = f"{line}  ({comparison.progress.line()})"
+                    line = f"{line}  ({session.progress.line()})"
                 terminal.print(line, markup=False, soft_wrap=True)
 
-            interrupted = comparison.run(cells, done)
-    if interrupted and not comparison.folder.records:
+            interrupted = run(session, flow, cells, done)
+    if interrupted and not session.folder.records:
         raise KeyboardInterrupt
-    return interrupted, failed, comparison.folder.path
+    return interrupted, failed, session.folder.path

@@ -1,4 +1,4 @@
-"""The graph every arm runs: what it is, and what must come out of it.
+"""What every arm runs: a graph of the lab's own, with what must come out of it, or a user's flow in its place.
 
 The fan-out of the Prefect tutorial, made wide. For each of `width` lanes a `create_hello` and a `create_world`,
 joined by a `greet`; one `gather` over all greetings at the end: 3 x width + 1 tasks. Each hello carries the work
@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from runner_lab.records.validation import Count, Number
 
 Variant = Literal["plain", "cached", "retrying", "chain"]
 WorkKind = Literal["none", "sleep", "spin", "crunch"]
@@ -32,7 +36,7 @@ class Work:
     """
 
     kind: WorkKind = "none"
-    seconds: float = 0.0
+    seconds: Number = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(WorkKind):
@@ -65,12 +69,12 @@ class GraphSpec:
     """
 
     variant: Variant = "plain"
-    width: int = 8
+    width: Count = 8
     work: Work = field(default_factory=Work)
-    payload_bytes: int = 0
-    failures: int = 0
-    retry_delay_s: float = 0.0
-    batch: int = 1
+    payload_bytes: Count = 0
+    failures: Count = 0
+    retry_delay_s: Number = 0.0
+    batch: Count = 1
 
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
@@ -89,6 +93,22 @@ class GraphSpec:
             )
         if self.variant == "chain" and (self.work.kind != "none" or self.payload_bytes or self.batch > 1):
             raise ValueError("a chain is of empty tasks: it takes no work, no payload and no batch")
+
+    @property
+    def id(self) -> str:
+        """Short and stable, for showing: `plain-w16`, `plain-w8-spin100ms`, `plain-w4-1MB`, `retrying-w8-f2`."""
+        parts = [self.variant, f"w{self.width}"]
+        if self.work.kind != "none":
+            parts.append(f"{self.work.kind}{self.work.seconds * 1000:g}ms")
+        if size := self.payload_bytes:
+            parts.append(f"{size / 1e6:g}MB" if size >= 1e6 else f"{size / 1e3:g}kB")
+        if self.failures:
+            parts.append(f"f{self.failures}")
+        if self.batch != 1:
+            parts.append(f"b{self.batch}")
+        if self.retry_delay_s:
+            parts.append(f"d{self.retry_delay_s:g}s")
+        return "-".join(parts)
 
     @property
     def tasks(self) -> int:
@@ -113,8 +133,33 @@ class GraphSpec:
             return rounds_s
         return max(rounds_s, self.width * self.batch * self.work.seconds / min(workers, cores))
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+@dataclass(frozen=True)
+class UserFlowSpec:
+    """A user's flow in the place of a graph: nobody knows its tasks before it runs.
+
+    Two are the same where their names are: what its source tells may change while a run is interrupted.
+
+    name: as the user named it, with its parameters where some were given.
+    file: its file's name.
+    direct_calls: `FILE:LINE TASK` of each call of a task that goes past the runner.
+    submits: whether its source may hand a task to the runner.
+    own_runner: class of the task runner it brings, which the arms' take the place of; empty for Prefect's default.
+    """
+
+    name: str
+    file: str = field(default="", compare=False)
+    direct_calls: tuple[str, ...] = field(default=(), compare=False)
+    submits: bool = field(default=True, compare=False)
+    own_runner: str = field(default="", compare=False)
+    variant: Literal["flow"] = "flow"
+
+    @property
+    def id(self) -> str:
+        return self.name
+
+
+AnyGraph = Annotated[GraphSpec | UserFlowSpec, Field(discriminator="variant")]
 
 
 def payload(lane: int, size_bytes: int) -> bytes:

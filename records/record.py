@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from runner_lab.records import flow_run as flow_runs
-from runner_lab.records import graph_id as graphs
-from runner_lab.records import task_stages as stages
-from runner_lab.records import traffic, validation
-from runner_lab.records.flow_run import FlowRun
+from pydantic import TypeAdapter, ValidationError
+
+from runner_lab.records import json_file, schema_1
+from runner_lab.records.cell_id import CellId
+from runner_lab.records.graph import AnyGraph
 from runner_lab.records.task_stages import TaskStages
-from runner_lab.records.traffic import Traffic
-from runner_lab.records.validation import RecordError
+from runner_lab.records.validation import SCHEMA, STRICT, Count, Number, Printable, RecordError, first_complaint
 
-SCHEMA = 2
 FILE_NAME = "records.jsonl"
+COMPARE = "compare"
+"""The suite of a user's flow."""
 
 Status = Literal["ok", "error"]
 Role = Literal["baseline", "control", "arm"]
+Result = Literal["same", "different", "nothing", "unasked", "unsteady", "unchecked"]
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,14 @@ class Phases:
     total_s:        call of the flow to its return; on a cold cell that is everything a user waits for.
     """
 
-    startup_s: float | None = None
-    first_result_s: float | None = None
-    submit_s: float | None = None
-    makespan_s: float | None = None
-    shutdown_s: float | None = None
-    total_s: float | None = None
+    __pydantic_config__ = STRICT
+
+    startup_s: Number | None = None
+    first_result_s: Number | None = None
+    submit_s: Number | None = None
+    makespan_s: Number | None = None
+    shutdown_s: Number | None = None
+    total_s: Number | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,11 @@ class Latencies:
     seen_s:  end of a `greet` body to its result seen by the driver.
     """
 
-    queue_s: tuple[float, ...] = ()
-    body_s: tuple[float, ...] = ()
-    seen_s: tuple[float, ...] = ()
+    __pydantic_config__ = STRICT
+
+    queue_s: tuple[Number, ...] = ()
+    body_s: tuple[Number, ...] = ()
+    seen_s: tuple[Number, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,14 +74,73 @@ class Usage:
     it started, `server` the Prefect server's process tree.
     """
 
-    driver_cpu_s: float | None = None
-    workers_cpu_s: float | None = None
-    server_cpu_s: float | None = None
-    driver_rss_bytes: int | None = None
-    workers_rss_bytes: int | None = None
-    server_rss_bytes: int | None = None
-    driver_rss_before_bytes: int | None = None
+    __pydantic_config__ = STRICT
+
+    driver_cpu_s: Number | None = None
+    workers_cpu_s: Number | None = None
+    server_cpu_s: Number | None = None
+    driver_rss_bytes: Count | None = None
+    workers_rss_bytes: Count | None = None
+    server_rss_bytes: Count | None = None
+    driver_rss_before_bytes: Count | None = None
     """The driver's when the cell began."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the server was asked and complained of, from the call of the flow until it was at rest.
+
+    The lab's own questions are not counted.
+
+    requests: HTTP requests by the first part of their route: `task_runs`, `logs`, ...
+    events: event messages over websockets.
+    logs: log lines; one request carries many.
+    failed: requests that were answered with 500 or above.
+    locked: entries of the server's log on a database that was locked, or on a deadlock.
+    dropped: messages that the server's own queues were too full to take.
+    errors: other entries of the server's log that name an exception.
+    """
+
+    __pydantic_config__ = STRICT
+
+    requests: dict[str, Count]
+    events: Count = 0
+    logs: Count = 0
+    failed: Count = 0
+    locked: Count = 0
+    dropped: Count = 0
+    errors: Count = 0
+
+    @property
+    def total_requests(self) -> int:
+        return sum(self.requests.values())
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """One pass of a user's flow.
+
+    states: task runs by the name of their last state on the server, those of sub-flows among them.
+    submitted: task runs that the flow's process handed to the arm's runner.
+    direct: tasks that the flow's process called, past any runner.
+    subflow_tasks: task runs of sub-flows, which run under task runners of their own.
+    result: `same` as the first one of the run, `different`, or `nothing` (None). Not compared: `unasked` (nobody wanted
+        it), `unsteady` (two passes under one arm differ already), `unchecked` (the remark says why).
+    remark: one line that says what differs, or why it is not compared; empty otherwise.
+    """
+
+    __pydantic_config__ = STRICT
+
+    states: dict[Printable, Count]
+    submitted: Count = 0
+    direct: Count = 0
+    subflow_tasks: Count = 0
+    result: Result = "unchecked"
+    remark: str = ""
+
+    @property
+    def tasks(self) -> int:
+        return sum(self.states.values())
 
 
 @dataclass(frozen=True)
@@ -86,9 +150,7 @@ class Record:
     run_id: str
     suite: str
     """The suite: the `NAME` of a `benchmarks/bench_NAME.py`; `compare` for a user's flow."""
-    graph: dict[str, Any]
-    """variant, width, work {kind, seconds}, payload_bytes, failures, retry_delay_s, batch. A user's flow: variant
-    `flow`, its name, file, direct_calls, submits and own_runner; its width is 0, as nobody knows it."""
+    graph: AnyGraph
     arm: str
     role: Role
     engine: str
@@ -100,27 +162,27 @@ class Record:
     lean: bool
     cold: bool
     """True where the cell pays for its own cluster or pool from nothing."""
-    workers: int
-    block: int
+    workers: Count
+    block: Count
     """From 0."""
-    position: int
+    position: Count
     """Place in the block's order, from 0."""
     status: Status
     error: str | None
     """One line, where `status` is `error`."""
     started_at: str
     """UTC, ISO 8601."""
-    tasks: int
-    ideal_s: float
+    tasks: Count
+    ideal_s: Number
     """The least that the bodies take, in rounds on all workers (`docs/method.md`); 0 for empty tasks."""
-    expected_executions: int
-    executions: int | None
+    expected_executions: Count
+    executions: Count | None
     """Task bodies that ran, counted outside Prefect."""
-    expected_recorded: int
+    expected_recorded: Count
     """Task runs the server should have recorded; 0 for bare arms."""
-    recorded: int | None
+    recorded: Count | None
     """Task runs in a final state on the server when the cell was closed."""
-    visibility_lag_s: float | None
+    visibility_lag_s: Number | None
     """Return of the flow to the last task run recorded."""
     phases: Phases = field(default_factory=Phases)
     latencies: Latencies = field(default_factory=Latencies)
@@ -134,33 +196,31 @@ class Record:
     latency: they would subtract one host's clock from another's."""
     traffic: Traffic | None = None
     """What the server was asked, where it counts."""
-    elapsed_s: float = 0.0
+    elapsed_s: Number = 0.0
     """Wall time the cell took of the run, quiescence included."""
-    background_cpu: float | None = None
+    background_cpu: Number | None = None
     """Share of the machine's CPU (0 to 1) that processes outside the lab used during the cell."""
     environment: dict[str, Any] = field(default_factory=dict)
     """profile, python, platform, cpu, cores (that the run may use), machine_cores, memory_bytes, governor, server
     {database, lab, settings where it was given any}, versions, commit, bytecode."""
-    schema: int = SCHEMA
+    schema: Literal[2] = SCHEMA
 
     @property
-    def graph_id(self) -> str:
-        """Short, stable name of the graph, e.g. `plain-w16`, `plain-w8-spin100ms`, `plain-w4-1MB`, `retrying-w8-f2`."""
-        return graphs.graph_id(self.graph)
+    def id(self) -> CellId:
+        return CellId(self.suite, self.graph, self.arm, self.workers, self.block)
 
     @property
-    def cell(self) -> str:
-        """`suite/graph/arm`: what is measured once in each block."""
-        return f"{self.suite}/{self.graph_id}/{self.arm}"
-
-    @property
-    def key(self) -> tuple[str, int]:
-        return self.cell, self.block
+    def cell(self) -> CellId:
+        """What is measured once in each block."""
+        return CellId(self.suite, self.graph, self.arm, self.workers)
 
     @property
     def value_s(self) -> float | None:
         """The one figure of the cell: total time where it is cold, makespan where it is warm."""
         return self.phases.total_s if self.cold else self.phases.makespan_s
+
+
+_RECORD: TypeAdapter[Record] = TypeAdapter(Record)
 
 
 def to_json(record: Record) -> str:
@@ -170,9 +230,9 @@ def to_json(record: Record) -> str:
         RecordError: a value is NaN or infinite.
     """
     try:
-        return json.dumps(asdict(record), allow_nan=False, separators=(",", ":"))
+        return json_file.to_text(asdict(record))
     except ValueError as error:
-        raise RecordError(f"record {record.cell} holds a value that is not a finite number: {error}") from None
+        raise RecordError(f"record {record.id} holds a value that is not a finite number: {error}") from None
 
 
 def append(run_dir: Path, record: Record) -> None:
@@ -204,7 +264,7 @@ def read(run_dir: Path) -> tuple[list[Record], list[str]]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
-    by_key: dict[tuple[str, int], Record] = {}
+    by_id: dict[CellId, Record] = {}
     warnings: list[str] = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -215,77 +275,49 @@ def read(run_dir: Path) -> tuple[list[Record], list[str]]:
             cut = number == len(lines)
             warnings.append(f"{path.name} line {number} dropped: {'cut off in mid-write' if cut else error}")
             continue
-        previous = by_key.get(record.key)
+        previous = by_id.get(record.id)
         if previous is None or previous.status != "ok" or record.status == "ok":
-            by_key[record.key] = record
-    if not by_key and warnings:
+            by_id[record.id] = record
+    if not by_id and warnings:
         raise RecordError(f"{path} holds no usable record ({warnings[0]})")
-    return list(by_key.values()), warnings
+    return list(by_id.values()), warnings
+
+
+def has_suite(path: Path, suite: str) -> bool:
+    """Whether a `records.jsonl` holds a record of `suite`, without reading all of it; old or new.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    names = [f'"{key}":"{suite}"'.encode() for key in ("suite", "bench")]
+    with path.open("rb") as file:
+        return any(name in line for line in file for name in names)
 
 
 def parse(line: bytes | str) -> Record:
-    """One line of `records.jsonl`.
+    """One line of `records.jsonl`, of this schema or the one before.
 
     Raises:
-        RecordError: it is not JSON, not a record, of another schema version, or holds a wrong type.
+        RecordError: it is not JSON, not a record, of another schema version, or holds a wrong value.
     """
     try:
-        data = json.loads(line, parse_constant=_refuse_constant)
+        return _RECORD.validate_json(line, strict=True)
+    except ValidationError as error:
+        complaint = first_complaint(error)
+    try:
+        data = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"not JSON ({error})" if not isinstance(error, RecordError) else str(error)) from None
+        raise RecordError(f"not JSON ({error})") from None
     if not isinstance(data, dict):
         raise RecordError("not a record: a JSON object is needed")
-    if data.get("schema") != SCHEMA:
-        raise RecordError(f"schema version {data.get('schema')!r}; this version reads {SCHEMA}")
-    known = {f.name for f in fields(Record)}
-    optional = {"phases", "latencies", "usage", "task_stages", "flow_run", "traffic", "hosts"}
-    optional |= {"elapsed_s", "background_cpu", "environment"}
-    if missing := sorted(known - optional - data.keys()):
-        raise RecordError(f"not a record: {', '.join(missing)} missing")
-    data = {name: value for name, value in data.items() if name in known}
-    try:
-        data["phases"] = Phases(**validation.durations(data.get("phases") or {}))
-        data["usage"] = Usage(**validation.durations(data.get("usage") or {}))
-        latencies = {name: validation.numbers(values) for name, values in (data.get("latencies") or {}).items()}
-        data["latencies"] = Latencies(**latencies)
-        data["task_stages"] = stages.parse(data.get("task_stages"))
-        data["flow_run"] = flow_runs.parse(data.get("flow_run"))
-        data["hosts"] = tuple(data.get("hosts") or ())
-        data["traffic"] = traffic.parse(data.get("traffic"))
-        record = Record(**data)
-        _check(record)
-    except (TypeError, AttributeError, KeyError, OverflowError) as error:
-        raise RecordError(f"not a record: {error}") from None
-    return record
-
-
-def _check(record: Record) -> None:
-    for name in ("run_id", "suite", "arm", "engine", "runner", "started_at"):
-        if not isinstance(getattr(record, name), str):
-            raise RecordError(f"not a record: {name} must be text")
-    if not isinstance(record.error, str | None):
-        raise RecordError("not a record: error must be text or null")
-    for name in ("workers", "block", "position", "tasks", "expected_executions", "expected_recorded"):
-        validation.count(name, getattr(record, name))
-    for name in ("executions", "recorded"):
-        if getattr(record, name) is not None:
-            validation.count(name, getattr(record, name))
-    if not all(isinstance(host, str) for host in record.hosts):
-        raise RecordError("not a record: hosts must be texts")
-    for name in ("bare", "lean", "cold"):
-        if not isinstance(getattr(record, name), bool):
-            raise RecordError(f"not a record: {name} must be true or false")
-    if record.status not in get_args(Status) or record.role not in get_args(Role):
-        raise RecordError(f"not a record: status {record.status!r}, role {record.role!r}")
-    if not isinstance(record.graph, dict) or not isinstance(record.environment, dict):
-        raise RecordError("not a record: graph and environment must be objects")
-    graphs.check(record.graph)
-    validation.number(record.ideal_s)
-    validation.number(record.elapsed_s)
-    for optional in (record.visibility_lag_s, record.background_cpu):
-        if optional is not None:
-            validation.number(optional)
-
-
-def _refuse_constant(name: str) -> None:
-    raise RecordError(f"{name} is not a finite number")
+    schema = data.get("schema")
+    if schema == schema_1.SCHEMA:
+        try:
+            return _RECORD.validate_json(json.dumps(schema_1.record(data)), strict=True)
+        except ValidationError as error:
+            complaint = first_complaint(error)
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            complaint = f"{type(error).__name__} {error}"
+    elif schema != SCHEMA:
+        raise RecordError(f"schema version {str(schema)[:40]}; this version reads {schema_1.SCHEMA} and {SCHEMA}")
+    raise RecordError(f"not a record: {complaint}")

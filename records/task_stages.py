@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from runner_lab.records import validation
-from runner_lab.records.validation import RecordError
+from runner_lab.records.validation import STRICT, Number
 
 HINTS = {
     "submit": "The driver in .submit, outside serialization, until the worker has the task.",
@@ -42,21 +40,8 @@ class TaskStages:
     unprobed_s: the same of the tasks between them, the probe off.
     """
 
-    stages_s: dict[str, float] = field(default_factory=dict)
-    probed_s: tuple[float, ...] = ()
-    unprobed_s: tuple[float, ...] = ()
+    __pydantic_config__ = STRICT
 
-
-def parse(data: Any) -> TaskStages | None:
-    """
-    Raises:
-        RecordError: not what `dataclasses.asdict` makes of a `TaskStages`.
-    """
-    if data is None:
-        return None
-    if not isinstance(data, dict) or not isinstance(data.get("stages_s"), dict):
-        raise RecordError("not a record: task_stages must be an object with stages_s")
-    stages = {name: validation.number(value) for name, value in data["stages_s"].items() if name in STAGES}
-    return TaskStages(
-        stages, validation.numbers(data.get("probed_s", [])), validation.numbers(data.get("unprobed_s", []))
-    )
+    stages_s: dict[str, Number]
+    probed_s: tuple[Number, ...] = ()
+    unprobed_s: tuple[Number, ...] = ()

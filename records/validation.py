@@ -1,39 +1,45 @@
-"""Numbers and names as a record may hold them."""
+"""Numbers and names as a record may hold them, and the one error for what cannot be used."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+
+SCHEMA: Literal[2] = 2
+"""Of records and plans."""
 
 LARGEST = 1e15
 """Seconds or bytes that no measurement reaches."""
+
+STRICT = ConfigDict(extra="forbid")
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Number = Annotated[float, Field(gt=-LARGEST, lt=LARGEST, allow_inf_nan=False)]
+"""Seconds or bytes."""
 
 
 class RecordError(ValueError):
     """A record, or a file of records, that cannot be used; the message is one line for the user."""
 
 
-def count(name: str, value: Any) -> None:
-    """Raises RecordError unless `value` is a whole number from 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise RecordError(f"not a record: {name} must be a whole number from 0")
+def _one_printable_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable text")
+    return text
 
 
-def text(name: str, value: Any) -> None:
-    """Raises RecordError unless `value` is text of one line that a page, a chart and a terminal can show."""
-    if not isinstance(value, str) or not value.isprintable():
-        raise RecordError(f"not a record: {name} must be printable text")
+Printable = Annotated[str, AfterValidator(_one_printable_line)]
+"""One line that a page, a chart and a terminal can show."""
 
 
-def durations(values: dict[str, Any]) -> dict[str, Any]:
-    """The values as they are, each a number or None; raises RecordError for anything else."""
-    return {name: None if value is None else number(value) for name, value in values.items()}
-
-
-def numbers(values: Any) -> tuple[float, ...]:
-    """A list as a tuple, checked as a whole since a run holds millions; raises RecordError for anything but numbers."""
-    if not isinstance(values, list) or not set(map(type, values)) <= {int, float} or not abs(sum(values)) < LARGEST:
-        raise RecordError("not a record: latencies must be lists of numbers")
-    return tuple(values)
+def first_complaint(error: ValidationError) -> str:
+    """Where the first wrong value stands, and what is wrong about it, in one line."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    place = ".".join(str(part) for part in found["loc"])
+    message = " ".join(found["msg"].removeprefix("Value error, ").split())
+    line = f"{place}: {message}" if place else message
+    return "".join(character if character.isprintable() else "?" for character in line)[:200]
 
 
 def number(value: Any) -> Any:

@@ -48,7 +48,3 @@ class RunnerSpec:
 
     def with_workers(self, workers: int) -> RunnerSpec:
         return replace(self, workers=workers)
-
-    def sized(self, workers: int) -> RunnerSpec:
-        """The same runner beside itself with another number of workers, under a name that says so: `dask@4`."""
-        return replace(self, name=f"{self.name}@{workers}", workers=workers)

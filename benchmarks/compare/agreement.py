@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from runner_lab.records.flow_run import UNASKED, Result
+from runner_lab.records.record import FlowRun, Result
 
 RELATIVE = 1e-9
 """Floats this close are the same: the order in which results arrive, and are summed, differs from run to run."""
 _DEEPEST = 50
-_ALONE = "two runs under "
 
 
 class IncomparableError(Exception):
@@ -31,18 +30,22 @@ class Agreement:
     """
 
     def __init__(self, check: bool, alike: Sequence[str]) -> None:
-        self._check = check
+        self.checks = check
         self._alike = alike
         self._first: tuple[str, Any] | None = None
-        self.given_up: str | None = None
-        """Why nothing more is compared, in one line."""
+        self._given_up: tuple[Result, str] | None = None
+
+    @property
+    def given_up(self) -> bool:
+        """Nothing more is compared."""
+        return self._given_up is not None
 
     def judge(self, arm: str, value: Any) -> tuple[Result, str]:
         """What is to be said of a result, and a remark in one line."""
-        if not self._check:
-            return "unchecked", UNASKED
-        if self.given_up:
-            return "unchecked", self.given_up
+        if not self.checks:
+            return "unasked", ""
+        if self._given_up:
+            return self._given_up
         if self._first is None:
             self._first = arm, value
         first_arm, first = self._first
@@ -57,18 +60,19 @@ class Agreement:
         if found is None:
             return "same", ""
         if arm == first_arm or {arm, first_arm} <= set(self._alike):
-            self.give_up(told := f"{_ALONE}{first_arm} alone differ already ({found})")
-            return "unchecked", told
+            unsteady: tuple[Result, str] = "unsteady", f"two runs under {first_arm} alone differ already ({found})"
+            self._given_up = unsteady
+            return unsteady
         return "different", f"{found} under {first_arm}"
 
-    def recall(self, remark: str) -> None:
-        """Take up a remark of before the run was resumed: a flow whose result is not its parameters' alone stays so."""
-        if remark.startswith(_ALONE):
-            self.give_up(remark)
+    def recall(self, flow_run: FlowRun) -> None:
+        """Take in what was measured before the run was resumed: a flow whose result varied by itself still does."""
+        if flow_run.result == "unsteady":
+            self._given_up = flow_run.result, flow_run.remark
 
     def give_up(self, reason: str) -> None:
-        """Compare nothing more."""
-        self.given_up = reason
+        """Compare nothing more, for a reason in one line."""
+        self._given_up = "unchecked", reason
 
 
 def difference(value: Any, other: Any, where: str = "", depth: int = 0) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner_lab.benchmarks.compare import call_sites, user_module
 from runner_lab.benchmarks.compare.user_module import FlowError
-from runner_lab.records.graph import GraphSpec
+from runner_lab.records.graph import UserFlowSpec
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -23,59 +23,15 @@ _LONGEST_VALUES = 40
 
 
 @dataclass(frozen=True)
-class FlowSpec(GraphSpec):
-    """A user's flow where a graph of the lab's own would stand: its shape is not known, so it has no width and no work.
-
-    name: as the user named it, with its parameters where some were given.
-    file: its file's name.
-    direct_calls: `FILE:LINE TASK` of each call of a task that goes past the runner.
-    submits: whether its source may hand a task to the runner.
-    own_runner: class of the task runner it brings, which the arms' take the place of; empty for Prefect's default.
-    """
-
-    name: str = ""
-    file: str = ""
-    direct_calls: tuple[str, ...] = ()
-    submits: bool = True
-    own_runner: str = ""
-
-    def __post_init__(self) -> None:
-        """There is nothing of a graph's to check."""
-
-    @property
-    def tasks(self) -> int:
-        return 0
-
-    @property
-    def executions(self) -> int:
-        return 0
-
-    def ideal_s(self, workers: int, cores: int) -> float:
-        return 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "variant": "flow",
-            "width": 0,
-            "work": {"kind": "none", "seconds": 0.0},
-            "name": self.name,
-            "file": self.file,
-            "direct_calls": list(self.direct_calls),
-            "submits": self.submits,
-            "own_runner": self.own_runner,
-        }
-
-
-@dataclass(frozen=True)
-class UserFlow:
+class LoadedFlow:
     """The flow, and the values it is called with."""
 
-    spec: FlowSpec
+    spec: UserFlowSpec
     flow: Flow[Any, Any]
     parameters: dict[str, Any]
 
 
-def load(target: str, given: Sequence[str], scratch: Path) -> UserFlow:
+def load(target: str, given: Sequence[str], scratch: Path) -> LoadedFlow:
     """Import the flow that `target` names; workers that are started afterwards can import its module as well.
 
     Imports Prefect: its environment must be set.
@@ -99,14 +55,14 @@ def load(target: str, given: Sequence[str], scratch: Path) -> UserFlow:
     name, flow = _find(module, name, path.name)
     parameters, shown = _parameters(flow, name, given)
     sites = call_sites.of(flow)
-    spec = FlowSpec(
+    spec = UserFlowSpec(
         name=f"{name}({shown})" if shown else name,
         file=path.name,
         direct_calls=sites.direct,
         submits=sites.may_submit,
         own_runner=_own_runner(flow),
     )
-    return UserFlow(spec, flow, parameters)
+    return LoadedFlow(spec, flow, parameters)
 
 
 def _split(target: str) -> tuple[str, str]:

@@ -7,22 +7,20 @@ import functools
 import operator
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from runner_lab.benchmarks.compare.agreement import Agreement
-from runner_lab.benchmarks.compare.user_flow import UserFlow
-from runner_lab.benchmarks.measuring import measure as measuring
+from runner_lab.benchmarks.compare.user_flow import LoadedFlow
 from runner_lab.benchmarks.measuring.measure import Site, failed, metered, one_line, without_heartbeats
 from runner_lab.benchmarks.measuring.quiescence import Settled, wait_settled
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
-from runner_lab.benchmarks.session.plan import Cell, CellError
-from runner_lab.records.flow_run import FlowRun
-from runner_lab.records.record import Phases, Record
+from runner_lab.benchmarks.session.plan import CellError, PlannedCell
+from runner_lab.records.record import FlowRun, Phases, Record
 
 _AFTER_FAILURE_S = 10.0
 
@@ -88,19 +86,7 @@ class Passed:
     raised: Exception | None = None
 
 
-def measure(
-    cell: Cell,
-    position: int,
-    ready: Callable[[Cell], AbstractContextManager[Site]],
-    blank: Record,
-    user: UserFlow,
-    agreement: Agreement,
-) -> Record:
-    """Measure one cell of a comparison; what the flow or the arm does wrong is said in the record."""
-    return measuring.measure(cell, position, ready, blank, functools.partial(_measure, user=user, agreement=agreement))
-
-
-def warm_up(cell: Cell, site: Site, user: UserFlow, agreement: Agreement) -> None:
+def warm_up(cell: PlannedCell, site: Site, user: LoadedFlow, agreement: Agreement) -> None:
     """One pass that is not measured: imports, connections and caches of the workers are no cell's to pay for.
 
     Raises:
@@ -120,7 +106,7 @@ def _storage(site: Site) -> Iterator[Path]:
         yield Path(folder)
 
 
-def run_pass(cell: Cell, site: Site, user: UserFlow, storage: Path) -> Passed:
+def run_pass(cell: PlannedCell, site: Site, user: LoadedFlow, storage: Path) -> Passed:
     """Run the flow once under the cell's arm; what it persists by default goes to `storage`."""
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
@@ -191,7 +177,12 @@ def _counted(runner: Any, seen: Seen) -> Iterator[None]:
             del runner_class.submit
 
 
-def _measure(cell: Cell, site: Site, blank: Record, user: UserFlow, agreement: Agreement) -> Record:
+def measure_flow(cell: PlannedCell, site: Site, blank: Record, user: LoadedFlow, agreement: Agreement) -> Record:
+    """`blank` with what came of one pass of the flow.
+
+    Raises:
+        FlowFailedError: the flow failed.
+    """
     with _storage(site) as storage:
         passed, spent = metered(site, lambda: run_pass(cell, site, user, storage))
         wall_s = passed.returned_s - passed.called_s
@@ -212,7 +203,7 @@ def _measure(cell: Cell, site: Site, blank: Record, user: UserFlow, agreement: A
     return failed(record, CellError(f"another result: {remark}")) if verdict == "different" else record
 
 
-def _settle(cell: Cell, site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
+def _settle(cell: PlannedCell, site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
     """Wait until the server is done with the pass.
 
     Raises:
@@ -221,7 +212,7 @@ def _settle(cell: Cell, site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
     """
     seen = passed.seen
     if seen.flow_run_id is None:
-        raise FlowFailedError(one_line(passed.raised) if passed.raised else "it never ran", FlowRun())
+        raise FlowFailedError(one_line(passed.raised) if passed.raised else "it never ran", FlowRun({}))
     # What a flow that failed has left behind may never end.
     limit_s = site.quiet_limit_s if passed.raised is None else min(_AFTER_FAILURE_S, site.quiet_limit_s)
     try:
@@ -229,7 +220,7 @@ def _settle(cell: Cell, site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
     except UnansweredError:
         if passed.raised is None:
             raise
-        raise FlowFailedError(one_line(passed.raised), FlowRun()) from passed.raised
+        raise FlowFailedError(one_line(passed.raised), FlowRun({})) from passed.raised
     flow_run = FlowRun(settled.states, seen.submitted, seen.direct, settled.subflow_tasks)
     if passed.raised is not None:
         raise FlowFailedError(one_line(passed.raised), flow_run)

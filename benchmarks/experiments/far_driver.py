@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from runner_lab.benchmarks.measuring import quiescence
+from runner_lab.benchmarks.measuring.lab_graphs import measure_graph, warm_up
 from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
 from runner_lab.benchmarks.measuring.remote_cluster import own_address, sent_by_value
-from runner_lab.benchmarks.session.plan import Cell
-from runner_lab.benchmarks.session.stages import small_pass
+from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import Cluster, ClusterSettings
@@ -95,18 +95,18 @@ def main(arguments: str) -> None:
                 runner = engine.task_runner(spec, cluster, scratch)
                 _stints(asked, runner, facts, lambda: _workers(spec.engine, cluster))
             else:
-                _graph(Cell("overhead", GraphSpec(width=2), spec, 0, spec.engine), site, facts)
+                _graph(PlannedCell("overhead", GraphSpec(width=2), spec, 0, Stage(spec.engine, 2)), site, facts)
             facts.note(done=True)
             quiescence.send_rest()
 
 
-def _graph(cell: Cell, site: Site, facts: _Facts) -> None:
+def _graph(cell: PlannedCell, site: Site, facts: _Facts) -> None:
     @contextmanager
-    def ready(_: Cell) -> Iterator[Site]:
-        small_pass(cell, site)
+    def ready(_: PlannedCell) -> Iterator[Site]:
+        warm_up(cell, site)
         yield site
 
-    record = measure(cell, 0, ready, blank_record(cell, "hosts", {}))
+    record = measure(cell, 0, ready, blank_record(cell, "hosts", {}), measure_graph)
     facts.note(record=asdict(record))
 
 

@@ -1,29 +1,21 @@
-"""Measure one cell: run the graph once under its arm, check what came of it, wait for the server, write it down."""
+"""Measure one cell: what it is measured on, what it costs meanwhile, and that whatever goes wrong is in its record."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
-from runner_lab.benchmarks.measuring import clocks
 from runner_lab.benchmarks.measuring.environment import cores
-from runner_lab.benchmarks.measuring.quiescence import wait_recorded
-from runner_lab.benchmarks.measuring.remote_cluster import ledger_for, nodes_for
-from runner_lab.benchmarks.measuring.serving import Serving
-from runner_lab.benchmarks.measuring.task_stages import SECTION, task_stages_of
 from runner_lab.benchmarks.measuring.usage import Meter
-from runner_lab.benchmarks.session.plan import Cell, CellError
-from runner_lab.flows.graph.ledger import Entry, Ledger
-from runner_lab.flows.graph.wiring import Outcome, wire
+from runner_lab.benchmarks.session.plan import CellError, PlannedCell
+from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.runners.engine import Cluster, Engine
-from runner_lab.runners.probe.schedule import Schedule
 from runner_lab.runners.server import Server
 
 T = TypeVar("T")
@@ -53,22 +45,12 @@ class Site:
         return self.cluster is None or self.cluster.local
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """One pass over the graph; clocks are `time.monotonic`. `probe`: of a chain, which notes where its time goes."""
-
-    called_s: float
-    outcome: Outcome
-    returned_s: float
-    probe: Schedule | None = None
-
-
 def measure(
-    cell: Cell,
+    cell: PlannedCell,
     position: int,
-    ready: Callable[[Cell], AbstractContextManager[Site]],
+    ready: Callable[[PlannedCell], AbstractContextManager[Site]],
     blank: Record,
-    body: Callable[[Cell, Site, Record], Record] | None = None,
+    body: Callable[[PlannedCell, Site, Record], Record],
 ) -> Record:
     """Measure `cell`; never raises for what the arm does wrong, but says so in the record.
 
@@ -76,12 +58,12 @@ def measure(
         position: the cell's place in its block.
         ready: gives the site, with the cluster up and warm; what it raises becomes the record's error.
         blank: the record with everything filled in that is known before (`blank_record`).
-        body: measures the cell on its site and gives `blank` with what came of it; by default that of the lab's graphs.
+        body: measures the cell on its site and gives `blank` with what came of it.
     """
     begun = time.monotonic()
     try:
         with ready(cell) as site:
-            record = (body or _measure)(cell, site, blank)
+            record = body(cell, site, blank)
     except KeyboardInterrupt:
         raise
     except CellError as error:
@@ -108,13 +90,20 @@ def metered(site: Site, run: Callable[[], T]) -> tuple[T, dict[str, Any]]:
     return found, {"usage": usage, "background_cpu": background_cpu}
 
 
-def blank_record(cell: Cell, run_id: str, environment: dict[str, Any]) -> Record:
+def blank_record(cell: PlannedCell, run_id: str, environment: dict[str, Any]) -> Record:
     """What is known of a cell before it is measured."""
     arm, graph = cell.arm, cell.graph
+    # What a user's flow will do is not known before it is run.
+    tasks = executions = 0
+    ideal_s = 0.0
+    if isinstance(graph, GraphSpec):
+        tasks = graph.tasks
+        if graph.variant != "cached":
+            executions, ideal_s = graph.executions, graph.ideal_s(arm.workers, cores())
     return Record(
         run_id=run_id,
         suite=cell.suite,
-        graph=graph.as_dict(),
+        graph=graph,
         arm=arm.name,
         role=cell.role,
         engine=arm.engine,
@@ -128,38 +117,15 @@ def blank_record(cell: Cell, run_id: str, environment: dict[str, Any]) -> Record
         status="ok",
         error=None,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        tasks=graph.tasks,
-        ideal_s=0.0 if graph.variant == "cached" else graph.ideal_s(arm.workers, cores()),
-        expected_executions=0 if graph.variant == "cached" else graph.executions,
+        tasks=tasks,
+        ideal_s=ideal_s,
+        expected_executions=executions,
         executions=None,
-        expected_recorded=0 if arm.bare else graph.tasks,
+        expected_recorded=0 if arm.bare else tasks,
         recorded=None,
         visibility_lag_s=None,
         environment=environment,
     )
-
-
-def run_pass(cell: Cell, site: Site, ledger: str) -> _Pass:
-    """Run the graph once under the cell's arm; its bodies write to `ledger`."""
-    if cell.arm.bare:
-        assert site.cluster is not None
-        called_s = time.monotonic()
-        with site.engine.bare(cell.arm, site.cluster, site.limit_s) as submitter:
-            outcome = wire(cell.graph, ledger, nodes_for(site.cluster), submitter)
-        return _Pass(called_s, outcome, time.monotonic())
-    from runner_lab.flows.graph.chain import chain
-    from runner_lab.flows.graph.fanout import fanout
-
-    probe = Schedule(ledger, cell.arm.engine, SECTION) if cell.graph.variant == "chain" else None
-    flow: Any = (chain if probe else fanout).with_options(timeout_seconds=site.limit_s)
-    if not cell.arm.direct:
-        flow = flow.with_options(task_runner=site.engine.task_runner(cell.arm, site.cluster, site.scratch))
-    arguments: dict[str, Any] = {"mark": probe} if probe else {}
-    with nullcontext() if cell.cold else without_heartbeats(), probe or nullcontext():
-        called_s = time.monotonic()
-        outcome = flow(cell.graph, ledger, direct=cell.arm.direct, **arguments)
-        returned_s = time.monotonic()
-    return _Pass(called_s, outcome, returned_s, probe)
 
 
 def without_heartbeats() -> AbstractContextManager[Any]:
@@ -176,67 +142,3 @@ def without_heartbeats() -> AbstractContextManager[Any]:
 def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
-
-
-def _measure(cell: Cell, site: Site, blank: Record) -> Record:
-    made = TemporaryDirectory(prefix="cell-", dir=site.scratch, ignore_cleanup_errors=True)
-    with made as folder, ledger_for(site.cluster, Path(folder)) as place:
-        return _measure_into(Ledger(Path(folder)), place, cell, site, blank)
-
-
-def _measure_into(ledger: Ledger, place: str, cell: Cell, site: Site, blank: Record) -> Record:
-    """`place` is the ledger as the bodies know it, the same for both passes of a cached graph: it is in the key."""
-    if cell.graph.variant == "cached":
-        _settle(cell, site, run_pass(cell, site, place))
-        _check_executions(ledger.entries(), cell.graph.executions, "the pass that fills the cache")
-    filled = len(ledger.entries())
-    serving = Serving.of(site.server)
-    if site.cluster is not None and not site.cluster.local and blank.ideal_s:
-        # The cores of this host are not those that the bodies compute on.
-        blank = replace(blank, ideal_s=cell.graph.ideal_s(cell.arm.workers, cores=cell.arm.workers))
-    passed, spent = metered(site, lambda: run_pass(cell, site, place))
-    entries = ledger.entries()[filled:]
-    far = clocks.elsewhere(entries)
-    record = replace(
-        blank,
-        phases=clocks.phases(passed.called_s, passed.outcome, passed.returned_s, entries),
-        latencies=clocks.latencies(passed.outcome, entries),
-        hosts=far,
-        executions=len(entries),
-        task_stages=task_stages_of(passed.outcome, passed.probe) if passed.probe and not far else None,
-        **spent,
-    )
-    try:
-        _check_result(cell, passed.outcome)
-        _check_executions(entries, blank.expected_executions, "the pass")
-        record = replace(record, **_settle(cell, site, passed))
-        record = replace(record, traffic=serving.since() if serving else None)
-    except CellError as error:
-        return failed(record, error)
-    return record
-
-
-def _settle(cell: Cell, site: Site, passed: _Pass) -> dict[str, Any]:
-    """Wait until the server is done with the pass; what it has then belongs to the record.
-
-    Raises:
-        CellError: task runs that are recorded, but not as completed; or the server does not answer.
-    """
-    run_id = passed.outcome.flow_run_id
-    if run_id is None:
-        return {}
-    limit_s, tasks = site.quiet_limit_s, cell.graph.tasks
-    found = wait_recorded(site.server.api_url, run_id, tasks, limit_s, since_s=passed.returned_s)
-    if found.completed < found.final:
-        raise CellError(f"{found.final - found.completed} of {found.final} task runs did not end as Completed")
-    return {"recorded": found.final, "visibility_lag_s": found.lag_s}
-
-
-def _check_result(cell: Cell, outcome: Outcome) -> None:
-    if outcome.result != cell.graph.result:
-        raise CellError(f"wrong result: {outcome.result!r} came back, {cell.graph.result!r} was expected")
-
-
-def _check_executions(entries: list[Entry], expected: int, what: str) -> None:
-    if len(entries) != expected:
-        raise CellError(f"{what} ran {len(entries)} task bodies, {expected} were expected")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ import cloudpickle
 from runner_lab import flows
 from runner_lab.flows.graph.ledger import Collector
 from runner_lab.flows.graph.wiring import Nodes
+from runner_lab.records import graph
 from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
 from runner_lab.runners.spec import ArmError, RunnerSpec
@@ -43,11 +45,11 @@ def ledger_for(cluster: Cluster | None, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def sent_by_value() -> Iterator[None]:
-    """What is defined in `flows` travels whole, not as a name that the other side would have to import."""
+    """Flows, tasks and graphs travel whole, not as names that the other side would have to import."""
     with ExitStack() as stack:
-        for pickler in _picklers():
-            pickler.register_pickle_by_value(flows)
-            stack.callback(pickler.unregister_pickle_by_value, flows)
+        for pickler, module in product(_picklers(), (flows, graph)):
+            pickler.register_pickle_by_value(module)
+            stack.callback(pickler.unregister_pickle_by_value, module)
         yield
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner_lab.records.traffic import Traffic
+from runner_lab.records.record import Traffic
 from runner_lab.runners import counted
 from runner_lab.runners.server import Server
 

@@ -5,29 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from statistics import mean
 
-from runner_lab.benchmarks.session.plan import Cell
+from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.records.record import Record
 
 LEEWAY = 2.0
 """A cell is begun where it should take the limit over this at most: what it takes may be as far from what it should."""
 
 
-def too_long(cell: Cell, records: Iterable[Record], limit_s: float) -> str | None:
+def too_long(cell: PlannedCell, records: Iterable[Record], limit_s: float) -> str | None:
     """Why `cell` is not to be measured, in words; None where it is.
 
     Args:
         records: of the run so far.
         limit_s: what one pass may take.
     """
+    tasks = cell.lab_graph.tasks
     narrower = [
         record
         for record in records
-        if (record.suite, record.arm) == (cell.suite, cell.arm.name) and record.tasks < cell.graph.tasks
+        if (record.suite, record.arm) == (cell.suite, cell.arm.name) and record.tasks < tasks
     ]
     failed = [record for record in narrower if record.status != "ok" and record.block == cell.block]
     if failed:
         return f"{min(record.tasks for record in failed)} tasks failed already"
-    expected_s = predicted_s(cell.graph.tasks, narrower)
+    expected_s = predicted_s(tasks, narrower)
     if expected_s is None or expected_s <= limit_s / LEEWAY:
         return None
     return f"would take about {_minutes(expected_s)}"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from runner_lab.records.graph import GraphSpec
-from runner_lab.records.graph_id import graph_id
+from runner_lab.records.cell_id import CellId
+from runner_lab.records.graph import AnyGraph, GraphSpec
 from runner_lab.records.record import Role
 from runner_lab.runners.catalog import BASELINE, CONTROL
 from runner_lab.runners.spec import RunnerSpec
@@ -20,30 +20,41 @@ from runner_lab.runners.spec import RunnerSpec
 T = TypeVar("T")
 
 
+class Stage(NamedTuple):
+    """What is up while its cells are measured, one after another: a cluster that arms share, or one arm by itself."""
+
+    name: str
+    workers: int
+
+
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One graph under one arm, in one block.
 
-    suite: the suite it belongs to.
-    stage: cells of one stage are measured together: the arms that share a cluster, or one arm by itself.
     cold: the arm starts its own cluster or pool, and stops it, within the cell.
     """
 
     suite: str
-    graph: GraphSpec
+    graph: AnyGraph
     arm: RunnerSpec
     block: int
-    stage: str
+    stage: Stage
     cold: bool = False
 
     @property
-    def id(self) -> str:
-        """The same in every block."""
-        return f"{self.suite}/{graph_id(self.graph.as_dict())}/{self.arm.name}"
+    def id(self) -> CellId:
+        return CellId(self.suite, self.graph, self.arm.name, self.arm.workers, self.block)
 
     @property
-    def key(self) -> tuple[str, int]:
-        return self.id, self.block
+    def label(self) -> str:
+        """For showing; the same in every block."""
+        return str(self.id)
+
+    @property
+    def lab_graph(self) -> GraphSpec:
+        """The graph, of a cell that has one of the lab's own."""
+        assert isinstance(self.graph, GraphSpec)
+        return self.graph
 
     @property
     def role(self) -> Role:
@@ -64,28 +75,28 @@ class CellError(Exception):
 
 
 @dataclass(frozen=True)
-class Search(Cell):
+class Search(PlannedCell):
     """Cells of one graph under one arm in one block, the task duration of each decided when it is reached.
 
     graph: the first guess; the cells differ from it by `work.seconds`.
     """
 
     @property
-    def id(self) -> str:
-        return f"{self.suite}/{self.graph.work.kind}/{self.arm.name}"
+    def label(self) -> str:
+        return f"{self.suite}/{self.lab_graph.work.kind}/{self.arm.name}"
 
-    def at(self, seconds: float) -> Cell:
+    def at(self, seconds: float) -> PlannedCell:
         """The cell of this search whose work takes so long."""
-        graph = replace(self.graph, work=replace(self.graph.work, seconds=seconds))
-        return Cell(self.suite, graph, self.arm, self.block, self.stage)
+        graph = replace(self.lab_graph, work=replace(self.lab_graph.work, seconds=seconds))
+        return PlannedCell(self.suite, graph, self.arm, self.block, self.stage)
 
 
 @dataclass(frozen=True)
-class Wide(Cell):
+class Wide(PlannedCell):
     """One that is left out where the narrower ones of its arm say that it would take too long."""
 
 
-def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
+def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
     """Whether an arm can run a graph.
 
     A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. A cluster that the lab
@@ -96,15 +107,15 @@ def applies(graph: GraphSpec, arm: RunnerSpec, cold: bool, attached: bool = Fals
     return not arm.bare or (graph.variant == "plain" and not cold)
 
 
-def order(cells: Iterable[Cell]) -> list[Cell]:
+def order(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
     """Blocks one after another; in a block stages rotated; in a stage cold cells first, then by graph, its arms
     rotated: each is the first as often as the others."""
     cells = list(cells)
-    arms = list(dict.fromkeys(cell.arm.name for cell in cells))
-    by_arm = sorted(cells, key=lambda cell: arms.index(cell.arm.name))
+    arms = list(dict.fromkeys(_arm(cell) for cell in cells))
+    by_arm = sorted(cells, key=lambda cell: arms.index(_arm(cell)))
     stages = list(dict.fromkeys(cell.stage for cell in by_arm))
     # Among those it shares a stage with: in a turn of all arms two of them would hardly ever change places.
-    sharing: dict[tuple[str, str, GraphSpec], dict[str, int]] = {}
+    sharing: dict[tuple[Stage, str, AnyGraph], dict[str, int]] = {}
     for cell in by_arm:
         places = sharing.setdefault(_shared(cell), {})
         places.setdefault(cell.arm.name, len(places))
@@ -112,7 +123,7 @@ def order(cells: Iterable[Cell]) -> list[Cell]:
     blocks = 1 + max((cell.block for cell in cells), default=0)
     position = {block: {stage: i for i, stage in enumerate(rotated(stages, block, blocks))} for block in range(blocks)}
 
-    def place(cell: Cell) -> tuple[int, int, bool, int, int]:
+    def place(cell: PlannedCell) -> tuple[int, int, bool, int, int]:
         places = sharing[_shared(cell)]
         return (
             cell.block,
@@ -125,7 +136,11 @@ def order(cells: Iterable[Cell]) -> list[Cell]:
     return sorted(cells, key=place)
 
 
-def _shared(cell: Cell) -> tuple[str, str, GraphSpec]:
+def _arm(cell: PlannedCell) -> tuple[str, int]:
+    return cell.arm.name, cell.arm.workers
+
+
+def _shared(cell: PlannedCell) -> tuple[Stage, str, AnyGraph]:
     """The same for cells that differ by arm and block alone, and whose arms take turns."""
     return cell.stage, cell.suite, cell.graph
 

@@ -7,43 +7,42 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import geometric_mean, mean, median
 
-from runner_lab.benchmarks.session.plan import Cell, Search
+from runner_lab.benchmarks.session.plan import PlannedCell
+from runner_lab.records.cell_id import WORKER_SCALING, CellId
 from runner_lab.records.record import Record
-from runner_lab.reports.analysis.run import family
 
 
 class Progress:
     """Counts and predicts; printing is the caller's."""
 
-    def __init__(self, cells: Sequence[Cell], baseline: str) -> None:
-        self._left = {cell.key: cell for cell in cells}
+    def __init__(self, cells: Sequence[PlannedCell], baseline: str) -> None:
+        self._left = {cell.id: cell for cell in cells}
         self._total = len(cells)
         self._baseline = baseline
         self._failed = 0
-        self._elapsed_by_cell: dict[str, list[float]] = defaultdict(list)
+        self._elapsed_by_cell: dict[CellId, list[float]] = defaultdict(list)
         self._elapsed_by_arm: dict[str, list[float]] = defaultdict(list)
-        self._values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self._values: dict[tuple[object, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
 
-    def done(self, record: Record) -> None:
-        self._left.pop(record.key, None)
-        if record.status != "ok":
-            self._failed += 1
+    def done(self, cell: PlannedCell, records: Sequence[Record]) -> None:
+        """`cell` is measured. A search, which counted as one cell until now, has any number of records."""
+        if self._left.pop(cell.id, None) is None:
             return
-        self._elapsed_by_cell[record.cell].append(record.elapsed_s)
-        self._elapsed_by_arm[record.arm].append(record.elapsed_s)
-        # Only arms with the same work on the same workers are held against each other.
-        if record.value_s and not record.bare and record.role != "control" and family(record.arm) == record.arm:
-            self._values[record.suite, record.graph_id][record.arm].append(record.value_s)
+        self._total += len(records) - 1
+        good = [record for record in records if record.status == "ok"]
+        self._failed += len(records) - len(good)
+        if len(good) == len(records):
+            self._elapsed_by_cell[cell.id.of_any_block()].append(sum(record.elapsed_s for record in good))
+        for record in good:
+            self._elapsed_by_arm[record.arm].append(record.elapsed_s)
+            # Only arms with the same work on the same workers are held against each other.
+            workers = record.workers if record.suite == WORKER_SCALING else None
+            if record.value_s and not record.bare and record.role != "control":
+                self._values[record.suite, record.graph, workers][record.arm].append(record.value_s)
 
-    def searched(self, search: Search, records: Sequence[Record]) -> None:
-        """A search has measured its cells: until now it counted as one."""
-        if self._left.pop(search.key, None):
-            self._total += len(records) - 1
-            self._elapsed_by_cell[search.id].append(sum(record.elapsed_s for record in records))
-
-    def left_out(self, cell: Cell) -> None:
-        """A cell that is not to be measured is none of the run."""
-        if self._left.pop(cell.key, None):
+    def left_out(self, cell: PlannedCell) -> None:
+        """Take a cell that is not to be measured out of the run."""
+        if self._left.pop(cell.id, None):
             self._total -= 1
 
     @property
@@ -74,8 +73,8 @@ class Progress:
             return None
         total = 0.0
         for cell in self._left.values():
-            known = self._elapsed_by_cell.get(cell.id) or self._elapsed_by_arm.get(cell.arm.name) or everything
-            total += mean(known)
+            same_cell = self._elapsed_by_cell.get(cell.id.of_any_block())
+            total += mean(same_cell or self._elapsed_by_arm.get(cell.arm.name) or everything)
         return total
 
     def leader(self) -> str | None:

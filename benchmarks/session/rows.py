@@ -7,14 +7,14 @@ from copy import copy
 from dataclasses import asdict
 from typing import Any
 
-from runner_lab.benchmarks.session.plan import Cell, Search
-from runner_lab.records.graph_id import graph_id
+from runner_lab.benchmarks.session.plan import PlannedCell, Search
+from runner_lab.records.cell_id import CellId
 from runner_lab.records.record import Record
 
 
-def test_id(cell: Cell) -> str:
-    graph = cell.graph.work.kind if isinstance(cell, Search) else graph_id(cell.graph.as_dict())
-    return f"{graph}-{cell.arm.name}-block{cell.block}"
+def test_id(cell: PlannedCell) -> str:
+    graph = cell.lab_graph.work.kind if isinstance(cell, Search) else cell.graph.id
+    return f"{graph}-{cell.id.arm_label}-block{cell.block}"
 
 
 def merge(benchmarks: Iterable[Any], records: Iterable[Record]) -> list[Any]:
@@ -24,11 +24,11 @@ def merge(benchmarks: Iterable[Any], records: Iterable[Record]) -> list[Any]:
         benchmarks: `pytest_benchmark.stats.Metadata`, one a test, with the ids of its `cells`: a search has several.
         records: all of the run, those of before a resume among them.
     """
-    by_cell: dict[str, list[Record]] = {}
+    by_cell: dict[CellId, list[Record]] = {}
     for record in sorted(records, key=lambda record: record.block):
         if record.status == "ok" and record.value_s is not None:
             by_cell.setdefault(record.cell, []).append(record)
-    merged: dict[str, Any] = {}
+    merged: dict[CellId, Any] = {}
     for benchmark in benchmarks:
         for cell in benchmark.extra_info.get("cells", ()):
             if cell in by_cell and cell not in merged:
@@ -38,18 +38,19 @@ def merge(benchmarks: Iterable[Any], records: Iterable[Record]) -> list[Any]:
 
 def _row(benchmark: Any, records: list[Record]) -> Any:
     first = records[0]
-    name = f"bench_{first.suite}[{first.graph_id}-{first.arm}]"
+    shown = f"{first.graph.id}-{first.cell.arm_label}"
+    name = f"bench_{first.suite}[{shown}]"
     benchmark.name = name
     benchmark.fullname = f"{benchmark.fullname.partition('::')[0]}::{name}"
-    benchmark.group = f"{first.suite} {first.graph_id}"
-    benchmark.param = f"{first.graph_id}-{first.arm}"
-    benchmark.params = {"arm": first.arm, "graph": first.graph}
+    benchmark.group = f"{first.suite} {first.graph.id}"
+    benchmark.param = shown
+    benchmark.params = {"arm": first.arm, "graph": asdict(first.graph)}
     benchmark.stats = type(benchmark.stats)()
     for record in records:
         benchmark.stats.update(record.value_s)
     benchmark.fixture.has_error = False
     benchmark.extra_info = {
-        "cell": first.cell,
+        "cell": str(first.cell),
         "engine": first.engine,
         "workers": first.workers,
         "tasks": first.tasks,

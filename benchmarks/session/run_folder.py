@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from runner_lab.records import record as records
-from runner_lab.records.record import Record, RecordError
-
-_FILE = "run.json"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a run was to measure.
-
-    planned_cells: cells times blocks.
-    arms: names, in the order they are shown.
-    cells: what was selected, as ids without their blocks; a resumed run selects no more. Empty: everything.
-    left_out: cells that were planned and are not to be measured, as ids, and why.
-    """
-
-    run_id: str
-    profile: str
-    arms: tuple[str, ...]
-    blocks: int
-    workers: int
-    baseline: str
-    command: str
-    started_at: str
-    planned_cells: int = 0
-    cells: tuple[str, ...] = ()
-    left_out: dict[str, str] = field(default_factory=dict)
-    finished_at: str | None = None
-    interrupted: bool = False
+from runner_lab.records import run_plan
+from runner_lab.records.cell_id import CellId
+from runner_lab.records.record import Record
+from runner_lab.records.run_plan import RunPlan
+from runner_lab.records.validation import SCHEMA, RecordError
 
 
 class RunFolder:
@@ -46,14 +22,14 @@ class RunFolder:
         RecordError: `resume` on a folder that holds no run, or one of another kind.
     """
 
-    def __init__(self, path: Path, plan: Plan) -> None:
+    def __init__(self, path: Path, plan: RunPlan) -> None:
         self.path = path
         self.plan = plan
-        self.records: dict[tuple[str, int], Record] = {}
+        self.records: dict[CellId, Record] = {}
         self.warnings: list[str] = []
 
     @classmethod
-    def create(cls, path: Path, plan: Plan) -> RunFolder:
+    def create(cls, path: Path, plan: RunPlan) -> RunFolder:
         cls.refuse_taken(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -78,14 +54,17 @@ class RunFolder:
     def resume(cls, path: Path) -> RunFolder:
         """An earlier run, with what it measured; cells that failed are measured again."""
         try:
-            data = json.loads((path / _FILE).read_text())
-            names = {key: tuple(data.get(key, ())) for key in ("arms", "cells")}
-            plan = Plan(**{**data, **names, "left_out": {}, "finished_at": None, "interrupted": False})
+            plan = run_plan.read(path)
         except OSError as error:
             raise RecordError(f"--lab-resume {path}: no run to go on with there ({error.strerror})") from None
-        except (ValueError, TypeError, AttributeError) as error:
-            raise RecordError(f"--lab-resume {path}: {_FILE} is not a run's ({error})") from None
-        folder = cls(path, plan)
+        except RecordError as error:
+            raise RecordError(f"--lab-resume {path}: {error}") from None
+        if plan.schema != SCHEMA:
+            raise RecordError(
+                f"--lab-resume {path}: an earlier version of the lab measured it, which this one reports and does not "
+                "go on with: start a new run"
+            )
+        folder = cls(path, replace(plan, left_out=(), finished_at=None, interrupted=False))
         written = path / records.FILE_NAME
         try:
             data = written.read_bytes() if written.exists() else b""
@@ -93,22 +72,19 @@ class RunFolder:
             raise RecordError(f"--lab-resume {path}: cannot read {written.name}: {error.strerror}") from None
         if b"\n" in data:
             found, folder.warnings = records.read(path)
-            folder.records = {record.key: record for record in found if record.status == "ok"}
+            folder.records = {record.id: record for record in found if record.status == "ok"}
         elif data:
             folder.warnings = [f"{written.name} line 1 dropped: cut off in mid-write"]
         return folder
 
     def add(self, record: Record) -> None:
         records.append(self.path, record)
-        self.records[record.key] = record
+        self.records[record.id] = record
 
     def save(self, **changes: Any) -> None:
         """Write `run.json`, with `changes` made to the plan."""
         self.plan = replace(self.plan, **changes)
-        text = json.dumps(asdict(self.plan), indent=2)
-        partial = self.path / f"{_FILE}.partial"
-        partial.write_text(text + "\n")
-        partial.replace(self.path / _FILE)
+        run_plan.write(self.path, self.plan)
 
     def finish(self, interrupted: bool) -> None:
         self.save(finished_at=now(), interrupted=interrupted)
@@ -117,9 +93,9 @@ class RunFolder:
 def share_done(path: Path) -> float:
     """How much of the run in a folder is measured, from 0 to 1; 0 where there is none yet."""
     try:
-        planned = json.loads((path / _FILE).read_text())["planned_cells"]
+        planned = run_plan.read(path).planned_cells
         return min(1.0, (path / records.FILE_NAME).read_bytes().count(b"\n") / planned)
-    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):
+    except (OSError, RecordError, ZeroDivisionError):
         return 0.0
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from runner_lab.benchmarks.session.plan import Cell, Search
+from runner_lab.benchmarks.session.plan import PlannedCell, Search
+from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.reports.analysis.metg import Sample, next_duration
 
@@ -23,7 +24,7 @@ def steps_a_block(blocks: int) -> int:
 
 
 def durations(
-    search: Search, records: Iterable[Record], measure: Callable[[Cell], Record], blocks: int
+    search: Search, records: Iterable[Record], measure: Callable[[PlannedCell], Record], blocks: int
 ) -> list[Record]:
     """Measure one block's part of a search.
 
@@ -36,14 +37,14 @@ def durations(
         measure: gives a cell's record, now measured or found.
         blocks: of the run.
     """
-    template = search.at(search.graph.work.seconds)
-    own = [r for r in records if r.status == "ok" and _of(r, template)]
+    guess = search.lab_graph.work
+    own = [r for r in records if r.status == "ok" and _of(r, search)]
     samples = [_sample(r) for r in own if r.block < search.block]
     # A run that is resumed for more blocks had more steps in each of its first.
     steps = max(steps_a_block(blocks), sum(r.block == search.block for r in own))
     taken: dict[float, Record] = {}
     while len(taken) < steps:
-        seconds = next_duration(samples, search.graph.work.seconds, SHORTEST_S, LONGEST_S)
+        seconds = next_duration(samples, guess.seconds, SHORTEST_S, LONGEST_S)
         if seconds is None or seconds in taken:
             break
         taken[seconds] = record = measure(search.at(seconds))
@@ -53,14 +54,14 @@ def durations(
     return list(taken.values())
 
 
-def _of(record: Record, cell: Cell) -> bool:
-    """Whether the record is of the cell, its duration aside."""
-    if (record.suite, record.arm) != (cell.suite, cell.arm.name):
+def _of(record: Record, search: Search) -> bool:
+    """Whether the record is of a cell of the search, in whichever block."""
+    if not isinstance(record.graph, GraphSpec) or record.graph.work.kind != search.lab_graph.work.kind:
         return False
-    graph = cell.graph.as_dict()
-    return {**record.graph, "work": {**record.graph["work"], "seconds": graph["work"]["seconds"]}} == graph
+    return record.cell == search.at(record.graph.work.seconds).id.of_any_block()
 
 
 def _sample(record: Record) -> Sample:
+    assert isinstance(record.graph, GraphSpec)
     makespan = record.phases.makespan_s
-    return Sample(record.graph["work"]["seconds"], record.ideal_s / makespan if makespan else 0.0)
+    return Sample(record.graph.work.seconds, record.ideal_s / makespan if makespan else 0.0)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from runner_lab.benchmarks.measuring.measure import Site, one_line, run_pass
-from runner_lab.benchmarks.measuring.quiescence import wait_recorded
-from runner_lab.benchmarks.measuring.remote_cluster import ledger_for
-from runner_lab.benchmarks.session.plan import Cell, CellError
-from runner_lab.records.graph import GraphSpec
+from runner_lab.benchmarks.measuring.measure import Site, one_line
+from runner_lab.benchmarks.session.plan import CellError, PlannedCell, Stage
 from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.server import Server
@@ -24,15 +21,6 @@ class Limits:
 
     cell_s: float = 300.0
     quiet_s: float = 60.0
-
-
-def small_pass(cell: Cell, site: Site) -> None:
-    """A small graph under the cell's arm, and its end on the server waited for: how an arm is warmed up."""
-    small = replace(cell, graph=GraphSpec(width=2 * cell.arm.workers))
-    with ledger_for(site.cluster, Path(tempfile.mkdtemp(prefix="warm-", dir=site.scratch))) as ledger:
-        passed = run_pass(small, site, ledger)
-    if passed.outcome.flow_run_id:
-        wait_recorded(site.server.api_url, passed.outcome.flow_run_id, small.graph.tasks, site.quiet_limit_s)
 
 
 class Stages:
@@ -49,23 +37,23 @@ class Stages:
         server: Server,
         scratch: Path,
         limits: Limits,
-        warm: Callable[[Cell, Site], None] = small_pass,
+        warm: Callable[[PlannedCell, Site], None],
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._catalog = catalog
         self._server = server
         self._scratch = scratch
         self._limits = limits
-        self._pass = warm
+        self._warm_up = warm
         self._say = say
         self._stack = ExitStack()
-        self._stage: tuple[str, int] | None = None
+        self._stage: tuple[Stage, int] | None = None
         self._cluster: Cluster | None = None
         self._warm: set[str] = set()
-        self._failed: dict[tuple[str, int], str] = {}
+        self._failed: dict[tuple[Stage, int], str] = {}
 
     @contextmanager
-    def ready(self, cell: Cell) -> Iterator[Site]:
+    def ready(self, cell: PlannedCell) -> Iterator[Site]:
         """The site for `cell`: its stage's cluster up and its arm warm, or nothing up where it is cold.
 
         Raises:
@@ -78,7 +66,7 @@ class Stages:
         self._enter(cell)
         try:
             site = self._site(cell, self._cluster)
-            self._warm_up(cell, site)
+            self._warm_once(cell, site)
             yield site
         except BaseException:
             # What went wrong may have left the cluster in any state: the next cell gets a new one.
@@ -94,7 +82,7 @@ class Stages:
         except Exception as error:
             self._say(f"warning: a cluster did not stop as it should: {one_line(error)}")
 
-    def _site(self, cell: Cell, cluster: Cluster | None) -> Site:
+    def _site(self, cell: PlannedCell, cluster: Cluster | None) -> Site:
         return Site(
             server=self._server,
             engine=self._catalog.engine(cell.arm),
@@ -104,7 +92,7 @@ class Stages:
             quiet_limit_s=self._limits.quiet_s,
         )
 
-    def _enter(self, cell: Cell) -> None:
+    def _enter(self, cell: PlannedCell) -> None:
         stage = (cell.stage, cell.block)
         if stage in self._failed:
             raise CellError(self._failed[stage])
@@ -125,9 +113,9 @@ class Stages:
             raise CellError(self._failed[stage]) from error
         self._stage = stage
 
-    def _warm_up(self, cell: Cell, site: Site) -> None:
+    def _warm_once(self, cell: PlannedCell, site: Site) -> None:
         """Once while its cluster is up. A pool that is new in every flow run has nothing to keep warm."""
         if cell.arm.name in self._warm or cell.arm.engine == "processes":
             return
-        self._pass(cell, site)
+        self._warm_up(cell, site)
         self._warm.add(cell.arm.name)

@@ -10,15 +10,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from runner_lab.records.flow_run import SUITE as COMPARE
-from runner_lab.records.flow_run import FlowRun
-from runner_lab.records.record import Record
+from runner_lab.records.cell_id import WORKER_SCALING, CellId
+from runner_lab.records.graph import AnyGraph, GraphSpec
+from runner_lab.records.record import COMPARE, FlowRun, Record
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 
 SUITES = (
     *("startup", "overhead", "work", "metg", "payload", "cached", "retrying"),
-    *("batching", "worker_scaling", "scale", "task_stages", COMPARE),
+    *("batching", WORKER_SCALING, "scale", "task_stages", COMPARE),
 )
 FEW_BLOCKS = 5
 """Blocks below which one suite's A/A pairs say too little, and the whole run's are used."""
@@ -93,6 +93,7 @@ class Cell:
     recorded:   task runs the server had recorded, over all blocks, of `expected_recorded`.
     errors:     the reason of each failed block.
     flow_runs:  by block, where the cell is a user's flow.
+    resized:    under another number of workers than the rest of its arm.
     queue, body, seen: quantiles over the tasks of all blocks; `queue_p95_s` is the mean of each block's own.
     """
 
@@ -101,6 +102,7 @@ class Cell:
     arm: str
     cold: bool
     workers: int
+    resized: bool
     ok: int
     failed: int
     by_block: dict[int, float]
@@ -135,38 +137,41 @@ class Cell:
 
 SHORTEST_S = 1e-9
 
-Pairs = dict[str, dict[str, dict[str, dict[int, float]]]]
-"""suite -> arm -> graph id -> block -> log ratio to the baseline."""
+Pairs = dict[str, dict[str, dict[AnyGraph, dict[int, float]]]]
+"""suite -> arm -> graph -> block -> log ratio to the baseline."""
 
 
-def collect(records: Sequence[Record], arms: Sequence[str]) -> dict[tuple[str, str, str], list[Record]]:
-    """Records by (suite, graph id, arm): suites in their usual order, graphs by size, arms in display order."""
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+def collect(records: Sequence[Record], arms: Sequence[str]) -> dict[CellId, list[Record]]:
+    """Records by cell: suites in their usual order, graphs by size, arms in display order."""
+    groups: dict[CellId, list[Record]] = {}
     for record in records:
-        groups.setdefault((record.suite, record.graph_id, record.arm), []).append(record)
+        groups.setdefault(record.cell, []).append(record)
     place = {name: i for i, name in enumerate(arms)}
 
-    def order(item: tuple[tuple[str, str, str], list[Record]]) -> tuple[object, ...]:
-        (suite, graph, arm), group = item
-        graph_of = group[0].graph
-        work = graph_of["work"]
-        known = SUITES.index(suite) if suite in SUITES else len(SUITES)
-        batch = graph_of.get("batch") or 1
-        size = (str(work.get("kind")), work.get("seconds", 0), graph_of.get("payload_bytes", 0), batch)
-        return (known, suite, *size, graph_of["width"], graph, place[arm])
+    def order(cell: CellId) -> tuple[object, ...]:
+        known = SUITES.index(cell.suite) if cell.suite in SUITES else len(SUITES)
+        graph = cell.graph
+        lab = graph if isinstance(graph, GraphSpec) else GraphSpec(width=1)
+        size = (lab.work.kind, lab.work.seconds, lab.payload_bytes, lab.batch, lab.width)
+        return (known, cell.suite, *size, graph.id, place[cell.arm], cell.workers)
 
-    return dict(sorted(groups.items(), key=order))
+    return {cell: groups[cell] for cell in sorted(groups, key=order)}
 
 
-def log_ratios(groups: Mapping[tuple[str, str, str], Sequence[Record]], baseline: str) -> Pairs:
-    """Every arm's paired log ratios to the baseline: same graph, same block, both went well."""
+def log_ratios(groups: Mapping[CellId, Sequence[Record]], baseline: str) -> Pairs:
+    """Every arm's paired log ratios to the baseline: same graph, same block, both went well.
+
+    Args:
+        groups: of each arm under one number of workers.
+    """
+    bases = {(cell.suite, cell.graph): _values(group) for cell, group in groups.items() if cell.arm == baseline}
     pairs: Pairs = {}
-    for (suite, graph, arm), group in groups.items():
-        base = _values(groups.get((suite, graph, baseline), ()))
+    for cell, group in groups.items():
+        base = bases.get((cell.suite, cell.graph), {})
         own = _values(group)
         shared = {block: math.log(value / base[block]) for block, value in own.items() if block in base}
-        if arm != baseline and shared:
-            pairs.setdefault(suite, {}).setdefault(arm, {})[graph] = shared
+        if cell.arm != baseline and shared:
+            pairs.setdefault(cell.suite, {}).setdefault(cell.arm, {})[cell.graph] = shared
     return pairs
 
 
@@ -181,7 +186,7 @@ def noise_by_suite(pairs: Pairs, control: str | None) -> tuple[Noise, dict[str, 
     return whole, by_suite
 
 
-def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
+def build(group: Sequence[Record], versus: Comparison | None, resized: bool = False) -> Cell:
     """The cell of one group of records: same suite, graph and arm."""
     good = [record for record in group if record.status == "ok"]
     first = group[0]
@@ -195,6 +200,7 @@ def build(group: Sequence[Record], versus: Comparison | None) -> Cell:
         arm=first.arm,
         cold=first.cold,
         workers=first.workers,
+        resized=resized,
         ok=len(good),
         failed=len(group) - len(good),
         by_block=by_block,
@@ -251,17 +257,19 @@ def _parts(record: Record, cold: bool) -> tuple[float, ...]:
 
 
 def _graph(record: Record) -> Graph:
-    graph, work = record.graph, record.graph["work"]
+    graph = record.graph
+    if not isinstance(graph, GraphSpec):
+        return Graph(graph.id, graph.variant, 0, record.tasks, "none", 0.0, 0, 0)
     return Graph(
-        id=record.graph_id,
-        variant=str(graph.get("variant", "?")),
-        width=graph["width"],
+        id=graph.id,
+        variant=graph.variant,
+        width=graph.width,
         tasks=record.tasks,
-        work_kind=str(work.get("kind", "none")),
-        work_s=work.get("seconds", 0) or 0,
-        payload_bytes=graph.get("payload_bytes") or 0,
-        failures=graph.get("failures") or 0,
-        batch=graph.get("batch") or 1,
+        work_kind=graph.work.kind,
+        work_s=graph.work.seconds,
+        payload_bytes=graph.payload_bytes,
+        failures=graph.failures,
+        batch=graph.batch,
     )
 
 

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner_lab.records import run_plan
+from runner_lab.records.cell_id import WORKER_SCALING, CellId
 from runner_lab.records.record import Record
+from runner_lab.records.run_plan import RunPlan
+from runner_lab.records.validation import RecordError
 from runner_lab.reports.words.units import listed, plural, printable
 
-FILE_NAME = "run.json"
 DEEPEST = 5
 """Levels of an environment that are taken apart."""
-
-
-def family(arm: str) -> str:
-    """The runner's name: `dask@4` is `dask` with another number of workers than the rest of the run."""
-    stem, _, workers = arm.rpartition("@")
-    return stem if stem and workers.isdecimal() else arm
 
 
 @dataclass(frozen=True)
 class Arm:
     """One runner as it took part. `label` is its name made safe to show; tables and charts use nothing else.
 
-    resized: another arm of the run with a different number of workers, as `dask@4` is of `dask`.
+    workers: its own number; some of its cells of `worker_scaling` have another.
     """
 
     name: str
@@ -37,15 +33,11 @@ class Arm:
     workers: int
     bare: bool
     lean: bool
-    resized: bool = False
 
 
 @dataclass(frozen=True)
 class Run:
-    """The run as a whole. `partial` says in words what is missing, `None` for a run that is complete.
-
-    left_out: cells that were not to be measured after all, as ids, and why.
-    """
+    """The run as a whole. `partial` says in words what is missing, `None` for a run that is complete."""
 
     run_id: str
     profile: str | None
@@ -58,53 +50,44 @@ class Run:
     baseline: str
     control: str | None
     partial: str | None
-    left_out: dict[str, str] = field(default_factory=dict)
 
 
-def read_plan(run_dir: Path) -> tuple[dict[str, Any], list[str]]:
-    """`run.json` as far as it can be used, and a warning for what cannot; `{}` where there is none."""
-    path = run_dir / FILE_NAME
+def read_plan(run_dir: Path) -> tuple[RunPlan | None, list[str]]:
+    """`run.json`, or None and a warning where it cannot be used; None alone where there is none."""
     try:
-        plan = json.loads(path.read_bytes())
+        return run_plan.read(run_dir), []
     except FileNotFoundError:
-        return {}, []
-    except (OSError, ValueError, RecursionError) as error:
-        return {}, [f"{FILE_NAME} ignored: {printable(str(error))}"]
-    if not isinstance(plan, dict):
-        return {}, [f"{FILE_NAME} ignored: not a JSON object"]
-    usable = {name: value for name, value in plan.items() if _PLAN.get(name, lambda _: False)(value)}
-    wrong = sorted(name for name in plan if name in _PLAN and name not in usable and plan[name] is not None)
-    return usable, [f"{FILE_NAME}: {name} ignored, wrong type" for name in wrong]
+        return None, []
+    except RecordError as error:
+        return None, [f"{run_plan.FILE_NAME} ignored: {printable(str(error))}"]
 
 
-def describe(records: Sequence[Record], plan: dict[str, Any]) -> Run:
+def describe(records: Sequence[Record], plan: RunPlan | None) -> Run:
     """The run that these records belong to."""
-    baseline = _baseline(records, plan)
-    control = next((r.arm for r in records if r.role == "control"), None)
-    blocks = max(int(plan.get("blocks", 0)), 1 + max(record.block for record in records))
-    planned = plan.get("planned_cells")
+    started_at = plan.started_at if plan else min(record.started_at for record in records)
     return Run(
-        run_id=printable(plan.get("run_id") or records[0].run_id),
-        profile=_text(plan.get("profile")) or _text(records[0].environment.get("profile")),
-        command=_text(plan.get("command"), limit=500),
-        started_at=_text(plan.get("started_at")) or _text(min(record.started_at for record in records)),
-        finished_at=_text(plan.get("finished_at")),
-        blocks=blocks,
+        run_id=printable(plan.run_id if plan else records[0].run_id),
+        profile=_text(plan.profile if plan else None) or _text(records[0].environment.get("profile")),
+        command=_text(plan.command if plan else None, limit=500),
+        started_at=_text(started_at),
+        finished_at=_text(plan.finished_at if plan else None),
+        blocks=max(plan.blocks if plan else 0, 1 + max(record.block for record in records)),
         measured=len(records),
-        planned=planned,
-        baseline=baseline,
-        control=control,
+        planned=plan.planned_cells if plan else None,
+        baseline=_baseline(records, plan),
+        control=next((r.arm for r in records if r.role == "control"), None),
         partial=_partial(records, plan),
-        left_out=plan.get("left_out", {}),
     )
 
 
-def arms(records: Sequence[Record], plan: dict[str, Any]) -> tuple[Arm, ...]:
+def arms(records: Sequence[Record], plan: RunPlan | None) -> tuple[Arm, ...]:
     """Every arm with a record, in the plan's order, then in order of appearance."""
+    own = workers_of(records, plan)
     first: dict[str, Record] = {}
     for record in records:
-        first.setdefault(record.arm, record)
-    order = [name for name in plan.get("arms", ()) if name in first]
+        if record.workers == own[record.arm]:
+            first.setdefault(record.arm, record)
+    order = [name for name in (plan.arms if plan else ()) if name in first]
     names = list(dict.fromkeys([*order, *first]))
     labels = _labels(names)
     return tuple(
@@ -117,10 +100,22 @@ def arms(records: Sequence[Record], plan: dict[str, Any]) -> tuple[Arm, ...]:
             workers=first[name].workers,
             bare=first[name].bare,
             lean=first[name].lean,
-            resized=family(name) != name and family(name) in first,
         )
         for name in names
     )
+
+
+def workers_of(records: Sequence[Record], plan: RunPlan | None) -> dict[str, int]:
+    """Each arm's own number of workers, which only its cells of `worker_scaling` may differ from."""
+    by_arm: dict[str, list[Record]] = {}
+    for record in records:
+        by_arm.setdefault(record.arm, []).append(record)
+    own = {}
+    for arm, group in by_arm.items():
+        elsewhere = next((record.workers for record in group if record.suite != WORKER_SCALING), None)
+        planned = plan.workers if plan and any(record.workers == plan.workers for record in group) else None
+        own[arm] = next(count for count in (elsewhere, planned, group[0].workers) if count is not None)
+    return own
 
 
 def _labels(names: Sequence[str]) -> dict[str, str]:
@@ -136,23 +131,20 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-def _baseline(records: Sequence[Record], plan: dict[str, Any]) -> str:
+def _baseline(records: Sequence[Record], plan: RunPlan | None) -> str:
     present = [record.arm for record in records]
     by_role = next((record.arm for record in records if record.role == "baseline"), None)
-    candidates = [plan.get("baseline"), by_role, "threads", present[0]]
+    candidates = [plan.baseline if plan else None, by_role, "threads", present[0]]
     return next(name for name in candidates if name in present)
 
 
-def _partial(records: Sequence[Record], plan: dict[str, Any]) -> str | None:
-    planned = plan.get("planned_cells")
-    if planned and len(records) < planned:
-        stopped = "interrupted" if plan.get("interrupted") else "not finished"
-        return f"{stopped} after {len(records)} of {plural(planned, 'measurement')}"
-    if plan.get("interrupted"):
-        return f"interrupted after {plural(len(records), 'measurement')}"
+def _partial(records: Sequence[Record], plan: RunPlan | None) -> str | None:
     if plan:
-        return None
-    counts: dict[str, int] = {}
+        if plan.planned_cells and len(records) < plan.planned_cells:
+            stopped = "interrupted" if plan.interrupted else "not finished"
+            return f"{stopped} after {len(records)} of {plural(plan.planned_cells, 'measurement')}"
+        return f"interrupted after {plural(len(records), 'measurement')}" if plan.interrupted else None
+    counts: dict[CellId, int] = {}
     for record in records:
         counts[record.cell] = counts.get(record.cell, 0) + 1
     short = sum(count < max(counts.values()) for count in counts.values())
@@ -185,26 +177,3 @@ def elsewhere(records: Sequence[Record]) -> list[str]:
 
 def _text(value: Any, limit: int = 200) -> str | None:
     return printable(value, limit) if isinstance(value, str) and value else None
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**9
-
-
-def _words(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-_PLAN = {
-    "run_id": _words,
-    "profile": _words,
-    "command": _words,
-    "started_at": _words,
-    "finished_at": _words,
-    "baseline": _words,
-    "planned_cells": _count,
-    "blocks": _count,
-    "arms": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-    "left_out": lambda value: isinstance(value, dict) and all(isinstance(why, str) for why in value.values()),
-    "interrupted": lambda value: isinstance(value, bool),
-}

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
+from runner_lab.records.run_plan import LeftOut
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import highest, median
 from runner_lab.reports.analysis.statistics import Estimate
@@ -37,7 +39,7 @@ class Size:
     recorded_per_s: task runs recorded, over the time from the call of the flow until the last of them was; median.
     lag_s: return of the flow to the last task run recorded; median.
     requests, events, logs: of a task; medians. A log line and an event message count each by itself.
-    locked, dropped, failed, errors: over all blocks, as in `traffic.Traffic`.
+    locked, dropped, failed, errors: over all blocks, as in `records.record.Traffic`.
     missing: why there is no measurement, in words; `left_out`: since it was not begun.
     """
 
@@ -90,26 +92,23 @@ class ArmScale:
         return [size for size in self.sizes if size.makespan_s is not None]
 
 
-def collect(
-    records: Sequence[Record], arms: Sequence[str], left_out: Mapping[str, str] | None = None
-) -> tuple[ArmScale, ...]:
+def collect(records: Sequence[Record], arms: Sequence[str], left_out: Sequence[LeftOut] = ()) -> tuple[ArmScale, ...]:
     """The arms of the scale suite, in display order.
 
     Args:
-        left_out: cells that were not measured, as ids, and why.
+        left_out: cells that were not measured, and why.
     """
     wide = [record for record in records if record.suite == SUITE]
-    tasks = {record.graph_id: record.tasks for record in wide}
     found = []
     for arm in arms:
         own = [record for record in wide if record.arm == arm]
         skipped = {
-            _tasks(parts[1], tasks): printable(reason)
-            for cell, reason in (left_out or {}).items()
-            if len(parts := cell.split("/")) == 3 and (parts[0], parts[2]) == (SUITE, arm)
+            one.cell.graph.tasks: printable(one.reason)
+            for one in left_out
+            if (one.cell.suite, one.cell.arm) == (SUITE, arm) and isinstance(one.cell.graph, GraphSpec)
         }
         if own:
-            found.append(_arm(arm, own, {size: reason for size, reason in skipped.items() if size}))
+            found.append(_arm(arm, own, skipped))
     return tuple(found)
 
 
@@ -287,12 +286,6 @@ def _recorded_per_s(record: Record) -> float | None:
 def _added(record: Record) -> float | None:
     peak, before = record.usage.driver_rss_bytes, record.usage.driver_rss_before_bytes
     return None if peak is None or before is None else float(max(0, peak - before))
-
-
-def _tasks(graph_id: str, known: Mapping[str, int]) -> int | None:
-    """Of a graph by its name: as another arm measured it, else by its width."""
-    width = graph_id.rpartition("-w")[2]
-    return known.get(graph_id, 3 * int(width) + 1 if width.isdecimal() else None)
 
 
 def _total(values: Iterable[int]) -> int | None:

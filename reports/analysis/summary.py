@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from runner_lab.records import flow_run as flow_runs
 from runner_lab.records import record as record_files
+from runner_lab.records.cell_id import WORKER_SCALING
+from runner_lab.records.graph import UserFlowSpec
 from runner_lab.records.record import Record, RecordError
 from runner_lab.reports.analysis import cells as cell_building
 from runner_lab.reports.analysis import run as runs
@@ -65,8 +66,7 @@ class ArmRow:
 class Summary:
     """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files.
 
-    `resized` are arms of the worker_scaling suite that are another one with a different number of workers: they have
-    cells, and no row. `flow` is the user's flow of a run that compares one, and nothing else.
+    `flow` is the user's flow of a run that compares one, and nothing else.
     """
 
     run: Run
@@ -81,7 +81,6 @@ class Summary:
     notes: tuple[str, ...]
     task_stages: StagesOfArms
     scale: tuple[ArmScale, ...]
-    resized: tuple[Arm, ...]
     flow: Described | None
 
     @property
@@ -105,7 +104,12 @@ class Summary:
 
     def label(self, name: str) -> str:
         """An arm's name made safe to show."""
-        return next(arm.label for arm in (*self.arms, *self.resized) if arm.name == name)
+        return next(arm.label for arm in self.arms if arm.name == name)
+
+    def arm_label(self, cell: Cell) -> str:
+        """The same for the arm of a cell, with its number of workers where cells differ by that: `dask@4`."""
+        label = self.label(cell.arm)
+        return f"{label}@{cell.workers}" if cell.suite == WORKER_SCALING else label
 
     def row(self, name: str) -> ArmRow | None:
         return next((row for row in self.rows if row.arm.name == name), None)
@@ -114,7 +118,7 @@ class Summary:
         return next((c for c in self.cells if (c.suite, c.graph.id, c.arm) == (suite, graph_id, arm)), None)
 
     def of(self, suite: str, arm: str | None = None) -> list[Cell]:
-        """The cells of a suite that have a time, of one arm or all."""
+        """The cells of a suite that have a time, of one arm or all, whatever their number of workers."""
         return [c for c in self.cells if c.suite == suite and c.time_s is not None and arm in (None, c.arm)]
 
 
@@ -129,16 +133,24 @@ def summarise(run_dir: Path) -> Summary:
         raise RecordError(f"{run_dir / record_files.FILE_NAME} is empty: nothing was measured")
     plan, plan_notes = runs.read_plan(run_dir)
     run = runs.describe(records, plan)
-    everyone = runs.arms(records, plan)
-    arms = tuple(arm for arm in everyone if not arm.resized)
-    groups = cell_building.collect(records, [arm.name for arm in everyone])
+    arms = runs.arms(records, plan)
+    own_workers = {arm.name: arm.workers for arm in arms}
+    groups = cell_building.collect(records, [arm.name for arm in arms])
     # Where arms have durations or workers of their own, those that fall together are no comparison.
-    alike = {key: group for key, group in groups.items() if key[0] != "metg" and key[2] in {arm.name for arm in arms}}
+    alike = {
+        cell: group for cell, group in groups.items() if cell.suite != "metg" and cell.workers == own_workers[cell.arm]
+    }
     pairs = cell_building.log_ratios(alike, run.baseline)
     whole, by_suite = cell_building.noise_by_suite(pairs, run.control)
     cells = tuple(
-        cell_building.build(group, _compare([pairs.get(suite, {}).get(arm, {}).get(graph, {})], by_suite.get(suite)))
-        for (suite, graph, arm), group in groups.items()
+        cell_building.build(
+            group,
+            _compare([pairs.get(cell.suite, {}).get(cell.arm, {}).get(cell.graph, {})], by_suite.get(cell.suite))
+            if cell in alike
+            else None,
+            resized=cell.workers != own_workers[cell.arm],
+        )
+        for cell, group in groups.items()
     )
     reference = max((c.graph for c in cells if c.suite == "overhead"), key=lambda g: (g.width, g.id), default=None)
     fits = {arm.name: _marginal(cells, arm.name) for arm in arms}
@@ -152,13 +164,12 @@ def summarise(run_dir: Path) -> Summary:
         noise_by_suite=by_suite,
         reference=reference,
         environment=environment,
-        model=judge(everyone, cells, _cores(environment), by_suite.get("work", whole)),
+        model=judge(arms, cells, _cores(environment), by_suite.get("work", whole)),
         run_ids=tuple(dict.fromkeys(printable(record.run_id) for record in records)),
         notes=tuple(printable(note) for note in (*notes, *plan_notes, *runs.elsewhere(records))),
         task_stages=task_stages.collect(records, [arm.name for arm in arms]),
-        scale=scales.collect(records, [arm.name for arm in arms], run.left_out),
-        resized=tuple(arm for arm in everyone if arm.resized),
-        flow=described.described(records[0].graph) if all(r.suite == flow_runs.SUITE for r in records) else None,
+        scale=scales.collect(records, [arm.name for arm in arms], plan.left_out if plan else ()),
+        flow=_flow(records),
     )
 
 
@@ -166,6 +177,11 @@ def to_json(summary: Summary, verdict: Sequence[str], warnings: Sequence[str]) -
     """`summary.json`: the summary as it stands, with the words; times in seconds, sizes in bytes."""
     data = {"schema": SCHEMA, "verdict": list(verdict), "warnings": list(warnings), **asdict(summary)}
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def _flow(records: Sequence[Record]) -> Described | None:
+    flows = [record.graph for record in records if isinstance(record.graph, UserFlowSpec)]
+    return described.described(flows[0]) if flows and len(flows) == len(records) else None
 
 
 def _row(
@@ -177,7 +193,7 @@ def _row(
     baseline: str,
     reference: Graph | None,
 ) -> ArmRow:
-    own = [cell for cell in cells if cell.arm == arm.name]
+    own = [cell for cell in cells if cell.arm == arm.name and not cell.resized]
     cold = next((c for c in own if c.suite == "startup" and c.time_s), None)
     warm = next((c for c in own if c.suite == "overhead" and c.graph == reference and c.time_s), None)
     cached = next((c for c in own if c.suite == "cached" and c.time_s), None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from runner_lab.records.cell_id import WORKER_SCALING
 from runner_lab.reports.analysis.cells import Cell, Graph
 from runner_lab.reports.analysis.gains import over_fewest
-from runner_lab.reports.analysis.run import Arm, family
+from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.model import fitting
@@ -43,8 +44,8 @@ class Scaled:
 def scaled(summary: Summary) -> list[Scaled]:
     """Every arm and graph with two numbers of workers or more, in the order of the arms; not the control."""
     groups: dict[tuple[str, Graph], dict[int, Cell]] = {}
-    for cell in [c for c in summary.of("worker_scaling") if c.workers > 0]:
-        groups.setdefault((family(cell.arm), cell.graph), {})[cell.workers] = cell
+    for cell in [c for c in summary.of(WORKER_SCALING) if c.workers > 0]:
+        groups.setdefault((cell.arm, cell.graph), {})[cell.workers] = cell
     found = [
         _scaled(summary, arm, graph, cells)
         for arm in summary.arms

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from runner_lab.reports.analysis.run import family
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
@@ -28,7 +27,7 @@ def predicted_against_measured(summary: Summary) -> Drawing | Missing:
     axes.fill_between(ends, ends * (1 - GOOD), ends * (1 + GOOD), color=style.BAND, linewidth=0, zorder=0)
     axes.plot(ends, ends, color=style.MUTED, linewidth=0.9)
     for arm in arms:
-        own = [h for h in held if family(h.arm) == arm.name]
+        own = [h for h in held if h.arm == arm.name]
         look = marks[arm.name].plot() | {"linestyle": "none"}
         axes.plot([h.measured_s for h in own], [h.predicted_s for h in own], **look)
     axes.set_xscale("log")

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from runner_lab.records.record import FILE_NAME, RecordError
+from runner_lab.records.record import FILE_NAME, RecordError, has_suite
 from runner_lab.reports.choose.ranking import Request
 from runner_lab.reports.words.kinds import Kind
 
@@ -79,8 +79,7 @@ def find_run(given: Path | None, results: Path = RESULTS) -> Path:
 
 def _can_answer(path: Path) -> bool:
     """Whether it holds what no cost model does without; a run of the scale profile, or of a flow, does not."""
-    with path.open("rb") as file:
-        return any(b'"suite":"overhead"' in line for line in file)
+    return has_suite(path, "overhead")
 
 
 def _count(option: str, text: str, most: int) -> int:

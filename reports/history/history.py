@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner_lab.records import schema_1
 from runner_lab.records.record import RecordError
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate, Noise
@@ -22,8 +23,9 @@ from runner_lab.reports.history.timings import Timing, Timings
 
 FILE_NAME = "history.sqlite"
 RESULTS = "results"
-SCHEMA = 1
+SCHEMA = 2
 
+_TIMING = ("log_mean", "log_deviation", "n", "suite", "arm")
 _WHOLE = "*"
 """Stands for the noise of all suites together."""
 _WAIT_S = 30.0
@@ -43,11 +45,11 @@ CREATE TABLE arms (
 );
 CREATE TABLE cells (
     folder TEXT NOT NULL REFERENCES runs ON DELETE CASCADE, cell TEXT NOT NULL, log_mean REAL NOT NULL,
-    log_deviation REAL NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (folder, cell)
+    log_deviation REAL NOT NULL, n INTEGER NOT NULL, suite TEXT NOT NULL, arm TEXT NOT NULL, PRIMARY KEY (folder, cell)
 );
 CREATE TABLE noise (
-    folder TEXT NOT NULL REFERENCES runs ON DELETE CASCADE, bench TEXT NOT NULL, threshold REAL NOT NULL, sigma REAL,
-    ratio REAL, ratio_low REAL, ratio_high REAL, ratio_n INTEGER, PRIMARY KEY (folder, bench)
+    folder TEXT NOT NULL REFERENCES runs ON DELETE CASCADE, suite TEXT NOT NULL, threshold REAL NOT NULL, sigma REAL,
+    ratio REAL, ratio_low REAL, ratio_high REAL, ratio_n INTEGER, PRIMARY KEY (folder, suite)
 );
 """
 
@@ -137,7 +139,7 @@ def keep(run_dir: Path, summary: Summary, timings: Timings, verdict: str) -> Pat
             database,
             "cells",
             [
-                (folder, _storable(name), cell.log_mean, cell.log_deviation, cell.n)
+                (folder, _storable(name), cell.log_mean, cell.log_deviation, cell.n, cell.suite, _storable(cell.arm))
                 for name, cell in timings.cells.items()
             ],
         )
@@ -169,10 +171,10 @@ def _kept(database: sqlite3.Connection, run: sqlite3.Row) -> Kept:
     def of_run(table: str) -> list[sqlite3.Row]:
         return database.execute(f"SELECT * FROM {table} WHERE folder = ? ORDER BY rowid", (run["folder"],)).fetchall()
 
-    noise = {row["bench"]: Noise(_estimate(row, "ratio"), row["sigma"], row["threshold"]) for row in of_run("noise")}
+    noise = {row["suite"]: Noise(_estimate(row, "ratio"), row["sigma"], row["threshold"]) for row in of_run("noise")}
     timings = Timings(
         name=run["run_id"],
-        cells={row["cell"]: Timing(row["log_mean"], row["log_deviation"], row["n"]) for row in of_run("cells")},
+        cells={row["cell"]: Timing(*(row[name] for name in _TIMING)) for row in of_run("cells")},
         whole=noise.pop(_WHOLE),
         noise=noise,
         facts=json.loads(run["facts"]),
@@ -199,17 +201,47 @@ def _writing(path: Path) -> Iterator[sqlite3.Connection]:
         with database:
             # Before the schema is looked at: of two runs that end at once, one waits here for the other.
             database.execute("BEGIN IMMEDIATE")
-            if not _schema(database, path):
+            schema = _schema(database, path)
+            if not schema:
                 for statement in filter(str.strip, _TABLES.split(";")):
                     database.execute(statement)
-                database.execute(f"PRAGMA user_version = {SCHEMA}")
+            if schema == 1:
+                _upgrade(database)
+            database.execute(f"PRAGMA user_version = {SCHEMA}")
             yield database
+
+
+def _upgrade(database: sqlite3.Connection) -> None:
+    """From schema 1, which had suite and arm of a cell in its id alone, and other names for two suites."""
+    database.execute("ALTER TABLE noise RENAME COLUMN bench TO suite")
+    for column in ("suite", "arm"):
+        database.execute(f"ALTER TABLE cells ADD COLUMN {column} TEXT NOT NULL DEFAULT ''")
+    for folder, suite in database.execute("SELECT folder, suite FROM noise").fetchall():
+        database.execute(
+            "UPDATE noise SET suite = ? WHERE folder = ? AND suite = ?", (schema_1.suite(suite), folder, suite)
+        )
+    for folder, cell, workers in database.execute(
+        "SELECT folder, cell, workers FROM cells JOIN runs USING (folder)"
+    ).fetchall():
+        suite, arm, shown = schema_1.cell(cell, workers)
+        database.execute(
+            "UPDATE cells SET cell = ?, suite = ?, arm = ? WHERE folder = ? AND cell = ?",
+            (shown, suite, arm, folder, cell),
+        )
+    for folder, name, text in database.execute("SELECT folder, name, arm FROM arms").fetchall():
+        kept = {key: value for key, value in json.loads(text).items() if key != "resized"}
+        database.execute("UPDATE arms SET arm = ? WHERE folder = ? AND name = ?", (json.dumps(kept), folder, name))
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The history as it is at one moment, which needs no right to write and waits for nobody who writes."""
     address = f"{path.absolute().as_uri()}?mode=ro"
+    with _told(path), closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as database:
+        schema = _schema(database, path)
+    if schema == 1:
+        with _writing(path):
+            pass
     with _told(path), closing(sqlite3.connect(address, uri=True, timeout=_WAIT_S)) as database:
         database.row_factory = sqlite3.Row
         database.execute("BEGIN")
@@ -238,7 +270,7 @@ def _schema(database: sqlite3.Connection, path: Path) -> int:
     (schema,) = database.execute("PRAGMA user_version").fetchone()
     if schema == 0 and database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         raise RecordError(f"{path} is another program's database, not a history")
-    if schema not in (0, SCHEMA):
+    if schema not in (0, 1, SCHEMA):
         raise RecordError(f"{path} is of another version of the lab (schema {schema}, here {SCHEMA}): move it away")
     return int(schema)
 

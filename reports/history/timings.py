@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runner_lab.records import record as record_files
+from runner_lab.records.cell_id import CellId
 from runner_lab.records.record import RecordError
 from runner_lab.records.validation import LARGEST
 from runner_lab.reports.analysis import cells, run, statistics
@@ -24,16 +25,22 @@ SHORTEST_S = 1e-12
 
 @dataclass(frozen=True)
 class Timing:
-    """One cell of one run: mean and standard deviation of the logarithm of its `n` times in seconds."""
+    """One cell of one run: mean and standard deviation of the logarithm of its `n` times in seconds.
+
+    suite: whose noise is its own; arm: in whose trend it is. Empty where it is of none, as under another number of
+        workers than its arm has.
+    """
 
     log_mean: float
     log_deviation: float
     n: int
+    suite: str = ""
+    arm: str = ""
 
 
 @dataclass(frozen=True)
 class Timings:
-    """All cells of a run by `suite/graph/arm`; `facts` are machine and versions; `notes` what had to be dropped.
+    """All cells of a run, by their ids as shown; `facts` are machine and versions; `notes` what had to be dropped.
 
     noise: by suite, from the run's A/A control; `whole` for all others.
     """
@@ -46,7 +53,7 @@ class Timings:
     notes: tuple[str, ...] = ()
 
     def threshold(self, cell: str) -> float:
-        return self.noise.get(cell.partition("/")[0], self.whole).threshold
+        return self.noise.get(self.cells[cell].suite, self.whole).threshold
 
 
 def read(path: Path) -> Timings:
@@ -67,9 +74,10 @@ def _records(path: Path) -> Timings:
     baseline = next((r.arm for r in found if r.role == "baseline"), "threads")
     control = next((r.arm for r in found if r.role == "control"), None)
     arms = list(dict.fromkeys(record.arm for record in found))
-    groups = cells.collect(found, arms)
-    whole, by_suite = cells.noise_by_suite(cells.log_ratios(groups, baseline), control)
-    timed: dict[str, list[float]] = {record.cell: [] for record in found}
+    own_workers = run.workers_of(found, None)
+    alike = cells.collect([record for record in found if record.workers == own_workers[record.arm]], arms)
+    whole, by_suite = cells.noise_by_suite(cells.log_ratios(alike, baseline), control)
+    timed: dict[CellId, list[float]] = {record.cell: [] for record in found}
     for record in found:
         if record.status == "ok" and record.value_s is not None and record.value_s > cells.SHORTEST_S:
             timed[record.cell].append(record.value_s)
@@ -77,8 +85,14 @@ def _records(path: Path) -> Timings:
     failed = sum(not values for values in timed.values())
     notes = [*notes, *([f"{failed} cells have no measurement that went well"] if failed else [])]
     return Timings(
-        name=run.describe(found, {}).run_id,
-        cells={cell: timing(values) for cell, values in timed.items() if values},
+        name=run.describe(found, None).run_id,
+        cells={
+            str(cell): replace(
+                timing(values), suite=cell.suite, arm=cell.arm if cell.workers == own_workers[cell.arm] else ""
+            )
+            for cell, values in timed.items()
+            if values
+        },
         # Runs are compared cell by cell: nothing is pooled.
         noise={suite: replace(noise, pooled_sigma=None) for suite, noise in by_suite.items()},
         whole=replace(whole, pooled_sigma=None),
@@ -90,25 +104,28 @@ def _records(path: Path) -> Timings:
 def _benchmark_json(path: Path) -> Timings:
     try:
         data = json.loads(path.read_bytes())
-        timed, blocks, facts = {}, {}, _machine(data)
+        timed, facts = {}, _machine(data)
+        blocks: dict[tuple[str, str], dict[int, float]] = {}
         for row in data["benchmarks"]:
             name = str(row.get("extra_info", {}).get("cell") or row["fullname"])
             values = [_seconds(value) for value in row["stats"].get("data") or ()]
             timed[name] = timing(values) if values else _from_moments(row["stats"])
-            blocks[name] = dict(zip(row.get("extra_info", {}).get("blocks") or (), values, strict=False))
+            arm = str((row.get("params") or {}).get("arm"))
+            numbers = row.get("extra_info", {}).get("blocks") or ()
+            blocks[str(row.get("group")), arm] = dict(zip(numbers, values, strict=False))
     except OSError as error:
         raise RecordError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise RecordError(f"{path} is no JSON of pytest-benchmark ({printable(str(error), 80)})") from None
     if not timed:
         raise RecordError(f"{path} holds no benchmark")
-    control = {
-        name: {block: math.log(value / base[block]) for block, value in own.items() if block in base}
-        for name, own in blocks.items()
-        if name.endswith("/control") and (base := blocks.get(name.removesuffix("control") + "threads"))
-    }
+    control = [
+        {block: math.log(value / base[block]) for block, value in own.items() if block in base}
+        for (group, arm), own in blocks.items()
+        if arm == "control" and (base := blocks.get((group, "threads")))
+    ]
     name = path.parent.name if path.name == BENCHMARK_JSON else path.stem
-    return Timings(printable(name) or path.name, timed, {}, statistics.noise(list(control.values())), facts)
+    return Timings(printable(name) or path.name, timed, {}, statistics.noise(control), facts)
 
 
 def timing(values: Sequence[float]) -> Timing:

@@ -174,7 +174,7 @@ def _trend(name: str, runs: Sequence[Kept]) -> Trend | None:
 
 
 def _cells(run: Kept, arm: str) -> dict[str, Timing]:
-    return {cell: timing for cell, timing in run.timings.cells.items() if cell.rpartition("/")[2] == arm}
+    return {cell: timing for cell, timing in run.timings.cells.items() if timing.arm == arm}
 
 
 def _ratio(log: float, cells: Sequence[Timing]) -> Estimate:

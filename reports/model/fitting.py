@@ -17,7 +17,7 @@ from scipy import optimize
 
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell, Graph
-from runner_lab.reports.analysis.run import Arm, family
+from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.model.costs import CPU_KINDS, Costs, makespan_s
 from runner_lab.reports.model.model import ArmModel, Reach
 
@@ -39,7 +39,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
 
     `None` with fewer than two sizes of plain, warm graphs: then nothing tells a fixed cost from that of a task.
     """
-    warm = [c for c in cells if usable(c) and family(c.arm) == family(arm.name)]
+    warm = [c for c in cells if usable(c) and c.arm == arm.name]
     if len({c.graph.tasks for c in warm}) < FEWEST_SIZES:
         return None
     cpu = _cpu(warm)

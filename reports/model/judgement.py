@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from runner_lab.reports.analysis.cells import Cell, Graph
-from runner_lab.reports.analysis.run import Arm, family
+from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Noise, level_with_best
 from runner_lab.reports.model import fitting
 from runner_lab.reports.model.model import ArmModel
@@ -59,32 +59,27 @@ class Judgement:
 
 def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> Judgement:
     """Fit every arm that a user can choose: not the engines without Prefect, not the control."""
-    choices: dict[str, Arm] = {}
-    for arm in sorted(arms, key=lambda arm: arm.name != family(arm.name)):
-        if not arm.bare and arm.role != "control":
-            choices.setdefault(family(arm.name), arm)
-    choices = {family(arm.name): choices[family(arm.name)] for arm in arms if family(arm.name) in choices}
+    choices = {arm.name: arm for arm in arms if not arm.bare and arm.role != "control"}
     fits = {name: fitting.fit(arm, cells, cores) for name, arm in choices.items()}
     fitted = {name: found for name, found in fits.items() if found is not None}
-    warm = [c for c in cells if fitting.usable(c) and family(c.arm) in fitted]
+    warm = [c for c in cells if fitting.usable(c) and c.arm in fitted]
     held: list[HeldOut] = []
     named = compared = 0
     for graph in spared([c for c in warm if c.suite not in CLOSE]):
         rest = [c for c in cells if c.graph != graph]
         out = [c for c in warm if c.graph == graph]
-        left = {name: fitting.fit(fitted[name].arm, rest, fitted[name].cores) for name in {family(c.arm) for c in out}}
-        predicted = {c.arm: _expected_s(found, c) for c in out if (found := left[family(c.arm)]) is not None}
+        left = {name: fitting.fit(fitted[name].arm, rest, fitted[name].cores) for name in {c.arm for c in out}}
+        predicted = [(c, _expected_s(found, c)) for c in out if (found := left[c.arm]) is not None]
         held += [
-            HeldOut(c.suite, graph.id, c.arm, c.time_s.value, predicted[c.arm])
-            for c in out
-            if c.time_s and c.arm in predicted
+            HeldOut(c.suite, graph.id, c.arm, c.time_s.value, expected_s) for c, expected_s in predicted if c.time_s
         ]
-        alike = [c for c in out if c.arm in predicted and family(c.arm) == c.arm]
+        under_own = {c.arm: expected_s for c, expected_s in predicted if not c.resized}
+        alike = [c for c, _ in predicted if not c.resized]
         if len(alike) > 1:
             compared += 1
             truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
-            named += min((c.arm for c in alike), key=lambda name: predicted[name]) in truly
-    models = tuple(_with_error(found, [h for h in held if family(h.arm) == name]) for name, found in fitted.items())
+            named += min((c.arm for c in alike), key=lambda name: under_own[name]) in truly
+    models = tuple(_with_error(found, [h for h in held if h.arm == name]) for name, found in fitted.items())
     return Judgement(
         arms=models,
         held_out=tuple(held),

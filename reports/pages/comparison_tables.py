@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from runner_lab.records.flow_run import SUITE as COMPARE
-from runner_lab.records.flow_run import FlowRun
+from runner_lab.records.record import COMPARE, FlowRun
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
@@ -107,10 +106,12 @@ def _states(runs: list[FlowRun]) -> Entry:
 
 def _result(runs: list[FlowRun]) -> Entry:
     """The worst of the runs."""
-    names = {"different": "another", "unchecked": "not compared", "nothing": "None", "same": "the same"}
+    names = {
+        **{"different": "another", "unsteady": "not compared", "unchecked": "not compared", "unasked": "not compared"},
+        **{"nothing": "None", "same": "the same"},
+    }
     for result, told in names.items():
         for run in runs:
             if run.result == result:
-                remark = units.printable(run.remark, 160) if result in ("different", "unchecked") else ""
-                return Entry(told, remark, tone="failed" if result == "different" else "")
+                return Entry(told, units.printable(run.remark, 160), tone="failed" if result == "different" else "")
     return Entry(units.NONE)

@@ -120,7 +120,7 @@ def served(folders: Sequence[Path]) -> list[Served]:
         raise RecordError("no cells of the scale suite: measure with --lab-profile scale")
     if len(pooled) > len(_LETTERS):
         raise RecordError(f"{len(pooled)} sorts of servers: {len(_LETTERS)} are the most that one table shows")
-    names = [arm.name for arm in runs.arms([r for group in pooled.values() for r in group], {})]
+    names = [arm.name for arm in runs.arms([r for group in pooled.values() for r in group], None)]
     return [Served(name, scales.collect(group, names)) for name, group in pooled.items()]
 
 

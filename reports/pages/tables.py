@@ -143,14 +143,14 @@ def failures(summary: Summary) -> Table | None:
     counts: dict[tuple[str, str, str], list[str]] = {}
     for cell in summary.cells:
         for block, reason in cell.errors:
-            where = counts.setdefault((cell.arm, cell.suite, units.printable(reason, 300)), [])
+            where = counts.setdefault((summary.arm_label(cell), cell.suite, units.printable(reason, 300)), [])
             where.append(f"{cell.graph.id} block {block}")
     if not counts:
         return None
     columns = tuple(Column(title, numeric=False) for title in ("Arm", "Suite", "Reason", "Where"))
     rows = tuple(
         (
-            Entry(summary.label(arm)),
+            Entry(arm),
             Entry(units.printable(suite, 40)),
             Entry(reason),
             Entry(units.printable(", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else ""))),
@@ -203,7 +203,7 @@ def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
     time = seconds(cell.time_s)
     return (
         Entry(units.printable(cell.graph.id, 60)),
-        Entry(summary.label(cell.arm), failed, tone="failed" if failed else ""),
+        Entry(summary.arm_label(cell), failed, tone="failed" if failed else ""),
         time,
         Entry("baseline", sort=1.0) if is_baseline else ratio(cell.versus),
         Entry(units.percent(cell.efficiency), sort=cell.efficiency)

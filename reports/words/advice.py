@@ -51,7 +51,7 @@ def _probe(summary: Summary) -> list[str]:
 
 def _failures(summary: Summary) -> list[str]:
     lines = []
-    for arm in (*summary.arms, *summary.resized):
+    for arm in summary.arms:
         cells = [cell for cell in summary.cells if cell.arm == arm.name]
         measured = sum(cell.ok + cell.failed for cell in cells)
         if failed := sum(cell.failed for cell in cells):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from runner_lab.records.flow_run import SUITE as COMPARE
-from runner_lab.records.flow_run import UNASKED, FlowRun
+from runner_lab.records.record import COMPARE, FlowRun
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import LARGEST_TIE, level_with_best
@@ -141,10 +140,10 @@ def _results(summary: Summary) -> list[str]:
         return []
     if found["different"]:
         return []
-    remark = next((run.remark for run in runs if run.result == "unchecked" and run.remark), "")
-    if remark == UNASKED:
-        return [f"Results were not compared ({UNASKED})."]
-    if found["unchecked"]:
+    if found["unasked"]:
+        return ["Results were not compared (--no-check-result)."]
+    if found["unsteady"] or found["unchecked"]:
+        remark = next((run.remark for run in runs if run.result in ("unsteady", "unchecked") and run.remark), "")
         return [f"Results could not be compared: {units.printable(remark)}."]
     if found["nothing"]:
         return ["The flow returned nothing, so there was no result to compare."]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+from runner_lab.records.graph import UserFlowSpec
 from runner_lab.reports.words.units import listed, printable
 
 _MOST_CALLS = 4
@@ -54,14 +54,12 @@ class Described:
         return [f"{self.name} brings a {self.own_runner}: each arm's runner takes its place."]
 
 
-def described(graph: dict[str, Any]) -> Described:
-    """The flow of a record's graph; what is missing or of the wrong type is left out."""
-    calls = graph.get("direct_calls")
-    calls = calls if isinstance(calls, list) else []
+def described(flow: UserFlowSpec) -> Described:
+    """The flow of a record, made safe to show."""
     return Described(
-        name=printable(str(graph.get("name") or "the flow"), 60),
-        file=printable(str(graph.get("file") or ""), 60),
-        direct_calls=tuple(printable(call, 80) for call in calls if isinstance(call, str)),
-        submits=graph.get("submits") is not False,
-        own_runner=printable(str(graph.get("own_runner") or ""), 60),
+        name=printable(flow.name or "the flow", 60),
+        file=printable(flow.file, 60),
+        direct_calls=tuple(printable(call, 80) for call in flow.direct_calls),
+        submits=flow.submits,
+        own_runner=printable(flow.own_runner, 60),
     )

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner_lab.benchmarks.measuring.measure import blank_record
-from runner_lab.benchmarks.session.plan import Cell
+from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Phases, Record
 from runner_lab.runners import catalog
@@ -29,19 +29,20 @@ def cell_of(
     graph: GraphSpec | None = None,
     suite: str = "overhead",
     cold: bool = False,
-) -> Cell:
+    workers: int = 2,
+) -> PlannedCell:
     spec = ARMS[arm] if isinstance(arm, str) else arm
-    stage = spec.engine if spec.bare or spec.engine in ("dask", "ray") else spec.name
-    return Cell(suite, graph or GraphSpec(width=2), spec.with_workers(2), block, stage, cold)
+    stage = Stage(spec.engine if spec.bare or spec.engine in ("dask", "ray") else spec.name, workers)
+    return PlannedCell(suite, graph or GraphSpec(width=2), spec.with_workers(workers), block, stage, cold)
 
 
-def record_of(cell: Cell, value_s: float | None = 1.0, **changes: Any) -> Record:
+def record_of(cell: PlannedCell, value_s: float | None = 1.0, **changes: Any) -> Record:
     phases = Phases(makespan_s=value_s, total_s=value_s)
     return replace(blank_record(cell, "run", {}), **{"phases": phases, "elapsed_s": 2.0, **changes})
 
 
 @pytest.fixture
-def make_cell() -> Callable[..., Cell]:
+def make_cell() -> Callable[..., PlannedCell]:
     return cell_of
 
 

@@ -4,33 +4,52 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 
 from runner_lab.benchmarks import conftest as plugin
 from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
+from runner_lab.benchmarks.session.plan import CellError
 from runner_lab.benchmarks.session.run_folder import RunFolder
 from runner_lab.benchmarks.session.session import Options, Session
 from runner_lab.benchmarks.session.stages import Limits, Stages
+from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.runners import catalog
 from runner_lab.runners.server import Server
 
 SERVER = Server("http://127.0.0.1:1/api", "sqlite")
 
 
+class MadeUp(LabGraphs):
+    """Cells that take no time and end as they are told to."""
+
+    status = "ok"
+    passes = 0
+
+    def measure(self, cell, site, blank):
+        self.passes += 1
+        return replace(blank, status=self.status)
+
+
 @pytest.fixture
-def session(tmp_path, monkeypatch):
+def workload():
+    return MadeUp()
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch, workload):
     """One that has started, as far as its own memory goes; its stages are noted and nothing more."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "prefect", raising=False)
-    session = Session(Options(out=Path("run")))
+    session = Session(workload, Options(out=Path("run")))
     session.release()
     session._folder = RunFolder.create(*session._new_folder())
-    session._stages, session._interrupts = Mock(), Mock()
+    session._stages, session._interrupts = MagicMock(), Mock()
     session._server, session._environment = SERVER, {}
     return session
 
@@ -44,10 +63,10 @@ def waits(monkeypatch):
 
 @pytest.mark.parametrize(("status", "rests"), [("ok", 0), ("error", 1)])
 def test_after_a_cell_that_failed_its_cluster_goes_and_the_server_comes_to_rest(
-    session, waits, monkeypatch, make_cell, make_record, status, rests
+    session, waits, make_cell, workload, status, rests
 ):
-    cell = make_cell("dask")
-    monkeypatch.setattr(session, "_record", lambda *args: make_record(cell, status=status))
+    (cell,) = session.order([make_cell("dask")])
+    workload.status = status
 
     session.measure(cell)
 
@@ -55,12 +74,35 @@ def test_after_a_cell_that_failed_its_cluster_goes_and_the_server_comes_to_rest(
     assert [record.status for record in session.records] == [status]
 
 
-def test_a_server_that_does_not_answer_then_is_the_next_cells_to_tell(session, monkeypatch, make_cell, make_record):
-    cell = make_cell("dask")
-    monkeypatch.setattr(session, "_record", lambda *args: make_record(cell, status="error"))
+def test_a_server_that_does_not_answer_then_is_the_next_cells_to_tell(session, monkeypatch, make_cell, workload):
+    (cell,) = session.order([make_cell("dask")])
+    workload.status = "error"
     monkeypatch.setattr(quiescence, "wait_still", Mock(side_effect=UnansweredError("no answer")))
 
-    assert session.measure(cell).status == "error"
+    assert [record.status for record in session.measure(cell)] == ["error"]
+
+
+def test_what_was_measured_before_is_not_measured_again(session, make_cell, workload):
+    (cell,) = session.order([make_cell("dask")])
+
+    assert session.measure(cell) == session.measure(cell)
+    assert workload.passes == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(None, None), (CellError("it\nbroke"), "it\nbroke"), (OSError("gone"), "OSError: gone")]
+)
+def test_what_a_cell_needs_is_brought_up_or_the_reason_told(session, waits, make_cell, error, reason):
+    @contextmanager
+    def ready(cell):
+        if error:
+            raise error
+        yield None
+
+    session._stages.ready = ready
+
+    assert session.prepare(make_cell("threads")) == reason
+    assert session._stages.close.call_count == len(waits) == bool(error)
 
 
 def test_a_run_is_finished_though_the_server_does_not_stop(session, monkeypatch):
@@ -73,14 +115,14 @@ def test_a_run_is_finished_though_the_server_does_not_stop(session, monkeypatch)
 
 
 def test_a_run_in_the_current_folder_is_called_as_that_is(session, tmp_path, monkeypatch):
-    here = Session(Options(out=Path()))
+    here = Session(LabGraphs(), Options(out=Path()))
     here.release()
 
     assert here._new_folder()[1].run_id == tmp_path.name
 
 
 def test_before_the_start_nothing_is_measured(session):
-    planned = Session(Options())
+    planned = Session(LabGraphs(), Options())
     planned.release()
 
     assert (planned.records, planned.progress.total) == ([], 0)

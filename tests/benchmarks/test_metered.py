@@ -7,7 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from runner_lab.benchmarks.measuring import lab_graphs
 from runner_lab.benchmarks.measuring import measure as measuring
+from runner_lab.benchmarks.measuring.lab_graphs import measure_graph
 from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
 from runner_lab.benchmarks.measuring.quiescence import Recorded
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
@@ -40,17 +42,17 @@ def passes(monkeypatch, tmp_path, make_cell, arms):
         outcome = wire_chain(cell.graph, place, bodies.link, DirectCalls())
         outcome.flow_run_id = "id"
         seen.returned_s = outcome.done_s + 1.0
-        return measuring._Pass(outcome.begun_s, outcome, seen.returned_s, Schedule(place, "none", 5))
+        return lab_graphs.Pass(outcome.begun_s, outcome, seen.returned_s, Schedule(place, "none", 5))
 
     def measured():
         cell = make_cell("sequential", graph=GraphSpec("chain", width=3), suite="task_stages")
         server = Server("http://127.0.0.1:1/api", "sqlite")
         site = Site(server, arms.engine(cell.arm), None, tmp_path, limit_s=300.0, quiet_limit_s=60.0)
-        return measure(cell, 0, lambda cell: nullcontext(site), blank_record(cell, "run", {}))
+        return measure(cell, 0, lambda cell: nullcontext(site), blank_record(cell, "run", {}), measure_graph)
 
     monkeypatch.setattr(measuring, "Meter", Meter)
-    monkeypatch.setattr(measuring, "run_pass", run_pass)
-    monkeypatch.setattr(measuring, "task_stages_of", lambda outcome, probe: seen.happened.append("task_stages"))
+    monkeypatch.setattr(lab_graphs, "run_pass", run_pass)
+    monkeypatch.setattr(lab_graphs, "task_stages_of", lambda outcome, probe: seen.happened.append("task_stages"))
     seen.measured = measured
     return seen
 
@@ -58,7 +60,7 @@ def passes(monkeypatch, tmp_path, make_cell, arms):
 def test_nothing_but_the_pass_is_metered_and_the_lag_counts_from_its_return(passes, monkeypatch):
     since = []
     monkeypatch.setattr(
-        measuring, "wait_recorded", lambda *args, since_s: since.append(since_s) or Recorded(3, 3, lag_s=2.0)
+        lab_graphs, "wait_recorded", lambda *args, since_s: since.append(since_s) or Recorded(3, 3, lag_s=2.0)
     )
 
     record = passes.measured()
@@ -73,7 +75,7 @@ def test_a_server_that_does_not_answer_leaves_what_was_measured(passes, monkeypa
     def unanswered(*args, **more):
         raise UnansweredError("the server did not answer")
 
-    monkeypatch.setattr(measuring, "wait_recorded", unanswered)
+    monkeypatch.setattr(lab_graphs, "wait_recorded", unanswered)
 
     record = passes.measured()
 

@@ -9,8 +9,9 @@ import pytest
 from runner_lab.benchmarks import bench_batching, bench_metg, bench_worker_scaling
 from runner_lab.benchmarks.measuring import environment
 from runner_lab.benchmarks.profiles import PROFILES
-from runner_lab.benchmarks.session.plan import Search
+from runner_lab.benchmarks.session.plan import Search, Stage
 from runner_lab.benchmarks.session.session import Options, Session
+from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.runners import catalog
 
 
@@ -52,7 +53,7 @@ def session(tmp_path, monkeypatch):
     made = []
 
     def planned(**options) -> Session:
-        made.append(Session(Options(**options)))
+        made.append(Session(LabGraphs(), Options(**options)))
         return made[-1]
 
     yield planned
@@ -64,12 +65,9 @@ def test_scaling_runs_once_beyond_the_cores_and_shares_clusters_of_one_size(sess
     cells = session(profile="full", blocks=5).cells(bench_worker_scaling.SUITE)
 
     assert {cell.arm.workers for cell in cells} == {1, 2, 4}
-    assert {cell.arm.name: cell.stage for cell in cells if cell.arm.engine in ("dask", "threads")} == {
-        **{"threads@1": "threads@1", "threads": "threads", "threads@4": "threads@4"},
-        **{"lean-threads@1": "lean-threads@1", "lean-threads": "lean-threads", "lean-threads@4": "lean-threads@4"},
-        **{"dask@1": "dask@1", "dask": "dask", "dask@4": "dask@4"},
-        **{"lean-dask@1": "dask@1", "lean-dask": "dask", "lean-dask@4": "dask@4"},
-    }
+    places = {"threads": "threads", "lean-threads": "lean-threads", "dask": "dask", "lean-dask": "dask"}
+    stages = {(cell.arm.name, cell.arm.workers): cell.stage for cell in cells if cell.arm.name in places}
+    assert stages == {(arm, n): Stage(place, n) for arm, place in places.items() for n in (1, 2, 4)}
     assert {cell.block for cell in cells} == {0}
 
 
@@ -80,7 +78,7 @@ def test_an_arm_whose_workers_are_not_the_labs_to_set_is_not_scaled(session, tmp
     )
     cells = session(profile="full", runners="four,dask,processes").cells(bench_worker_scaling.SUITE)
 
-    assert {cell.arm.name for cell in cells} == {"processes@1", "processes", "processes@4"}
+    assert {(cell.arm.name, cell.arm.workers) for cell in cells} == {("processes", n) for n in (1, 2, 4)}
 
 
 def test_only_what_a_user_can_choose_is_searched_and_batched(session):

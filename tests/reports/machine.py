@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from runner_lab.records.graph_id import graph_id
+from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Latencies, Phases, Record, Usage
 from tests.reports.synthetic import ENVIRONMENT, graph
 
@@ -114,11 +114,11 @@ class Task:
     needs: tuple[int, ...] = ()
 
 
-def fan_out(spec: dict[str, Any]) -> list[Task]:
+def fan_out(spec: GraphSpec) -> list[Task]:
     """The lab's graph: hellos, worlds, greetings, and the gather."""
-    width, work = spec["width"], spec["work"]
-    hellos = [Task(work["seconds"] * spec.get("batch", 1), work["kind"])] * width
-    greets = [Task(payload_bytes=spec["payload_bytes"], needs=(i, width + i)) for i in range(width)]
+    width, work = spec.width, spec.work
+    hellos = [Task(work.seconds * spec.batch, work.kind)] * width
+    greets = [Task(payload_bytes=spec.payload_bytes, needs=(i, width + i)) for i in range(width)]
     return [*hellos, *[Task()] * width, *greets, Task(needs=tuple(range(2 * width, 3 * width)))]
 
 
@@ -180,7 +180,7 @@ def makespan_s(runner: Runner, tasks: list[Task], workers: int = 2, cores: int =
 
 def records(
     runners: Iterable[Runner] = RUNNERS,
-    cells: Iterable[tuple[str, dict[str, Any]]] = FULL,
+    cells: Iterable[tuple[str, GraphSpec]] = FULL,
     blocks: int = 7,
     noise: float = 0.04,
     seed: int = 1,
@@ -204,7 +204,7 @@ def records(
 def _record(
     runner: Runner,
     suite: str,
-    spec: dict[str, Any],
+    spec: GraphSpec,
     block: int,
     workers: int,
     makespan: float,
@@ -218,9 +218,8 @@ def _record(
     cold = suite == "startup"
     start = factor * (runner.cold_s * 0.8 if cold else 0.1)
     total = start + makespan * factor + factor * (runner.cold_s * 0.2 if cold else 0.05)
-    work = spec["work"] | {"seconds": spec["work"]["seconds"] * scale_s}
-    spec = spec | {"work": work}
-    tasks = 3 * spec["width"] + 1
+    spec = replace(spec, work=replace(spec.work, seconds=spec.work.seconds * scale_s))
+    tasks = 3 * spec.width + 1
     remote = runner.engine in ("processes", "dask", "ray")
     return Record(
         run_id="simulated",
@@ -262,16 +261,16 @@ def _record(
     )
 
 
-def _ideal_s(spec: dict[str, Any], slots: int) -> float:
-    body_s = spec.get("batch", 1) * spec["work"]["seconds"]
-    computed_s = spec["width"] * body_s / min(slots, CORES) if spec["work"]["kind"] in ("spin", "crunch") else 0.0
-    return max(-(-spec["width"] // slots) * body_s, computed_s)
+def _ideal_s(spec: GraphSpec, slots: int) -> float:
+    body_s = spec.batch * spec.work.seconds
+    computed_s = spec.width * body_s / min(slots, CORES) if spec.work.kind in ("spin", "crunch") else 0.0
+    return max(-(-spec.width // slots) * body_s, computed_s)
 
 
 def resized(runner: Runner, workers: int, **options: Any) -> list[Record]:
-    """the worker_scaling suite of a runner under another number of workers, as `dask@4` is of `dask`."""
-    found = records([replace(runner, name=f"{runner.name}@{workers}")], workers=workers, **options)
-    return [replace(record, role="arm") for record in found]
+    """The worker_scaling suite of a runner under another number of workers."""
+    found = records([runner], workers=workers, **options)
+    return [replace(record, role="arm") for record in found if record.arm == runner.name]
 
 
 def fastest(runners: Iterable[Runner], tasks: Callable[[], list[Task]], workers: int = 2) -> dict[str, float]:
@@ -279,4 +278,4 @@ def fastest(runners: Iterable[Runner], tasks: Callable[[], list[Task]], workers:
     return {runner.name: makespan_s(runner, tasks(), workers)[0] for runner in runners}
 
 
-__all__ = ["FULL", "RUNNERS", "Runner", "fan_out", "fastest", "graph_id", "independent", "makespan_s", "records"]
+__all__ = ["FULL", "RUNNERS", "Runner", "fan_out", "fastest", "independent", "makespan_s", "records"]

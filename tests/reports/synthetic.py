@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from runner_lab.records.flow_run import FlowRun
-from runner_lab.records.record import FILE_NAME, Latencies, Phases, Record, Role, Usage, to_json
+from runner_lab.records import run_plan
+from runner_lab.records.graph import GraphSpec, UserFlowSpec, Variant, Work, WorkKind
+from runner_lab.records.record import FILE_NAME, FlowRun, Latencies, Phases, Record, Role, Usage, to_json
+from runner_lab.records.run_plan import RunPlan
 from runner_lab.records.task_stages import STAGES, TaskStages
 
 
@@ -61,7 +62,6 @@ LEAN = (
     Truth("lean-dask", "dask", lean=True, startup_s=6.0, fixed_s=0.04, per_task_s=0.026, memory_mb=600),
     Truth("lean-ray", "ray", lean=True, startup_s=13.0, fixed_s=0.1, per_task_s=0.022, memory_mb=1200),
 )
-PLAIN = {"variant": "plain", "width": 16, "work": {"kind": "none", "seconds": 0}, "payload_bytes": 0, "failures": 0}
 ENVIRONMENT = {
     "versions": {"python": "3.11.7", "prefect": "3.8.8", "dask": "2026.8.0", "ray": "2.60.0"},
     "cpu": "Synthetic CPU @ 2.60GHz",
@@ -72,15 +72,13 @@ ENVIRONMENT = {
 }
 
 
-def graph(
-    width: int = 16, variant: str = "plain", kind: str = "none", seconds: float = 0, **other: Any
-) -> dict[str, Any]:
-    return PLAIN | {"width": width, "variant": variant, "work": {"kind": kind, "seconds": seconds}} | other
+def graph(width: int = 16, variant: Variant = "plain", kind: WorkKind = "none", seconds: float = 0, **other: Any):
+    return GraphSpec(variant, width, Work(kind, seconds), **other)
 
 
 def every_suite(
     widths: Sequence[int] = (4, 16, 48), durations: Sequence[float] = (0.02, 0.1, 0.5)
-) -> list[tuple[str, dict[str, Any]]]:
+) -> list[tuple[str, GraphSpec]]:
     """(suite, graph) of every cell an arm takes part in."""
     return [
         ("startup", graph(2)),
@@ -100,15 +98,12 @@ def resized(truth: Truth, counts: Sequence[int] = (1, 4)) -> list[Truth]:
     if truth.bare or truth.role == "control" or truth.engine == "none":
         return []
     role: Role = "arm"
-    return [
-        replace(truth, name=f"{truth.name}@{n}", role=role, workers=n, spin_workers=min(n, truth.spin_workers))
-        for n in counts
-    ]
+    return [replace(truth, role=role, workers=n, spin_workers=min(n, truth.spin_workers)) for n in counts]
 
 
 def records(
     truths: Sequence[Truth],
-    cells: Sequence[tuple[str, dict[str, Any]]] | None = None,
+    cells: Sequence[tuple[str, GraphSpec]] | None = None,
     blocks: int = 3,
     seed: int = 1,
     drift: float = 0.05,
@@ -130,10 +125,10 @@ def records(
     return out
 
 
-FLOW = {"variant": "flow", "name": "etl(n=3)", "file": "etl.py", "width": 0, "work": {"kind": "none", "seconds": 0}}
+FLOW = UserFlowSpec(name="etl(n=3)", file="etl.py")
 
 
-def comparison(truths: Sequence[Truth], blocks: int = 5, spec: dict[str, Any] = FLOW, **run: Any) -> list[Record]:
+def comparison(truths: Sequence[Truth], blocks: int = 5, spec: UserFlowSpec = FLOW, **run: Any) -> list[Record]:
     """A user's flow under each arm, `per_task_s` seconds a run; `run` is what each `FlowRun` holds."""
     rng = np.random.default_rng(7)
     flow_run = FlowRun(**{"states": {"Completed": 7}, "submitted": 7, "result": "same"} | run)
@@ -157,39 +152,40 @@ def comparison(truths: Sequence[Truth], blocks: int = 5, spec: dict[str, Any] = 
     return out
 
 
-def write(run_dir: Path, lines: Sequence[Record], plan: dict[str, Any] | None = None) -> Path:
+def write(run_dir: Path, lines: Sequence[Record], plan: RunPlan | None = None) -> Path:
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / FILE_NAME).write_text("".join(to_json(record) + "\n" for record in lines))
     if plan is not None:
-        (run_dir / "run.json").write_text(json.dumps(plan))
+        run_plan.write(run_dir, plan)
     return run_dir
 
 
-def plan(lines: Sequence[Record], **changes: Any) -> dict[str, Any]:
-    """A `run.json` that these records fulfil."""
-    return {
-        "run_id": lines[0].run_id,
-        "profile": "quick",
-        "started_at": "2026-11-23T01:00:00Z",
-        "finished_at": "2026-11-23T01:11:00Z",
-        "planned_cells": len(lines),
-        "blocks": max(record.block for record in lines) + 1,
-        "baseline": "threads",
-        "arms": list(dict.fromkeys(record.arm for record in lines)),
-        "command": "pytest benchmarks --benchmark-only",
-        "interrupted": False,
-    } | changes
+def plan(lines: Sequence[Record], **changes: Any) -> RunPlan:
+    """A plan that these records fulfil."""
+    fulfilled = RunPlan(
+        run_id=lines[0].run_id,
+        profile="quick",
+        arms=tuple(dict.fromkeys(record.arm for record in lines)),
+        blocks=max(record.block for record in lines) + 1,
+        workers=2,
+        baseline="threads",
+        command="pytest benchmarks --benchmark-only",
+        started_at="2026-11-23T01:00:00Z",
+        finished_at="2026-11-23T01:11:00Z",
+        planned_cells=len(lines),
+    )
+    return replace(fulfilled, **changes)
 
 
-def makespan_s(truth: Truth, suite: str, spec: dict[str, Any]) -> float:
+def makespan_s(truth: Truth, suite: str, spec: GraphSpec) -> float:
     """The makespan without noise."""
-    tasks = 3 * spec["width"] + 1
-    kind, seconds = spec["work"]["kind"], spec["work"]["seconds"]
+    tasks = 3 * spec.width + 1
+    kind, seconds = spec.work.kind, spec.work.seconds
     workers = 1 if truth.engine == "none" else truth.spin_workers if kind == "spin" else truth.workers
-    body = spec["width"] * spec.get("batch", 1) * seconds / workers
+    body = spec.width * spec.batch * seconds / workers
     cost = truth.fixed_s + truth.per_task_s * tasks * (0.6 if suite == "cached" else 1) + truth.quadratic_s * tasks**2
-    payload = spec["payload_bytes"] * 2e-8 * spec["width"] * (1 if truth.engine in ("none", "threads") else 5)
-    return cost + body + payload + spec["failures"] * spec["width"] * truth.retry_s
+    payload = spec.payload_bytes * 2e-8 * spec.width * (1 if truth.engine in ("none", "threads") else 5)
+    return cost + body + payload + spec.failures * spec.width * truth.retry_s
 
 
 SHARES = dict(zip(STAGES, (0.05, 0.2, 0.05, 0.2, 0.3, 0.1, 0.02, 0.08), strict=True))
@@ -207,7 +203,7 @@ def task_stages(truth: Truth, rng: np.random.Generator, probe: float = 1.005) ->
 def _record(
     truth: Truth,
     suite: str,
-    spec: dict[str, Any],
+    spec: GraphSpec,
     block: int,
     position: int,
     drift: float,
@@ -215,17 +211,17 @@ def _record(
     latencies: int,
     background_cpu: float,
 ) -> Record:
-    tasks, cold = 3 * spec["width"] + 1, suite == "startup"
+    tasks, cold = 3 * spec.width + 1, suite == "startup"
     failed = truth.fails is not None and truth.fails_suite in (None, suite)
     makespan = makespan_s(truth, suite, spec) * drift * float(np.exp(rng.normal(0, truth.noise)))
     startup = (
         (truth.startup_s if cold else min(truth.startup_s, 0.2)) * drift * float(np.exp(rng.normal(0, truth.noise)))
     )
     first = startup + 4 * truth.per_task_s
-    items = spec["width"] * spec.get("batch", 1)
-    ideal = items * spec["work"]["seconds"] / (1 if truth.engine == "none" else truth.workers)
+    items = spec.width * spec.batch
+    ideal = items * spec.work.seconds / (1 if truth.engine == "none" else truth.workers)
     waits = np.sort(rng.gamma(2.0, makespan / 6, latencies))
-    executions = 0 if suite == "cached" else tasks + spec["failures"] * spec["width"]
+    executions = 0 if suite == "cached" else tasks + spec.failures * spec.width
     expected = 0 if truth.bare else tasks
     return Record(
         run_id="synthetic",

@@ -97,10 +97,10 @@ def test_a_flow_that_disagrees_with_itself_is_not_compared_with_others():
     agreement.judge("threads", 1)
 
     result, remark = agreement.judge("control", 2)
-    assert (result, remark) == ("unchecked", "two runs under threads alone differ already (2, but 1)")
+    assert (result, remark) == ("unsteady", "two runs under threads alone differ already (2, but 1)")
     assert agreement.judge("dask", 3) == (result, remark)
 
 
 def test_nothing_is_compared_where_it_was_not_asked_for():
-    assert Agreement(False, ()).judge("threads", 1) == ("unchecked", "--no-check-result")
+    assert Agreement(False, ()).judge("threads", 1) == ("unasked", "")
     assert Agreement(True, ()).judge("threads", None) == ("nothing", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from contextlib import contextmanager
 from unittest.mock import Mock
 
@@ -9,20 +11,26 @@ import pytest
 
 from runner_lab.benchmarks.compare import user_runs
 from runner_lab.benchmarks.compare.agreement import Agreement
-from runner_lab.benchmarks.compare.compare import Asked, Comparison
-from runner_lab.benchmarks.compare.user_flow import FlowSpec
-from runner_lab.benchmarks.measuring import quiescence
+from runner_lab.benchmarks.compare.compare import SUITE, Asked, UserFlow, run
+from runner_lab.benchmarks.measuring import measure, quiescence
 from runner_lab.benchmarks.measuring.measure import Site, blank_record
 from runner_lab.benchmarks.measuring.quiescence import Settled
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
-from runner_lab.benchmarks.session.plan import Cell
-from runner_lab.benchmarks.session.progress import Progress
-from runner_lab.benchmarks.session.run_folder import Plan, RunFolder
-from runner_lab.records.flow_run import FlowRun
+from runner_lab.benchmarks.profiles import Profile
+from runner_lab.benchmarks.session.options import Options
+from runner_lab.benchmarks.session.plan import PlannedCell, Stage
+from runner_lab.benchmarks.session.run_folder import RunFolder
+from runner_lab.benchmarks.session.session import Session
+from runner_lab.records.graph import UserFlowSpec
+from runner_lab.records.record import FlowRun
+from runner_lab.records.run_plan import RunPlan
 from runner_lab.runners import catalog
 from runner_lab.runners.server import Server
 
-PLAN = Plan("r", "compare", ("threads", "control", "dask"), 1, 2, "threads", "runner-lab", "2026-01-01T00:00:00+00:00")
+PLAN = RunPlan(
+    "r", "compare", ("threads", "control", "dask"), 1, 2, "threads", "runner-lab", "2026-01-01T00:00:00+00:00"
+)
+SPEC = UserFlowSpec(name="etl")
 SETTLED = Settled({"Completed": 1}, 0, 0.5, "Completed", "")
 
 
@@ -30,7 +38,7 @@ SETTLED = Settled({"Completed": 1}, 0, 0.5, "Completed", "")
 def cells():
     """One block of a flow under threads, the control and Dask."""
     arms = catalog.load().arms
-    return [Cell("compare", FlowSpec(name="etl"), arms[name].with_workers(2), 0, name) for name in PLAN.arms]
+    return [PlannedCell("compare", SPEC, arms[name].with_workers(2), 0, Stage(name, 2)) for name in PLAN.arms]
 
 
 @pytest.fixture
@@ -59,9 +67,21 @@ def passes(monkeypatch):
     return made
 
 
+class MadeUp(UserFlow):
+    """A flow that nobody has to import."""
+
+    def profile(self, asked, resumed, scratch):
+        self._loaded = Mock(spec=SPEC)
+        return Profile("compare", PLAN.arms, 1, {"compare": (SPEC,)})
+
+
 @pytest.fixture
-def resumed(tmp_path, cells, site, passes, make_record):
+def resumed(tmp_path, cells, site, passes, make_record, monkeypatch):
     """A comparison whose run was resumed: of `kept` arms there is a record, by name what was said of its result."""
+
+    monkeypatch.chdir(tmp_path)
+    # A session may be made though the suite has imported Prefect.
+    monkeypatch.delitem(sys.modules, "prefect", raising=False)
 
     def resume(kept, check_result=True):
         folder = RunFolder.create(tmp_path / "run", PLAN)
@@ -69,23 +89,23 @@ def resumed(tmp_path, cells, site, passes, make_record):
             if cell.arm.name in kept:
                 result, remark = kept[cell.arm.name]
                 status = "error" if result == "different" else "ok"
-                folder.add(make_record(cell, status=status, flow_run=FlowRun(result=result, remark=remark)))
-        run = object.__new__(Comparison)
-        run._asked = Asked("etl.py", check_result=check_result)
-        run._agreement = Agreement(check_result, alike=("threads", "control"))
-        run._warm, run._folder = set(), RunFolder.resume(folder.path)
-        run._interrupts, run._user, run._environment = Mock(), Mock(), {}
-        run._positions, run.progress = {cell.key: 0 for cell in cells}, Progress(cells, "threads")
-        run._server, run._stages, run.close = site.server, Mock(), Mock()
+                folder.add(make_record(cell, status=status, flow_run=FlowRun({}, result=result, remark=remark)))
+        flow = MadeUp(Asked("etl.py", check_result=check_result))
+        session = Session(flow, Options(resume=folder.path))
+        session.release()
+        session._folder, session._environment = RunFolder.resume(folder.path), {}
+        session._interrupts, session._server, session._stages = Mock(), site.server, Mock()
+        session.close = Mock()
+        planned = session.order(session.cells(SUITE))
 
         @contextmanager
         def ready(cell):
-            run._warm_up(cell, site)
+            flow.warm_up(cell, site)
             yield site
 
-        run._stages.ready = ready
+        session._stages.ready = ready
         records = []
-        run.run(cells, records.append)
+        run(session, flow, planned, records.append)
         return {record.arm: (record.status, record.flow_run.result, record.flow_run.remark) for record in records}
 
     return resume
@@ -93,7 +113,7 @@ def resumed(tmp_path, cells, site, passes, make_record):
 
 SAME = ("same", "")
 OTHER = ("different", "5, but 4 under threads")
-IMPURE = ("unchecked", "two runs under threads alone differ already (3, but 4)")
+IMPURE = ("unsteady", "two runs under threads alone differ already (3, but 4)")
 
 
 def test_an_arm_that_differed_differs_again_in_the_run_that_goes_on(resumed, passes):
@@ -109,9 +129,9 @@ def test_a_run_with_nothing_left_runs_nothing(resumed, passes):
 
 
 def test_a_run_whose_results_nobody_compares_needs_no_reference(resumed, passes):
-    found = resumed({"threads": ("unchecked", "--no-check-result")}, check_result=False)
+    found = resumed({"threads": ("unasked", "")}, check_result=False)
 
-    assert found["control"][:2] == ("ok", "unchecked")
+    assert found["control"] == ("ok", "unasked", "")
     assert passes.arms[0] == "control"
 
 
@@ -137,7 +157,8 @@ def measured(cell, site):
         yield site
 
     agreement = Agreement(True, alike=("threads", "control"))
-    return user_runs.measure(cell, 0, ready, blank_record(cell, "run", {}), Mock(), agreement)
+    body = functools.partial(user_runs.measure_flow, user=Mock(), agreement=agreement)
+    return measure.measure(cell, 0, ready, blank_record(cell, "run", {}), body)
 
 
 def test_what_a_pass_persists_is_gone_once_its_result_is_judged(cells, site, passes):

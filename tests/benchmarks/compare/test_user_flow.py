@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from runner_lab.benchmarks.compare.user_flow import UserFlow, load
+from runner_lab.benchmarks.compare.user_flow import LoadedFlow, load
 from runner_lab.benchmarks.compare.user_module import FlowError
 
 FLOWS = Path(__file__).parents[2] / "user_flows"
@@ -24,7 +24,7 @@ def own_path(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
 
 
-def loaded(target: str, scratch: Path, *parameters: str) -> UserFlow:
+def loaded(target: str, scratch: Path, *parameters: str) -> LoadedFlow:
     return load(str(FLOWS / target), parameters, scratch)
 
 
@@ -48,7 +48,7 @@ def test_finds_the_flow(tmp_path, target, given, name, parameters):
     found = loaded(target, tmp_path, *given)
 
     assert (found.spec.name, found.parameters) == (name, parameters)
-    assert found.spec.as_dict()["file"] == Path(target.partition(":")[0]).name
+    assert found.spec.file == Path(target.partition(":")[0]).name
 
 
 def test_text_that_looks_like_a_number_is_text_where_the_flow_takes_text(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ from runner_lab.benchmarks.compare.agreement import Agreement
 from runner_lab.benchmarks.compare.user_flow import load
 from runner_lab.benchmarks.measuring import measure
 from runner_lab.benchmarks.measuring.measure import Site
-from runner_lab.benchmarks.session.plan import Cell
+from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 
 pytestmark = pytest.mark.slow
 
@@ -34,10 +35,11 @@ def compare(arms, lab_server, scratch, cluster_for, monkeypatch):
         for position, name in enumerate(under):
             arm = arms.arms[name].with_workers(2)
             site = Site(lab_server, arms.engine(arm), cluster_for(arm), scratch, limit_s, 60.0)
-            cell = Cell("compare", user.spec, arm, 0, name)
+            cell = PlannedCell("compare", user.spec, arm, 0, Stage(name, 2))
             blank = measure.blank_record(cell, "run", {})
             ready = lambda _, site=site: nullcontext(site)  # noqa: E731
-            records.append(user_runs.measure(cell, position, ready, blank, user, agreement))
+            body = functools.partial(user_runs.measure_flow, user=user, agreement=agreement)
+            records.append(measure.measure(cell, position, ready, blank, body))
         return records
 
     return run
@@ -53,7 +55,7 @@ def test_a_mapping_flow_with_parameters_under_two_runners(compare):
         assert (record.flow_run.submitted, record.flow_run.direct) == (7, 0)
         assert (record.recorded, record.expected_recorded, record.tasks) == (7, 7, 7)
         assert 0 < record.value_s < 60
-    assert {r.cell for r in records} == {"compare/etl(n=3)/threads", "compare/etl(n=3)/lean-threads"}
+    assert {str(r.cell) for r in records} == {"compare/etl(n=3)/threads", "compare/etl(n=3)/lean-threads"}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_a_flow_that_prints_and_returns_nothing_under_a_runner_of_its_own(compar
     (record,) = compare("own_runner.py")
 
     assert (record.status, record.flow_run.result) == ("ok", "nothing")
-    assert record.graph["own_runner"] == "ThreadPoolTaskRunner"
+    assert record.graph.own_runner == "ThreadPoolTaskRunner"
 
 
 def test_direct_calls_go_past_the_runner(compare):
@@ -124,7 +126,7 @@ def test_a_flow_that_disagrees_with_itself_is_no_runners_fault(compare):
     records = compare("impure.py", under=("threads", "control", "lean-threads"))
 
     assert [r.status for r in records] == ["ok"] * 3
-    assert [r.flow_run.result for r in records] == ["same", "unchecked", "unchecked"]
+    assert [r.flow_run.result for r in records] == ["same", "unsteady", "unsteady"]
     assert "two runs under threads alone differ already" in records[2].flow_run.remark
 
 
@@ -155,5 +157,5 @@ def test_another_result_is_an_error_unless_it_was_asked_for(compare):
     assert records[1].error == "another result: 'worker', but 'main' under threads"
     assert records[1].flow_run.result == "different"
 
-    (unchecked,) = compare("whose_process.py", under=("threads",), check=False)
-    assert (unchecked.status, unchecked.flow_run.result) == ("ok", "unchecked")
+    (unasked,) = compare("whose_process.py", under=("threads",), check=False)
+    assert (unasked.status, unasked.flow_run.result) == ("ok", "unasked")

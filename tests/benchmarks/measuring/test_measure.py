@@ -6,15 +6,15 @@ import json
 import textwrap
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 
-from runner_lab.benchmarks.measuring import clocks
+from runner_lab.benchmarks.measuring import clocks, lab_graphs
 from runner_lab.benchmarks.measuring import measure as measuring
+from runner_lab.benchmarks.measuring.lab_graphs import measure_graph
 from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure, one_line
 from runner_lab.benchmarks.measuring.quiescence import Recorded, wait_recorded
-from runner_lab.flows.graph.ledger import Ledger
 from runner_lab.flows.graph.wiring import Outcome
 from runner_lab.records import record as records
 from runner_lab.records.graph import GraphSpec, Work
@@ -80,7 +80,7 @@ def measured(site):
         def ready(cell):
             yield site(cell.arm, cluster, limit_s)
 
-        return measure(cell, 7, ready, blank_record(cell, "run", {}))
+        return measure(cell, 7, ready, blank_record(cell, "run", {}), measure_graph)
 
     return run
 
@@ -271,12 +271,13 @@ def test_the_ideal_of_a_cluster_elsewhere_goes_by_its_slots_and_not_by_this_host
     make_cell, monkeypatch, tmp_path, arms, local, ideal_s
 ):
     monkeypatch.setattr(measuring, "cores", lambda: 1)
-    monkeypatch.setattr(measuring, "run_pass", lambda *args: measuring._Pass(0.0, Outcome(), 1.0))
+    monkeypatch.setattr(lab_graphs, "run_pass", lambda *args: lab_graphs.Pass(0.0, Outcome(), 1.0))
+    monkeypatch.setattr(lab_graphs, "ledger_for", lambda cluster, folder: nullcontext(str(folder)))
     cell = make_cell("dask", graph=GraphSpec(width=4, work=Work("spin", 0.5)))
     server = Server("http://127.0.0.1:1/api", "unknown")
     site = Site(server, arms.engine(cell.arm), Cluster("tcp://h:1", local=local), tmp_path, 1.0, 1.0)
 
-    record = measuring._measure_into(Ledger(tmp_path), str(tmp_path), cell, site, blank_record(cell, "run", {}))
+    record = measure_graph(cell, site, blank_record(cell, "run", {}))
 
     assert record.ideal_s == pytest.approx(ideal_s)
 

@@ -21,6 +21,7 @@ from runner_lab.benchmarks.experiments.processes import running
 from runner_lab.benchmarks.measuring.remote_cluster import judge_slots, own_address, slots_of
 from runner_lab.benchmarks.session.plan import applies
 from runner_lab.benchmarks.session.session import Options, Session
+from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import Cluster, ClusterSettings
@@ -35,8 +36,9 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.measuring.lab_graphs import measure_graph
 from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
-from runner_lab.benchmarks.session.plan import Cell
+from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.flows.graph import GraphSpec
 from runner_lab.lab import reach
 from runner_lab.runners import catalog
@@ -62,8 +64,8 @@ with engine.cluster(2, settings, Path(scratch)) as cluster:
     for arm in arms:
         for graph in (GraphSpec(width=2), GraphSpec("retrying", width=1, failures=1), GraphSpec("cached", width=1)):
             if not arm.bare or graph.variant == "plain":
-                cell = Cell("overhead", graph, arm, 0, arm.engine)
-                print(json.dumps(asdict(measure(cell, 0, ready, blank_record(cell, "run", {})))))
+                cell = PlannedCell("overhead", graph, arm, 0, arm.engine)
+                print(json.dumps(asdict(measure(cell, 0, ready, blank_record(cell, "run", {}), measure_graph))))
 quiescence.send_rest()
 # As `doctor` asks it.
 print("reached", json.dumps(reach.from_workers({engine.name: settings.address}, api_url)))
@@ -226,7 +228,7 @@ def test_nothing_is_measured_on_an_attached_cluster_with_other_workers(tmp_path,
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         (tmp_path / "runners.toml").write_text(f'dask.address = "{address}"')
-        session = Session(Options(runners="bare-dask", workers=2))
+        session = Session(LabGraphs(), Options(runners="bare-dask", workers=2))
         try:
             with pytest.raises(ArmError) as refused:
                 session.start()

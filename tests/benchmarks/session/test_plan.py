@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner_lab.benchmarks.session.plan import Cell, Search, applies, order, rotated
+from runner_lab.benchmarks.session.plan import PlannedCell, Search, Stage, applies, order, rotated
 from runner_lab.records.graph import GraphSpec, Work
 from runner_lab.runners import catalog
 
@@ -17,16 +18,16 @@ ARMS = catalog.load().arms
 
 def cells_of(names, widths, blocks, cold=False):
     def stage(spec):
-        return spec.engine if spec.bare or spec.engine in ("dask", "ray") else spec.name
+        return Stage(spec.engine if spec.bare or spec.engine in ("dask", "ray") else spec.name, 2)
 
     warm = [
-        Cell("overhead", GraphSpec(width=width), ARMS[name], block, stage(ARMS[name]))
+        PlannedCell("overhead", GraphSpec(width=width), ARMS[name], block, stage(ARMS[name]))
         for width in widths
         for name in names
         for block in range(blocks)
     ]
     starts = [
-        Cell("startup", GraphSpec(width=2), ARMS[name], block, stage(ARMS[name]), cold=True)
+        PlannedCell("startup", GraphSpec(width=2), ARMS[name], block, stage(ARMS[name]), cold=True)
         for name in names
         for block in range(blocks)
         if cold and not ARMS[name].bare
@@ -49,7 +50,7 @@ def test_every_cell_is_measured_once_in_every_block(cells, random):
 
     ordered = order(shuffled)
 
-    assert sorted(cell.key for cell in ordered) == sorted(cell.key for cell in cells)
+    assert Counter(cell.id for cell in ordered) == Counter(cell.id for cell in cells)
 
 
 @given(RUNS)
@@ -81,7 +82,7 @@ def test_no_stage_has_a_favourite_place(cells):
     """Over as many blocks as there are stages each has had every place as often as the others, give or take one."""
     ordered = order(cells)
     blocks = 1 + max(cell.block for cell in cells)
-    places: dict[str, list[int]] = {}
+    places: dict[Stage, list[int]] = {}
     for _, block in groupby(ordered, key=lambda cell: cell.block):
         for place, (stage, _) in enumerate(groupby(block, key=lambda cell: cell.stage)):
             places.setdefault(stage, []).append(place)
@@ -148,18 +149,20 @@ def test_roles(make_cell, arm, role):
     assert make_cell(arm).role == role
 
 
-def test_ids_are_the_same_in_every_block_and_keys_are_not(make_cell):
+def test_ids_differ_by_their_block_alone(make_cell):
     first, second = make_cell("dask", 0), make_cell("dask", 1)
 
-    assert first.id == second.id == "overhead/plain-w2/dask"
-    assert first.key != second.key
+    assert first.id != second.id
+    assert first.id.of_any_block() == second.id.of_any_block()
+    assert first.label == second.label == "overhead/plain-w2/dask"
 
 
 def test_a_search_is_one_place_in_the_order_and_its_cells_differ_by_their_duration_alone():
-    search = Search("metg", GraphSpec(width=4, work=Work("sleep", 0.05)), ARMS["dask"], 1, "dask")
+    search = Search("metg", GraphSpec(width=4, work=Work("sleep", 0.05)), ARMS["dask"], 1, Stage("dask", 2))
 
     assert order([search]) == [search]
-    assert search.id == "metg/sleep/dask"
-    assert search.key != search.at(0.05).key
-    assert search.at(0.2) == Cell("metg", GraphSpec(width=4, work=Work("sleep", 0.2)), ARMS["dask"], 1, "dask")
-    assert search.at(0.2).id == "metg/plain-w4-sleep200ms/dask"
+    assert search.label == "metg/sleep/dask"
+    assert search.at(0.2) == PlannedCell(
+        "metg", GraphSpec(width=4, work=Work("sleep", 0.2)), ARMS["dask"], 1, Stage("dask", 2)
+    )
+    assert search.at(0.2).label == "metg/plain-w4-sleep200ms/dask"

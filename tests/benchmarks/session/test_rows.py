@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +25,7 @@ def tested(make_cell):
             group=None,
             param=rows.test_id(cell),
             params={"cell": cell},
-            extra_info={"cells": [cell.id]},
+            extra_info={"cells": [cell.id.of_any_block()]},
             cprofile_stats=None,
             cprofile=False,
             has_error=True,
@@ -80,7 +81,7 @@ def test_a_test_that_was_interrupted_has_no_row(tested, make_cell, make_record):
 def test_a_search_has_a_row_for_each_of_its_cells(tested, make_cell, make_record):
     cells = [make_cell(graph=GraphSpec(width=width)) for width in (2, 4)]
     test = tested(cells[0])
-    test.extra_info["cells"] = [cell.id for cell in cells]
+    test.extra_info["cells"] = [cell.id.of_any_block() for cell in cells]
     known = tested(cells[0])
     known.extra_info["cells"] = []
 
@@ -90,7 +91,7 @@ def test_a_search_has_a_row_for_each_of_its_cells(tested, make_cell, make_record
         ("bench_overhead[plain-w2-threads]", [1.0]),
         ("bench_overhead[plain-w4-threads]", [2.0]),
     ]
-    assert [row.extra_info["cell"] for row in found] == [cell.id for cell in cells]
+    assert [row.extra_info["cell"] for row in found] == [cell.label for cell in cells]
 
 
 def test_cells_that_were_not_selected_have_no_row(tested, make_cell, make_record):
@@ -105,7 +106,7 @@ def test_params_name_arm_and_graph_and_are_json(tested, make_cell, make_record):
     cell = make_cell("dask", graph=GraphSpec(width=3, payload_bytes=10))
     (row,) = rows.merge([tested(cell)], [make_record(cell)])
 
-    assert json.loads(json.dumps(row.params)) == {"arm": "dask", "graph": cell.graph.as_dict()}
+    assert json.loads(json.dumps(row.params)) == {"arm": "dask", "graph": asdict(cell.graph)}
     assert json.loads(json.dumps(row.extra_info)) == row.extra_info
 
 

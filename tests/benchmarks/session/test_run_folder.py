@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from runner_lab.benchmarks.session.run_folder import Plan, RunFolder, new_run_id
+from runner_lab.benchmarks.session.run_folder import RunFolder, new_run_id
 from runner_lab.records import record as records
+from runner_lab.records.cell_id import CellId
+from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import RecordError
+from runner_lab.records.run_plan import RunPlan
 
-PLAN = Plan(
+PLAN = RunPlan(
     run_id="r",
     profile="smoke",
     arms=("threads", "dask"),
@@ -36,7 +39,7 @@ def test_what_was_measured_is_there_after_a_resume(folder, make_cell, make_recor
     again = RunFolder.resume(folder.path)
 
     assert again.plan == PLAN
-    assert again.records == {record.key: record for record in measured}
+    assert again.records == {record.id: record for record in measured}
     assert again.warnings == []
 
 
@@ -54,11 +57,11 @@ def test_a_line_that_was_cut_is_dropped_with_a_warning_and_measured_again(folder
     path.write_bytes(path.read_bytes()[:-20])
 
     again = RunFolder.resume(folder.path)
-    assert list(again.records) == [kept.key]
+    assert list(again.records) == [kept.id]
     assert again.warnings == ["records.jsonl line 2 dropped: cut off in mid-write"]
 
     again.add(cut)
-    assert set(RunFolder.resume(folder.path).records) == {kept.key, cut.key}
+    assert set(RunFolder.resume(folder.path).records) == {kept.id, cut.id}
 
 
 def test_a_run_whose_only_line_was_cut_is_resumed_from_nothing(folder, make_cell, make_record):
@@ -84,11 +87,12 @@ def test_a_cell_that_failed_is_measured_again_and_its_success_counts(folder, mak
     assert RunFolder.resume(folder.path).records == {}
 
     folder.add(replace(failed, status="ok", error=None))
-    assert RunFolder.resume(folder.path).records[failed.key].status == "ok"
+    assert RunFolder.resume(folder.path).records[failed.id].status == "ok"
 
 
 def test_an_interrupted_run_is_no_longer_so_once_it_is_resumed(folder):
-    folder.save(planned_cells=4, cells=("overhead/plain-w2/threads",))
+    cell = CellId("overhead", GraphSpec(width=2), "threads", 2)
+    folder.save(planned_cells=4, cells=(cell,))
     folder.finish(interrupted=True)
     written = json.loads((folder.path / "run.json").read_text())
     assert (written["interrupted"], written["planned_cells"]) == (True, 4)
@@ -96,7 +100,7 @@ def test_an_interrupted_run_is_no_longer_so_once_it_is_resumed(folder):
 
     again = RunFolder.resume(folder.path).plan
     assert (again.interrupted, again.finished_at) == (False, None)
-    assert again.cells == ("overhead/plain-w2/threads",)
+    assert again.cells == (cell,)
 
 
 def test_a_folder_that_holds_a_run_is_not_written_over(folder, make_cell, make_record):

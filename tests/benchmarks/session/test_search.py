@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from runner_lab.benchmarks.session import search
-from runner_lab.benchmarks.session.plan import Search
+from runner_lab.benchmarks.session.plan import Search, Stage
+from runner_lab.records.cell_id import CellId
 from runner_lab.records.graph import GraphSpec, Work
 from runner_lab.records.record import Record
 from runner_lab.reports.analysis.metg import Sample, estimate
@@ -28,24 +29,24 @@ def lab(make_record):
     class Lab:
         def __init__(self, blocks: int) -> None:
             self.blocks = blocks
-            self.records: dict[tuple[str, int], Record] = {}
+            self.records: dict[CellId, Record] = {}
             self.left = 10**6
             self.failing: tuple[int, ...] = ()
 
         def measure(self, cell) -> Record:
-            if cell.key in self.records:
-                return self.records[cell.key]
+            if cell.id in self.records:
+                return self.records[cell.id]
             if not self.left:
                 raise Killed
             self.left -= 1
             record = make_record(cell, cell.graph.ideal_s(2, 2) + COST_S)
             if cell.block in self.failing:
                 record = replace(record, status="error", error="it broke")
-            self.records[cell.key] = record
+            self.records[cell.id] = record
             return record
 
         def block(self, number: int, kind: str = "sleep", arm: str = "dask") -> list[Record]:
-            made = Search("metg", GraphSpec(width=4, work=Work(kind, 0.05)), ARMS[arm], number, arm)
+            made = Search("metg", GraphSpec(width=4, work=Work(kind, 0.05)), ARMS[arm], number, Stage(arm, 2))
             return search.durations(made, list(self.records.values()), self.measure, self.blocks)
 
         def run(self) -> list[list[Record]]:
@@ -55,7 +56,7 @@ def lab(make_record):
 
 
 def taken(records: list[Record]) -> list[float]:
-    return [record.graph["work"]["seconds"] for record in records]
+    return [record.graph.work.seconds for record in records]
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 5])
@@ -64,7 +65,7 @@ def test_finds_metg_over_the_blocks_and_then_measures_no_more(lab, blocks):
     steps = run.run()
 
     # Four lanes on two workers: half of the time is useful where two bodies take as long as the rest.
-    found = estimate([Sample(r.graph["work"]["seconds"], r.ideal_s / r.value_s) for r in run.records.values()])
+    found = estimate([Sample(r.graph.work.seconds, r.ideal_s / r.value_s) for r in run.records.values()])
     assert found.seconds == pytest.approx(COST_S / 2, rel=0.05)
     assert all(len(block) <= search.steps_a_block(blocks) for block in steps)
     assert all(len(set(taken(block))) == len(block) for block in steps)

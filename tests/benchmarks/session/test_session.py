@@ -12,9 +12,10 @@ import pytest
 
 from runner_lab.benchmarks import bench_overhead
 from runner_lab.benchmarks.session.options import UsageError
-from runner_lab.benchmarks.session.run_folder import Plan
 from runner_lab.benchmarks.session.session import Options, Session
+from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.records.record import RecordError
+from runner_lab.records.run_plan import RunPlan
 from runner_lab.runners.catalog import ConfigError
 from runner_lab.runners.spec import ArmError
 
@@ -59,7 +60,7 @@ def nowhere(tmp_path, monkeypatch):
 )
 def test_refuses(options, kind, message):
     with pytest.raises(kind, match=r"^[^\n]+$") as refused:
-        Session(Options(**options))
+        Session(LabGraphs(), Options(**options))
     assert str(refused.value).startswith(message)
 
 
@@ -68,7 +69,7 @@ def test_a_refused_session_gives_environment_and_folder_back():
 
     before = dict(os.environ)
     with pytest.raises(ArmError):
-        Session(Options(runners="dusk"))
+        Session(LabGraphs(), Options(runners="dusk"))
 
     assert dict(os.environ) == before
 
@@ -78,7 +79,7 @@ def earlier(tmp_path):
     """The folder of a run of two blocks that is to be resumed."""
 
     def made(profile: str = "smoke") -> Path:
-        plan = Plan("r", profile, ("threads",), 2, 3, "threads", "pytest", "2026-01-01T00:00:00+00:00")
+        plan = RunPlan("r", profile, ("threads",), 2, 3, "threads", "pytest", "2026-01-01T00:00:00+00:00")
         (tmp_path / "run.json").write_text(json.dumps(asdict(plan)))
         return tmp_path
 
@@ -87,13 +88,13 @@ def earlier(tmp_path):
 
 def test_an_earlier_runs_unknown_profile_is_refused(earlier):
     with pytest.raises(UsageError, match="there is no profile 'huge'"):
-        Session(Options(resume=earlier("huge")))
+        Session(LabGraphs(), Options(resume=earlier("huge")))
 
 
 def test_an_earlier_run_keeps_its_profile_and_workers_and_may_get_more_blocks(earlier):
     folder = earlier()
     for options, blocks in (({}, 2), ({"blocks": 2, "profile": "smoke"}, 2), ({"blocks": 5}, 5)):
-        session = Session(Options(resume=folder, **options))
+        session = Session(LabGraphs(), Options(resume=folder, **options))
         session.release()
 
         assert (session.profile.name, session.workers, session.blocks) == ("smoke", 3, blocks)
@@ -111,7 +112,7 @@ def test_what_an_earlier_run_cannot_become_is_refused(earlier, options, message)
     folder = earlier()
 
     with pytest.raises(UsageError) as refused:
-        Session(Options(resume=folder, **options))
+        Session(LabGraphs(), Options(resume=folder, **options))
     assert str(refused.value) == message.replace("DIR", str(folder))
 
 
@@ -119,11 +120,11 @@ def test_a_folder_that_holds_a_run_is_refused_before_a_server_is_started(tmp_pat
     (tmp_path / "records.jsonl").touch()
 
     with pytest.raises(RecordError, match=r"holds a run already: go on with it by --lab-resume"):
-        Session(Options(out=tmp_path))
+        Session(LabGraphs(), Options(out=tmp_path))
 
 
 def test_arms_named_twice_take_part_once():
-    session = Session(Options(runners="dask, threads,dask", workers=3))
+    session = Session(LabGraphs(), Options(runners="dask, threads,dask", workers=3))
     session.release()
 
     assert [(arm.name, arm.workers) for arm in session.arms] == [("dask", 3), ("threads", 3)]
@@ -140,7 +141,7 @@ def test_arms_named_twice_take_part_once():
     ],
 )
 def test_pytest_ends_with_one_line_and_code_2(tmp_path, users_environment, arguments, message):
-    plan = Plan("r", "smoke", ("threads",), 1, 2, "threads", "pytest", "2026-01-01T00:00:00+00:00")
+    plan = RunPlan("r", "smoke", ("threads",), 1, 2, "threads", "pytest", "2026-01-01T00:00:00+00:00")
     (tmp_path / "run" / "records.jsonl").mkdir(parents=True)
     (tmp_path / "run" / "run.json").write_text(json.dumps(asdict(plan)))
     (tmp_path / "bad.toml").write_text("[arms")

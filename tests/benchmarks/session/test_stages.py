@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from runner_lab.benchmarks.measuring.lab_graphs import measure_graph, warm_up
 from runner_lab.benchmarks.measuring.measure import blank_record, measure
 from runner_lab.benchmarks.session.plan import CellError
 from runner_lab.benchmarks.session.stages import Limits, Stages
@@ -20,7 +21,7 @@ def stages(lab_server, scratch):
     made = []
 
     def stages_of(found: catalog.Catalog) -> Stages:
-        made.append(Stages(found, lab_server, scratch, Limits(cell_s=300.0, quiet_s=300.0)))
+        made.append(Stages(found, lab_server, scratch, Limits(cell_s=300.0, quiet_s=300.0), warm_up))
         return made[-1]
 
     yield stages_of
@@ -33,7 +34,7 @@ def test_a_cluster_that_does_not_start_fails_its_stage_and_no_other(stages, arms
     place = stages(catalog.Catalog(arms.arms, arms.engines, {"dask": broken}))
 
     cells = [make_cell(arm) for arm in ("dask", "bare-dask", "threads")]
-    records = [measure(cell, 0, place.ready, blank_record(cell, "run", {})) for cell in cells]
+    records = [measure(cell, 0, place.ready, blank_record(cell, "run", {}), measure_graph) for cell in cells]
 
     assert [record.status for record in records] == ["error", "error", "ok"]
     assert records[0].error == records[1].error

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from runner_lab import lab
-from runner_lab.records.record import Record
-from runner_lab.records.traffic import Traffic
+from runner_lab.records.cell_id import CellId
+from runner_lab.records.graph import GraphSpec
+from runner_lab.records.record import Record, Traffic
+from runner_lab.records.run_plan import LeftOut
 from runner_lab.reports.analysis.quotas import QUOTAS, Quota
 from runner_lab.reports.analysis.scale import ArmScale, Size
 from runner_lab.reports.analysis.summary import Summary, summarise
@@ -24,6 +26,7 @@ from tests.reports.synthetic import Truth
 WIDTHS = (3, 33, 333, 1667)
 FLAT = Truth("threads", role="baseline", per_task_s=0.02, noise=0)
 BENT = Truth("lean-dask", "dask", lean=True, per_task_s=0.01, quadratic_s=2e-6, noise=0)
+WIDEST = LeftOut(CellId("scale", GraphSpec(width=1667), "lean-dask", 2, 0), "would take about 25 min")
 TRAFFIC = Traffic({"task_runs": 2000, "logs": 500}, events=15006, logs=5002)
 
 
@@ -160,7 +163,7 @@ def test_missing_task_runs_and_complaints_of_the_server_show(tmp_path):
 
 def test_what_was_left_out_stands_in_its_row_and_leaves_the_run_whole(tmp_path):
     lines = [record for record in wide() if (record.arm, record.tasks) != ("lean-dask", 5002)]
-    left_out = {"scale/plain-w1667/lean-dask": "would take about 25 min", "scale/odd": "?"}
+    left_out = (WIDEST, LeftOut(CellId("overhead", GraphSpec(width=9), "lean-dask", 2, 0), "of another suite"))
     summary = summary_of(tmp_path, lines, left_out=left_out)
 
     assert summary.run.partial is None
@@ -199,7 +202,7 @@ def test_the_verdict_says_growth_what_was_lost_and_what_was_not_measured(tmp_pat
         for record in wide()
         if (record.arm, record.tasks) != ("lean-dask", 5002)
     ]
-    left_out = {"scale/plain-w1667/lean-dask": "would take about 25 min"}
+    left_out = (WIDEST,)
 
     growth, lost, without = verdict.of(summary_of(tmp_path, lines, left_out=left_out))
     assert growth == (

@@ -104,7 +104,7 @@ class TestKeeping:
         path = keep(tmp_path / "a", 1)
         with sqlite3.connect(path) as database:
             database.execute("PRAGMA user_version = 99")
-        with pytest.raises(RecordError, match="schema 99, here 1"):
+        with pytest.raises(RecordError, match="schema 99, here 2"):
             keep(tmp_path / "b", 2)
 
     def test_a_reader_waits_for_nobody_who_writes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,3 +251,43 @@ class TestCommand:
         assert (code, out) == (2, "")
         assert err.startswith(f"runner-lab: {complaint}")
         assert err.count("\n") == 1
+
+
+class TestBefore:
+    """A history of schema 1: suite and arm of a cell in its id alone."""
+
+    CELLS = ("tax/chain-w25/dask", "scaling/plain-w4/dask", "scaling/plain-w4/dask@4", "overhead/plain-w4/dask")
+
+    def written(self, path: Path) -> Path:
+        keep(path.parent / "results" / "run", 1)
+        newest = history.path_for(path.parent / "results" / "run")
+        with sqlite3.connect(newest) as database:
+            (arm,) = database.execute("SELECT arm FROM arms WHERE name = 'dask'").fetchone()
+            database.execute("UPDATE arms SET arm = ?", (json.dumps(json.loads(arm) | {"resized": False}),))
+            database.execute("ALTER TABLE noise RENAME COLUMN suite TO bench")
+            database.execute("UPDATE noise SET bench = 'tax' WHERE bench = 'overhead'")
+            database.execute("DELETE FROM cells")
+            for column in ("suite", "arm"):
+                database.execute(f"ALTER TABLE cells DROP COLUMN {column}")
+            (folder,) = database.execute("SELECT folder FROM runs").fetchone()
+            rows = [(folder, cell, 0.0, 0.1, 3) for cell in self.CELLS]
+            database.executemany("INSERT INTO cells VALUES (?, ?, ?, ?, ?)", rows)
+            database.execute("PRAGMA user_version = 1")
+        return newest
+
+    def test_is_read_with_todays_names(self, tmp_path: Path) -> None:
+        path = self.written(tmp_path / "x")
+        for _ in range(2):
+            (run,) = history.read(path)
+            assert {name: (t.suite, t.arm) for name, t in run.timings.cells.items()} == {
+                "task_stages/chain-w25/dask": ("task_stages", "dask"),
+                "worker_scaling/plain-w4/dask@2": ("worker_scaling", "dask"),
+                "worker_scaling/plain-w4/dask@4": ("worker_scaling", ""),
+                "overhead/plain-w4/dask": ("overhead", "dask"),
+            }
+            assert "task_stages" in run.timings.noise
+
+    def test_takes_further_runs(self, tmp_path: Path) -> None:
+        path = self.written(tmp_path / "x")
+        keep(tmp_path / "results" / "second", 2)
+        assert len(history.read(path)) == 2

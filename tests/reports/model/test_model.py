@@ -41,12 +41,12 @@ def measured(costs: Costs, noise: float = 0.0, cells=machine.FULL, blocks: int =
     runner = Runner("dask", "dask", costs.submit_s, 0.0, 0.0, cold_s=1.0)
     out = []
     for record in machine.records([runner], cells, blocks=blocks, noise=0.0, workers=workers):
-        width, work = record.graph["width"], record.graph["work"]
-        working, payload = width if work["seconds"] else 0, record.graph["payload_bytes"] * width
+        width, work = record.graph.width, record.graph.work
+        working, payload = width if work.seconds else 0, record.graph.payload_bytes * width
         time = float(
-            makespan_s(costs, record.tasks, working, work["seconds"], work["kind"], payload, workers, machine.CORES)
+            makespan_s(costs, record.tasks, working, work.seconds, work.kind, payload, workers, machine.CORES)
         ) * float(np.exp(rng.normal(0, noise)))
-        bodies = working * work["seconds"] if work["kind"] in ("spin", "crunch") else 0.0
+        bodies = working * work.seconds if work.kind in ("spin", "crunch") else 0.0
         phases = synthetic.Phases(4.0, 4.3, costs.submit_s * record.tasks, time, 0.5, time + (costs.cold_s or 0.0))
         usage = synthetic.Usage(0.1, costs.fixed_cpu_s - 0.1 + costs.cpu_s * record.tasks + bodies, 0.01 * record.tasks)
         out.append(synthetic.replace(record, phases=phases, usage=usage))
@@ -54,12 +54,12 @@ def measured(costs: Costs, noise: float = 0.0, cells=machine.FULL, blocks: int =
 
 
 def cells_of(records: list[Record]):
-    names = [arm.name for arm in arms(records, {})]
+    names = [arm.name for arm in arms(records, None)]
     return [build_cell(group, None) for group in collect(records, names).values()]
 
 
 def fitted(records: list[Record]):
-    return fitting.fit(arms(records, {})[0], cells_of(records), machine.CORES)
+    return fitting.fit(arms(records, None)[0], cells_of(records), machine.CORES)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_what_was_fitted_is_predicted(slot: float, submit: float, fixed: float, 
 def test_terms_are_never_negative_and_a_share_never_above_one() -> None:
     for seed in range(10):
         records = machine.records(RUNNERS[1:2], blocks=1, noise=0.5, seed=seed)
-        found = fitting.fit(arms(records, {})[0], cells_of(records), machine.CORES)
+        found = fitting.fit(arms(records, None)[0], cells_of(records), machine.CORES)
         costs = found.costs
         assert min(costs.slot_s, costs.fixed_s, costs.submit_s, costs.cpu_s, costs.payload_s) >= 0
         assert all(0 <= share <= 1 for share in costs.gil_share.values())
@@ -113,9 +113,7 @@ def test_terms_are_never_negative_and_a_share_never_above_one() -> None:
 
 def test_other_numbers_of_workers_belong_to_the_same_runner() -> None:
     two = measured(TRUTH)
-    four = [
-        synthetic.replace(r, arm="dask@4", graph=synthetic.graph(64), tasks=193) for r in measured(TRUTH, workers=4)[:1]
-    ]
+    four = [synthetic.replace(r, graph=synthetic.graph(64), tasks=193) for r in measured(TRUTH, workers=4)[:1]]
     time = float(makespan_s(TRUTH, 193, 0, 0.0, "none", 0.0, 4, machine.CORES))
     four = [
         synthetic.replace(r, cold=False, suite="worker_scaling", phases=synthetic.replace(r.phases, makespan_s=time))
@@ -124,9 +122,6 @@ def test_other_numbers_of_workers_belong_to_the_same_runner() -> None:
     found = fitted([*two, *four])
     assert found.reach.worker_counts == (2, 4)
     assert found.reach.tasks == 193
-    assert fitting.family("dask@4") == "dask"
-    assert fitting.family("mine@home") == "mine@home"
-    assert fitting.family("@4") == "@4"
 
 
 def test_a_batch_is_one_longer_body() -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner_lab.records import record as records
-from runner_lab.records.flow_run import FlowRun
-from runner_lab.records.record import Phases, Record, RecordError
+from runner_lab.records.record import FlowRun, Phases, Record, RecordError
 from runner_lab.reports.analysis.summary import summarise
 from runner_lab.reports.choose import asking
 from runner_lab.reports.words import advice, verdict
@@ -18,7 +17,7 @@ from tests.reports.conftest import SCRIPT, render
 from tests.reports.synthetic import CONTROL, THREADS, Truth
 
 SLOW, FAST = Truth("dask", "dask", per_task_s=0.2), Truth("ray", "ray", per_task_s=0.01)
-DIRECT = synthetic.FLOW | {"direct_calls": ["etl.py:7 clean", "etl.py:9 load"], "submits": False}
+DIRECT = replace(synthetic.FLOW, direct_calls=("etl.py:7 clean", "etl.py:9 load"), submits=False)
 
 
 def told(folder: Path, lines: list[Record]) -> tuple[str, str]:
@@ -124,7 +123,7 @@ def test_another_result_is_told_and_no_fast_time(tmp_path):
     [
         ({"result": "nothing"}, "The flow returned nothing, so there was no result to compare."),
         (
-            {"result": "unchecked", "remark": "--no-check-result"},
+            {"result": "unasked"},
             "Results were not compared (--no-check-result).",
         ),
         (
@@ -153,7 +152,7 @@ def test_a_flow_past_all_runners_is_told_where(tmp_path):
 
 
 def test_what_the_source_alone_shows_is_told_too(tmp_path):
-    half = DIRECT | {"submits": True, "own_runner": "DaskTaskRunner"}
+    half = replace(DIRECT, submits=True, own_runner="DaskTaskRunner")
     _, warnings = told(tmp_path, synthetic.comparison((THREADS, CONTROL), spec=half, direct=2, subflow_tasks=4))
 
     assert (
@@ -164,7 +163,7 @@ def test_what_the_source_alone_shows_is_told_too(tmp_path):
 
 
 def test_the_page_holds_nothing_of_graphs_that_were_not_run(tmp_path):
-    lines = synthetic.comparison((THREADS, CONTROL, SLOW, FAST), spec=synthetic.FLOW | {"name": SCRIPT})
+    lines = synthetic.comparison((THREADS, CONTROL, SLOW, FAST), spec=replace(synthetic.FLOW, name=SCRIPT))
     synthetic.write(tmp_path, lines, synthetic.plan(lines, profile="compare"))
     run = render(tmp_path)
 
@@ -192,5 +191,5 @@ def test_a_record_of_a_flow_is_read_as_it_was_written():
     assert records.parse(records.to_json(record)) == record
     with pytest.raises(RecordError, match="flow_run"):
         records.parse(records.to_json(record).replace('"states":{"Completed":7}', '"states":7'))
-    with pytest.raises(RecordError, match="name of a flow_run's state"):
+    with pytest.raises(RecordError, match="not a record"):
         records.parse(records.to_json(record).replace('"Completed"', '"Completed\\ud800"'))
