@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from runner_lab.lab.console import ERR, OUT, AsJson, LabError
+
+if TYPE_CHECKING:
+    from runner_lab.benchmarks.experiments.frame.suite import Suite
 
 
 def placement(
@@ -22,10 +25,9 @@ def placement(
 
     Example: runner-lab placement --only dask,ray
     """
-    from runner_lab.benchmarks.experiments import placement as experiment
-    from runner_lab.reports.findings import placement as findings
+    from runner_lab.benchmarks.experiments.suites import PLACEMENT
 
-    _show(experiment, findings, as_json, only, out)
+    _experiments(PLACEMENT, only, None, out, as_json)
 
 
 def hosts(
@@ -39,25 +41,9 @@ def hosts(
 
     Example: sudo runner-lab hosts --runners dask,lean-dask
     """
-    from runner_lab.benchmarks.experiments import hosts as experiment
-    from runner_lab.reports.findings import hosts as findings
+    from runner_lab.benchmarks.experiments.suites import HOSTS
 
-    _show(experiment, findings, as_json, only, runners, out)
-
-
-def _show(experiment: Any, findings: Any, as_json: bool, *arguments: Any) -> None:
-    """Try what a module of experiments has, and show its findings."""
-    from runner_lab.runners.server import ServerError
-
-    try:
-        with ERR.status("") as status:
-            found = experiment.run(*arguments, status.update if ERR.is_terminal else ERR.print)
-    except ServerError as error:
-        raise LabError(str(error)) from error
-    if as_json:
-        OUT.print_json(json.dumps(found))
-    else:
-        findings.show(found, OUT)
+    _experiments(HOSTS, only, runners, out, as_json)
 
 
 Only = Annotated[str | None, Parameter(help="Experiments, or groups of them, with commas; all by default.")]
@@ -84,9 +70,9 @@ def faults(
 
     Example: runner-lab faults --only worker-killed --runners dask,lean-dask
     """
-    from runner_lab.benchmarks.experiments.faults import SUITE
+    from runner_lab.benchmarks.experiments.suites import FAULTS
 
-    _behaviour(SUITE, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
+    _experiments(FAULTS, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
 
 
 def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, as_json: AsJson = False) -> None:
@@ -96,33 +82,37 @@ def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, 
 
     Example: runner-lab equivalence --only same-key --runners threads,dask
     """
-    from runner_lab.benchmarks.experiments.equivalence import SUITE
+    from runner_lab.benchmarks.experiments.suites import EQUIVALENCE
 
-    _behaviour(SUITE, only, runners, out, as_json, {})
+    _experiments(EQUIVALENCE, only, runners, out, as_json)
 
 
-def _behaviour(
-    suite: Any, only: str | None, runners: str | None, out: Path | None, as_json: bool, settings: dict[str, Any]
+def _experiments(
+    suite: Suite,
+    only: str | None,
+    runners: str | None,
+    out: Path | None,
+    as_json: bool,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Make the experiments of a suite, and show what was found, also after Ctrl-C."""
-    from runner_lab.benchmarks.experiments import behaviour as experiments
+    """Make the experiments of a suite, and show what they have shown."""
+    from runner_lab.benchmarks.experiments.frame.run import run
+    from runner_lab.records.findings import file_name
     from runner_lab.reports import render
-    from runner_lab.reports.findings import behaviour as findings
-    from runner_lab.reports.pages import terminal
+    from runner_lab.reports.pages import findings_tables, terminal
     from runner_lab.runners.server import ServerError
 
     try:
         with ERR.status("") as status:
-            say = status.update if ERR.is_terminal else _line
-            folder = experiments.run(suite, only, runners, out, say, _line, settings)
+            folder = run(suite, only, runners, out, status.update if ERR.is_terminal else _line, _line, settings)
     except ServerError as error:
         raise LabError(str(error)) from error
-    path = folder / findings.file_name(suite.name)
+    path = folder / file_name(suite.name)
+    rendered = render(folder)
     if as_json:
         OUT.print_json(path.read_text(encoding="utf-8"))
         return
-    rendered = render(folder)
-    terminal.show_behaviour(findings.read(path), OUT)
+    terminal.show_findings(findings_tables.read(path), OUT)
     OUT.print(f"findings: {path}; report: {rendered.html}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -9,8 +9,7 @@ Where to look:
 - words made from figures: `verdict`, `regimes`, `advice`, `comparison`, `described`
 - `modelling`, `choosing`: the cost model, and the answer made with it (`runner-lab choose`, the decision map)
 - `over_runs`: several runs (`runner-lab diff`, `history`)
-- `findings`: what experiments found (`runner-lab faults`, `placement`, `hosts`)
-- `charts`, `pages`: what a reader sees; `rendering` makes a report of them
+- `charts`, `pages`: what a reader sees, also of experiments; `rendering` makes a report of them
 """
 
 from __future__ import annotations

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner_lab.records import record as record_files
+from runner_lab.records.findings import Findings
 from runner_lab.reports import charts
 from runner_lab.reports.analysis import summary as summaries
-from runner_lab.reports.findings import behaviour
-from runner_lab.reports.findings.behaviour import Behaviour
 from runner_lab.reports.history import history, timings
-from runner_lab.reports.pages import markdown, page
+from runner_lab.reports.pages import findings_tables, markdown, page
 from runner_lab.reports.words import advice, verdict
 
 
@@ -19,7 +18,7 @@ from runner_lab.reports.words import advice, verdict
 class Rendered:
     """The files that were written, and the words of the first screen for the terminal.
 
-    summary: None where the folder holds findings on behaviour alone.
+    summary: None where the folder holds findings of experiments alone.
     """
 
     html: Path
@@ -42,9 +41,9 @@ def render(run_dir: Path) -> Rendered:
         RecordError: the folder holds no usable record, or cannot be written; one line for the user.
     """
     run_dir = run_dir.parent if run_dir.is_file() else run_dir
-    behaviours, notes = behaviour.find(run_dir)
-    if (behaviours or notes) and not (run_dir / record_files.FILE_NAME).exists():
-        return _alone(run_dir, behaviours, notes)
+    findings, notes = findings_tables.find(run_dir)
+    if (findings or notes) and not (run_dir / record_files.FILE_NAME).exists():
+        return _alone(run_dir, findings, notes)
     summary = summaries.summarise(run_dir)
     words, warnings = verdict.of(summary), (*advice.warnings(summary), *notes)
     drawn = charts.draw(summary)
@@ -56,8 +55,8 @@ def render(run_dir: Path) -> Rendered:
             contents[folder / f"{chart.name}.png"] = chart.png
     pictures = tuple(contents)
     html, md, data = run_dir / "report.html", run_dir / "report.md", run_dir / "summary.json"
-    contents[html] = page.html(summary, words, warnings, drawn, behaviours).encode()
-    contents[md] = markdown.text(summary, words, warnings, drawn, behaviours).encode()
+    contents[html] = page.html(summary, words, warnings, drawn, findings).encode()
+    contents[md] = markdown.text(summary, words, warnings, drawn, findings).encode()
     contents[data] = summaries.to_json(summary, words, warnings).encode()
     _write(folder, contents)
     try:
@@ -68,28 +67,29 @@ def render(run_dir: Path) -> Rendered:
     return Rendered(html, md, data, pictures, words, warnings)
 
 
-def _alone(run_dir: Path, behaviours: list[Behaviour], notes: list[str]) -> Rendered:
+def _alone(run_dir: Path, findings: list[Findings], notes: list[str]) -> Rendered:
     """A folder that holds findings and no records.
 
     Raises:
         RecordError: none of its files can be used.
     """
-    if not behaviours:
+    if not findings:
         raise summaries.RecordError(notes[0])
     html, md = run_dir / "report.html", run_dir / "report.md"
     contents = {
-        html: page.alone(behaviours, notes).encode(),
-        md: markdown.alone(behaviours, notes).encode(),
+        html: page.alone(findings, notes).encode(),
+        md: markdown.alone(findings, notes).encode(),
     }
     _write(run_dir / "charts", contents)
-    words = tuple(f"{found.title}. {found.headline()}" for found in behaviours)
+    words = tuple(f"{found.title}. {findings_tables.headline(found)}" for found in findings)
     return Rendered(html, md, None, (), words, tuple(notes))
 
 
 def _write(folder: Path, contents: dict[Path, bytes]) -> None:
     """Write every file, and drop charts of an earlier rendering that these records no longer carry."""
     try:
-        folder.mkdir(exist_ok=True)
+        if any(path.parent == folder for path in contents):
+            folder.mkdir(exist_ok=True)
         for path, content in contents.items():
             path.write_bytes(content)
         for stale in {*folder.glob("*.svg"), *folder.glob("*.png")} - contents.keys():

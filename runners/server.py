@@ -6,23 +6,21 @@ import http.client
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
-
-from runner_lab.runners.isolation import guard
 from runner_lab.runners.isolation.environment import environment, free_port, without_foreign
+from runner_lab.runners.isolation.supervised import Supervised, supervised
+from runner_lab.runners.isolation.waiting import last_within
 
 START_LIMIT_S = 600.0
 """Generous: a first start imports for 12 s and migrates a database; on a machine with other work that takes minutes."""
@@ -30,6 +28,9 @@ START_LIMIT_S = 600.0
 NEW_DATABASE = "RUNNER_LAB_NEW_DATABASE"
 """Environment variable with the path of a SQLite database as a new server makes it: the lab's servers start from a copy
 of the file, if it is there, and not from an empty one, whose migrations take most of a start."""
+
+_POLL_S = 0.5
+_END_GRACE_S = 10.0
 
 
 class ServerError(RuntimeError):
@@ -96,16 +97,10 @@ def lab_server(
     variables |= settings or {}
     program = "runner_lab.runners.counted" if counted else "prefect"
     command = [sys.executable, "-m", program, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with open(log_path, "ab") as log:
-        process = subprocess.Popen(
-            command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
+    with supervised(command, log_path, variables, grace_s=_END_GRACE_S) as process:
         _wait(process, api_url, log_path, database_url, on_wait, limit_s)
         database = "postgresql" if (database_url or "").startswith("postgresql") else "sqlite"
         yield Server(api_url, database, process.pid, log_path, dict(settings or {}))
-    finally:
-        _stop(process)
 
 
 def _migrated(database: Path) -> None:
@@ -134,35 +129,34 @@ def existing_server(api_url: str, limit_s: float = 10.0) -> Server:
     if not re.match(r"https?://[^/\s]", api_url):
         raise ServerError(f"API URL {shown!r} is not one: give http://HOST:PORT/api")
     api_url = api_url.rstrip("/")
-    deadline = time.monotonic() + limit_s
-    while True:
-        reason = _unhealthy(api_url)
-        if reason is None:
-            return Server(api_url, "unknown")
-        if time.monotonic() > deadline:
-            raise ServerError(f"no Prefect server at {shown}: {reason}; is it running, and does the URL end in /api?")
-        time.sleep(0.5)
+    if reason := last_within(lambda: _unhealthy(api_url), limit_s, _POLL_S, enough=lambda reason: reason is None):
+        raise ServerError(f"no Prefect server at {shown}: {reason}; is it running, and does the URL end in /api?")
+    return Server(api_url, "unknown")
 
 
 def _wait(
-    process: subprocess.Popen[bytes],
+    process: Supervised,
     api_url: str,
     log_path: Path,
     database_url: str | None,
     on_wait: Callable[[float], None],
     limit_s: float,
 ) -> None:
-    begun = time.monotonic()
-    while _unhealthy(api_url) is not None:
-        waited_s = time.monotonic() - begun
-        if process.poll() is not None:
-            where = f" with database {without_password(database_url)}" if database_url else ""
-            said = without_password(_last_words(log_path))
-            raise ServerError(f"the Prefect server ended at once{where}: {said} (all of it: {log_path})")
-        if waited_s > limit_s:
-            raise ServerError(f"the Prefect server was not healthy after {limit_s:.0f} s (see {log_path})")
-        on_wait(waited_s)
-        time.sleep(0.5)
+    begun_s = time.monotonic()
+
+    def healthy() -> bool:
+        if _unhealthy(api_url) is None:
+            return True
+        on_wait(time.monotonic() - begun_s)
+        return False
+
+    if process.reaches(healthy, limit_s, _POLL_S):
+        return
+    if process.over():
+        where = f" with database {without_password(database_url)}" if database_url else ""
+        said = without_password(_last_words(log_path))
+        raise ServerError(f"the Prefect server ended at once{where}: {said} (all of it: {log_path})")
+    raise ServerError(f"the Prefect server was not healthy after {limit_s:.0f} s (see {log_path})")
 
 
 def ask(request: str | urllib.request.Request, limit_s: float) -> Any:
@@ -203,13 +197,3 @@ def _last_words(log_path: Path) -> str:
 def without_password(text: str) -> str:
     """`text` as it may be shown: the passwords of the URLs in it are stars."""
     return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    try:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    guard.end(family, grace_s=10.0)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=10.0)

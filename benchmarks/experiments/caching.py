@@ -13,12 +13,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from runner_lab.benchmarks.experiments.counting import entries, experiment, folder, ledger, number, run, saw
-from runner_lab.benchmarks.experiments.experiment import Facts, Judgement, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import Facts, Scene
 from runner_lab.benchmarks.experiments.second_driver import drive
+from runner_lab.records.findings import Judgement
 from runner_lab.runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
     from runner_lab.flows.experiments.equivalence import Seen, Visit
+
+SUITE = "equivalence"
 
 EXPIRES_S = 8.0
 

@@ -1,4 +1,7 @@
-"""Dask and Ray clusters on the hosts of a network, started by their own command lines and without this project."""
+"""Prefect's server, and Dask and Ray clusters, on the hosts of a network.
+
+The clusters are started by their own command lines and without this project.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +10,59 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
+from runner_lab.benchmarks.experiments import network
+from runner_lab.benchmarks.experiments.frame.suite import Say, Surroundings
 from runner_lab.benchmarks.experiments.network import Host
-from runner_lab.benchmarks.experiments.processes import running
+from runner_lab.runners.isolation import waiting
+from runner_lab.runners.isolation.environment import environment, isolated
+from runner_lab.runners.isolation.supervised import Supervised, module, supervised
+from runner_lab.runners.isolation.waiting import OverdueError
+from runner_lab.runners.server import Server, ServerError
 
 DASK_PORT = 8786
 START_LIMIT_S = 180.0
 # Ray gives a node 30 s to come up, which on a busy machine is not enough.
 _AGAIN = ("sh", "-c", 'for attempt in 1 2 3 4; do "$@" && exit; done', "again")
-_CONNECT = """
-import socket, sys, time
-address, port, limit_s = sys.argv[1:]
-deadline = time.monotonic() + float(limit_s)
-while True:
-    try:
-        sys.exit(socket.create_connection((address, int(port)), timeout=5).close())
-    except OSError:
-        if time.monotonic() > deadline:
-            raise
-        time.sleep(0.2)
-"""
+_CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=5).close()"
 RAY_PORT = 6379
 RAY_CLIENT_PORT = 10001
 FORKS_IN_PEACE = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 """For a head node with a Ray Client's address, whose server for a client else may die as it is forked:
 https://github.com/ray-project/ray/issues/63202. It starts another program right away, so nothing is lost."""
+
+
+HOSTS = ("server", "driver", "left", "right")
+_PREFECT_PORT = 4200
+
+
+@contextmanager
+def across_hosts(scratch: Path, say: Say) -> Iterator[Surroundings]:
+    """A network of hosts with Prefect's server on one of them, and an environment that points at it.
+
+    Raises:
+        NetworkError: it cannot be made.
+        ServerError: the server does not start.
+    """
+    say(f"making a network of {len(HOSTS)} hosts")
+    with ExitStack() as stack:
+        # A network first: where there can be none, that is all.
+        net = stack.enter_context(network.network(HOSTS))
+        here = net["server"].address
+        api_url = f"http://{here}:{_PREFECT_PORT}/api"
+        # A Ray node that joins, and a driver, show their token only where they are told to.
+        stack.enter_context(isolated({**environment(scratch / "home", api_url), "RAY_AUTH_MODE": "token"}))
+        say("starting the lab's Prefect server on a host of its own")
+        serve = module("prefect", "server", "start", "--host", here, "--port", str(_PREFECT_PORT))
+        variables = {**environment(scratch / "server"), "PREFECT_SERVER_UI_ENABLED": "false"}
+        server = stack.enter_context(process_on(net["server"], serve, scratch, "prefect", variables))
+        try:
+            wait_for(net["driver"], here, _PREFECT_PORT, 2 * START_LIMIT_S)
+        except OverdueError as error:
+            raise ServerError(f"the Prefect server did not come up: {error}") from None
+        yield Surroundings(Server(api_url, "sqlite", server.pid), {"network": asdict(net)})
 
 
 @contextmanager
@@ -76,12 +106,13 @@ def process_on(
     folder: Path,
     name: str,
     variables: Mapping[str, str] | None = None,
-    log: Path | None = None,
-) -> Iterator[subprocess.Popen[bytes]]:
+    own_log: bool = True,
+) -> Iterator[Supervised]:
     """A process on a host, in a folder and a Prefect home of the host's own.
 
     Args:
-        folder: of all hosts; the output goes there unless `log` says where to.
+        folder: of all hosts; the output goes there.
+        own_log: else the output goes where that of this process goes.
         variables: for this project's own processes. Without any it gets, as one elsewhere, neither this project nor the
             address of the API.
     """
@@ -92,8 +123,8 @@ def process_on(
     if variables is None:
         for foreign in ("PYTHONPATH", "PREFECT_API_URL"):
             environ.pop(foreign, None)
-    log = log or folder / f"{host.name}-{name}.log"
-    with running(host.command(*command), environ, log, home) as process:
+    log = folder / f"{host.name}-{name}.log" if own_log else None
+    with supervised(host.command(*command), log, environ, home) as process:
         yield process
 
 
@@ -101,11 +132,15 @@ def wait_for(here: Host, address: str, port: int, limit_s: float = START_LIMIT_S
     """Wait on a host until somebody listens at an address.
 
     Raises:
-        RuntimeError: nobody does within `limit_s`.
+        OverdueError: nobody does within `limit_s`.
     """
-    waiting = [sys.executable, "-c", _CONNECT, address, str(port), str(limit_s)]
-    if subprocess.run(here.command(*waiting), stderr=subprocess.DEVNULL).returncode:
-        raise RuntimeError(f"nobody listens at {address}:{port} after {limit_s:.0f} s")
+    connect = here.command(sys.executable, "-c", _CONNECT, address, str(port))
+    waiting.wait_for(
+        f"an answer at {address}:{port}",
+        lambda: not subprocess.run(connect, stderr=subprocess.DEVNULL).returncode,
+        limit_s,
+        poll_s=0.2,
+    )
 
 
 def _home(folder: Path, host: Host) -> Path:

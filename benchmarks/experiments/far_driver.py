@@ -6,7 +6,6 @@ What it sees it writes into `facts.json` of its folder, whole at any moment.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -15,16 +14,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from runner_lab.benchmarks.experiments.frame.facts_file import FactsFile
 from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.benchmarks.measuring.lab_graphs import measure_graph, warm_up
-from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
+from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure, one_line
 from runner_lab.benchmarks.measuring.remote_cluster import own_address, sent_by_value
 from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import Cluster, ClusterSettings
-from runner_lab.runners.isolation.environment import MARK
 from runner_lab.runners.isolation.guard import guarded
+from runner_lab.runners.isolation.supervised import module, without_mark
+from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.server import START_LIMIT_S, existing_server
 
 FACTS = "facts.json"
@@ -36,7 +37,7 @@ _CONNECT_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What the process is to do.
 
     api_url, cluster: addresses.
@@ -54,63 +55,43 @@ class Asked:
     limit_s: float = 0.0
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "runner_lab.benchmarks.experiments.far_driver", json.dumps(asdict(self))]
-
-
-class _Facts:
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FACTS
-        self._facts: dict[str, Any] = {}
-
-    def note(self, **facts: Any) -> None:
-        self._facts.update(facts)
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._facts))
-        partial.replace(self._path)
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """The facts so far."""
-    try:
-        return json.loads((folder / FACTS).read_text())
-    except FileNotFoundError:
-        return {}
+        return module(__name__, json.dumps(asdict(self)))
 
 
 def main(arguments: str) -> None:
-    asked = Asked(**json.loads(arguments))
+    asked = Request(**json.loads(arguments))
     folder = Path(asked.folder)
-    facts = _Facts(folder)
+    facts = FactsFile(folder / FACTS)
     with guarded() as scratch:
         server = existing_server(asked.api_url, START_LIMIT_S)
         found = catalog.load()
         spec = found.arms[asked.arm].with_workers(2)
         engine = found.engine(spec)
-        _until(lambda: _answers(asked.cluster), _CONNECT_LIMIT_S)
+        last_within(lambda: _answers(asked.cluster), _CONNECT_LIMIT_S)
         with engine.cluster(2, ClusterSettings(asked.cluster, timeout_s=_CONNECT_LIMIT_S), scratch) as cluster:
-            _until(lambda: _workers(spec.engine, cluster) >= 2, _CONNECT_LIMIT_S)
-            facts.note(workers=_workers(spec.engine, cluster))
+            last_within(lambda: _workers(spec.engine, cluster) >= 2, _CONNECT_LIMIT_S)
+            facts.note({"workers": _workers(spec.engine, cluster)})
             site = Site(server, engine, cluster, scratch, 300.0, RECORD_LIMIT_S)
             if asked.count:
                 runner = engine.task_runner(spec, cluster, scratch)
                 _stints(asked, runner, facts, lambda: _workers(spec.engine, cluster))
             else:
                 _graph(PlannedCell("overhead", GraphSpec(width=2), spec, 0, Stage(spec.engine, 2)), site, facts)
-            facts.note(done=True)
+            facts.note({"done": True})
             quiescence.send_rest()
 
 
-def _graph(cell: PlannedCell, site: Site, facts: _Facts) -> None:
+def _graph(cell: PlannedCell, site: Site, facts: FactsFile) -> None:
     @contextmanager
     def ready(_: PlannedCell) -> Iterator[Site]:
         warm_up(cell, site)
         yield site
 
     record = measure(cell, 0, ready, blank_record(cell, "hosts", {}), measure_graph)
-    facts.note(record=asdict(record))
+    facts.note({"record": asdict(record)})
 
 
-def _stints(asked: Asked, runner: Any, facts: _Facts, workers: Any) -> None:
+def _stints(asked: Request, runner: Any, facts: FactsFile, workers: Any) -> None:
     from runner_lab.flows.experiments.stints import stints
 
     folder = Path(asked.folder)
@@ -120,20 +101,20 @@ def _stints(asked: Asked, runner: Any, facts: _Facts, workers: Any) -> None:
     with sent_by_value():
         # Both workers import Prefect now, and no stint waits for it.
         flow(2, 1.0, str(folder / "warm"), asked.limit_s)
-        facts.note(called_s=time.monotonic())
+        facts.note({"called_s": time.monotonic()})
         ended: Any = None
         try:
             ended = flow(asked.count, asked.seconds, str(folder / "ledger"), asked.limit_s)
         except Exception as error:
-            facts.note(raised=f"{type(error).__name__}: {' '.join(str(error).split())}"[:200])
-        facts.note(returned_s=time.monotonic())
-    _until((folder / MENDED).exists, asked.limit_s)
+            facts.note({"raised": one_line(error)})
+        facts.note({"returned_s": time.monotonic()})
+    last_within((folder / MENDED).exists, asked.limit_s)
     if ended is not None:
-        facts.note(results=sorted(ended.results), errors={str(n): text for n, text in ended.errors.items()})
+        facts.note({"results": sorted(ended.results), "errors": ended.errors})
         settled = quiescence.wait_settled(asked.api_url, ended.flow_run_id, asked.count, RECORD_LIMIT_S)
-        facts.note(states=settled.states, flow_state=settled.flow_state)
-    _until(lambda: workers() >= 2, REJOIN_LIMIT_S)
-    facts.note(workers_after=workers())
+        facts.note({"states": settled.states, "flow_state": settled.flow_state})
+    last_within(lambda: workers() >= 2, REJOIN_LIMIT_S)
+    facts.note({"workers_after": workers()})
 
 
 def _answers(address: str) -> bool:
@@ -158,13 +139,6 @@ def _workers(engine: str, cluster: Cluster) -> int:
         return 0
 
 
-def _until(true: Any, limit_s: float) -> None:
-    deadline = time.monotonic() + limit_s
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.2)
-
-
 if __name__ == "__main__":
-    # A guard of its own: what this process leaves is ended also where it is killed.
-    os.environ.pop(MARK, None)
+    without_mark()
     main(*sys.argv[1:])

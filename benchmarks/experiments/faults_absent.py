@@ -10,14 +10,18 @@ from functools import partial
 
 import psutil
 
-from runner_lab.benchmarks.experiments.api_states import state
-from runner_lab.benchmarks.experiments.experiment import WORKERS, Experiment, Facts, Judgement, Scene
-from runner_lab.benchmarks.experiments.own_process import OwnProcess, own_process
+from runner_lab.benchmarks.experiments.flow_runs import state
+from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene
+from runner_lab.benchmarks.experiments.own_process import own_process
 from runner_lab.benchmarks.measuring.quiescence import wait_recorded
 from runner_lab.flows.experiments.noted import ENOUGH, marks, notes
+from runner_lab.records.findings import Judgement
 from runner_lab.runners.isolation.environment import environment, free_port, without_foreign
+from runner_lab.runners.isolation.supervised import Supervised
 from runner_lab.runners.server import Server, lab_server
 from runner_lab.runners.spec import RunnerSpec
+
+SUITE = "faults"
 
 _UNANSWERED_S = 100.0
 _SERVER_LIMIT_S = 400.0
@@ -59,7 +63,7 @@ def server_ends(scene: Scene, returns: bool) -> None:
         first = stack.enter_context(ExitStack())
         first.enter_context(lab_server(home, port=port, limit_s=_SERVER_LIMIT_S))
         flow = stack.enter_context(own_process(scene, "goes_on", {"longest_s": _LONGEST_S}, variables=variables))
-        if not flow.until(lambda: len(marks(scene.folder, "step")) >= 2 * WORKERS, 90.0):
+        if not flow.reaches(lambda: len(marks(scene.folder, "step")) >= 2 * WORKERS, 90.0):
             scene.note(began=False)
             return
         scene.note(began=True)
@@ -75,7 +79,7 @@ def server_ends(scene: Scene, returns: bool) -> None:
             _ends(scene, flow, gone_s)
 
 
-def _ends(scene: Scene, flow: OwnProcess, gone_s: float) -> None:
+def _ends(scene: Scene, flow: Supervised, gone_s: float) -> None:
     """Let the flow go on for a moment, then end, and note how it did."""
     time.sleep(3.0)
     scene.note(bodies_without_server=sum(one.at_s > gone_s for one in marks(scene.folder, "step")))
@@ -144,9 +148,9 @@ def no_api_url(scene: Scene) -> None:
 
         def over() -> bool:
             servers.update(process.pid for process in flow.family() if _serves(process))
-            return flow.process.poll() is not None
+            return flow.over()
 
-        ended = flow.until(over, 150.0)
+        ended = flow.reaches(over, 150.0)
     found = notes(scene.folder)
     scene.note(servers=len(servers), ended=ended, completed=found.get("completed", 0), tasks=_SMALL)
     scene.note(flow_s=found.get("flow_s"), raised=found.get("raised"))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
-from runner_lab.benchmarks.experiments.api_states import state
-from runner_lab.benchmarks.experiments.experiment import WORKERS, Experiment, Facts, Judgement, Scene
-from runner_lab.benchmarks.experiments.faults_tasks import run_flow
+from runner_lab.benchmarks.experiments.flow_runs import run_flow, state
+from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene
 from runner_lab.flows.experiments.noted import marks
+from runner_lab.records.findings import Judgement
+from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
+
+SUITE = "faults"
 
 
 def times_out(scene: Scene) -> None:
@@ -23,9 +26,7 @@ def times_out(scene: Scene) -> None:
         told_s=round(found["doomed_waited_at_s"] - begun_s, 1),
         server_state=state(scene.api_url, "task_runs", found["doomed_id"]),
     )
-    deadline = time.monotonic() + faults.BLOCKED_S
-    while not (ended := marks(scene.folder, "unblocked")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    ended = last_within(lambda: marks(scene.folder, "unblocked"), faults.BLOCKED_S)
     scene.note(body_held_s=round(ended[0].at_s - begun_s, 1) if ended else None)
 
 

@@ -9,11 +9,15 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from runner_lab.benchmarks.experiments.api_states import NEVER, state, states
-from runner_lab.benchmarks.experiments.experiment import WORKERS, Experiment, Facts, Judgement, Scene, Symbol
+from runner_lab.benchmarks.experiments.flow_runs import NEVER, state, states
+from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene
 from runner_lab.benchmarks.experiments.own_process import own_process
 from runner_lab.flows.experiments.noted import marks, notes
+from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
+
+SUITE = "faults"
 
 TASKS = 4
 STAY_S = 30.0
@@ -26,7 +30,7 @@ _FINAL = ("Completed", "Failed", "Crashed", "Cancelled", "Cached")
 def stopped(scene: Scene, sent: signal.Signals, external: bool) -> None:
     place = {"address": scene.cluster.address} if external and scene.cluster else {}
     with own_process(scene, "stays", {"tasks": TASKS, "seconds": STAY_S}, place) as flow:
-        ready = flow.until(
+        ready = flow.reaches(
             lambda: len(marks(scene.folder, "stay")) >= WORKERS and "task_run_ids" in notes(scene.folder),
             _START_LIMIT_S,
         )
@@ -43,9 +47,10 @@ def stopped(scene: Scene, sent: signal.Signals, external: bool) -> None:
             flow.process.send_signal(sent)
         code = flow.ended(_QUIET_LIMIT_S)
         scene.note(exit_code=code, exit_s=round(time.monotonic() - sent_s, 1))
-        deadline = sent_s + _QUIET_LIMIT_S
-        while (flow.family() or time.time() - _last_tick(scene.folder) < _STILL_S) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        last_within(
+            lambda: not flow.family() and time.time() - _last_tick(scene.folder) >= _STILL_S,
+            _QUIET_LIMIT_S - (time.monotonic() - sent_s),
+        )
         left = flow.family()
         quiet_s = max(_last_tick(scene.folder) - sent_at, 0.0)
         scene.note(

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from runner_lab.benchmarks.experiments.api_states import run_count, state, states
-from runner_lab.benchmarks.experiments.experiment import Experiment, Facts, Judgement, Scene
-from runner_lab.flows.experiments.noted import marks, notes
+from runner_lab.benchmarks.experiments.flow_runs import run_count, run_flow, state, states
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
+from runner_lab.flows.experiments.noted import marks
+from runner_lab.records.findings import Judgement
 from runner_lab.runners.spec import RunnerSpec
 
-
-def run_flow(scene: Scene, flow: Any, **parameters: Any) -> dict[str, Any]:
-    """Run a flow of `flows.experiments.faults`; note and return what it noted, and the state it ended in."""
-    folder = str(scene.folder)
-    ended = flow.with_options(task_runner=scene.task_runner())(folder, **parameters, return_state=True)
-    found = {**notes(folder), "flow_state": ended.name}
-    scene.note(**{name: value for name, value in found.items() if not name.endswith(("_id", "_at_s"))})
-    return found
+SUITE = "faults"
 
 
 def task_raises(scene: Scene) -> None:

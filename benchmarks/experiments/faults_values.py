@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from runner_lab.benchmarks.experiments.api_states import NEVER, state
-from runner_lab.benchmarks.experiments.experiment import Experiment, Facts, Judgement, Scene
-from runner_lab.benchmarks.experiments.faults_tasks import run_flow
+from runner_lab.benchmarks.experiments.flow_runs import NEVER, run_flow, state
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
 from runner_lab.flows.experiments.noted import marks
+from runner_lab.records.findings import Judgement
 from runner_lab.runners.spec import RunnerSpec
+
+SUITE = "faults"
 
 SIZE = 50_000_000
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from runner_lab.benchmarks.experiments.experiment import Experiment, Facts, Judgement, Scene
-from runner_lab.benchmarks.experiments.faults_tasks import run_flow
+from runner_lab.benchmarks.experiments.flow_runs import run_flow
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
 from runner_lab.benchmarks.measuring.quiescence import send_rest, wait_recorded
-from runner_lab.benchmarks.measuring.server_runs import ServerRuns, until
+from runner_lab.benchmarks.measuring.server_runs import POLL_S, ServerRuns
+from runner_lab.records.findings import Judgement
+from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
+
+SUITE = "faults"
 
 TALKING, LINES = 60, 3
 WAVE, WARM = 100, 300
@@ -22,7 +26,9 @@ def talks(scene: Scene) -> None:
     send_rest()
     recorded = wait_recorded(scene.api_url, found["flow_run_id"], TALKING, 150.0)
     with ServerRuns(scene.api_url, 60.0) as runs:
-        logs = until(lambda: _lines(runs, found["flow_run_id"]), lambda lines: lines >= TALKING * LINES, 20.0)
+        logs = last_within(
+            lambda: _lines(runs, found["flow_run_id"]), 20.0, POLL_S, enough=lambda lines: lines >= TALKING * LINES
+        )
     scene.note(task_runs=recorded.final, of_task_runs=TALKING, lag_s=round(recorded.lag_s, 1))
     scene.note(logs=logs, of_logs=TALKING * LINES)
 

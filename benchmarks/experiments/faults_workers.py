@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from runner_lab.benchmarks.experiments.api_states import state
-from runner_lab.benchmarks.experiments.experiment import Experiment, Facts, Judgement, Scene, Symbol
-from runner_lab.benchmarks.experiments.faults_tasks import run_flow
+from runner_lab.benchmarks.experiments.flow_runs import run_flow, state
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
 from runner_lab.flows.experiments.noted import marks
-from runner_lab.runners.spec import EngineName, RunnerSpec
+from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.runners.spec import RunnerSpec
+
+SUITE = "faults"
 
 _OWN = "no worker of its own: the flow's process is the worker"
 _RERUNS = {
@@ -93,7 +95,7 @@ def _sentence(parts: list[str]) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-REMOTE: tuple[EngineName, ...] = ("processes", "dask", "ray")
+REMOTE: tuple[str, ...] = ("processes", "dask", "ray")
 
 EXPERIMENTS = (
     Experiment(

@@ -1,4 +1,4 @@
-"""What runners do across hosts, and when a link between them is cut. On a network of the lab's own; Linux, as root.
+"""What runners do across hosts, and when a link between them is cut in mid-run.
 
 Prefect's server, the flow, and the two workers of a Dask or Ray cluster are on a host each, with an address of its own.
 The cluster is started by its own command lines, from an environment without this project.
@@ -6,204 +6,193 @@ The cluster is started by its own command lines, from an environment without thi
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from runner_lab.benchmarks.experiments import far_driver, network
 from runner_lab.benchmarks.experiments.bare_environment import bare_python
-from runner_lab.benchmarks.experiments.far_clusters import CLUSTERS, START_LIMIT_S, process_on, wait_for
-from runner_lab.benchmarks.experiments.far_driver import Asked
-from runner_lab.benchmarks.experiments.findings_file import chosen, free_folder, make, write
+from runner_lab.benchmarks.experiments.far_clusters import CLUSTERS, process_on
+from runner_lab.benchmarks.experiments.far_driver import FACTS, MENDED, Request
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, SetUp
+from runner_lab.benchmarks.experiments.frame.facts_file import read
 from runner_lab.benchmarks.experiments.network import Network
-from runner_lab.benchmarks.experiments.severed import CUTS, Cut, across, judge
-from runner_lab.benchmarks.measuring import environment
-from runner_lab.benchmarks.session.interrupts import Interrupts
-from runner_lab.benchmarks.session.run_folder import now
 from runner_lab.flows.graph.ledger import Ledger
-from runner_lab.reports.findings import hosts as findings
-from runner_lab.runners import catalog
-from runner_lab.runners.isolation.environment import environment as lab_environment
-from runner_lab.runners.isolation.environment import isolated
-from runner_lab.runners.isolation.guard import guarded
-from runner_lab.runners.server import Server, ServerError
+from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.runners.engine import Cluster
+from runner_lab.runners.isolation.environment import environment
+from runner_lab.runners.isolation.waiting import last_within
+from runner_lab.runners.spec import RunnerSpec
 
-HOSTS = ("server", "driver", "left", "right")
-ARMS = ("lean-dask", "dask", "lean-ray", "ray")
+SUITE = "hosts"
 STINTS = 8
 STINT_S = 3.0
 LIMIT_S = 240.0
 """For the flow of one experiment, from its first stint: what is not over by then hangs."""
 _START_LIMIT_S = 300.0
-_PORT = 4200
-CODE = "benchmarks/experiments/hosts.py"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Site:
-    """The network, and what is up on it. `cluster`: its address. `log`: where what drivers print is appended."""
+class Cut:
+    """What is cut, once a task has begun on the far worker.
 
-    net: Network
-    api_url: str
-    cluster: str
-    folder: Path
-    log: Path
-
-
-def run(
-    only: str | None = None, runners: str | None = None, out: Path | None = None, say: Say = lambda line: None
-) -> dict[str, Any]:
-    """Make the experiments; `hosts.json` is written anew after each, so that Ctrl-C loses none.
-
-    Args:
-        only: experiments, with commas; all by default.
-        runners: arms, with commas; stock and lean Dask and Ray by default.
-        out: folder for the findings; `results/<time>-hosts` by default.
-        say: told what is going on.
-
-    Returns:
-        What was written, and `folder`, where.
-
-    Raises:
-        ServerError: the Prefect server does not start.
-        AskedError: no such experiment or arm, or a folder that cannot be written to.
-        NetworkError: a machine without network namespaces, or a network that cannot be made.
+    host: whose link; none where the network stays whole.
+    seconds: for how long at most; it is mended before where the flow has returned.
+    least_s: for how long at least.
     """
-    names = chosen("--only", only, [cut.id for cut in CUTS])
-    arms = chosen("--runners", runners, ARMS)
-    folder = free_folder("hosts", out, findings.FILE)
-    network.check()
-    with ExitStack() as stack:
-        scratch = stack.enter_context(guarded())
-        # A Ray node that joins, and a driver, show their token only where they are told to.
-        stack.enter_context(isolated({**lab_environment(scratch / "home"), "RAY_AUTH_MODE": "token"}))
-        interrupts = stack.enter_context(Interrupts())
-        say(f"making a network of {len(HOSTS)} hosts")
-        net = stack.enter_context(network.network(HOSTS))
-        make(folder)
-        api_url = f"http://{net['server'].address}:{_PORT}/api"
-        serve = [sys.executable, "-m", "prefect", "server", "start"]
-        serve += ["--host", net["server"].address, "--port", str(_PORT)]
-        variables = {**lab_environment(scratch / "server"), "PREFECT_SERVER_UI_ENABLED": "false"}
-        server = stack.enter_context(process_on(net["server"], serve, scratch, "prefect", variables))
-        report: dict[str, Any] = {
-            "schema": findings.SCHEMA,
-            "name": "hosts",
-            "title": "Across hosts, and when a link is cut",
-            "folder": str(folder),
-            "started_at": now(),
-            "finished_at": None,
-            "environment": environment.describe(Server(api_url, "sqlite", server.pid), "hosts"),
-            "experiments": [{"id": c.id, "group": "hosts", "title": c.title, "code": CODE} for c in CUTS],
-            "arms": list(ARMS),
-            "findings": [],
-        }
-        say("starting the lab's Prefect server on a host of its own")
-        try:
-            wait_for(net["driver"], net["server"].address, _PORT, 2 * START_LIMIT_S)
-        except RuntimeError as error:
-            raise ServerError(f"the Prefect server did not come up: {error}") from None
-        log = folder / "hosts.log"
-        found = stack.enter_context(closing(_findings(net, api_url, names, arms, scratch, log, say)))
-        for finding in found:
-            report["findings"].append(finding)
-            write(folder / findings.FILE, report)
-            interrupts.raise_lost()
-        report["finished_at"] = now()
-        write(folder / findings.FILE, report)
-    return report
+
+    id: str
+    title: str
+    host: str = ""
+    seconds: float = 0.0
+    least_s: float = 0.0
 
 
-def _findings(
-    net: Network, api_url: str, names: Sequence[str], arms: Sequence[str], scratch: Path, log: Path, say: Say
-) -> Generator[dict[str, Any], None, None]:
-    known = catalog.load().arms
-    python = bare_python(scratch / "bare")
-    for engine in dict.fromkeys(known[arm].engine for arm in arms):
-        # One cluster serves all experiments, until one of them has lost it a worker.
-        left = [(cut, arm) for cut in CUTS if cut.id in names for arm in arms if known[arm].engine == engine]
-        while left:
-            say(f"{engine}: starting a cluster on {' and '.join(HOSTS[2:])}")
-            folder = scratch / f"{engine}-{len(left)}"
-            folder.mkdir()
-            with ExitStack() as stack:
-                try:
-                    address = stack.enter_context(CLUSTERS[engine](net["left"], net["right"], python, folder))
-                except RuntimeError as error:
-                    yield from (_finding(cut, arm, {"no_cluster": str(error), "seconds": 0.0}) for cut, arm in left)
-                    break
-                whole = True
-                while left and whole:
-                    cut, arm = left.pop(0)
-                    say(f"{arm}: {cut.title}")
-                    place = folder / f"{arm}-{cut.id}"
-                    place.mkdir()
-                    facts = measure(cut, arm, Site(net, api_url, address, place, log))
-                    whole = facts.get("workers_after", 0) >= 2 or not cut.host
-                    yield _finding(cut, arm, facts)
+CUTS = (
+    Cut("across", "the lab's graph, with nothing cut"),
+    Cut("worker-10s", "a worker's link cut for 10 s", "right", 10.0, 10.0),
+    Cut("server-20s", "the server's link cut for 20 s", "server", 20.0, 20.0),
+    Cut("driver-20s", "the driver's link cut for 20 s", "driver", 20.0, 20.0),
+    Cut("worker-gone", "a worker's link cut until the flow has returned", "right", 150.0, 10.0),
+)
 
 
-def measure(cut: Cut, arm: str, site: Site) -> dict[str, Any]:
-    """The facts of one experiment under one arm. Never raises for what the arm does."""
-    asked = Asked(arm, site.api_url, site.cluster, str(site.folder))
+@contextmanager
+def _cluster(arm: RunnerSpec, scratch: Path, settings: Mapping[str, Any]) -> Iterator[Cluster]:
+    net = Network.from_json(settings["network"])
+    with CLUSTERS[arm.engine](net["left"], net["right"], bare_python(scratch / "bare"), scratch) as address:
+        yield Cluster(address, local=False)
+
+
+SET_UP = SetUp(_cluster, lambda arm: arm.engine)
+"""One cluster serves stock and lean, until an experiment has lost it a worker."""
+
+
+def measure(scene: Scene, cut: Cut) -> None:
+    """Run a flow on host `driver`, and cut a link meanwhile."""
+    assert scene.cluster is not None
+    assert scene.cluster.address is not None
+    net = Network.from_json(scene.settings["network"])
+    request = Request(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder))
     if cut.host:
-        asked = Asked(arm, site.api_url, site.cluster, str(site.folder), STINTS, STINT_S, LIMIT_S)
-    variables = lab_environment(site.folder, site.api_url)
-    begun_s = time.monotonic()
-    with process_on(site.net["driver"], asked.command(), site.folder, "driver", variables, site.log) as process:
-        ledger = Ledger(site.folder / "ledger")
+        request = Request(
+            scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder), STINTS, STINT_S, LIMIT_S
+        )
+    ledger = Ledger(scene.folder / "ledger")
+    variables = environment(scene.folder, scene.api_url)
+    with process_on(net["driver"], request.command(), scene.folder, "driver", variables, own_log=False) as driver:
 
-        def over() -> bool:
-            return process.poll() is not None
+        def returned() -> bool:
+            return driver.over() or "returned_s" in read(scene.folder / FACTS)
 
-        more: dict[str, Any] = {}
         if cut.host:
-            _until(lambda: over() or _begun_on(ledger, HOSTS[3]), _START_LIMIT_S)
+            last_within(lambda: returned() or _begun_on(ledger, "right"), _START_LIMIT_S)
             time.sleep(1.0)
-            cut_s = time.monotonic()
-            with site.net.cut_off(cut.host):
+            scene.note(cut_s=time.monotonic())
+            with net.cut_off(cut.host):
+                time.sleep(cut.least_s)
                 # Where nothing is left to wait for, a link that stays down shows no more.
-                _until(lambda: over() or "returned_s" in far_driver.read(site.folder), cut.seconds, least_s=cut.least_s)
-            mended_s = time.monotonic()
-            (site.folder / far_driver.MENDED).touch()
-            more = {"cut_s": cut_s, "mended_s": mended_s}
-        _until(over, LIMIT_S + _START_LIMIT_S)
-        more |= {"ended": process.poll()}
-    facts = {**far_driver.read(site.folder), **more, "seconds": round(time.monotonic() - begun_s, 1)}
+                last_within(returned, cut.seconds - cut.least_s)
+            scene.note(mended_s=time.monotonic())
+            (scene.folder / MENDED).touch()
+        last_within(driver.over, LIMIT_S + _START_LIMIT_S)
+        scene.note(ended=driver.process.poll())
+    scene.note(**read(scene.folder / FACTS))
     if cut.host:
         entries = ledger.entries()
-        facts["begun"] = sum(entry.name == "begun" for entry in entries)
-        facts["on"] = sorted({entry.host.partition("/")[0] for entry in entries})
-    return facts
+        scene.note(
+            begun=sum(entry.name == "begun" for entry in entries),
+            on=sorted({entry.host.partition("/")[0] for entry in entries}),
+        )
 
 
 def _begun_on(ledger: Ledger, host: str) -> bool:
     return any(entry.host.partition("/")[0] == host for entry in ledger.entries())
 
 
-def _finding(cut: Cut, arm: str, facts: dict[str, Any]) -> dict[str, Any]:
-    judged = judge(facts, STINTS) if cut.host else across(facts)
-    return {
-        "experiment": cut.id,
-        "group": "hosts",
-        "title": cut.title,
-        "arm": arm,
-        "symbol": judged.symbol,
-        "words": judged.words,
-        "remedy": judged.remedy,
-        "details": facts,
-        "code": CODE,
-        "seconds": facts["seconds"],
-    }
+def _lost_a_worker(facts: Facts) -> bool:
+    return facts.get("workers_after", 0) < 2
 
 
-def _until(true: Callable[[], bool], limit_s: float, least_s: float = 0.0) -> None:
-    begun_s = time.monotonic()
-    while (waited_s := time.monotonic() - begun_s) < limit_s and (waited_s < least_s or not true()):
-        time.sleep(0.1)
+def judge_across(arm: RunnerSpec, facts: Facts) -> Judgement:
+    """The graph itself: right results, every task run recorded, and bodies on the other hosts."""
+    record = facts.get("record")
+    if record is None:
+        return Judgement("unknown", f"no record (exit code {facts.get('ended')})", _LOG)
+    if record["status"] != "ok":
+        return Judgement("bad", record["error"], "See that the workers reach the server and the driver.")
+    recorded = f"{record['recorded']} of {record['expected_recorded']} task runs recorded"
+    symbol: Symbol = "ok" if record["recorded"] == record["expected_recorded"] else "bad"
+    return Judgement(symbol, f"right result, bodies on {' and '.join(record['hosts']) or 'no other host'}, {recorded}")
+
+
+def judge_cut(arm: RunnerSpec, facts: Facts) -> Judgement:
+    """A flow of stints with a link cut in the middle."""
+    count = STINTS
+    if "cut_s" not in facts or not facts.get("begun"):
+        return Judgement("unknown", f"no stint began (exit code {facts.get('ended')})", _LOG)
+    if "returned_s" not in facts:
+        return Judgement("bad", _with_runs("the flow never returns", facts, count), _TIMEOUT)
+    when = _when(facts)
+    if "raised" in facts:
+        return Judgement("bad", _with_runs(f"the flow fails {when}: {facts['raised'][:80]}", facts, count), _RERUN)
+    missing = count - len(facts["results"])
+    ended = facts["states"].get("Completed", 0)
+    told = "" if ended == count else f", {ended} of {count} Completed in the API ({_counted(facts['states'])})"
+    if facts["flow_state"] != "Completed":
+        told += f", flow run {facts['flow_state']}"
+    if missing:
+        words = f"{missing} of {count} results lost, flow over {when}{told}"
+        return Judgement("bad", _with_runs(words, facts, count), _RERUN)
+    words = _with_runs(f"all results {when}{told}", facts, count)
+    if told:
+        return Judgement("bad", words, "Do not take the API's word for it: ask the flow's results.")
+    again = facts["begun"] > count or facts.get("workers_after", 0) < facts.get("workers", 0)
+    return Judgement("warn" if again else "ok", words, _IDEMPOTENT if again else "")
+
+
+_LOG = "Look into hosts.log beside the findings."
+_TIMEOUT = "Give every wait a timeout and the flow a timeout_seconds."
+_RERUN = "Let the flow be run again: retries on the flow, results persisted where all hosts reach them."
+_IDEMPOTENT = "Tasks must stand being run twice; have workers started again by what started them."
+
+
+def _when(facts: Facts) -> str:
+    since_s = facts["returned_s"] - facts["mended_s"]
+    down_s = facts["mended_s"] - facts["cut_s"]
+    if since_s < 0.5:
+        return f"{facts['returned_s'] - facts['cut_s']:.0f} s after the cut, before the repair"
+    return f"{since_s:.0f} s after the repair (down {down_s:.0f} s)"
+
+
+def _with_runs(words: str, facts: Facts, count: int) -> str:
+    again = facts["begun"] - count
+    if again > 0:
+        words += f"; {again} run again"
+    lost = facts.get("workers", 0) - facts.get("workers_after", facts.get("workers", 0))
+    return f"{words}; the worker does not come back" if lost > 0 else words
+
+
+def _counted(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in states.items())
+
+
+def _experiment(cut: Cut) -> Experiment:
+    judged: Callable[[RunnerSpec, Facts], Judgement] = judge_cut if cut.host else judge_across
+    return Experiment(
+        id=cut.id,
+        group="hosts",
+        title=cut.title,
+        measure=partial(measure, cut=cut),
+        judge=judged,
+        limit_s=2 * _START_LIMIT_S + LIMIT_S + 120.0,
+        spoils=_lost_a_worker if cut.host else False,
+        engines=("dask", "ray"),
+        set_up=SET_UP,
+    )
+
+
+EXPERIMENTS = tuple(_experiment(cut) for cut in CUTS)

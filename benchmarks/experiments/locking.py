@@ -9,11 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from runner_lab.benchmarks.experiments.counting import CONCURRENT, entries, experiment, ledger, listed
-from runner_lab.benchmarks.experiments.experiment import Experiment, Facts, Judgement, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
+from runner_lab.records.findings import Judgement
 from runner_lab.runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
     from runner_lab.flows.experiments.equivalence import Lock
+
+SUITE = "equivalence"
 
 ROUNDS = 3
 HOLD_S = 3.0

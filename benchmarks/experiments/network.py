@@ -11,14 +11,14 @@ import os
 import platform
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
-from runner_lab.runners.isolation import guard
+from runner_lab.runners.isolation.supervised import supervised
 
 _SUBNET = "10.77.0"
 _TOOLS = ("unshare", "nsenter", "ip", "hostname")
@@ -52,6 +52,11 @@ class Network:
 
     hosts: dict[str, Host]
     switch: Host
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Network:
+        """As `dataclasses.asdict` gives it, in another process of this machine."""
+        return cls({name: Host(**host) for name, host in data["hosts"].items()}, Host(**data["switch"]))
 
     def __getitem__(self, name: str) -> Host:
         return self.hosts[name]
@@ -124,19 +129,10 @@ def network(names: Sequence[str]) -> Iterator[Network]:
 def _held(name: str, address: str) -> Iterator[Host]:
     """A namespace with a hostname, held by a process that sleeps."""
     script = f"hostname {name} && exec sleep infinity"
-    holder = subprocess.Popen(
-        ["unshare", "--net", "--uts", "sh", "-c", script], stdin=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        deadline = time.monotonic() + _MAKE_LIMIT_S
-        while not _sleeps(holder.pid):
-            if holder.poll() is not None or time.monotonic() > deadline:
-                raise NetworkError(f"the namespace of {name} cannot be made here")
-            time.sleep(0.02)
+    with supervised(["unshare", "--net", "--uts", "sh", "-c", script]) as holder:
+        if not holder.reaches(lambda: _sleeps(holder.pid), _MAKE_LIMIT_S):
+            raise NetworkError(f"the namespace of {name} cannot be made here")
         yield Host(name, address, holder.pid)
-    finally:
-        guard.end([psutil.Process(holder.pid)] if holder.poll() is None else [])
-        holder.wait()
 
 
 def _sleeps(pid: int) -> bool:

@@ -4,58 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from runner_lab.benchmarks.experiments.experiment import WORKERS, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Scene
 from runner_lab.flows.experiments.noted import note
 from runner_lab.runners import catalog
-from runner_lab.runners.isolation import guard
-
-_END_LIMIT_S = 15.0
-
-
-class OwnProcess:
-    """The process, and all that it has started."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self._family = {psutil.Process(process.pid)}
-
-    def family(self) -> list[psutil.Process]:
-        """The living ones of all that were seen so far, its own process among them."""
-        for known in list(self._family):
-            with suppress(psutil.Error):
-                self._family.update(known.children(recursive=True))
-        return [process for process in self._family if _alive(process)]
-
-    def until(self, reached: Callable[[], Any], limit_s: float) -> bool:
-        """Whether it came to that before the process ended or the time was over."""
-        deadline = time.monotonic() + limit_s
-        while time.monotonic() < deadline:
-            self.family()
-            if reached():
-                return True
-            if self.process.poll() is not None:
-                return bool(reached())
-            time.sleep(0.1)
-        return False
-
-    def ended(self, limit_s: float) -> int | None:
-        """Its exit code, None if it still runs after `limit_s`."""
-        try:
-            return self.process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return None
+from runner_lab.runners.isolation.supervised import Supervised, module, supervised
 
 
 @contextmanager
@@ -65,7 +26,7 @@ def own_process(
     parameters: Mapping[str, Any],
     options: Mapping[str, Any] | None = None,
     variables: Mapping[str, str] | None = None,
-) -> Iterator[OwnProcess]:
+) -> Iterator[Supervised]:
     """Run a flow of `flows.experiments.outlasting` under the arm; end what is left of it afterwards.
 
     Args:
@@ -74,7 +35,7 @@ def own_process(
     """
     # The path of a socket of Ray's has at most 107 bytes: the experiment's own folder lies too deep.
     place = tempfile.mkdtemp(prefix="own-", dir=scene.folder.parents[1])
-    given = {
+    asked = {
         "arm": scene.arm.name,
         "flow": flow,
         "folder": str(scene.folder),
@@ -82,29 +43,14 @@ def own_process(
         "parameters": dict(parameters),
         "options": dict(options or {}),
     }
-    command = [sys.executable, "-m", "runner_lab.benchmarks.experiments.own_process", json.dumps(given)]
-    # A session of its own, as a terminal would give it one: Ctrl-C goes to all of it.
-    process = subprocess.Popen(command, env=variables and dict(variables), start_new_session=True)
-    own = OwnProcess(process)
-    try:
-        yield own
-    finally:
-        guard.end(own.family())
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_END_LIMIT_S)
+    with supervised(module(__name__, json.dumps(asked)), variables=variables) as process:
+        yield process
 
 
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
-def main(given: str) -> None:
+def main(request: str) -> None:
     # A shell has what it starts in the background ignore Ctrl-C, and all that this starts inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    asked = json.loads(given)
+    asked = json.loads(request)
     arms = catalog.load()
     (spec,) = arms.select([asked["arm"]], WORKERS)
     spec = replace(spec, options={**spec.options, **asked["options"]})

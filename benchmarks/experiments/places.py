@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from runner_lab.benchmarks.experiments.processes import running
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.engines.ray import init, local_node
+from runner_lab.runners.isolation.supervised import module, supervised
 
 PLACES = ("left", "right")
 VARIABLE = "PLACEMENT"
@@ -65,29 +63,18 @@ def ray_nodes(scratch: Path) -> Iterator[Cluster]:
         # A start that fails may have left a node up.
         started = init(**local_node(1, scratch), **mine)
         address = started.address_info["address"]
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--address", address]
+        command = module("ray.scripts.scripts", "start", "--block", "--address", address)
         command += ["--node-ip-address", "127.0.0.1", "--num-cpus", "2", "--num-gpus", "1"]
         command += ["--resources", json.dumps({PLACES[1]: 1}), "--labels", f"place={PLACES[1]}"]
         command += ["--min-worker-port", "0", "--max-worker-port", "0", "--disable-usage-stats"]
-        with running(command, dict(os.environ), scratch / "second-node.log") as second:
-            _until(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 2, second, "second Ray node")
+        with supervised(command, scratch / "second-node.log") as second:
+            if not second.reaches(lambda: len([node for node in ray.nodes() if node["Alive"]]) == 2, START_LIMIT_S):
+                raise RuntimeError(
+                    f"the second Ray node ended at once, or did not come up within {START_LIMIT_S:.0f} s"
+                )
             yield Cluster(address)
     finally:
         ray.shutdown()
-
-
-def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
-    """
-    Raises:
-        RuntimeError: the process ended, or was not ready within `START_LIMIT_S`.
-    """
-    deadline = time.monotonic() + START_LIMIT_S
-    while not ready():
-        if process.poll() is not None:
-            raise RuntimeError(f"the {what} ended at once")
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the {what} did not come up within {START_LIMIT_S:.0f} s")
-        time.sleep(0.2)
 
 
 @contextmanager
@@ -96,7 +83,7 @@ def served_tasks(scratch: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
         for place in PLACES:
             serve = f"from runner_lab.flows.experiments.placement import on_{place}; on_{place}.serve()"
-            stack.enter_context(running([sys.executable, "-c", serve], _variables(place), scratch / f"{place}.log"))
+            stack.enter_context(supervised([sys.executable, "-c", serve], scratch / f"{place}.log", _variables(place)))
         yield Cluster()
 
 
@@ -114,8 +101,8 @@ def work_pools(scratch: Path) -> Iterator[Cluster]:
                 place, work_pool_name=place, entrypoint_type=EntrypointType.MODULE_PATH
             )
             deployment.apply()
-            command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", place, "--name", place]
-            stack.enter_context(running(command, _variables(place), scratch / f"{place}.log"))
+            command = module("prefect", "worker", "start", "--pool", place, "--name", place)
+            stack.enter_context(supervised(command, scratch / f"{place}.log", _variables(place)))
         yield Cluster()
 
 

@@ -11,9 +11,13 @@ from datetime import datetime
 from itertools import pairwise
 
 from runner_lab.benchmarks.experiments.counting import CONCURRENT, entries, experiment, ledger, listed, number, run, saw
-from runner_lab.benchmarks.experiments.experiment import Facts, Judgement, Scene
-from runner_lab.benchmarks.measuring.server_runs import ServerRuns, until
+from runner_lab.benchmarks.experiments.frame.experiment import Facts, Scene
+from runner_lab.benchmarks.measuring.server_runs import POLL_S, ServerRuns
+from runner_lab.records.findings import Judgement
+from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
+
+SUITE = "equivalence"
 
 DELAYS_S = (1.0, 2.0)
 JITTERED_S = 1.0
@@ -166,10 +170,11 @@ def _waited_s(scene: Scene, lane: int) -> list[float]:
 def _scheduled_s(api_url: str, task_run_id: str, retries: int) -> list[float]:
     """The delays of a task run as the engine has reckoned them: from when the state was made, an instant later."""
     with ServerRuns(api_url, _RECORDED_S) as runs:
-        states = until(
+        states = last_within(
             lambda: [state for state in runs.states(task_run_id) if state["name"] == "AwaitingRetry"],
-            lambda states: len(states) >= retries,
             _RECORDED_S,
+            POLL_S,
+            enough=lambda states: len(states) >= retries,
         )
     moments = [(state["state_details"]["scheduled_time"], state["timestamp"]) for state in states]
     return [

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from runner_lab.benchmarks.experiments.experiment import WORKERS
+from runner_lab.benchmarks.experiments.frame.experiment import WORKERS
 from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
-from runner_lab.runners.isolation import guard
+from runner_lab.runners.isolation.supervised import module, supervised
 
 if TYPE_CHECKING:
     from runner_lab.flows.experiments.equivalence import Visit
@@ -54,25 +51,16 @@ def drive(
     """
     asked = folder / "second-driver.json"
     asked.write_text(json.dumps({"plan": [asdict(visit) for visit in plan], "ledger": str(ledger)}))
-    with open(folder / "second-driver.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "runner_lab.benchmarks.experiments.second_driver", arm, address or "", str(asked)],
-            env={**os.environ, **(variables or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(LIMIT_S)
-        except subprocess.TimeoutExpired:
-            raise SecondDriverError(f"the second driver did not end within {LIMIT_S:.0f} s") from None
-        finally:
-            with suppress(psutil.NoSuchProcess):
-                started = psutil.Process(process.pid)
-                guard.end([started, *started.children(recursive=True)])
+    log = folder / "second-driver.log"
+    log.unlink(missing_ok=True)
+    with supervised(
+        module(__name__, arm, address or "", str(asked)), log, {**os.environ, **(variables or {})}
+    ) as driver:
+        code = driver.ended(LIMIT_S)
+    if code is None:
+        raise SecondDriverError(f"the second driver did not end within {LIMIT_S:.0f} s")
     if code:
-        said = (folder / "second-driver.log").read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
+        said = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
         raise SecondDriverError(f"the second driver failed: {said[-1]}")
     seen: list[dict[str, Any]] = json.loads(_answer(asked).read_text())
     return seen

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import httpx
 
@@ -18,8 +18,6 @@ _BUSY = (429, 502, 503, 504)
 """Answers of a server, or of what stands before it, that is to be asked again; 503 is that of a locked database."""
 _ANSWER_S = 60.0
 _PAGE = 200
-
-T = TypeVar("T")
 
 
 class UnansweredError(CellError):
@@ -107,11 +105,3 @@ class ServerRuns:
             if time.monotonic() > deadline:
                 raise UnansweredError(f"the server did not answer {path} within {self._limit_s:g} s: {reason}")
             time.sleep(POLL_S)
-
-
-def until(ask: Callable[[], T], enough: Callable[[T], bool], limit_s: float) -> T:
-    """What `ask` gives as soon as that is enough, or else what it gives after `limit_s` seconds."""
-    deadline = time.monotonic() + limit_s
-    while not enough(found := ask()) and time.monotonic() <= deadline:
-        time.sleep(POLL_S)
-    return found

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import FIRST_SCREEN, Chart
-from runner_lab.reports.findings import behaviour
-from runner_lab.reports.findings.behaviour import Behaviour
-from runner_lab.reports.pages import comparison_tables, suite_tables, tables
+from runner_lab.reports.pages import comparison_tables, findings_tables, suite_tables, tables
 from runner_lab.reports.pages.page import every_cell, titled
 from runner_lab.reports.pages.tables import Entry, Table
 
@@ -23,7 +22,7 @@ def text(
     verdict: Sequence[str],
     warnings: Sequence[str],
     charts: Sequence[Chart],
-    behaviours: Sequence[Behaviour] = (),
+    findings: Sequence[Findings] = (),
 ) -> str:
     """GitHub-flavoured Markdown. Whatever comes from the records is escaped."""
     run = summary.run
@@ -49,7 +48,7 @@ def text(
         lines += ["", "## Against the baseline", "", *lines_of(versus)]
     for table in (*suite_tables.of(summary), *([stages] if (stages := tables.task_stages(summary)) else [])):
         lines += ["", f"## {escape(table.caption)}, in figures", "", *lines_of(table)]
-    for found in behaviours:
+    for found in findings:
         lines += ["", f"## {escape(found.title)}", "", *section(found)]
     others = [chart for chart in charts if chart.name not in FIRST_SCREEN]
     lines += ["", "## Charts"] if others else []
@@ -67,22 +66,24 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def alone(behaviours: Sequence[Behaviour], warnings: Sequence[str]) -> str:
+def alone(findings: Sequence[Findings], warnings: Sequence[str]) -> str:
     """A folder that holds findings and no records."""
-    lines = [f"# {escape(behaviours[0].title)}", ""]
+    lines = [f"# {escape(findings[0].title)}", ""]
     lines += [*(f"- {escape(line)}" for line in warnings), ""] if warnings else []
-    for place, found in enumerate(behaviours):
+    for place, found in enumerate(findings):
         lines += ([f"## {escape(found.title)}", ""] if place else []) + [*section(found), ""]
-        lines += _folded("Versions and machine", lines_of(behaviour.environment(found)))
+        lines += _folded("Versions and machine", lines_of(findings_tables.environment(found)))
     return "\n".join(lines) + "\n"
 
 
-def section(found: Behaviour, root: str | None = None) -> list[str]:
+def section(found: Findings, root: str | None = None) -> list[str]:
     """The lines below its heading; `root` leads from the page to the repository, for links to the code."""
-    lines = [escape(found.headline()), "", *lines_of(behaviour.matrix(found, root))]
-    if remedies := behaviour.remedies(found):
+    lines = [escape(findings_tables.headline(found)), "", *lines_of(findings_tables.matrix(found, root))]
+    if remedies := findings_tables.remedies(found):
         lines += ["", f"### {escape(remedies.caption)}", "", *lines_of(remedies)]
-    facts = behaviour.measured(found)
+    if about := findings_tables.about(found):
+        lines += ["", f"### {escape(about.caption)}", "", *lines_of(about)]
+    facts = findings_tables.measured(found)
     return [*lines, "", *_folded(f"{facts.caption}: {len(facts.rows)} {facts.rows_are}", lines_of(facts))]
 
 

@@ -11,11 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import FIRST_SCREEN, Chart, svg
-from runner_lab.reports.findings import behaviour
-from runner_lab.reports.findings.behaviour import Behaviour
-from runner_lab.reports.pages import comparison_tables, suite_tables, tables
+from runner_lab.reports.pages import comparison_tables, findings_tables, suite_tables, tables
 
 
 def html(
@@ -23,7 +22,7 @@ def html(
     verdict: Sequence[str],
     warnings: Sequence[str],
     charts: Sequence[Chart],
-    behaviours: Sequence[Behaviour] = (),
+    findings: Sequence[Findings] = (),
 ) -> str:
     """The page. Whatever comes from the records is escaped; nothing is fetched from anywhere."""
     drawn = [(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts]
@@ -42,32 +41,33 @@ def html(
         failures=tables.failures(summary),
         environment=tables.environment(summary),
         noise=summary.noise,
-        behaviours=_sections(behaviours),
+        findings=_sections(findings),
     )
 
 
-def alone(behaviours: Sequence[Behaviour], warnings: Sequence[str]) -> str:
-    """The page of a folder that holds findings on behaviour, and no records."""
+def alone(findings: Sequence[Findings], warnings: Sequence[str]) -> str:
+    """The page of a folder that holds findings of experiments, and no records."""
     return _render(
-        "behaviour.html.j2",
-        title=behaviours[0].title,
+        "findings.html.j2",
+        title=findings[0].title,
         warnings=warnings,
-        behaviours=_sections(behaviours),
-        environments=[behaviour.environment(found) for found in behaviours],
+        findings=_sections(findings),
+        environments=[findings_tables.environment(found) for found in findings],
     )
 
 
-def _sections(behaviours: Sequence[Behaviour]) -> list[dict[str, Any]]:
+def _sections(findings: Sequence[Findings]) -> list[dict[str, Any]]:
     return [
         {
             "name": found.name,
             "title": found.title,
-            "headline": found.headline(),
-            "matrix": behaviour.matrix(found),
-            "remedies": behaviour.remedies(found),
-            "facts": behaviour.measured(found),
+            "headline": findings_tables.headline(found),
+            "matrix": findings_tables.matrix(found),
+            "remedies": findings_tables.remedies(found),
+            "about": findings_tables.about(found),
+            "facts": findings_tables.measured(found),
         }
-        for found in behaviours
+        for found in findings
     ]
 
 

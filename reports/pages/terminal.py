@@ -8,13 +8,12 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
+from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.statistics import Verdict
 from runner_lab.reports.choose import answer as words
 from runner_lab.reports.choose.choice import Answer
-from runner_lab.reports.findings import behaviour
-from runner_lab.reports.findings.behaviour import Behaviour
 from runner_lab.reports.history.difference import Difference
-from runner_lab.reports.pages import tables
+from runner_lab.reports.pages import findings_tables, tables
 from runner_lab.reports.words import units
 
 WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
@@ -53,21 +52,21 @@ def show(answer: Answer, out: Console) -> None:
                 out.print(Padding(Text(line), (0, 0, 0, 2)))
 
 
-def show_behaviour(found: Behaviour, out: Console) -> None:
+def show_findings(found: Findings, out: Console) -> None:
     """The signs as a matrix, then what each stands for and what to do, experiment by experiment."""
     out.print(Text(found.title, style="bold"))
-    _say(out, found.headline())
+    _say(out, findings_tables.headline(found))
     # The name of a lean runner on two lines: eight arms have room on a narrow terminal.
-    arms = (Column(Text(arm.replace("lean-", "lean-\n")), justify="center") for arm in found.arms)
+    arms = (Column(Text(arm.replace("lean-", "lean-\n")), justify="center") for arm in found.measured_arms())
     table = Table(Column("experiment", overflow="fold", max_width=34), *arms, box=SIMPLE_HEAD)
-    for experiment in found.experiments:
+    for experiment in found.tried():
         signs = {finding.arm: finding.symbol for finding in found.of(experiment)}
-        cells = (_sign(signs[arm]) if arm in signs else Text(units.NONE) for arm in found.arms)
+        cells = (_sign(signs[arm]) if arm in signs else Text(units.NONE) for arm in found.measured_arms())
         table.add_row(Text(experiment.title), *cells)
     out.print(table)
-    for experiment in found.experiments:
+    for experiment in found.tried():
         _say(out, f"{experiment.title} ({experiment.code})", style="bold")
-        for alike in behaviour.alike(found.of(experiment), lambda finding: (finding.words, finding.remedy)):
+        for alike in findings_tables.alike(found.of(experiment), lambda finding: (finding.words, finding.remedy)):
             line = Text(f"{units.listed([finding.arm for finding in alike])}: {alike[0].words}")
             out.print(Padding(Text.assemble(_sign(alike[0].symbol), " ", line), (0, 0, 0, 2)))
             if alike[0].symbol != "ok" and alike[0].remedy:

@@ -25,14 +25,16 @@ from pathlib import Path
 import psutil
 
 from runner_lab.runners.isolation.environment import MARK
+from runner_lab.runners.isolation.waiting import last_within
 
 running: set[int] = set()
 """Pids of the guards that this process has started: part of the lab, and no worker of what is measured."""
-_GRACE_S = 3.0
+GRACE_S = 3.0
 _POLL_S = 0.5
 _END_LIMIT_S = 30.0
 """For the guard to end what is left, which takes it half as long at most."""
 _LONGEST_TEMPORARY = 12
+_MODULE = "runner_lab.runners.isolation.guard"
 
 
 def new_scratch() -> Path:
@@ -61,7 +63,7 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     # The guard is started before the mark is set: it must not find itself.
     guard = subprocess.Popen(
-        [sys.executable, "-m", "runner_lab.runners.isolation.guard", mark, str(scratch), str(os.getpid())],
+        [sys.executable, "-m", _MODULE, mark, str(scratch), str(os.getpid())],
         stdin=subprocess.PIPE,
         # Ctrl-C goes to the whole foreground group; the guard has to survive it.
         start_new_session=True,
@@ -127,7 +129,7 @@ def _target(link: str) -> str | None:
         return None
 
 
-def end(processes: list[psutil.Process], grace_s: float = _GRACE_S) -> None:
+def end(processes: list[psutil.Process], grace_s: float = GRACE_S) -> None:
     """Terminate, wait up to `grace_s` seconds, then kill. By process, never by name."""
     for process in processes:
         try:
@@ -149,15 +151,20 @@ def _alive_after(processes: list[psutil.Process], limit_s: float) -> list[psutil
     A zombie is not: it waits for a parent that may itself be waiting for this guard, so `psutil.wait_procs` would
     wait for it in vain.
     """
-    deadline = time.monotonic() + limit_s
-    while True:
-        processes = [process for process in processes if _runs(process)]
-        if not processes or time.monotonic() > deadline:
-            return processes
-        time.sleep(0.02)
+    last_within(lambda: not any(map(runs, processes)), limit_s, poll_s=0.02)
+    return [process for process in processes if runs(process)]
 
 
-def _runs(process: psutil.Process) -> bool:
+def is_guard(process: psutil.Process) -> bool:
+    """Whether it is a guard: not to be ended, since it ends what another process leaves, and then itself."""
+    try:
+        return _MODULE in process.cmdline()
+    except psutil.Error:
+        return False
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether it lives; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

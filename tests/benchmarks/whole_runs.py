@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import psutil
 
 from runner_lab.records import record as records
 from runner_lab.runners.isolation import environment as isolation
+from runner_lab.runners.isolation import waiting
 
 LIMIT_S = 300.0
 
@@ -30,11 +30,11 @@ def keys(out: Path) -> Counter:
 
 
 def wait_for(condition, process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        assert process is None or process.poll() is None, "".join(process.communicate())
-        time.sleep(0.05)
+    def over() -> bool:
+        return process is not None and process.poll() is not None
+
+    waiting.wait_for("what the test waits for", lambda: condition() or over(), LIMIT_S)
+    assert process is None or process.poll() is None, "".join(process.communicate())
 
 
 def mark_and_scratch(process: subprocess.Popen[str]) -> tuple[str, Path]:

@@ -12,6 +12,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from runner_lab.runners.isolation.waiting import last_within
+
 LIMIT_S = 300.0
 FLOWS = ("hello_flow", "hello_tasks", "retrying_task", "cached_task", "parallel_tasks", "choose_runner")
 
@@ -133,12 +135,11 @@ def task_runs(flow, expected: int, **parameters: object) -> dict[str, int]:
     state = flow(**parameters, return_state=True)
     assert state.is_completed()
     of_run = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
-    deadline = time.monotonic() + LIMIT_S
     with get_client(sync_client=True) as client:
         # The server works a flow's events off after it has returned.
-        while time.monotonic() < deadline:
-            runs = client.read_task_runs(flow_run_filter=of_run)
-            if len(runs) == expected and all(run.state and run.state.is_final() for run in runs):
-                break
-            time.sleep(0.1)
+        runs = last_within(
+            lambda: client.read_task_runs(flow_run_filter=of_run),
+            LIMIT_S,
+            enough=lambda runs: len(runs) == expected and all(run.state and run.state.is_final() for run in runs),
+        )
     return {run.name.rpartition("-")[0]: run.run_count for run in runs}

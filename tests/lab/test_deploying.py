@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -21,7 +20,7 @@ import pytest
 import yaml
 
 from runner_lab.runners.isolation import environment as isolation
-from runner_lab.runners.isolation import guard
+from runner_lab.runners.isolation import guard, waiting
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 
@@ -70,11 +69,11 @@ def client():
 
 
 def wait_for(condition: Callable[[], Any], process: psutil.Popen | None = None) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None
-        time.sleep(0.3)
+    def over() -> bool:
+        return process is not None and process.poll() is not None
+
+    waiting.wait_for("what the test waits for", lambda: condition() or over(), LIMIT_S)
+    assert not over()
 
 
 def status(name: str = DEPLOYMENT) -> str:

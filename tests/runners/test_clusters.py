@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,9 @@ from runner_lab.benchmarks.measuring.measure import one_line
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
+from runner_lab.runners.isolation.waiting import wait_for
 from runner_lab.runners.spec import ArmError
+from tests.suite import LIMIT_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 
@@ -49,9 +50,8 @@ def dask_address(tmp_path: Path) -> Iterator[str]:
     )
     worker = None
     try:
-        while not place.exists():
-            assert scheduler.poll() is None
-            time.sleep(0.1)
+        wait_for("the scheduler's address", lambda: place.exists() or scheduler.poll() is not None, LIMIT_S)
+        assert scheduler.poll() is None
         worker = subprocess.Popen(
             [sys.executable, "-m", "dask", "worker", "--host", "127.0.0.1", "--nthreads", "2", *where], **quiet
         )

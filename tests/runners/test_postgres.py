@@ -8,7 +8,6 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ import pytest
 from runner_lab.benchmarks.measuring import serving
 from runner_lab.runners import counted, server
 from runner_lab.runners.isolation import environment as isolation
+from runner_lab.runners.isolation.waiting import wait_for
+from tests.suite import LIMIT_S
 
 INSTALLED = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 
@@ -54,9 +55,8 @@ def postgres_url() -> Iterator[str]:
     )
     try:
         ready = [bin_folder / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        while subprocess.run(ready).returncode != 0:
-            assert process.poll() is None
-            time.sleep(0.1)
+        wait_for("Postgres", lambda: not subprocess.run(ready).returncode or process.poll() is not None, LIMIT_S)
+        assert process.poll() is None
         yield f"postgresql+asyncpg://lab:s3cret@127.0.0.1:{port}/postgres"
     finally:
         process.terminate()

@@ -7,10 +7,9 @@ import os
 import re
 import socketserver
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 
 import psutil
@@ -18,7 +17,9 @@ import pytest
 
 from runner_lab.runners import server
 from runner_lab.runners.isolation import environment as isolation
+from runner_lab.runners.isolation.waiting import wait_for
 from runner_lab.runners.server import ServerError, existing_server, without_password
+from tests.suite import LIMIT_S
 
 
 @contextmanager
@@ -147,8 +148,7 @@ def test_the_users_variables_do_not_reach_it(tmp_path, monkeypatch):
 
     with server.lab_server(tmp_path) as started:
         # For a moment a process that has just begun shows none.
-        while not (variables := psutil.Process(started.pid).environ()):
-            time.sleep(0.01)
+        variables = wait_for("its environment", lambda: psutil.Process(started.pid).environ(), LIMIT_S, poll_s=0.01)
 
     assert "PREFECT_API_DATABASE_CONNECTION_URL" not in variables
     assert "PREFECT_API_KEY" not in variables
@@ -160,8 +160,7 @@ def test_the_users_variables_do_not_reach_it(tmp_path, monkeypatch):
 
 def test_it_starts_from_a_copy_of_a_new_database_where_there_is_one(tmp_path, monkeypatch):
     monkeypatch.setattr(server, "_wait", lambda *args: None)
-    monkeypatch.setattr(server.subprocess, "Popen", lambda *args, **kwargs: SimpleNamespace(pid=0))
-    monkeypatch.setattr(server, "_stop", lambda process: None)
+    monkeypatch.setattr(server, "supervised", lambda *args, **kwargs: nullcontext(SimpleNamespace(pid=0)))
     (tmp_path / "new.db").write_bytes(b"migrated")
     monkeypatch.setenv(server.NEW_DATABASE, str(tmp_path / "new.db"))
 

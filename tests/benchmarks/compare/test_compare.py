@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from runner_lab.records import record as records
 from runner_lab.runners.isolation import environment as isolation
+from runner_lab.runners.isolation.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 FLOWS = ROOT / "tests" / "user_flows"
@@ -78,11 +78,8 @@ def test_ctrl_c_keeps_what_was_measured_and_renders_it(start, tmp_path, lab_serv
     out = tmp_path / "out"
     target = f"{FLOWS / 'direct_calls.py'}:pipeline"
     run = start(target, "--runners", "threads", "--blocks", "50", "--out", "out", "--api-url", lab_server.api_url)
-    deadline = time.monotonic() + LIMIT_S
-    while len(read(out)) < 2:
-        assert time.monotonic() < deadline, "it never came to that"
-        assert run.poll() is None, "".join(run.communicate())
-        time.sleep(0.05)
+    wait_for("a second record", lambda: len(read(out)) > 1 or run.poll() is not None, LIMIT_S)
+    assert run.poll() is None, "".join(run.communicate())
     children = psutil.Process(run.pid).children(recursive=True)
 
     # To the whole group, as a terminal does.

@@ -1,4 +1,4 @@
-"""A suite whose experiments hang, die, fail and end well, for the frame of experiments on behaviour."""
+"""Experiments that hang, die, fail, cannot be set up and end well, for the frame."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-from runner_lab.benchmarks.experiments.experiment import Experiment, Facts, Judgement, Scene, Suite
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, SetUp
+from runner_lab.records.findings import Judgement
+from runner_lab.runners.engine import Cluster
 from runner_lab.runners.spec import RunnerSpec
 
 
@@ -45,15 +51,23 @@ def experiment(name: str, measure: object, **more: object) -> Experiment:
     return Experiment(name, "frame", f"To {name}", measure, judged, **more)  # type: ignore[arg-type]
 
 
-SUITE = Suite(
-    "behaving",
-    __name__,
-    "How they behave",
-    (
-        experiment("well", well),
-        experiment("die", die),
-        experiment("fail", fail),
-        experiment("fork", hang, limit_s=1.0, hangs=left_behind),
-        experiment("spoil", well, spoils=True),
-    ),
+@contextmanager
+def no_set_up(arm: RunnerSpec, scratch: Path, settings: Mapping[str, Any]) -> Iterator[Cluster | None]:
+    with open(settings["tried"], "a") as tried:
+        tried.write("once\n")
+    raise OSError("no cluster\nfor you")
+    yield None
+
+
+NOTHING = SetUp(no_set_up, lambda arm: "nothing")
+
+EXPERIMENTS = (
+    experiment("well", well),
+    experiment("die", die),
+    experiment("fail", fail),
+    experiment("fork", hang, limit_s=1.0, hangs=left_behind),
+    experiment("spoil", well, spoils=True),
+    experiment("spoil-by-what-it-saw", well, spoils=lambda facts: facts["told"] == 7),
+    experiment("without", well, set_up=NOTHING),
+    experiment("without-too", well, set_up=NOTHING),
 )

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from runner_lab.benchmarks.experiments import locking
-from runner_lab.benchmarks.experiments.equivalence import SUITE
-from runner_lab.benchmarks.experiments.experiment import Experiment, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Scene
 from runner_lab.benchmarks.experiments.locking import judged
 from runner_lab.benchmarks.experiments.retrying import jitter_bounds
 from runner_lab.benchmarks.experiments.second_driver import SecondDriverError, drive
+from runner_lab.benchmarks.experiments.suites import EQUIVALENCE
 from runner_lab.runners.spec import RunnerSpec
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "equivalence.md"
 
-EXPERIMENTS = {experiment.id: experiment for experiment in SUITE.experiments}
+EXPERIMENTS = {experiment.id: experiment for experiment in EQUIVALENCE.experiments()}
 THREADS = RunnerSpec("threads", "threads", "prefect.task_runners.ThreadPoolTaskRunner")
 
 ONE, TWO, THREE = ({"at_ns": at, "pid": 1, "storage": "s"} for at in (1, 2, 3))
@@ -140,9 +140,9 @@ def test_locks_hold_as_far_as_they_reach(isolation, lock, bodies, processes, err
 
 
 def test_what_differs_has_a_remedy_and_code_to_read():
-    for experiment in SUITE.experiments:
+    for experiment in EQUIVALENCE.experiments():
         assert (ROOT / experiment.code).is_file(), experiment.id
-    assert len(EXPERIMENTS) == len(SUITE.experiments)
+    assert len(EXPERIMENTS) == len(EQUIVALENCE.experiments())
     facts = {"bodies": [2], "processes": [2], "errors": [], "at_once": [True]}
     assert "FileSystemLockManager" in judged("SERIALIZABLE", "memory", facts).remedy
 
@@ -152,7 +152,7 @@ def test_the_page_has_a_row_for_every_experiment():
 
     assert [name for name in EXPERIMENTS if f"<sub>{name}</sub>" not in page] == []
     linked = set(re.findall(r"\]\(\.\./(\w+/[\w/]+\.py)\)", page))
-    assert {experiment.code for experiment in SUITE.experiments} <= linked
+    assert {experiment.code for experiment in EQUIVALENCE.experiments()} <= linked
     assert [path for path in linked if not (ROOT / path).is_file()] == []
 
 
@@ -166,7 +166,7 @@ def measure(arms, lab_server, cluster_for, scratch) -> Callable[[Experiment, str
         folder = scratch / f"{arm}-{experiment.id}-{next(numbers)}-{id(numbers)}"
         folder.mkdir()
         facts: dict[str, Any] = {}
-        experiment.measure(Scene(spec, folder, lab_server.api_url, {}, lambda: cluster_for(spec), facts.update))
+        experiment.measure(Scene(spec, folder, lab_server.api_url, {}, cluster_for(spec), facts.update))
         return {**facts, "symbol": experiment.judge(spec, facts).symbol}
 
     return measured

@@ -1,21 +1,15 @@
-"""`runner-lab faults`: the frame with experiments that hang and die, the judgement of facts, and a few real ones."""
+"""`runner-lab faults`: what facts mean, and a few real ones."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
-import psutil
 import pytest
 
 from runner_lab import lab
 from runner_lab.benchmarks.experiments import (
-    behaviour,
-    faults,
     faults_absent,
     faults_slots,
     faults_stopped,
@@ -23,85 +17,14 @@ from runner_lab.benchmarks.experiments import (
     faults_volume,
     faults_workers,
 )
-from runner_lab.benchmarks.experiments.arm_process import Answer, ArmProcess, Outcome
-from runner_lab.benchmarks.experiments.experiment import ARMS, Experiment, Judgement, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import Scene
+from runner_lab.benchmarks.experiments.suites import FAULTS
 from runner_lab.flows.experiments import noted
 from runner_lab.flows.experiments.noted import mark, marks, note, notes
 from runner_lab.runners import catalog
-from tests.benchmarks.experiments import odd_experiments
 
 SPECS = catalog.load().arms
 PAGE = Path(__file__).parents[3] / "docs" / "production.md"
-
-
-def experiment(name: str, suite: Any = odd_experiments.SUITE) -> Experiment:
-    return next(one for one in suite.experiments if one.id == name)
-
-
-@pytest.fixture
-def arm_process(scratch: Path, tmp_path: Path) -> Iterator[Callable[[str], ArmProcess]]:
-    made: list[ArmProcess] = []
-
-    def make(arm: str, suite: Any = odd_experiments.SUITE) -> ArmProcess:
-        folder = scratch / f"faults-{tmp_path.name}-{len(made)}"
-        folder.mkdir()
-        made.append(ArmProcess(suite, arm, folder, tmp_path / "log", {"told": 7}))
-        return made[-1]
-
-    yield make
-    for process in made:
-        process.close()
-
-
-@pytest.mark.slow
-def test_one_that_hangs_dies_or_fails_is_a_finding_and_the_rest_goes_on(arm_process, lab_server):
-    process = arm_process("threads")
-    found = {name: process.measure(experiment(name)) for name in ("well", "fail", "fork", "die", "spoil")}
-
-    assert [outcome.end for outcome in found.values()] == ["done", "failed", "hangs", "dies", "done"]
-    assert found["fail"].error == "RuntimeError: no such thing at all"
-    assert found["die"].error == "killed by signal 9"
-    # One process serves until it hangs, fails, dies or is spoilt.
-    assert found["well"].facts["pid"] == found["fail"].facts["pid"]
-    assert len({found[name].facts["pid"] for name in ("fail", "fork", "die", "spoil")}) == 4
-    assert not any(psutil.pid_exists(outcome.facts["pid"]) for outcome in found.values())
-    assert not psutil.pid_exists(found["fork"].facts["child"])
-
-
-@pytest.mark.parametrize(("name", "end", "anew"), [("well", "done", 0), ("fail", "failed", 1), ("spoil", "done", 1)])
-def test_what_may_have_left_something_gets_the_next_one_a_new_process(name, end, anew, tmp_path, monkeypatch):
-    process = ArmProcess(odd_experiments.SUITE, "threads", tmp_path, tmp_path / "log", {})
-    closed = []
-    monkeypatch.setattr(process, "_running", lambda: Mock())
-    monkeypatch.setattr(process, "close", lambda: closed.append(True))
-    monkeypatch.setattr("runner_lab.benchmarks.experiments.arm_process._await", lambda *args: Outcome(end, {}, 1.0))
-
-    process.measure(experiment(name))
-
-    assert len(closed) == anew
-
-
-def test_what_became_of_an_experiment_is_said():
-    threads = SPECS["threads"]
-
-    def found(name: str, outcome: Outcome) -> tuple[str, str]:
-        one = behaviour.finding(experiment(name), threads, outcome)
-        json.dumps(one)
-        return one["symbol"], one["words"]
-
-    assert found("well", Outcome("done", {"told": 7}, 1.0)) == ("ok", "threads was told 7")
-    assert found("spoil", Outcome("hangs", {}, 61.2)) == ("bad", "hangs after 61 s")
-    assert found("fork", Outcome("hangs", {"child": 7}, 61.2)) == ("warn", "hangs after 61 s: left 7 behind")
-    assert found("die", Outcome("dies", {}, 1.0, "exit code 3")) == ("bad", "ends the flow's process (exit code 3)")
-    assert found("fail", Outcome("failed", {}, 1.0, "E: x")) == ("unknown", "the experiment failed: E: x")
-    assert found("well", Outcome("done", {}, 1.0)) == ("unknown", "the experiment noted no 'told'")
-
-
-def test_the_code_of_each_experiment_is_in_the_repository():
-    for one in faults.SUITE.experiments:
-        assert (Path(__file__).parents[3] / one.code).exists()
-    assert len({one.id for one in faults.SUITE.experiments}) == len(faults.SUITE.experiments)
-    assert set(ARMS) == {name for name, spec in SPECS.items() if not spec.bare and spec.class_path} - {"control"}
 
 
 @pytest.mark.parametrize(
@@ -128,23 +51,6 @@ def test_a_folder_with_foreign_findings_is_refused_before_anything_starts(tmp_pa
     assert ended.value.code == 2
     assert "holds no findings" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["faults.json"]
-
-
-def test_what_is_measured_again_replaces_its_finding():
-    listed = [{"id": "b"}, {"id": "a"}]
-    before = [{"experiment": "a", "arm": "dask", "words": "old"}, {"experiment": "gone", "arm": "dask"}]
-    report: dict[str, Any] = {"experiments": listed, "arms": list(ARMS), "findings": before}
-    for found in (
-        {"experiment": "a", "arm": "threads"},
-        {"experiment": "a", "arm": "dask"},
-        {"experiment": "b", "arm": "ray"},
-    ):
-        behaviour._replace(report, found)
-    assert report["findings"] == [
-        {"experiment": "b", "arm": "ray"},
-        {"experiment": "a", "arm": "threads"},
-        {"experiment": "a", "arm": "dask"},
-    ]
 
 
 def test_notes_of_a_killed_process_are_read_as_far_as_they_are_whole(tmp_path):
@@ -222,7 +128,7 @@ TALKED = {"task_runs": 60, "of_task_runs": 60, "logs": 180, "of_logs": 180, "lag
     ],
 )
 def test_facts_are_judged(judge, facts, changes, symbol, said):
-    judged: Judgement = judge(SPECS["dask"], {**facts, **changes})
+    judged = judge(SPECS["dask"], {**facts, **changes})
     assert judged.symbol == symbol
     assert said in judged.words
     assert bool(judged.remedy) == (symbol != "ok")
@@ -238,19 +144,16 @@ def test_facts_are_judged(judge, facts, changes, symbol, said):
         ("retry-succeeds", "lean-dask"),
     ],
 )
-def test_lean_runners_keep_what_they_promise(name, arm, lab_server, cluster_for, scratch, tmp_path):
+def test_lean_runners_keep_what_they_promise(name, arm, lab_server, cluster_for, tmp_path):
     spec = SPECS[arm]
-    tried = experiment(name, faults.SUITE)
-    facts = Answer(tmp_path)
-    folder = tmp_path / "work"
-    folder.mkdir()
-    tried.measure(Scene(spec, folder, lab_server.api_url, {}, lambda: cluster_for(spec), facts.note))
-    seen = json.loads((tmp_path / "answer.json").read_text())["facts"]
+    tried = next(one for one in FAULTS.experiments() if one.id == name)
+    facts: dict[str, Any] = {}
+    tried.measure(Scene(spec, tmp_path, lab_server.api_url, {}, cluster_for(spec), facts.update))
 
-    assert tried.judge(spec, seen).symbol == "ok", seen
+    assert tried.judge(spec, facts).symbol == "ok", facts
 
 
 def test_the_page_names_experiments_that_there_are_and_links_their_code():
     rows = re.findall(r"^\| \[.*?\]\(\.\./(\S+?)\)<br><sub>(\S+?)</sub> \|", PAGE.read_text(), re.MULTILINE)
     assert len(rows) > 5
-    assert set(rows) <= {(one.code, one.id) for one in faults.SUITE.experiments}
+    assert set(rows) <= {(one.code, one.id) for one in FAULTS.experiments()}

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import io
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from rich.console import Console
 
 from runner_lab import lab
-from runner_lab.benchmarks.experiments import hosts, network
+from runner_lab.benchmarks.experiments import network
+from runner_lab.benchmarks.experiments.hosts import CUTS, judge_across, judge_cut
 from runner_lab.benchmarks.experiments.network import Network, NetworkError
-from runner_lab.benchmarks.experiments.severed import CUTS, Cut, across, judge
-from runner_lab.reports.findings import hosts as findings
+from runner_lab.runners import catalog
 
 CONNECT = """
 import socket, sys
@@ -168,12 +168,16 @@ def test_who_is_not_root_is_told(monkeypatch):
 
 
 def test_what_cannot_be_tried_is_one_line(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(network, "check", lambda: None)
-    (tmp_path / findings.FILE).write_text("{}")
+    monkeypatch.setattr(network.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(network.shutil, "which", lambda tool: tool)
+    (tmp_path / "hosts.json").write_text("{}")
     for arguments, message in (
-        (("--only", "moon"), f"--only moon: there are {', '.join(cut.id for cut in CUTS)}"),
-        (("--runners", "threads"), f"--runners threads: there are {', '.join(hosts.ARMS)}"),
-        (("--out", str(tmp_path)), f"--out {tmp_path} holds a hosts.json already: name another folder"),
+        (("--only", "moon"), f"--only moon: there are {', '.join(cut.id for cut in CUTS)}, hosts"),
+        (("--runners", "threads"), "--runners threads: there are lean-dask, dask, lean-ray, ray"),
+        (
+            ("--out", str(tmp_path)),
+            f"{tmp_path}/hosts.json holds no findings: schema version None, and this lab reads 1 and 2",
+        ),
     ):
         with pytest.raises(SystemExit) as ended:
             lab.main(["hosts", *arguments])
@@ -181,6 +185,7 @@ def test_what_cannot_be_tried_is_one_line(capsys, tmp_path, monkeypatch):
         assert capsys.readouterr().err.split() == f"runner-lab: {message}".split()
 
 
+LEAN_DASK = catalog.load().arms["lean-dask"]
 WHOLE: dict[str, Any] = {
     "workers": 2,
     "workers_after": 2,
@@ -214,12 +219,11 @@ WHOLE: dict[str, Any] = {
         ({"raised": "OSError: no"}, "bad", "the flow fails 5 s after the repair (down 10 s): OSError: no"),
         ({"returned_s": None}, "bad", "the flow never returns"),
         ({"begun": 0, "ended": 1}, "unknown", "no stint began (exit code 1)"),
-        ({"no_cluster": "nobody listens"}, "unknown", "no cluster: nobody listens"),
     ],
 )
 def test_what_was_seen_is_said_as_it_was(changes, symbol, words):
     facts = {name: value for name, value in {**WHOLE, **changes}.items() if value is not None}
-    judged = judge(facts, 8)
+    judged = judge_cut(LEAN_DASK, facts)
 
     assert (judged.symbol, judged.words) == (symbol, words)
     assert bool(judged.remedy) == (symbol != "ok")
@@ -228,31 +232,20 @@ def test_what_was_seen_is_said_as_it_was(changes, symbol, words):
 def test_a_graph_that_was_not_recorded_whole_is_no_success():
     record = {"status": "ok", "error": None, "recorded": 7, "expected_recorded": 7, "hosts": ["left", "right"]}
 
-    assert across({"record": record}).words == "right result, bodies on left and right, 7 of 7 task runs recorded"
-    assert across({"record": {**record, "recorded": 6}}).symbol == "bad"
-    assert across({"record": {**record, "status": "error", "error": "wrong"}}).words == "wrong"
-    assert across({"ended": 1}).symbol == "unknown"
+    assert (
+        judge_across(LEAN_DASK, {"record": record}).words
+        == "right result, bodies on left and right, 7 of 7 task runs recorded"
+    )
+    assert judge_across(LEAN_DASK, {"record": {**record, "recorded": 6}}).symbol == "bad"
+    assert judge_across(LEAN_DASK, {"record": {**record, "status": "error", "error": "wrong"}}).words == "wrong"
+    assert judge_across(LEAN_DASK, {"ended": 1}).symbol == "unknown"
 
 
-def test_the_table_has_a_row_for_each_experiment_and_a_column_for_each_arm():
-    report: dict[str, Any] = {
-        "folder": "results/x",
-        "arms": list(hosts.ARMS),
-        "experiments": [{"id": cut.id, "title": cut.title} for cut in (*CUTS, Cut("none", "not made"))],
-        "findings": [
-            {"experiment": cut.id, "arm": arm, "title": cut.title, "symbol": "warn", "words": f"{arm}!", "remedy": "r"}
-            for arm in ("dask", "lean-dask")
-            for cut in CUTS[:2]
-        ],
-    }
-    lines = findings.markdown(report).splitlines()
-    out = Console(file=io.StringIO(), width=100)
-    findings.show(report, out)
+def test_a_network_is_known_in_another_process_by_what_it_is_told(net):
+    told = json.loads(json.dumps(asdict(net)))
 
-    assert lines[0] == "|  | lean-dask | dask |"
-    assert lines[2:] == [f"| {cut.title} | ! lean-dask! | ! dask! |" for cut in CUTS[:2]]
-    assert out.file.getvalue().count("dask!") == 4
-    assert "findings: results/x/hosts.json" in out.file.getvalue()
+    assert Network.from_json(told) == net
+    assert on(Network.from_json(told)["two"], "-c", "import socket; print(socket.gethostname())") == "two"
 
 
 def test_the_page_names_every_experiment():

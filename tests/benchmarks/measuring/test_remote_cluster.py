@@ -17,7 +17,6 @@ import pytest
 
 from runner_lab.benchmarks.experiments.bare_environment import bare_python
 from runner_lab.benchmarks.experiments.far_clusters import FORKS_IN_PEACE
-from runner_lab.benchmarks.experiments.processes import running
 from runner_lab.benchmarks.measuring.remote_cluster import judge_slots, own_address, slots_of
 from runner_lab.benchmarks.session.plan import applies
 from runner_lab.benchmarks.session.session import Options, Session
@@ -27,6 +26,7 @@ from runner_lab.runners import catalog
 from runner_lab.runners.engine import Cluster, ClusterSettings
 from runner_lab.runners.engines.dask import ENGINE, Dask
 from runner_lab.runners.isolation.environment import free_port
+from runner_lab.runners.isolation.supervised import supervised
 from runner_lab.runners.spec import ArmError
 
 # In a process of its own, as it is for a user: this one may be the driver of the suite's Ray node already.
@@ -86,7 +86,7 @@ def elsewhere(scratch: Path, lab_server: Any, tmp_path: Path) -> Iterator[Any]:
     here = ("PYTHONPATH", "PREFECT_API_URL", "RAY_ADDRESS", "DASK_SCHEDULER_ADDRESS")
     environ = {name: value for name, value in os.environ.items() if name not in here} | RAY
     with ExitStack() as stack:
-        yield lambda *command: stack.enter_context(running(command, environ, tmp_path / "cluster.log", tmp_path))
+        yield lambda *command: stack.enter_context(supervised(command, tmp_path / "cluster.log", environ, tmp_path))
 
 
 def wait_for(port: int) -> None:

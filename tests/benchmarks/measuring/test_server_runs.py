@@ -10,10 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from runner_lab.benchmarks.experiments.api_states import NEVER, states
+from runner_lab.benchmarks.experiments.flow_runs import NEVER, states
 from runner_lab.benchmarks.measuring import quiescence, server_runs
-from runner_lab.benchmarks.measuring.server_runs import ServerRuns, UnansweredError, until
+from runner_lab.benchmarks.measuring.server_runs import ServerRuns, UnansweredError
 from runner_lab.benchmarks.session.plan import CellError
+from runner_lab.runners.isolation import waiting
 
 URL = "http://lab/api"
 
@@ -33,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    for module in (quiescence, server_runs):
+    for module in (quiescence, server_runs, waiting):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -170,10 +171,3 @@ def test_all_pages_of_a_filter_are_read(served):
     served(page)
     with ServerRuns(URL, 60.0) as runs:
         assert list(runs.logs("run")) == [line["message"] for line in lines]
-
-
-def test_until_gives_what_is_there_at_the_end_of_its_time(clock):
-    numbers = iter(range(1000))
-
-    assert until(lambda: next(numbers), lambda n: n == 3, 10.0) == 3
-    assert until(lambda: next(numbers), lambda n: False, 1.0) > 4

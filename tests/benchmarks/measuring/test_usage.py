@@ -14,6 +14,7 @@ from runner_lab.benchmarks.measuring.usage import Meter
 from runner_lab.flows.graph.bodies import perform
 from runner_lab.records.graph import Work
 from runner_lab.runners.isolation import guard
+from runner_lab.runners.isolation.waiting import last_within
 
 BURN = "import time\nwhile time.process_time() < 0.5: pass"
 HOLD = "data = bytearray(80_000_000); print('up', flush=True); input()"
@@ -120,9 +121,7 @@ def test_memory_is_the_highest_seen_though_it_was_given_back():
     ) as child:
         child.stdout.readline()
         # The meter looks four times a second, when it gets to: until it has looked again.
-        deadline = time.monotonic() + 300
-        while meter._peaks[1] < 80_000_000 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        last_within(lambda: meter._peaks[1] >= 80_000_000, 300)
         print(file=child.stdin, flush=True)
     usage, _ = meter.stop()
 

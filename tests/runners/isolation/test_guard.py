@@ -16,6 +16,7 @@ import pytest
 
 from runner_lab.runners.isolation import guard
 from runner_lab.runners.isolation.environment import MARK
+from runner_lab.runners.isolation.waiting import wait_for
 
 LAB = """
 import subprocess, sys, time
@@ -105,10 +106,7 @@ def test_a_copy_that_the_lab_has_forked_keeps_the_guard_from_nothing(users_envir
             if how == "stay":
                 lab.kill()
             lab.wait(60)
-            deadline = time.monotonic() + 60
-            while not ended(copy) or Path(scratch).exists():
-                assert time.monotonic() < deadline, "the guard sleeps on"
-                time.sleep(0.05)
+            wait_for("the end of the copy", lambda: ended(copy) and not Path(scratch).exists(), 60)
         finally:
             lab.kill()
             lab.wait()

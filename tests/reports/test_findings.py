@@ -12,17 +12,16 @@ from rich.console import Console
 
 from runner_lab import lab, reports
 from runner_lab.reports import RecordError
-from runner_lab.reports.findings import behaviour
-from runner_lab.reports.pages import markdown, terminal
+from runner_lab.reports.pages import findings_tables, markdown, terminal
 from tests.reports import synthetic
 
-HOSTILE = "<script>alert(1)</script> | [x](http://example.com) \x1b[31m\u202e [bold]"
+HOSTILE = "<script>alert(1)</script> | [x](http://example.com) \x1b[31m\u202e\ud800 [bold]"
 ARMS = ("threads", "lean-threads", "processes", "lean-processes", "dask", "lean-dask", "ray", "lean-ray")
 
 
 def finding(experiment: str, arm: str, symbol: str = "ok", **more: Any) -> dict[str, Any]:
     words = {"words": f"{symbol} under {arm}", "remedy": "" if symbol == "ok" else "Mend it."}
-    return {"experiment": experiment, "arm": arm, "symbol": symbol, "details": {}, "seconds": 1.5, **words, **more}
+    return {"experiment": experiment, "arm": arm, "symbol": symbol, "facts": {}, "seconds": 1.5, **words, **more}
 
 
 def findings(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -31,10 +30,11 @@ def findings(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
         for name in ("killed", "stopped", "never-tried")
     ]
     return {
-        "schema": 1,
+        "schema": 2,
         "name": "faults",
         "title": "What happens when things go wrong",
-        "finished_at": "2026-01-01T00:00:00+00:00",
+        "started_at": "2026-01-01T00:00:00+00:00",
+        "finished_at": "2026-01-01T00:10:00+00:00",
         "environment": {"cores": 2, "versions": {"prefect": "3.8.8"}},
         "experiments": listed,
         "arms": list(ARMS),
@@ -44,7 +44,7 @@ def findings(*found: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 MIXED = findings(
-    finding("killed", "dask", "bad", details={"executions": 4, "state": "Running"}),
+    finding("killed", "dask", "bad", facts={"executions": 4, "state": "Running"}),
     finding("killed", "threads"),
     finding("killed", "ray", "bad", words="lost"),
     finding("killed", "processes", "warn"),
@@ -60,8 +60,8 @@ def write(folder: Path, data: Any, name: str = "faults") -> Path:
 
 
 def test_the_matrix_has_a_sign_and_words_for_each_cell(tmp_path):
-    found = behaviour.read(write(tmp_path, MIXED))
-    table = behaviour.matrix(found)
+    found = findings_tables.read(write(tmp_path, MIXED))
+    table = findings_tables.matrix(found)
 
     assert [column.title for column in table.columns] == ["Experiment", "threads", "processes", "dask", "ray"]
     assert [[entry.text for entry in row] for row in table.rows] == [
@@ -69,11 +69,11 @@ def test_the_matrix_has_a_sign_and_words_for_each_cell(tmp_path):
         ["What if stopped", "✓ ok under threads", "-", "? unknown under dask", "not run"],
     ]
     assert table.rows[0][0].detail == "killed\nbenchmarks/killed.py"
-    assert behaviour.matrix(found, "../").rows[0][0].link == "../benchmarks/killed.py"
+    assert findings_tables.matrix(found, "../").rows[0][0].link == "../benchmarks/killed.py"
 
 
 def test_what_to_do_is_said_once_for_those_that_share_it(tmp_path):
-    table = behaviour.remedies(behaviour.read(write(tmp_path, MIXED)))
+    table = findings_tables.remedies(findings_tables.read(write(tmp_path, MIXED)))
 
     assert table is not None
     assert [[entry.text for entry in row] for row in table.rows] == [
@@ -81,11 +81,11 @@ def test_what_to_do_is_said_once_for_those_that_share_it(tmp_path):
         ["What if killed", "dask and ray", "✗ bad under dask / ✗ lost", "Mend it."],
         ["What if stopped", "dask", "? unknown under dask", "Mend it."],
     ]
-    assert behaviour.remedies(behaviour.read(write(tmp_path, findings(finding("killed", "dask"))))) is None
+    assert findings_tables.remedies(findings_tables.read(write(tmp_path, findings(finding("killed", "dask"))))) is None
 
 
 def test_the_facts_are_there_to_be_looked_up(tmp_path):
-    rows = behaviour.measured(behaviour.read(write(tmp_path, MIXED))).rows
+    rows = findings_tables.measured(findings_tables.read(write(tmp_path, MIXED))).rows
     assert ["What if killed", "dask", "executions: 4; state: Running", "1.50 s"] in [
         [e.text for e in row] for row in rows
     ]
@@ -97,25 +97,29 @@ def test_the_facts_are_there_to_be_looked_up(tmp_path):
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ([], "a JSON object is needed"),
-        ({"schema": 2}, "schema version 2"),
+        ({"schema": 3}, "schema version 3"),
+        ({"findings": []}, "schema version None"),
         (findings(schema="\x1b[31m"), "schema version"),
-        ({"schema": 1}, "no '"),
-        (findings(name="../x"), "name ../x"),
-        (findings(environment=[]), "environment must be an object"),
-        (findings(finding("killed", "dask", "great")), "symbol great"),
+        ({"schema": 1}, "name: Field required"),
+        (findings(name="../x"), "name: String should match pattern"),
+        (findings(environment=[]), "environment: Input should be a valid dictionary"),
+        (findings(finding("killed", "dask", "great")), "findings.0.symbol: Input should be"),
         (findings(finding("unheard-of", "dask")), "a finding of unheard-of"),
-        (findings(finding("killed", "dask", words=7)), "7 where text is needed"),
-        (findings(finding("killed", "dask", seconds="long")), "long where a number is needed"),
-        (findings(finding("killed", "dask", details=[1])), "attribute"),
-        (findings(finding("killed", "dask", symbol=["ok"])), "unhashable"),
-        (findings(experiments={}), "lists of findings"),
-        (findings("x"), "string"),  # type: ignore[arg-type]
+        (findings(finding("killed", "dask", words=7)), "findings.0.words: Input should be a valid string"),
+        (findings(finding("killed", "dask", seconds="long")), "findings.0.seconds: Input should be a valid number"),
+        (findings(finding("killed", "dask", seconds=float("nan"))), "findings.0.seconds: "),
+        (findings(finding("killed", "dask", facts=[1])), "findings.0.facts: Input should be a valid dictionary"),
+        (findings(finding("killed", "dask", facts={"\x1b": {1: 2}}, symbol=3)), "findings.0.symbol"),
+        (findings(finding("killed", "dask", symbol=["ok"])), "findings.0.symbol"),
+        (findings(experiments={}), "experiments: Input should be a valid"),
+        (findings("x"), "findings.0: Input should be"),  # type: ignore[arg-type]
+        (findings(*[finding("killed", "dask")] * 10_001), "findings: "),
     ],
 )
 def test_what_is_no_file_of_findings_is_one_clear_line(tmp_path, data, message, capsys):
     path = write(tmp_path, data)
     with pytest.raises(RecordError) as raised:
-        behaviour.read(path)
+        findings_tables.read(path)
     said = str(raised.value)
     assert message in said
     assert str(path) in said
@@ -163,7 +167,7 @@ def test_findings_stand_beside_the_times_of_a_run(tmp_path):
 
 
 def test_hostile_findings_are_shown_as_text(tmp_path):
-    hostile = finding("killed", HOSTILE, "bad", words=HOSTILE, remedy=HOSTILE, details={HOSTILE: HOSTILE})
+    hostile = finding("killed", HOSTILE, "bad", words=HOSTILE, remedy=HOSTILE, facts={HOSTILE: HOSTILE})
     write(tmp_path, findings(hostile, title=HOSTILE, arms=[HOSTILE], environment={HOSTILE: HOSTILE, "versions": 3}))
     rendered = reports.render(tmp_path)
     page, text = rendered.html.read_text(), rendered.markdown.read_text()
@@ -172,9 +176,9 @@ def test_hostile_findings_are_shown_as_text(tmp_path):
     assert "&lt;script&gt;alert(1)" in page
     assert "<script" not in text
     assert "[x](http" not in text
-    assert not {"\x1b", "\u202e"} & set(page + text)
+    assert not {"\x1b", "\u202e", "\ud800"} & set(page + text)
     out = Console(file=io.StringIO(), width=100)
-    terminal.show_behaviour(behaviour.read(tmp_path / "faults.json"), out)
+    terminal.show_findings(findings_tables.read(tmp_path / "faults.json"), out)
     assert "\x1b" not in out.file.getvalue()
     assert "[bold]" in out.file.getvalue()
 
@@ -182,7 +186,7 @@ def test_hostile_findings_are_shown_as_text(tmp_path):
 def test_eight_runners_fit_a_terminal_of_100_columns(tmp_path):
     found = [finding(name, arm, "bad") for name in ("killed", "stopped") for arm in ARMS]
     out = Console(file=io.StringIO(), width=100)
-    terminal.show_behaviour(behaviour.read(write(tmp_path, findings(*found))), out)
+    terminal.show_findings(findings_tables.read(write(tmp_path, findings(*found))), out)
     lines = out.file.getvalue().splitlines()
 
     assert max(map(len, lines)) <= 100
@@ -192,10 +196,47 @@ def test_eight_runners_fit_a_terminal_of_100_columns(tmp_path):
 
 
 def test_a_run_that_is_not_over_is_said_to_be(tmp_path):
-    assert "not finished" in behaviour.read(write(tmp_path, {**MIXED, "finished_at": None})).headline()
-    assert "not finished" not in behaviour.read(write(tmp_path, MIXED)).headline()
+    interrupted = findings_tables.read(write(tmp_path, {**MIXED, "finished_at": None}))
+    assert "not finished" in findings_tables.headline(interrupted)
+    assert "not finished" not in findings_tables.headline(findings_tables.read(write(tmp_path, MIXED)))
+
+
+def test_findings_of_the_version_before_are_read(tmp_path):
+    told = {"executions": 4, "state": "Running"}
+    old = {"experiment": "killed", "group": "g", "title": "What if killed", "code": "benchmarks/killed.py"}
+    old |= {"arm": "dask", "symbol": "bad", "words": "w", "remedy": "r", "details": told, "seconds": 1.5, "end": "done"}
+    found = findings_tables.read(write(tmp_path, {**findings(old), "schema": 1}))
+
+    assert [[entry.text for entry in row] for row in findings_tables.measured(found).rows] == [
+        ["What if killed", "dask", "executions: 4; state: Running", "1.50 s"]
+    ]
+    # An experiment that did not say which runners it is for was for all.
+    listed = [{name: one[name] for name in ("id", "group", "title", "code")} for one in MIXED["experiments"]]
+    found = findings_tables.read(write(tmp_path, {**MIXED, "schema": 1, "experiments": listed}, "hosts"))
+    assert "not run" in [entry.text for entry in findings_tables.matrix(found).rows[1]]
+
+
+@pytest.mark.parametrize("name", ["faults", "equivalence", "placement", "hosts"])
+def test_each_command_has_its_page(tmp_path, name):
+    write(tmp_path, {**MIXED, "name": name}, name)
+    rendered = reports.render(tmp_path)
+
+    assert f'id="{name}-matrix"' in rendered.html.read_text()
+    assert "| What if killed<br>" in rendered.markdown.read_text()
+    assert not (tmp_path / "charts").exists()
+
+
+def test_what_there_is_to_know_of_an_experiment_is_a_table_of_its_own(tmp_path):
+    listed = [{**MIXED["experiments"][0], "about": {"Needs": "a worker there"}}, *MIXED["experiments"][1:]]
+    found = findings_tables.read(write(tmp_path, {**MIXED, "experiments": listed}))
+    table = findings_tables.about(found)
+
+    assert table is not None
+    assert [[entry.text for entry in row] for row in table.rows] == [["What if killed", "a worker there"]]
+    assert "a worker there" in reports.render(tmp_path).html.read_text()
+    assert findings_tables.about(findings_tables.read(write(tmp_path, MIXED))) is None
 
 
 def test_a_page_of_the_repository_links_the_code(tmp_path):
-    lines = markdown.section(behaviour.read(write(tmp_path, MIXED)), "../")
+    lines = markdown.section(findings_tables.read(write(tmp_path, MIXED)), "../")
     assert any("[What if killed](../benchmarks/killed.py)<br><sub>killed</sub>" in line for line in lines)

@@ -1,14 +1,29 @@
-"""What the server has of a run in the end: it is told late, so it is asked until a state is final, or none comes."""
+"""A flow that is run under the arm of a scene, and what the server has of such a run in the end.
+
+The server is told late, so it is asked until a state is final, or none comes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from runner_lab.benchmarks.measuring.server_runs import FINAL, ServerRuns, until
+from runner_lab.benchmarks.experiments.frame.experiment import Scene
+from runner_lab.benchmarks.measuring.server_runs import FINAL, POLL_S, ServerRuns
+from runner_lab.flows.experiments.noted import notes
+from runner_lab.runners.isolation.waiting import last_within
 
 NEVER = "never recorded"
 _ANSWER_LIMIT_S = 60.0
+
+
+def run_flow(scene: Scene, flow: Any, **parameters: Any) -> dict[str, Any]:
+    """Run a flow of `flows.experiments.faults`; note and return what it noted, and the state it ended in."""
+    folder = str(scene.folder)
+    ended = flow.with_options(task_runner=scene.task_runner())(folder, **parameters, return_state=True)
+    found = {**notes(folder), "flow_state": ended.name}
+    scene.note(**{name: value for name, value in found.items() if not name.endswith(("_id", "_at_s"))})
+    return found
 
 
 def state(api_url: str, kind: Literal["flow_runs", "task_runs"], run_id: str, limit_s: float = 60.0) -> str:
@@ -27,10 +42,11 @@ def states(
 ) -> dict[str, str]:
     """The same for several runs, by the names given to them, all within one `limit_s`."""
     with ServerRuns(api_url, _ANSWER_LIMIT_S) as runs:
-        found = until(
+        found = last_within(
             lambda: {name: _state(runs.run(kind, run_id)) for name, run_id in run_ids.items()},
-            lambda found: all(over for _, over in found.values()),
             limit_s,
+            POLL_S,
+            enough=lambda found: all(over for _, over in found.values()),
         )
     return {name: told for name, (told, _) in found.items()}
 
