@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
-from runner_lab.records.validation import LARGEST, RecordError
+from runner_lab.records import json_file
+from runner_lab.records.validation import LARGEST, RecordError, first_complaint
 
 SCHEMA: Literal[2] = 2
 NAMES = ("faults", "equivalence", "placement", "hosts")
@@ -151,9 +152,7 @@ def write(folder: Path, findings: Findings) -> Path:
     path = folder / file_name(findings.name)
     data = _FILE.dump_python(findings, mode="json")
     _parsed(data)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(data, indent=2) + "\n")
-    partial.replace(path)
+    json_file.write(path, data)
     return path
 
 
@@ -185,9 +184,7 @@ def _parsed(data: Any) -> Findings:
     try:
         findings = _FILE.validate_python(data)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
-        where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in wrong["loc"])
-        raise RecordError(f"{where[:80]}: {ascii(wrong['msg'])[1:-1][:120]}") from None
+        raise RecordError(first_complaint(error)) from None
     known = {experiment.id for experiment in findings.experiments}
     if stray := next((one.experiment for one in findings.findings if one.experiment not in known), None):
         raise RecordError(f"a finding of {ascii(stray)[1:-1][:80]}, which is no experiment of it")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner_lab.records import json_file
+
 
 class FactsFile:
     """What has been noted so far is in the file, also after the process was killed."""
@@ -21,9 +23,8 @@ class FactsFile:
         """Add facts, from any thread; a later one of a name replaces the earlier. What is no JSON is kept as text."""
         with self._lock:
             self._facts.update(facts)
-            partial = self.path.with_name(f"{self.path.name}.partial")
-            partial.write_text(json.dumps(self._facts, default=str))
-            partial.replace(self.path)
+            text = json.dumps(self._facts, default=str)
+            json_file.write(self.path, json.loads(text, parse_constant=str))
 
 
 def read(path: Path) -> dict[str, Any]:

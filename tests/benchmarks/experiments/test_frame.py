@@ -17,6 +17,7 @@ import pytest
 
 from runner_lab.benchmarks.experiments.frame import suite as suites
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment
+from runner_lab.benchmarks.experiments.frame.facts_file import FactsFile, read
 from runner_lab.benchmarks.experiments.frame.process import ExperimentProcess, Outcome
 from runner_lab.benchmarks.experiments.frame.run import finding
 from runner_lab.benchmarks.experiments.frame.suite import Suite
@@ -210,3 +211,14 @@ def test_a_new_experiment_is_one_file_of_the_repository(tmp_path):
     assert "A task asks for its flow run" in page
     assert "lean-threads knows its flow run" in page
     assert "A task asks for its flow run (benchmarks/experiments/belonging.py)" in done.stdout
+
+
+def test_facts_are_whole_at_any_moment_and_what_is_no_json_is_text(tmp_path):
+    file = FactsFile(tmp_path / "facts.json")
+    assert read(file.path) == {}
+
+    file.note({"count": 1, "where": Path("/x"), "share": float("nan")})
+    assert read(file.path) == {"count": 1, "where": "/x", "share": "NaN"}
+    file.note({"count": 2})
+    assert read(file.path)["count"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["facts.json"]
