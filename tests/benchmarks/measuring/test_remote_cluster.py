@@ -36,11 +36,11 @@ import json, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.benchmarks.measuring.lab_graphs import measure_graph
 from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
-from runner_lab.benchmarks.session.plan import PlannedCell
-from runner_lab.flows.graph import GraphSpec
+from runner_lab.benchmarks.session.plan import PlannedCell, Stage
+from runner_lab.records.graph import GraphSpec
 from runner_lab.lab import reach
 from runner_lab.runners import catalog
 from runner_lab.runners.server import existing_server
@@ -65,7 +65,7 @@ with engine.cluster(2, settings, Path(scratch)) as cluster:
     for arm in arms:
         for graph in (GraphSpec(width=2), GraphSpec("retrying", width=1, failures=1), GraphSpec("cached", width=1)):
             if not arm.bare or graph.variant == "plain":
-                cell = PlannedCell("overhead", graph, arm, 0, arm.engine)
+                cell = PlannedCell("overhead", graph, arm, 0, Stage(arm.engine, 2))
                 print(json.dumps(asdict(measure(cell, 0, ready, blank_record(cell, "run", {}), measure_graph))))
 quiescence.send_rest()
 # As `doctor` asks it.
