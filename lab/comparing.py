@@ -46,7 +46,7 @@ def compare(
 
     Example: runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask --param n=100 --blocks 5
     """
-    from runner_lab.benchmarks.compare.compare import Asked
+    from runner_lab.benchmarks.compare.compare import FlowRequest
     from runner_lab.benchmarks.session.options import Options
 
     options = Options(
@@ -61,7 +61,7 @@ def compare(
         cell_timeout_s=cell_timeout,
     )
     try:
-        interrupted, failed, folder = _compare(Asked(flow, param or (), check_result), options)
+        interrupted, failed, folder = _compare(FlowRequest(flow, param or (), check_result), options)
     except (ValueError, RuntimeError) as error:
         # The same options are `--lab-...` to pytest, where others have names of their own.
         raise LabError(one_line(error).replace("--lab-", "--")) from error

@@ -29,7 +29,7 @@ OUTPUT = "output.log"
 
 
 @dataclass(frozen=True)
-class Asked:
+class FlowRequest:
     """The flow to compare, as on the command line."""
 
     target: str
@@ -42,7 +42,7 @@ class UserFlow:
 
     program = "runner-lab"
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: FlowRequest) -> None:
         self._asked = asked
         self._warm: set[str] = set()
         self._loaded: LoadedFlow | None = None

@@ -33,7 +33,7 @@ class FlowFailedError(CellError):
 
 
 @dataclass
-class Seen:
+class DriverCounts:
     """What the flow's process saw of a pass.
 
     begun: tasks submitted or called there, by the flow and its sub-flows.
@@ -65,7 +65,7 @@ class _NoteRunId:
     A flow travels with each of its tasks, its hooks with it: what arrives in a worker is a callable that nobody calls.
     """
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: DriverCounts) -> None:
         self._seen = seen
 
     def __call__(self, flow: Any, flow_run: Any, state: Any) -> None:
@@ -81,7 +81,7 @@ class Passed:
 
     called_s: float
     returned_s: float
-    seen: Seen
+    seen: DriverCounts
     result: Any = None
     raised: Exception | None = None
 
@@ -110,7 +110,7 @@ def run_pass(cell: PlannedCell, site: Site, user: LoadedFlow, storage: Path) -> 
     """Run the flow once under the cell's arm; what it persists by default goes to `storage`."""
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
-    seen = Seen()
+    seen = DriverCounts()
     runner = site.engine.task_runner(cell.arm, site.cluster, site.scratch)
     limit_s = min(site.limit_s, user.flow.timeout_seconds or site.limit_s)
     hooks: list[Any] = [_NoteRunId(seen), *(user.flow.on_running_hooks or [])]
@@ -147,7 +147,7 @@ async def _collect(flow: Any, parameters: dict[str, Any]) -> list[Any]:
 
 
 @contextmanager
-def _counted(runner: Any, seen: Seen) -> Iterator[None]:
+def _counted(runner: Any, seen: DriverCounts) -> Iterator[None]:
     """Count what is handed to the runner's class, and the tasks that are called past any runner, in this process."""
     from prefect import Task
 

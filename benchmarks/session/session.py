@@ -21,7 +21,7 @@ from runner_lab.benchmarks.session.progress import Progress
 from runner_lab.benchmarks.session.run_folder import RunFolder, new_run_id, now
 from runner_lab.benchmarks.session.search import durations
 from runner_lab.benchmarks.session.stages import Limits, Stages
-from runner_lab.benchmarks.session.workload import Workload
+from runner_lab.benchmarks.session.workload import SessionWorkload
 from runner_lab.records.cell_id import CellId
 from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
@@ -48,7 +48,7 @@ class Session:
         UsageError, ArmError, ConfigError, RecordError: the options make no run.
     """
 
-    def __init__(self, workload: Workload, options: Options, say: Say = lambda line: None) -> None:
+    def __init__(self, workload: SessionWorkload, options: Options, say: Say = lambda line: None) -> None:
         self._workload = workload
         self.options = options
         self._say = say

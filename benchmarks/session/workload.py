@@ -15,7 +15,7 @@ from runner_lab.records.record import Record
 from runner_lab.runners.spec import RunnerSpec
 
 
-class Workload(Protocol):
+class SessionWorkload(Protocol):
     """`program` is what the run's command line begins with."""
 
     program: str

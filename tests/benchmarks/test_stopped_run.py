@@ -31,7 +31,7 @@ def test_a_killed_run_is_resumed_for_a_block_more_with_no_record_lost_or_doubled
     run.wait()
     wait_for(lambda: not guard.marked(mark) and not scratch.exists())
     with open(out / records.FILE_NAME, "a") as file:
-        file.write('{"schema": 1, "run_id": "ou')
+        file.write('{"schema": 2, "run_id": "ou')
 
     again = start_lab("--lab-resume", "out", "--lab-blocks", "3", "--lab-api-url", lab_server.api_url, select=None)
     printed, errors = again.communicate()
@@ -69,7 +69,8 @@ def test_a_killed_search_goes_on_where_it_stopped_and_has_a_row_for_each_duratio
     assert {(r.suite, r.arm, r.block, r.status) for r in parsed} == {("metg", "threads", 0, "ok")}
     plan = json.loads((out / "run.json").read_text())
     assert (plan["planned_cells"], plan["interrupted"]) == (len(parsed), False)
-    assert plan["cells"] == ["metg/sleep/threads"]
+    selected = [(cell["suite"], cell["graph"]["work"]["kind"], cell["arm"]) for cell in plan["cells"]]
+    assert selected == [("metg", "sleep", "threads")]
     rows = json.loads((out / "benchmark.json").read_text())["benchmarks"]
     assert {row["extra_info"]["cell"] for row in rows} == {str(r.cell) for r in parsed}
 

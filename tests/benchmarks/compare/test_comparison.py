@@ -11,7 +11,7 @@ import pytest
 
 from runner_lab.benchmarks.compare import user_runs
 from runner_lab.benchmarks.compare.agreement import Agreement
-from runner_lab.benchmarks.compare.compare import SUITE, Asked, UserFlow, run
+from runner_lab.benchmarks.compare.compare import SUITE, FlowRequest, UserFlow, run
 from runner_lab.benchmarks.measuring import measure, quiescence
 from runner_lab.benchmarks.measuring.measure import Site, blank_record
 from runner_lab.benchmarks.measuring.quiescence import Settled
@@ -56,7 +56,7 @@ def passes(monkeypatch):
         made.storages.append(storage)
         assert storage.is_dir()
         found = made.returned[cell.arm.name]
-        seen = user_runs.Seen(flow_run_id="id", begun=1, submitted=1)
+        seen = user_runs.DriverCounts(flow_run_id="id", begun=1, submitted=1)
         if isinstance(found, Exception):
             return user_runs.Passed(0.0, 1.0, seen, None, found)
         return user_runs.Passed(0.0, 1.0, seen, found)
@@ -90,7 +90,7 @@ def resumed(tmp_path, cells, site, passes, make_record, monkeypatch):
                 result, remark = kept[cell.arm.name]
                 status = "error" if result == "different" else "ok"
                 folder.add(make_record(cell, status=status, flow_run=FlowRun({}, result=result, remark=remark)))
-        flow = MadeUp(Asked("etl.py", check_result=check_result))
+        flow = MadeUp(FlowRequest("etl.py", check_result=check_result))
         session = Session(flow, Options(resume=folder.path))
         session.release()
         session._folder, session._environment = RunFolder.resume(folder.path), {}

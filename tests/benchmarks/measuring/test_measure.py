@@ -108,7 +108,7 @@ def test_a_cell_has_all_its_figures(arm, make_cell, measured, cluster_for, arms)
     record = measured(cell, cluster_for(cell.arm))
 
     assert (record.status, record.error) == ("ok", None)
-    assert (record.cell, record.position, record.workers) == (cell.id, 7, cell.arm.workers)
+    assert (record.id, record.position, record.workers) == (cell.id, 7, cell.arm.workers)
     assert record.executions == record.expected_executions == graph.executions
     phases = record.phases
     assert 0 < phases.startup_s <= phases.first_result_s <= phases.total_s
@@ -236,7 +236,7 @@ def test_quiescence_gives_up_on_records_that_never_come(lab_server, arms, run_gr
 
 @pytest.mark.slow
 def test_missing_records_are_a_figure_and_not_an_error(make_cell, measured, monkeypatch):
-    monkeypatch.setattr(measuring, "wait_recorded", lambda *args, **more: Recorded(final=5, completed=5, lag_s=60.0))
+    monkeypatch.setattr(lab_graphs, "wait_recorded", lambda *args, **more: Recorded(final=5, completed=5, lag_s=60.0))
     record = measured(make_cell())
 
     assert (record.status, record.recorded, record.expected_recorded) == ("ok", 5, 7)

@@ -13,15 +13,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from runner_lab.benchmarks.experiments.bare_environment import bare_python
 from runner_lab.benchmarks.experiments.far_clusters import FORKS_IN_PEACE
-from runner_lab.benchmarks.measuring.remote_cluster import judge_slots, own_address, slots_of
+from runner_lab.benchmarks.measuring.remote_cluster import judge_slots, own_address, sent_by_value, slots_of
 from runner_lab.benchmarks.session.plan import applies
 from runner_lab.benchmarks.session.session import Options, Session
 from runner_lab.benchmarks.session.workload import LabGraphs
-from runner_lab.records.graph import GraphSpec
+from runner_lab.records.graph import GraphSpec, Work
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import Cluster, ClusterSettings
 from runner_lab.runners.engines.dask import ENGINE, Dask
@@ -35,11 +36,11 @@ import json, sys, time
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from runner_lab.benchmarks import quiescence
+from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.benchmarks.measuring.lab_graphs import measure_graph
 from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
-from runner_lab.benchmarks.session.plan import PlannedCell
-from runner_lab.flows.graph import GraphSpec
+from runner_lab.benchmarks.session.plan import PlannedCell, Stage
+from runner_lab.records.graph import GraphSpec
 from runner_lab.lab import reach
 from runner_lab.runners import catalog
 from runner_lab.runners.server import existing_server
@@ -64,7 +65,7 @@ with engine.cluster(2, settings, Path(scratch)) as cluster:
     for arm in arms:
         for graph in (GraphSpec(width=2), GraphSpec("retrying", width=1, failures=1), GraphSpec("cached", width=1)):
             if not arm.bare or graph.variant == "plain":
-                cell = PlannedCell("overhead", graph, arm, 0, arm.engine)
+                cell = PlannedCell("overhead", graph, arm, 0, Stage(arm.engine, 2))
                 print(json.dumps(asdict(measure(cell, 0, ready, blank_record(cell, "run", {}), measure_graph))))
 quiescence.send_rest()
 # As `doctor` asks it.
@@ -237,3 +238,17 @@ def test_nothing_is_measured_on_an_attached_cluster_with_other_workers(tmp_path,
 
     assert str(refused.value).startswith(f"arm 'bare-dask': the cluster at {address} has 3 worker slots")
     assert not (tmp_path / "results").exists()
+
+
+def test_a_graph_arrives_where_nothing_of_this_project_is():
+    graph = GraphSpec("retrying", 3, Work("spin", 0.1), payload_bytes=10, failures=2)
+    program = (
+        "import pickle, sys; sys.modules['runner_lab'] = None\n"
+        "graph = pickle.loads(sys.stdin.buffer.read()); print(graph, graph.tasks, graph.result, sep='\\n')"
+    )
+    with sent_by_value():
+        pickled = cloudpickle.dumps(graph)
+
+    done = subprocess.run([sys.executable, "-c", program], input=pickled, capture_output=True)
+    assert done.stderr == b""
+    assert done.stdout.decode().splitlines() == [repr(graph), str(graph.tasks), graph.result]
