@@ -12,7 +12,7 @@ from prefect import flow, task
 from rich.console import Console
 
 from runner_lab.benchmarks.session.run_folder import new_run_id, share_done
-from runner_lab.lab import publishing
+from runner_lab.lab import artifacts
 from runner_lab.reports.analysis import summary
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.history import difference, history, timings, trend
@@ -65,7 +65,7 @@ def nightly_comparison(profile: str = "quick", results: str = RESULTS, report_ba
     news = [_told("Slower than in the run before", slow.first), _told("Slower in two runs in a row", slow.lasting)]
     report_url = f"{report_base.rstrip('/')}/{run.name}/report.html" if report_base else None
     report = report_url or f"{run.absolute()}/report.html"
-    publishing.artifacts(found, report, report_url, [line for line in news if line])
+    artifacts.create(found, report, report_url, [line for line in news if line])
     if slow.lasting:
         raise SlowdownError(f"{_told(f'slower in two runs in a row than in {slow.since}', slow.lasting, NAMED)}")
     return [cell.cell for cell in slow.first]
@@ -82,7 +82,7 @@ def measure(profile: str, out: Path) -> Path:
         RunError: the exit code is not 0.
     """
     last = ""
-    progress = publishing.Progress(f"runner-lab-progress-{profile}", f"Cells measured by {out.name}.")
+    progress = artifacts.Progress(f"runner-lab-progress-{profile}", f"Cells measured by {out.name}.")
     with (
         guarded(),
         subprocess.Popen(

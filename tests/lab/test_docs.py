@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.lab.app import app
+from runner_lab.lab.program import app
 from runner_lab.runners.catalog import load
 from tests.lab.documented import COLLECTED, DEPLOYING, HEALTH, HOW, PUBLISHING, READ, RUN, TUTORIAL
 from tests.reports import machine, synthetic
@@ -92,7 +92,7 @@ def test_those_of_deployments_are_run_there():
     ] == []
 
 
-@pytest.mark.parametrize(("how", "file"), [(HEALTH, "test_health.py"), (PUBLISHING, "test_publishing.py")])
+@pytest.mark.parametrize(("how", "file"), [(HEALTH, "test_health.py"), (PUBLISHING, "test_publish.py")])
 def test_those_that_have_a_file_of_their_own_are_run_there(how, file):
     source = (ROOT / "tests" / "lab" / file).read_text()
 

@@ -1,4 +1,4 @@
-"""Commands that do something on a server: `demo`, `publish`."""
+"""The command `publish`: a run on a Prefect server."""
 
 from __future__ import annotations
 
@@ -10,16 +10,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import ERR, OUT, AsJson, LabError
-
-
-def demo() -> None:
-    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
-
-    Example: runner-lab demo
-    """
-    from runner_lab.lab.demo import demo as tour
-
-    tour(OUT)
 
 
 def publish(
@@ -39,8 +29,8 @@ def publish(
     folder = asking.find_run(run)
     try:
         with ERR.status("importing Prefect"):
-            from runner_lab.lab import publishing
-        published = publishing.publish(folder, api_url, report_url)
+            from runner_lab.lab import artifacts
+        published = artifacts.publish(folder, api_url, report_url)
     except ServerError as error:
         raise LabError(str(error)) from error
     if as_json:

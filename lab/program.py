@@ -7,14 +7,22 @@ import sys
 
 from cyclopts import App, CycloptsError
 
-from runner_lab.lab.arms import runners
-from runner_lab.lab.comparing import compare
+from runner_lab.lab.choose import choose
+from runner_lab.lab.compare import compare
+from runner_lab.lab.completion import completion_of
 from runner_lab.lab.console import ERR, end, one_line
-from runner_lab.lab.doctor import completion, doctor
-from runner_lab.lab.experiments import equivalence, faults, hosts, placement
-from runner_lab.lab.past import history
-from runner_lab.lab.reading import choose, diff, report, scale
-from runner_lab.lab.showing import demo, publish
+from runner_lab.lab.demo import demo
+from runner_lab.lab.diff import diff
+from runner_lab.lab.doctor import doctor
+from runner_lab.lab.equivalence import equivalence
+from runner_lab.lab.faults import faults
+from runner_lab.lab.history import history
+from runner_lab.lab.hosts import hosts
+from runner_lab.lab.placement import placement
+from runner_lab.lab.publish import publish
+from runner_lab.lab.report import report
+from runner_lab.lab.runners import runners
+from runner_lab.lab.scale import scale
 
 app = App(
     name="runner-lab",
@@ -24,11 +32,10 @@ app = App(
     version_flags=["--version"],
 )
 
-
 for command in (
     *(report, compare, choose, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),
-    *(demo, doctor, completion),
+    *(demo, doctor, completion_of(app)),
 ):
     app.command(command)
 

@@ -1,0 +1,34 @@
+"""The command `report`: a run, rendered again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from runner_lab.lab.console import ERR, OUT, AsJson
+
+
+def report(
+    run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Render a run again: report.html, report.md, charts, summary.json; and keep it in the history.
+
+    Example: runner-lab report results/20260101-120000-quick
+    """
+    from runner_lab.reports import render
+
+    rendered = render(run)
+    if as_json:
+        OUT.print_json(json.dumps(asdict(rendered), default=str))
+        return
+    for line in rendered.verdict:
+        OUT.print(line, markup=False, highlight=False)
+    for warning in rendered.warnings:
+        ERR.print(f"warning: {warning}", markup=False)
+    OUT.print(f"report: {rendered.html}", markup=False, soft_wrap=True)
