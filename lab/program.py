@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
@@ -21,19 +22,21 @@ from runner_lab.lab.hosts import hosts
 from runner_lab.lab.placement import placement
 from runner_lab.lab.publish import publish
 from runner_lab.lab.report import report
+from runner_lab.lab.run import run
 from runner_lab.lab.runners import runners
 from runner_lab.lab.scale import scale
 
 app = App(
     name="runner-lab",
     help="Which Prefect task runner should I use, and what will it cost me?\n\n"
-    "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow\n\n"
+    "Measure with: runner-lab run; a flow of yours with: runner-lab compare my_flow.py:my_flow\n\n"
     "Errors are one line; --debug, with any command, shows the traceback.",
     version_flags=["--version"],
+    version=lambda: version("runner-lab"),
 )
 
 for command in (
-    *(report, compare, choose, diff, scale, history, publish, runners),
+    *(run, report, compare, choose, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),
     *(demo, doctor, completion_of(app)),
 ):
