@@ -22,7 +22,6 @@ from runner_lab.reports.pages import terminal
 from runner_lab.reports.words import units, verdict
 from runner_lab.runners.isolation.guard import guarded
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "results/nightly"
 NAMED = 8
 """Cells that the message of a slowdown names; the log has them all."""
@@ -87,7 +86,6 @@ def measure(profile: str, out: Path) -> Path:
         guarded(),
         subprocess.Popen(
             command(profile, out),
-            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -108,8 +106,8 @@ def measure(profile: str, out: Path) -> Path:
 
 def command(profile: str, out: Path) -> list[str]:
     """What measures."""
-    words = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-only"]
-    return [*words, "--lab-profile", profile, "--lab-out", str(out.absolute())]
+    # Without -P the working folder's modules would be imported before those that are installed.
+    return [sys.executable, "-P", "-m", "runner_lab", "run", "--profile", profile, "--out", str(out.absolute())]
 
 
 def keep(run: Path, found: Summary) -> list[Kept]:

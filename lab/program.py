@@ -19,6 +19,7 @@ from runner_lab.lab.equivalence import equivalence
 from runner_lab.lab.faults import faults
 from runner_lab.lab.history import history
 from runner_lab.lab.hosts import hosts
+from runner_lab.lab.open import open_report
 from runner_lab.lab.placement import placement
 from runner_lab.lab.publish import publish
 from runner_lab.lab.report import report
@@ -35,6 +36,7 @@ app = App(
     version=lambda: version("runner-lab"),
 )
 
+app.command(open_report, name="open")
 for command in (
     *(run, report, compare, choose, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),

@@ -10,10 +10,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import ERR, OUT, AsJson, LabError
+from runner_lab.lab.newest import newest_with
 
 
 def publish(
-    run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")],
+    run: Annotated[Path | None, Parameter(help="A run's folder; the newest in ./results by default.")] = None,
     *,
     api_url: Annotated[str | None, Parameter(help="The Prefect server; that of PREFECT_API_URL by default.")] = None,
     report_url: Annotated[str | None, Parameter(help="Where report.html can be opened, for a link to it.")] = None,
@@ -23,10 +24,11 @@ def publish(
 
     Example: runner-lab publish results/20260101-120000-quick --api-url http://127.0.0.1:4200/api
     """
+    from runner_lab.records import record
     from runner_lab.reports.choose import asking
     from runner_lab.runners.server import ServerError
 
-    folder = asking.find_run(run)
+    folder = asking.find_run(run) if run else newest_with([record.FILE_NAME])
     try:
         with ERR.status("importing Prefect"):
             from runner_lab.lab import artifacts

@@ -10,10 +10,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import ERR, OUT, AsJson
+from runner_lab.lab.newest import newest_with
 
 
 def report(
-    run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")],
+    run: Annotated[Path | None, Parameter(help="A run's folder; the newest in ./results by default.")] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -21,8 +22,12 @@ def report(
 
     Example: runner-lab report results/20260101-120000-quick
     """
+    from runner_lab.records import record
     from runner_lab.reports import render
+    from runner_lab.reports.findings import behaviour
 
+    if run is None:
+        run = newest_with([record.FILE_NAME, *map(behaviour.file_name, behaviour.NAMES)])
     rendered = render(run)
     if as_json:
         OUT.print_json(json.dumps(asdict(rendered), default=str))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -23,11 +24,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+import runner_lab.flows
 from runner_lab.runners.isolation.environment import environment, without_foreign
 from runner_lab.runners.isolation.guard import guarded
 from runner_lab.runners.server import ServerError, ask, lab_server
 
-ROOT = Path(__file__).resolve().parent.parent
+DESCRIBED = Path(__file__).resolve().parent.parent / "prefect.yaml"
+"""The project's deployments: at the top of a checkout, and in the package where it is installed."""
 DEPLOYMENT = "hello-flow/hello-flow-deployment"
 FLOWS = {
     "hello_flow": "A flow",
@@ -37,7 +40,9 @@ FLOWS = {
     "parallel_tasks": "Tasks that run at the same time",
     "choose_runner": "One flow under threads, Dask and Ray",
 }
+PLAIN = "hello_world"
 STEPS = len(FLOWS) + 8
+DOCS = "docs/tutorial.md and docs/deploying.md of the project"
 SCHEDULE_S = 20
 """A minute, as in prefect.yaml, is long to watch; with much less runs pile up, as each imports Prefect twice."""
 
@@ -54,13 +59,11 @@ def take(console: Console) -> None:
     Raises:
         TourError: a step failed.
     """
-    if not (ROOT / "prefect.yaml").exists():
-        raise TourError(f"no prefect.yaml in {ROOT}: the demo deploys the project's own folder; run it in a checkout")
     begun = time.monotonic()
     with _progress(console) as progress, guarded() as scratch:
-        tour = Tour(scratch, progress)
+        tour = Tour(scratch, project(scratch / "runner-lab"), progress)
         tour.step("Plain Python")
-        tour.run("python -m flows.hello_world")
+        tour.run(f"python -m flows.{PLAIN}")
         tour.step("A Prefect server, with its data in one SQLite file")
         try:
             with tour.server():
@@ -70,7 +73,7 @@ def take(console: Console) -> None:
                 _deploy(tour)
         except ServerError as error:
             raise TourError(str(error)) from error
-    console.print(f"\nThat was the tutorial, in {time.monotonic() - begun:.0f} s: docs/tutorial.md, docs/deploying.md")
+    console.print(f"\nThat was the tutorial, in {time.monotonic() - begun:.0f} s; step by step: {DOCS}")
 
 
 def _deploy(tour: Tour) -> None:
@@ -91,7 +94,16 @@ def _deploy(tour: Tour) -> None:
     tour.step("Everything is stopped and removed")
 
 
-def scheduled(interval_s: float, path: Path = ROOT / "prefect.yaml") -> dict[str, Any]:
+def project(folder: Path) -> Path:
+    """Make a folder with the tutorial's flows and the deployments, as a checkout has them, and return it."""
+    (folder / "flows").mkdir(parents=True)
+    for name in ("__init__", PLAIN, *FLOWS):
+        shutil.copy(Path(runner_lab.flows.__path__[0]) / f"{name}.py", folder / "flows")
+    shutil.copy(DESCRIBED, folder)
+    return folder
+
+
+def scheduled(interval_s: float, path: Path = DESCRIBED) -> dict[str, Any]:
     """prefect.yaml with the schedule of its first deployment active, every `interval_s` seconds."""
     described = yaml.safe_load(path.read_text(encoding="utf-8"))
     described["deployments"][0]["schedules"] = [{"interval": interval_s, "active": True}]
@@ -103,11 +115,13 @@ class Tour:
 
     Args:
         scratch: the home of Prefect and the place of all files.
+        project: the folder that the commands run in.
         progress: the display; what the commands say appears above it.
     """
 
-    def __init__(self, scratch: Path, progress: Progress) -> None:
+    def __init__(self, scratch: Path, project: Path, progress: Progress) -> None:
         self.scratch = scratch
+        self._project = project
         self._progress = progress
         self._bar = progress.add_task("", total=STEPS)
         self._begun = False
@@ -184,7 +198,7 @@ class Tour:
         words = [sys.executable, *(["-m", "prefect"] if program == "prefect" else []), *arguments]
         return subprocess.Popen(
             words,
-            cwd=ROOT,
+            cwd=self._project,
             env=_variables(self.scratch, self._api_url),
             stdin=subprocess.DEVNULL,
             stdout=output,

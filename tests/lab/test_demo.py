@@ -18,7 +18,6 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from runner_lab import lab
 from runner_lab.lab import tour as tours
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +31,7 @@ def said() -> io.StringIO:
 
 @pytest.fixture
 def tour(tmp_path, said) -> tours.Tour:
-    return tours.Tour(tmp_path, Progress(console=Console(file=said, width=200), disable=True))
+    return tours.Tour(tmp_path, tmp_path, Progress(console=Console(file=said, width=200), disable=True))
 
 
 def commands_of_the_docs() -> set[str]:
@@ -76,8 +75,7 @@ def test_the_schedule_is_that_of_the_project_but_active(tmp_path):
     assert described == project
 
 
-def test_a_command_shows_what_it_says(tour, said, monkeypatch):
-    monkeypatch.setattr(tours, "ROOT", tour.scratch)
+def test_a_command_shows_what_it_says(tour, said):
     tour.run("""python -c 'import os; print("in", os.environ["PREFECT_HOME"])'""")
 
     assert f"in {tour.scratch / 'home'}" in said.getvalue()
@@ -95,14 +93,14 @@ def test_what_does_not_come_true_is_one_line(tour):
         tour.wait("the deployment is Ready", lambda: False, limit_s=0)
 
 
-def test_outside_a_checkout_it_says_what_to_do(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(tours, "ROOT", tmp_path)
+def test_its_project_has_the_tutorial_and_the_deployment(tmp_path):
+    folder = tours.project(tmp_path / "project")
 
-    with pytest.raises(SystemExit) as ended:
-        lab.main(["demo"])
-
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"runner-lab: no prefect.yaml in {tmp_path}: ")
+    said = subprocess.check_output([sys.executable, "-m", "flows.hello_world"], cwd=folder, text=True)
+    described = yaml.safe_load((folder / "prefect.yaml").read_text())["deployments"][0]
+    file, _, flow = described["entrypoint"].partition(":")
+    assert said == "hello world\n"
+    assert f"def {flow}(" in (folder / file).read_text()
 
 
 @pytest.mark.parametrize("variable", ["PREFECT_API_KEY", "DASK_SCHEDULER__X", "RAY_ADDRESS"])
@@ -127,7 +125,7 @@ def test_interrupted_it_leaves_no_process_and_no_folder(users_environment, tmp_p
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "runner_lab.flows.hello_flow" in line:
+        if "flows.hello_flow" in line:
             break
     deadline = time.monotonic() + LIMIT_S
     # The guard, the server, and the command, which starts after it was announced.
