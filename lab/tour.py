@@ -29,8 +29,8 @@ from runner_lab.runners.isolation.environment import environment, without_foreig
 from runner_lab.runners.isolation.guard import guarded
 from runner_lab.runners.server import ServerError, ask, lab_server
 
-DESCRIBED = Path(__file__).resolve().parent.parent / "prefect.yaml"
-"""The project's deployments: at the top of a checkout, and in the package where it is installed."""
+DESCRIBED = Path(__file__).with_name("prefect.yaml")
+"""The project's deployments: in a checkout a link to them, since Prefect looks for the file at the top."""
 DEPLOYMENT = "hello-flow/hello-flow-deployment"
 FLOWS = {
     "hello_flow": "A flow",
