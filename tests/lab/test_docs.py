@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 LIMIT_S = 300.0
 
-PROGRAMS = r"(?:uv|pip|git|cd|rm|export|source|prefect|dask|ray|pytest|python|runner-lab|sudo|docker|curl)\b"
+PROGRAMS = r"(?:uv|uvx|pip|git|cd|rm|export|source|prefect|dask|ray|pytest|python|runner-lab|sudo|docker|curl)\b"
 
 
 def commands(page: Path) -> list[str]:
@@ -37,7 +37,7 @@ def commands(page: Path) -> list[str]:
         if kind == "console":
             found += [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
         elif kind in ("", "bash", "sh"):
-            found += [line for line in lines if re.match(PROGRAMS + " ", line) or line == "uv sync"]
+            found += [line for line in lines if re.match(PROGRAMS + " ", line)]
     outside = re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
     found += [" ".join(inline.split()) for inline in re.findall(r"`(uv\s+run\s[^`]+)`", outside)]
     return [part for line in found for part in re.sub(r"\s+#.*$", "", line).split(" && ")]
@@ -51,8 +51,10 @@ def those(how: str, program: str = "") -> list[str]:
 
 
 def words(command: str) -> list[str]:
-    """Without `uv run`."""
-    return shlex.split(command.removeprefix("uv run ").removeprefix("sudo .venv/bin/"))
+    """Without what runs it: `uv run`, `uvx`, a container."""
+    if command.startswith("docker run "):
+        command = command.partition(" -- ")[2]
+    return shlex.split(command.removeprefix("uv run ").removeprefix("uvx ").removeprefix("sudo .venv/bin/"))
 
 
 @pytest.fixture
@@ -64,6 +66,8 @@ def folder(tmp_path, monkeypatch) -> Path:
         plan = synthetic.plan(records, run_id=name, arms=["threads", "dask"], workers=4, cells=[])
         synthetic.write(tmp_path / "results" / name, records, plan)
     (tmp_path / "my_flow.py").write_text("from prefect import flow\n\n@flow\ndef my_flow(n: int): ...\n")
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "etl.py").write_text("from prefect import flow\n\n@flow\ndef etl(): ...\n")
     return tmp_path
 
 

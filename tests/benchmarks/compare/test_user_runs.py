@@ -67,7 +67,7 @@ def test_a_mapping_flow_with_parameters_under_two_runners(compare):
         ("returns_futures.py:squares", [], 3, [1, 4, 9]),
         ("generator.py:chunks", ["n=2"], 2, [[], [1]]),
         ("typed.py:typed", ['config={"region": "eu"}', "day=2026-11-23", "code=7"], 1, "eu 10 23.11.2026 7"),
-        ("flows.py", [], 2, ["user_flows", "user_flows"]),
+        ("flows.py", [], 2, ["flows", "flows"]),
     ],
 )
 def test_flows_of_every_kind_end_well_and_their_results_can_be_compared(
