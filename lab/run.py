@@ -81,7 +81,6 @@ def run(
         "--lab-runners": runners,
         "--lab-blocks": blocks,
         "--workers": workers,
-        "-k": select,
         "--lab-out": out,
         "--lab-resume": resume,
         "--lab-config": config,
@@ -93,5 +92,6 @@ def run(
     options += [f"--lab-server-setting={setting}" for setting in server_setting or ()]
     if pytest_options and not pytest_options[0].startswith("-"):
         raise LabError(f"run: {pytest_options[0]} is not an option; options of pytest's own come after --")
-    if code := pytest_session.measure([*options, *([f"-k={select}"] if select else []), *pytest_options]):
+    options += [f"-k={select}"] if select else []
+    if code := pytest_session.measure([*options, *pytest_options]):
         end(code)

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from runner_lab.records import record as record_files
 from runner_lab.runners.isolation import environment as isolation
 from runner_lab.runners.isolation import guard
 from tests.distribution.strangers import ETL, LIMIT_S, ROOT, Python, Wheels, build, install, uv, write_project
@@ -152,13 +153,14 @@ def test_a_flow_of_the_project_is_compared(everything, project, demo):
     asked = ("--runners", "threads,processes,lean-dask", "--blocks", "1", "--param", "rows=4")
     said = everything.run("runner-lab", "compare", "flows/etl.py:etl", *asked, cwd=project)
     (found,) = re.findall(r"^report: (results/.*)/report.html$", said, re.MULTILINE)
-    records = [json.loads(line) for line in (project / found / "records.jsonl").read_text().splitlines()]
+    records, warnings = record_files.read(project / found)
 
-    assert sorted(record["arm"] for record in records) == ["control", "lean-dask", "processes", "threads"]
-    assert {record["status"] for record in records} == {"ok"}
-    assert all(record["value_s"] > 0 for record in records)
+    assert not warnings
+    assert sorted(record.arm for record in records) == ["control", "lean-dask", "processes", "threads"]
+    assert {(record.status, record.error) for record in records} == {("ok", None)}
+    assert all(record.value_s is not None and record.value_s > 0 for record in records)
     assert "All arms returned the same result." in said
-    assert "6 Completed" in said
+    assert "5 Completed" in said
 
 
 def test_the_newest_run_is_read_where_none_is_named(everything, project, run):
