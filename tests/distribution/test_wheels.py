@@ -9,6 +9,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import psutil
@@ -149,7 +150,7 @@ def test_no_module_of_a_checkout_is_imported_under_two_names(users_environment):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-def test_a_flow_of_the_project_is_compared(everything, project, demo):
+def test_a_flow_of_the_project_is_compared(everything, project):
     asked = ("--runners", "threads,processes,lean-dask", "--blocks", "1", "--param", "rows=4")
     said = everything.run("runner-lab", "compare", "flows/etl.py:etl", *asked, cwd=project)
     (found,) = re.findall(r"^report: (results/.*)/report.html$", said, re.MULTILINE)
@@ -244,6 +245,8 @@ def test_a_cluster_that_has_neither_distribution_runs_it_as_well(script, project
 
 
 def test_without_dask_and_ray_there_are_threads_and_processes(least, project):
+    if "all" not in (metadata.metadata("runner-lab").get_all("Provides-Extra") or ()):
+        pytest.skip("the distribution has no extras: it brings Dask and Ray")
     for engine in ("dask", "ray"):
         least.run("python", "-c", f"import {engine}", cwd=project.parent, code=1)
     rows = {row["arm"]: row["error"] for row in json.loads(least.run("runner-lab", "runners", "--json", cwd=project))}
