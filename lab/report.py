@@ -22,12 +22,11 @@ def report(
 
     Example: runner-lab report results/20260101-120000-quick
     """
-    from runner_lab.records import record
+    from runner_lab.records import findings, record
     from runner_lab.reports import render
-    from runner_lab.reports.findings import behaviour
 
     if run is None:
-        run = newest_with([record.FILE_NAME, *map(behaviour.file_name, behaviour.NAMES)])
+        run = newest_with([record.FILE_NAME, *map(findings.file_name, findings.NAMES)])
     rendered = render(run)
     if as_json:
         OUT.print_json(json.dumps(asdict(rendered), default=str))
