@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -44,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a setting of the lab's own server; may be given several times",
     )
     lab.addoption("--lab-cell-timeout", type=float, metavar="S", help="seconds one pass may take (300; scale: 1200)")
+    # What the user typed where it was not pytest: `runner-lab run`.
+    lab.addoption("--lab-command", help=argparse.SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,11 +68,12 @@ def pytest_configure(config: pytest.Config) -> None:
         database_url=option.lab_database_url,
         cell_timeout_s=option.lab_cell_timeout,
         server_settings=tuple(option.lab_server_setting),
+        command=option.lab_command,
     )
     try:
         config.stash[_LAB] = Session(LabGraphs(), options, say=lambda line: _say(config, line))
     except _USER_ERRORS as error:
-        pytest.exit(str(error), returncode=2)
+        _refuse(config, error)
     config.add_cleanup(config.stash[_LAB].release)
     config.pluginmanager.register(_ProgressLine(config), "lab-progress")
 
@@ -100,7 +105,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         session.config.stash[_LAB].start()
     except _USER_ERRORS as error:
-        pytest.exit(str(error), returncode=2)
+        _refuse(session.config, error)
 
 
 @pytest.fixture
@@ -175,6 +180,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             terminalreporter.write_line(line)
 
 
+def _refuse(config: pytest.Config, error: Exception) -> NoReturn:
+    """End what makes no run, with exit code 2.
+
+    Raises:
+        pytest.UsageError: for `runner-lab run`, which prints the line itself; its options have no `lab-` before them.
+        pytest.exit.Exception: for pytest.
+    """
+    if config.option.lab_command is None:
+        pytest.exit(str(error), returncode=2)
+    raise pytest.UsageError(str(error).replace("--lab-", "--")) from error
+
+
 def _finish(lab: Session, config: pytest.Config, interrupted: bool) -> None:
     """
     Raises:
@@ -198,7 +215,9 @@ def _render(lab: Session) -> list[str]:
         rendered = render(lab.folder.path)
     except RecordError as error:
         return [f"no report: {error}"]
-    again = f"interrupted; go on with: pytest benchmarks --benchmark-only --lab-resume {lab.folder.path}"
+    by_lab = lab.options.command is not None
+    resume = "runner-lab run --resume" if by_lab else "pytest benchmarks --benchmark-only --lab-resume"
+    again = f"interrupted; go on with: {resume} {lab.folder.path}"
     return [
         *rendered.verdict,
         *(f"warning: {warning}" for warning in rendered.warnings),

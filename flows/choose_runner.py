@@ -70,8 +70,14 @@ def main() -> None:
         )
         raise SystemExit(2)
     for runner in (threads, dask, ray):
+        try:
+            task_runner = runner()
+        except ModuleNotFoundError as missing:
+            package = str(missing.name).replace("_", "-")
+            print(f"{runner.__name__}: {package} is not installed: pip install {package}")
+            continue
         # From outside, the same one line is this:
-        message = choose_runner.with_options(task_runner=runner())()
+        message = choose_runner.with_options(task_runner=task_runner)()
         print(f"{runner.__name__}: {message}")
 
 

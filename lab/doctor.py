@@ -1,12 +1,10 @@
-"""The commands that look after the lab's own use: `doctor`, `completion`."""
+"""The command `doctor`: whether this machine is fit to measure."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Literal
 
-from cyclopts import Parameter
 from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
@@ -25,10 +23,10 @@ def doctor(*, config: Config = None, as_json: AsJson = False) -> None:
 
     Example: runner-lab doctor --json
     """
-    from runner_lab.lab import facts, health
+    from runner_lab.lab.health import examination, facts
 
     with ERR.status("asking this machine, and Prefect in a process as its workers are"):
-        findings = health.examine(facts.gather(config))
+        findings = examination.examine(facts.gather(config))
     if as_json:
         OUT.print_json(json.dumps([asdict(finding) for finding in findings]))
     else:
@@ -39,15 +37,5 @@ def doctor(*, config: Config = None, as_json: AsJson = False) -> None:
                 said.append(f"\n-> {finding.remedy}", style="bold")
             table.add_row(Text(finding.status, style=COLOURS[finding.status]), Text(finding.check), said)
         OUT.print(table)
-    if health.worst(findings) == "fail":
+    if examination.worst(findings) == "fail":
         end(1)
-
-
-def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="bash, zsh or fish.")]) -> None:
-    """Print what makes a shell complete commands and options; nothing is installed.
-
-    Example: source <(runner-lab completion bash)
-    """
-    from runner_lab.lab.app import app
-
-    OUT.file.write(app.generate_completion(shell=shell))

@@ -1,4 +1,4 @@
-"""Commands that try something out, and say what they saw: `placement`, `hosts`, `faults`, `equivalence`."""
+"""What the commands that try something out share: `placement`, `hosts`, `faults`, `equivalence`."""
 
 from __future__ import annotations
 
@@ -7,43 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
-from runner_lab.lab.console import ERR, OUT, AsJson, LabError
+from runner_lab.lab.console import ERR, OUT, LabError
 
 if TYPE_CHECKING:
     from runner_lab.benchmarks.experiments.frame.suite import Suite
-
-
-def placement(
-    *,
-    only: Annotated[str | None, Parameter(help="Groups of ways, such as dask,ray; all by default.")] = None,
-    out: Annotated[Path | None, Parameter(help="Folder for placement.json; results/TIME-placement by default.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Can a task run on dedicated infrastructure? Each way is tried, and where its tasks landed is shown.
-
-    Example: runner-lab placement --only dask,ray
-    """
-    from runner_lab.benchmarks.experiments.suites import PLACEMENT
-
-    _experiments(PLACEMENT, only, None, out, as_json)
-
-
-def hosts(
-    *,
-    only: Annotated[str | None, Parameter(help="Experiments, such as across,worker-10s; all by default.")] = None,
-    runners: Annotated[str | None, Parameter(help="Of lean-dask,dask,lean-ray,ray; all by default.")] = None,
-    out: Annotated[Path | None, Parameter(help="Folder for hosts.json; results/TIME-hosts by default.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """What do runners do across hosts, and when a link is cut? On a network of this machine's own; Linux, as root.
-
-    Example: sudo runner-lab hosts --runners dask,lean-dask
-    """
-    from runner_lab.benchmarks.experiments.suites import HOSTS
-
-    _experiments(HOSTS, only, runners, out, as_json)
 
 
 Only = Annotated[str | None, Parameter(help="Experiments, or groups of them, with commas; all by default.")]
@@ -54,40 +22,7 @@ Out = Annotated[
 ]
 
 
-def faults(
-    *,
-    only: Only = None,
-    runners: Runners = None,
-    out: Out = None,
-    tasks: Annotated[
-        int | None, Parameter(validator=Number(gte=1), help="Tasks of the experiment on memory, if not its own.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """What does each runner do when things go wrong? Workers are killed, servers stopped, values do not pickle.
-
-    Each experiment is bounded in time; one that hangs is a finding. Ctrl-C keeps what was found.
-
-    Example: runner-lab faults --only worker-killed --runners dask,lean-dask
-    """
-    from runner_lab.benchmarks.experiments.suites import FAULTS
-
-    _experiments(FAULTS, only, runners, out, as_json, {"tasks": tasks} if tasks else {})
-
-
-def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, as_json: AsJson = False) -> None:
-    """Do caching and retries behave alike under every runner? What ran is counted by the tasks' bodies themselves.
-
-    Each experiment is bounded in time. Ctrl-C keeps what was found.
-
-    Example: runner-lab equivalence --only same-key --runners threads,dask
-    """
-    from runner_lab.benchmarks.experiments.suites import EQUIVALENCE
-
-    _experiments(EQUIVALENCE, only, runners, out, as_json)
-
-
-def _experiments(
+def make(
     suite: Suite,
     only: str | None,
     runners: str | None,

@@ -12,7 +12,7 @@ from prefect import flow, task
 from rich.console import Console
 
 from runner_lab.benchmarks.session.run_folder import new_run_id, share_done
-from runner_lab.lab import publishing
+from runner_lab.lab import artifacts
 from runner_lab.reports.analysis import summary
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.history import difference, history, timings, trend
@@ -22,7 +22,6 @@ from runner_lab.reports.pages import terminal
 from runner_lab.reports.words import units, verdict
 from runner_lab.runners.isolation.guard import guarded
 
-ROOT = Path(__file__).resolve().parent.parent
 RESULTS = "results/nightly"
 NAMED = 8
 """Cells that the message of a slowdown names; the log has them all."""
@@ -65,7 +64,7 @@ def nightly_comparison(profile: str = "quick", results: str = RESULTS, report_ba
     news = [_told("Slower than in the run before", slow.first), _told("Slower in two runs in a row", slow.lasting)]
     report_url = f"{report_base.rstrip('/')}/{run.name}/report.html" if report_base else None
     report = report_url or f"{run.absolute()}/report.html"
-    publishing.artifacts(found, report, report_url, [line for line in news if line])
+    artifacts.create(found, report, report_url, [line for line in news if line])
     if slow.lasting:
         raise SlowdownError(f"{_told(f'slower in two runs in a row than in {slow.since}', slow.lasting, NAMED)}")
     return [cell.cell for cell in slow.first]
@@ -82,12 +81,11 @@ def measure(profile: str, out: Path) -> Path:
         RunError: the exit code is not 0.
     """
     last = ""
-    progress = publishing.Progress(f"runner-lab-progress-{profile}", f"Cells measured by {out.name}.")
+    progress = artifacts.Progress(f"runner-lab-progress-{profile}", f"Cells measured by {out.name}.")
     with (
         guarded(),
         subprocess.Popen(
             command(profile, out),
-            cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -108,8 +106,8 @@ def measure(profile: str, out: Path) -> Path:
 
 def command(profile: str, out: Path) -> list[str]:
     """What measures."""
-    words = [sys.executable, "-m", "pytest", "benchmarks", "--benchmark-only"]
-    return [*words, "--lab-profile", profile, "--lab-out", str(out.absolute())]
+    # Without -P the working folder's modules would be imported before those that are installed.
+    return [sys.executable, "-P", "-m", "runner_lab", "run", "--profile", profile, "--out", str(out.absolute())]
 
 
 def keep(run: Path, found: Summary) -> list[Kept]:

@@ -17,7 +17,10 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class Options:
-    """The `--lab-*` options, as given. `profile` is `DEFAULT_PROFILE` where it is not; a resumed run has its own."""
+    """The `--lab-*` options, as given. `profile` is `DEFAULT_PROFILE` where it is not; a resumed run has its own.
+
+    command: what the user typed, where that is not this process's own command line.
+    """
 
     profile: str | None = None
     runners: str | None = None
@@ -30,6 +33,7 @@ class Options:
     database_url: str | None = None
     cell_timeout_s: float | None = None
     server_settings: tuple[str, ...] = ()
+    command: str | None = None
 
 
 def check(options: Options) -> None:

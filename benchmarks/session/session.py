@@ -305,7 +305,7 @@ class Session:
             blocks=self.blocks,
             workers=self.workers,
             baseline=BASELINE,
-            command=without_password(shlex.join([self._workload.program, *sys.argv[1:]])),
+            command=without_password(self.options.command or shlex.join([self._workload.program, *sys.argv[1:]])),
             started_at=now(),
         )
         return out or results / run_id, plan

@@ -12,7 +12,7 @@ from runner_lab.reports.choose.ranking import Request
 from runner_lab.reports.words.kinds import Kind
 
 RESULTS = Path("results")
-MEASURE = "pytest benchmarks --benchmark-only --lab-profile quick"
+MEASURE = "runner-lab run --profile quick"
 MOST_TASKS = 10**8
 LONGEST_S = 1e7
 LARGEST_BYTES = 1e13

@@ -7,13 +7,21 @@ READ = "read by the program's own parser: it takes minutes, a cluster or a serve
 COLLECTED = "collected by pytest, not run: it measures for minutes or hours"
 TUTORIAL = "run by tests/flows/test_tutorial.py"
 DEPLOYING = "run by tests/lab/test_deploying.py"
-PUBLISHING = "run by tests/lab/test_publishing.py"
+PUBLISHING = "run by tests/lab/test_publish.py"
 HEALTH = "run by tests/lab/test_health.py"
+DISTRIBUTION = "run by tests/distribution/test_wheels.py"
 OWN = "run by a test of its own, below"
 SHELL = "of the shell or of another program: nothing of the project's to go wrong"
 
 HOW = {
     "uv run runner-lab runners": OWN,
+    "uv run runner-lab run --profile smoke": READ,
+    "uv run runner-lab open": READ,
+    "runner-lab compare flows/etl.py:etl": DISTRIBUTION,
+    "runner-lab run --profile smoke": DISTRIBUTION,
+    "runner-lab choose --tasks 200 --task-seconds 0.3": DISTRIBUTION,
+    "runner-lab open": DISTRIBUTION,
+    "pytest benchmarks --benchmark-only": COLLECTED,
     "uv run runner-lab report results/four-workers": RUN,
     "uv run runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB "
     "--from results/four-workers": RUN,
@@ -64,6 +72,8 @@ HOW = {
     "--base-job-template deploy/kubernetes-pool.json": DEPLOYING,
     "uv run prefect --no-prompt deploy -n nightly-comparison": READ,
     "uv run prefect server start --host 127.0.0.1": READ,
+    "uvx prefect server start": READ,
+    "docker run -p 4200:4200 -d --rm prefecthq/prefect:3-latest -- prefect server start --host 0.0.0.0": READ,
     "prefect server start --host 10.0.0.1": READ,
     "dask scheduler --host 10.0.0.3 --port 8786": READ,
     "dask worker tcp://10.0.0.3:8786 --host 10.0.0.3 --nthreads 1": READ,
@@ -79,7 +89,10 @@ HOW = {
     "uv run pytest": SHELL,
     'uv run pytest -m "not slow"': SHELL,
     "pip install uv": SHELL,
-    "uv sync": SHELL,
+    "uv sync --compile-bytecode": SHELL,
+    "pip install -e runners/lean -e '.[all]' -c constraints.txt": SHELL,
+    "uv build --all-packages --wheel --out-dir dist": DISTRIBUTION,
+    'pip install dist/prefect_lean-*.whl "$(echo dist/runner_lab-*.whl)[all]"': SHELL,
     "git clone <this repository> runner-lab": SHELL,
     "cd runner-lab": SHELL,
     "rm -r /tmp/runner-lab-tutorial": SHELL,

@@ -18,8 +18,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from runner_lab import lab
-from runner_lab.lab import demo
+from runner_lab.lab import tour as tours
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 300.0
@@ -31,8 +30,8 @@ def said() -> io.StringIO:
 
 
 @pytest.fixture
-def tour(tmp_path, said) -> demo.Tour:
-    return demo.Tour(tmp_path, Progress(console=Console(file=said, width=200), disable=True))
+def tour(tmp_path, said) -> tours.Tour:
+    return tours.Tour(tmp_path, tmp_path, Progress(console=Console(file=said, width=200), disable=True))
 
 
 def commands_of_the_docs() -> set[str]:
@@ -42,12 +41,12 @@ def commands_of_the_docs() -> set[str]:
 
 def test_every_command_is_in_the_docs(monkeypatch, said):
     commands = []
-    monkeypatch.setattr(demo.Tour, "run", lambda self, command: commands.append(command))
-    monkeypatch.setattr(demo.Tour, "start", lambda self, command: commands.append(command))
-    monkeypatch.setattr(demo.Tour, "wait", lambda self, what, condition: None)
-    monkeypatch.setattr(demo.Tour, "server", lambda self: nullcontext())
+    monkeypatch.setattr(tours.Tour, "run", lambda self, command: commands.append(command))
+    monkeypatch.setattr(tours.Tour, "start", lambda self, command: commands.append(command))
+    monkeypatch.setattr(tours.Tour, "wait", lambda self, what, condition: None)
+    monkeypatch.setattr(tours.Tour, "server", lambda self: nullcontext())
 
-    demo.demo(Console(file=said))
+    tours.take(Console(file=said))
 
     assert {command.partition(" --prefect-file")[0] for command in commands} <= commands_of_the_docs()
     assert len(commands) == 12
@@ -57,59 +56,58 @@ def test_every_command_is_in_the_docs(monkeypatch, said):
 def test_the_bar_ends_full(monkeypatch, said):
     bars = []
     for name in ("run", "start", "wait"):
-        monkeypatch.setattr(demo.Tour, name, lambda *args: None)
-    monkeypatch.setattr(demo.Tour, "server", lambda self: nullcontext())
-    kept = demo.Tour.step
-    monkeypatch.setattr(demo.Tour, "step", lambda self, title: (kept(self, title), bars.append(self._progress)))
+        monkeypatch.setattr(tours.Tour, name, lambda *args: None)
+    monkeypatch.setattr(tours.Tour, "server", lambda self: nullcontext())
+    kept = tours.Tour.step
+    monkeypatch.setattr(tours.Tour, "step", lambda self, title: (kept(self, title), bars.append(self._progress)))
 
-    demo.demo(Console(file=said))
+    tours.take(Console(file=said))
 
-    assert len(bars) == demo.STEPS
+    assert len(bars) == tours.STEPS
 
 
 def test_the_schedule_is_that_of_the_project_but_active(tmp_path):
     project = yaml.safe_load((ROOT / "prefect.yaml").read_text())
-    described = demo.scheduled(20)
+    described = tours.scheduled(20)
 
     assert project["deployments"][0]["schedules"] == [{"interval": 60, "active": False}]
     project["deployments"][0]["schedules"] = [{"interval": 20, "active": True}]
     assert described == project
 
 
-def test_a_command_shows_what_it_says(tour, said, monkeypatch):
-    monkeypatch.setattr(demo, "ROOT", tour.scratch)
+def test_a_command_shows_what_it_says(tour, said):
     tour.run("""python -c 'import os; print("in", os.environ["PREFECT_HOME"])'""")
 
     assert f"in {tour.scratch / 'home'}" in said.getvalue()
 
 
 def test_a_command_that_fails_is_one_line_with_its_last_word(tour):
-    with pytest.raises(demo.DemoError) as failed:
+    with pytest.raises(tours.TourError) as failed:
         tour.run("""python -c 'print("first"); print("no such thing"); raise SystemExit(3)'""")
 
     assert str(failed.value).endswith("failed with exit code 3: no such thing")
 
 
 def test_what_does_not_come_true_is_one_line(tour):
-    with pytest.raises(demo.DemoError, match=r"^after 0 s it is not so that the deployment is Ready$"):
+    with pytest.raises(tours.TourError, match=r"^after 0 s it is not so that the deployment is Ready$"):
         tour.wait("the deployment is Ready", lambda: False, limit_s=0)
 
 
-def test_outside_a_checkout_it_says_what_to_do(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(demo, "ROOT", tmp_path)
+def test_its_project_has_the_tutorial_and_the_deployment(tmp_path):
+    folder = tours.project(tmp_path / "project")
 
-    with pytest.raises(SystemExit) as ended:
-        lab.main(["demo"])
-
-    assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"runner-lab: no prefect.yaml in {tmp_path}: ")
+    said = subprocess.check_output([sys.executable, "-m", "flows.hello_world"], cwd=folder, text=True)
+    described = yaml.safe_load((folder / "prefect.yaml").read_text())["deployments"][0]
+    file, _, flow = described["entrypoint"].partition(":")
+    assert said == "hello world\n"
+    assert f"def {flow}(" in (folder / file).read_text()
 
 
 @pytest.mark.parametrize("variable", ["PREFECT_API_KEY", "DASK_SCHEDULER__X", "RAY_ADDRESS"])
 def test_the_users_variables_do_not_reach_its_commands(tmp_path, monkeypatch, variable):
     monkeypatch.setenv(variable, "the user's")
 
-    assert variable not in demo._variables(tmp_path, "http://127.0.0.1:1/api")
+    assert variable not in tours._variables(tmp_path, "http://127.0.0.1:1/api")
 
 
 @pytest.mark.slow
@@ -127,7 +125,7 @@ def test_interrupted_it_leaves_no_process_and_no_folder(users_environment, tmp_p
     )
     assert process.stdout is not None
     for line in process.stdout:
-        if "runner_lab.flows.hello_flow" in line:
+        if "flows.hello_flow" in line:
             break
     deadline = time.monotonic() + LIMIT_S
     # The guard, the server, and the command, which starts after it was announced.

@@ -18,8 +18,8 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from runner_lab.lab import facts, health, reach
-from runner_lab.lab.health import Facts, Finding, Seen
+from runner_lab.lab.health import examination, facts, reach
+from runner_lab.lab.health.examination import Facts, Finding, Seen
 from tests.reports.test_commands import typed
 
 URL = "http://127.0.0.1:4200/api"
@@ -36,13 +36,13 @@ WELL = Facts(
     busy=0.02,
     load=0.1,
     cores=2,
-    ports=dict.fromkeys(health.PORTS, None) | {4200: "python -m prefect (pid 7)"},
+    ports=dict.fromkeys(examination.PORTS, None) | {4200: "python -m prefect (pid 7)"},
 )
 ELSEWHERE = "http://prefect.example:4200/api"
 
 
 def finding(check: str, **changes: object) -> Finding:
-    found = [one for one in health.examine(replace(WELL, **changes)) if one.check == check]
+    found = [one for one in examination.examine(replace(WELL, **changes)) if one.check == check]
     assert len(found) == 1, f"{check}: {found}"
     return found[0]
 
@@ -52,12 +52,12 @@ def versions(**changes: str | None) -> Mapping[str, str | None]:
 
 
 def test_a_machine_that_is_fit_has_nothing_but_ok():
-    findings = health.examine(WELL)
+    findings = examination.examine(WELL)
 
     assert {one.status for one in findings} == {"ok"}
     assert [one.check for one in findings] == [
         *("versions", "server", "workers", "result storage", "CPU governor", "load"),
-        *(f"port {number}" for number in health.PORTS),
+        *(f"port {number}" for number in examination.PORTS),
     ]
 
 
@@ -114,7 +114,8 @@ def test_a_check_says_what_there_is_and_what_to_do(check, changes, status, said,
 
 def test_the_worst_of_all_decides():
     assert [
-        health.worst([Finding("", status, "") for status in found]) for found in ([], ["ok", "warn"], ["fail", "ok"])
+        examination.worst([Finding("", status, "") for status in found])
+        for found in ([], ["ok", "warn"], ["fail", "ok"])
     ] == [*("ok", "warn", "fail")]
 
 

@@ -70,11 +70,11 @@ class Nights:
 
 @pytest.fixture(scope="module")
 def nights(lab_server, tmp_path_factory) -> Iterator[Nights]:
-    from runner_lab.lab import nightly, publishing
+    from runner_lab.lab import artifacts, nightly
 
     folder = tmp_path_factory.mktemp("nights")
     found = Nights([], [], folder / "results" / "nightly")
-    really = publishing.update_progress_artifact
+    really = artifacts.update_progress_artifact
 
     def shown(artifact: Any, share: float) -> None:
         found.shown.append(share)
@@ -82,7 +82,7 @@ def nights(lab_server, tmp_path_factory) -> Iterator[Nights]:
         really(artifact, share)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(publishing, "update_progress_artifact", shown)
+        patched.setattr(artifacts, "update_progress_artifact", shown)
         for night, factor in enumerate(NIGHTS):
             lines = slowed(synthetic.records(TRUTHS, CELLS, blocks=5, seed=night, drift=0.0), "dask", factor)
             told = synthetic.plan(lines, run_id=f"night-{night}", started_at=f"2026-11-{night + 1:02d}T03:00:00+00:00")
@@ -98,9 +98,9 @@ def nights(lab_server, tmp_path_factory) -> Iterator[Nights]:
 
 
 def test_a_run_that_fails_is_one_line_with_its_last_word(tmp_path, monkeypatch):
-    from runner_lab.lab import nightly, publishing
+    from runner_lab.lab import artifacts, nightly
 
-    monkeypatch.setattr(publishing, "create_progress_artifact", lambda *args, **named: None)
+    monkeypatch.setattr(artifacts, "create_progress_artifact", lambda *args, **named: None)
     with pytest.raises(nightly.RunError, match=r"ended with exit code 2: .*no-such-profile") as failed:
         nightly.measure.fn("no-such-profile", tmp_path / "run")
 

@@ -103,7 +103,7 @@ def test_the_file_of_records_stands_for_its_run(run: Path, capsys: pytest.Captur
         (["--tasks", "5", "--task-seconds", "1", "--work", "none"], "--work none"),
         (["--tasks", "5", "--task-seconds", "1", "--startup", "hot"], 'Invalid value "hot" for --startup'),
         (["--task-seconds", "1"], "--tasks"),
-        (["--tasks", "5", "--task-seconds", "1", "--from", "/nowhere"], "pytest benchmarks --benchmark-only"),
+        (["--tasks", "5", "--task-seconds", "1", "--from", "/nowhere"], "runner-lab run --profile quick"),
         (["--tasks", "5", "--task-seconds", "1"], "no run under results"),
     ],
 )

@@ -41,7 +41,7 @@ from runner_lab.benchmarks.measuring.lab_graphs import measure_graph
 from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure
 from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.records.graph import GraphSpec
-from runner_lab.lab import reach
+from runner_lab.lab.health import reach
 from runner_lab.runners import catalog
 from runner_lab.runners.server import existing_server
 

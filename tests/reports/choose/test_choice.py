@@ -191,7 +191,7 @@ def test_a_run_that_tells_little_is_told_so(tmp_path: Path) -> None:
 
 def test_a_run_without_two_widths_says_which_command_makes_one(tmp_path: Path) -> None:
     records = machine.records(cells=[machine.FULL[1]], blocks=1)
-    with pytest.raises(CannotChoose, match="pytest benchmarks --benchmark-only --lab-profile quick"):
+    with pytest.raises(CannotChoose, match="runner-lab run --profile quick"):
         choose(summarise(synthetic.write(tmp_path, records)), Request(10, 1.0))
 
 

@@ -18,8 +18,8 @@ import psutil
 from packaging.requirements import Requirement
 
 from runner_lab.benchmarks.measuring import environment
-from runner_lab.lab import reach
-from runner_lab.lab.health import PORTS, Facts, Seen
+from runner_lab.lab.health import reach
+from runner_lab.lab.health.examination import PORTS, Facts, Seen
 from runner_lab.runners import catalog
 
 _LIMIT_S = 180.0

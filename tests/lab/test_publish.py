@@ -58,15 +58,15 @@ def test_a_run_is_published_in_a_flow_run_of_its_own(run, lab_server, capsys):
 
 
 def test_without_a_url_there_is_no_link(run, monkeypatch):
-    from runner_lab.lab import publishing
+    from runner_lab.lab import artifacts
 
     made = {}
     for kind in ("markdown", "table", "link"):
         monkeypatch.setattr(
-            publishing, f"create_{kind}_artifact", lambda *args, kind=kind, **named: made.update({kind: (args, named)})
+            artifacts, f"create_{kind}_artifact", lambda *args, kind=kind, **named: made.update({kind: (args, named)})
         )
 
-    assert publishing.artifacts(summarise(run), f"{run}/report.html", None) == (
+    assert artifacts.create(summarise(run), f"{run}/report.html", None) == (
         "runner-lab-verdict-quick",
         "runner-lab-arms-quick",
     )

@@ -1,4 +1,4 @@
-"""Commands that do something on a server: `demo`, `publish`."""
+"""The command `publish`: a run on a Prefect server."""
 
 from __future__ import annotations
 
@@ -10,20 +10,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import ERR, OUT, AsJson, LabError
-
-
-def demo() -> None:
-    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
-
-    Example: runner-lab demo
-    """
-    from runner_lab.lab.demo import demo as tour
-
-    tour(OUT)
+from runner_lab.lab.newest import newest_with
 
 
 def publish(
-    run: Annotated[Path, Parameter(help="A run's folder, such as results/20260101-120000-quick.")],
+    run: Annotated[Path | None, Parameter(help="A run's folder; the newest in ./results by default.")] = None,
     *,
     api_url: Annotated[str | None, Parameter(help="The Prefect server; that of PREFECT_API_URL by default.")] = None,
     report_url: Annotated[str | None, Parameter(help="Where report.html can be opened, for a link to it.")] = None,
@@ -33,14 +24,15 @@ def publish(
 
     Example: runner-lab publish results/20260101-120000-quick --api-url http://127.0.0.1:4200/api
     """
+    from runner_lab.records import record
     from runner_lab.reports.choose import asking
     from runner_lab.runners.server import ServerError
 
-    folder = asking.find_run(run)
+    folder = asking.find_run(run) if run else newest_with([record.FILE_NAME])
     try:
         with ERR.status("importing Prefect"):
-            from runner_lab.lab import publishing
-        published = publishing.publish(folder, api_url, report_url)
+            from runner_lab.lab import artifacts
+        published = artifacts.publish(folder, api_url, report_url)
     except ServerError as error:
         raise LabError(str(error)) from error
     if as_json:

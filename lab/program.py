@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
-from runner_lab.lab.arms import runners
-from runner_lab.lab.comparing import compare
+from runner_lab.lab.choose import choose
+from runner_lab.lab.compare import compare
+from runner_lab.lab.completion import completion_of
 from runner_lab.lab.console import ERR, end, one_line
-from runner_lab.lab.doctor import completion, doctor
-from runner_lab.lab.experiments import equivalence, faults, hosts, placement
-from runner_lab.lab.past import history
-from runner_lab.lab.reading import choose, diff, report, scale
-from runner_lab.lab.showing import demo, publish
+from runner_lab.lab.demo import demo
+from runner_lab.lab.diff import diff
+from runner_lab.lab.doctor import doctor
+from runner_lab.lab.equivalence import equivalence
+from runner_lab.lab.faults import faults
+from runner_lab.lab.history import history
+from runner_lab.lab.hosts import hosts
+from runner_lab.lab.open import open_report
+from runner_lab.lab.placement import placement
+from runner_lab.lab.publish import publish
+from runner_lab.lab.report import report
+from runner_lab.lab.run import run
+from runner_lab.lab.runners import runners
+from runner_lab.lab.scale import scale
 
 app = App(
     name="runner-lab",
     help="Which Prefect task runner should I use, and what will it cost me?\n\n"
-    "Measure with: pytest benchmarks --benchmark-only; a flow of yours with: runner-lab compare my_flow.py:my_flow\n\n"
+    "Measure with: runner-lab run; a flow of yours with: runner-lab compare my_flow.py:my_flow\n\n"
     "Errors are one line; --debug, with any command, shows the traceback.",
     version_flags=["--version"],
+    version=lambda: version("runner-lab"),
 )
 
-
+app.command(open_report, name="open")
 for command in (
-    *(report, compare, choose, diff, scale, history, publish, runners),
+    *(run, report, compare, choose, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),
-    *(demo, doctor, completion),
+    *(demo, doctor, completion_of(app)),
 ):
     app.command(command)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from runner_lab.lab.console import Config, LabError, end, one_line
-from runner_lab.lab.reading import report
+from runner_lab.lab.report import report
 
 
 def compare(

@@ -51,14 +51,14 @@ def publish(run_dir: Path, api_url: str | None = None, report_url: str | None = 
 
     @flow(name="publish-run", flow_run_name="publish-{run}", persist_result=False)
     def publish_run(run: str, report_url: str | None) -> Published:
-        keys = artifacts(found, report_url or f"{run_dir.absolute()}/report.html", report_url)
+        keys = create(found, report_url or f"{run_dir.absolute()}/report.html", report_url)
         return Published(_page(), keys)
 
     with _server(api_url):
         return publish_run(found.run.run_id, report_url)
 
 
-def artifacts(found: Summary, report: str, report_url: str | None, news: Sequence[str] = ()) -> tuple[str, ...]:
+def create(found: Summary, report: str, report_url: str | None, news: Sequence[str] = ()) -> tuple[str, ...]:
     """Create the artifacts in the flow run that is under way, and return their keys.
 
     A key is the same for every run of a profile, so that the dashboard shows them as versions of one another.

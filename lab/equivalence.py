@@ -1,0 +1,18 @@
+"""The command `equivalence`: whether caching and retries behave alike."""
+
+from __future__ import annotations
+
+from runner_lab.lab.console import AsJson
+from runner_lab.lab.experiments import Only, Out, Runners, make
+
+
+def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, as_json: AsJson = False) -> None:
+    """Do caching and retries behave alike under every runner? What ran is counted by the tasks' bodies themselves.
+
+    Each experiment is bounded in time. Ctrl-C keeps what was found.
+
+    Example: runner-lab equivalence --only same-key --runners threads,dask
+    """
+    from runner_lab.benchmarks.experiments.suites import EQUIVALENCE
+
+    make(EQUIVALENCE, only, runners, out, as_json)

@@ -1,0 +1,32 @@
+"""The command `faults`: what each runner does when things go wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from runner_lab.lab.console import AsJson
+from runner_lab.lab.experiments import Only, Out, Runners, make
+
+
+def faults(
+    *,
+    only: Only = None,
+    runners: Runners = None,
+    out: Out = None,
+    tasks: Annotated[
+        int | None, Parameter(validator=Number(gte=1), help="Tasks of the experiment on memory, if not its own.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What does each runner do when things go wrong? Workers are killed, servers stopped, values do not pickle.
+
+    Each experiment is bounded in time; one that hangs is a finding. Ctrl-C keeps what was found.
+
+    Example: runner-lab faults --only worker-killed --runners dask,lean-dask
+    """
+    from runner_lab.benchmarks.experiments.suites import FAULTS
+
+    make(FAULTS, only, runners, out, as_json, {"tasks": tasks} if tasks else {})

@@ -1,0 +1,1 @@
+"""What `runner-lab doctor` looks at: `facts` and `reach` gather, `examination` judges."""

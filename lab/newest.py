@@ -1,0 +1,28 @@
+"""The run that a command reads where the user names none: the newest in ./results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from runner_lab.lab.console import LabError
+
+RESULTS = Path("results")
+
+
+def newest_with(names: Iterable[str], what: str = "run") -> Path:
+    """The folder in ./results that holds a file of one of these names, the one that was written last.
+
+    Args:
+        names: of files.
+        what: the user's word for what is looked for.
+
+    Raises:
+        LabError: there is none; the line says which command makes one.
+    """
+    files = [path for name in names for path in RESULTS.glob(f"*/{name}")]
+    if not files:
+        from runner_lab.reports.choose.asking import MEASURE
+
+        raise LabError(f"no {what} in {RESULTS}/: name a run's folder, or measure one with: {MEASURE}")
+    return max(files, key=lambda path: (path.stat().st_mtime, path)).parent

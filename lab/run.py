@@ -1,0 +1,97 @@
+"""The command `run`: the lab's own graphs under each runner, as `pytest benchmarks --benchmark-only` measures them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from runner_lab.lab.console import LabError, end
+
+
+def run(
+    *pytest_options: Annotated[str, Parameter(help="Options of pytest's own, after --.")],
+    profile: Annotated[
+        str | None,
+        Parameter(
+            name=("--profile", "--lab-profile"), help="smoke, quick, choice, full, lean or scale; quick by default."
+        ),
+    ] = None,
+    runners: Annotated[
+        str | None,
+        Parameter(name=("--runners", "--lab-runners"), help="Arms, such as threads,dask; the profile's by default."),
+    ] = None,
+    blocks: Annotated[
+        int | None,
+        Parameter(name=("--blocks", "--lab-blocks"), help="Measurements of each cell, with those of a resumed run."),
+    ] = None,
+    workers: Annotated[int | None, Parameter(help="Worker slots; the lab's cores, at least 2, by default.")] = None,
+    select: Annotated[
+        str | None, Parameter(name=("--select", "-k"), help='Cells, as pytest selects tests: "overhead and dask".')
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(name=("--out", "--lab-out"), help="The run's folder; results/TIME-PROFILE by default.")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        Parameter(name=("--resume", "--lab-resume"), help="Resume a run, to its end or to more --blocks."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        Parameter(name=("--config", "--lab-config"), help="Arms and clusters; ./runners.toml by default."),
+    ] = None,
+    api_url: Annotated[
+        str | None, Parameter(name=("--api-url", "--lab-api-url"), help="Use this Prefect server; starts none.")
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        Parameter(name=("--database-url", "--lab-database-url"), help="Of the lab's own server, instead of SQLite."),
+    ] = None,
+    server_setting: Annotated[
+        list[str] | None,
+        Parameter(
+            name=("--server-setting", "--lab-server-setting"),
+            negative="",
+            help="PREFECT_NAME=VALUE, of the lab's own server; once for each setting.",
+        ),
+    ] = None,
+    cell_timeout: Annotated[
+        float | None,
+        Parameter(
+            name=("--cell-timeout", "--lab-cell-timeout"),
+            help="Seconds that one pass over a graph may take; 300 by default, for the scale profile 1200.",
+        ),
+    ] = None,
+) -> None:
+    """Measure the lab's own graphs under each runner, and say which runner to use.
+
+    The same as `pytest benchmarks --benchmark-only` in a checkout, in any folder. Your own pytest configuration,
+    conftest.py and plugins take no part.
+
+    Exit code 0: all went well. 1: a cell failed; the others are measured all the same. 2: nothing to measure, or no
+    results folder to write to. 130: Ctrl-C, and a report of what was measured.
+
+    Example: runner-lab run --profile smoke
+    """
+    from runner_lab.lab import pytest_session
+
+    given = {
+        "--lab-profile": profile,
+        "--lab-runners": runners,
+        "--lab-blocks": blocks,
+        "--workers": workers,
+        "--lab-out": out,
+        "--lab-resume": resume,
+        "--lab-config": config,
+        "--lab-api-url": api_url,
+        "--lab-database-url": database_url,
+        "--lab-cell-timeout": cell_timeout,
+    }
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    options += [f"--lab-server-setting={setting}" for setting in server_setting or ()]
+    if pytest_options and not pytest_options[0].startswith("-"):
+        raise LabError(f"run: {pytest_options[0]} is not an option; options of pytest's own come after --")
+    options += [f"-k={select}"] if select else []
+    if code := pytest_session.measure([*options, *pytest_options]):
+        end(code)

@@ -1,0 +1,33 @@
+"""The command `scale`: very wide graphs on several servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from runner_lab.lab.console import OUT, LabError
+
+
+def scale(
+    *runs: Annotated[Path, Parameter(help="Folders of runs of the scale profile, such as one on each database.")],
+    markdown: Annotated[bool, Parameter(negative="", help="Print the table in Markdown.")] = False,
+) -> None:
+    """Very wide graphs on several servers side by side: cost, task runs recorded a second, lag, lock errors.
+
+    Runs on the same sort of server, by database and settings, are taken as further blocks of one.
+
+    Example: runner-lab scale results/sqlite results/postgres
+    """
+    from runner_lab.reports.pages import markdown as pages
+    from runner_lab.reports.pages import scale_tables, terminal
+
+    if not runs:
+        raise LabError("scale: name the folder of a run at least")
+    table = scale_tables.side_by_side(scale_tables.served(runs))
+    if markdown:
+        for line in pages.lines_of(table):
+            OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        terminal.show_table(table, OUT)
