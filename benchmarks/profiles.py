@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runner_lab.records.graph import AnyGraph, GraphSpec, Work, WorkKind
-from runner_lab.runners.catalog import BASELINE, CONTROL
+from runner_lab.runners.catalog import BARE, BASELINE, CONTROL, LEAN, STOCK
 from runner_lab.runners.spec import RunnerSpec
 
 
@@ -43,6 +43,7 @@ class Suite:
 class Profile:
     """Arms, blocks, and the graphs of each suite.
 
+    arms: names, and groups of them (`runners.catalog.Catalog.default`), as every engine that is installed has some.
     first_blocks: suites that are measured in the first blocks only, by how many: those that cost most and decide least.
     cell_timeout_s: seconds one pass over a graph may take, unless told otherwise.
     counted: the lab's server counts what it is asked.
@@ -84,9 +85,7 @@ def _both(width: int, seconds: float) -> tuple[GraphSpec, ...]:
     return tuple(GraphSpec(width=width, work=Work(kind, seconds)) for kind in kinds)
 
 
-_PREFECT = (BASELINE, CONTROL, "sequential", "processes", "dask", "ray")
-_BARE = ("bare-threads", "bare-dask", "bare-ray")
-_LEAN = ("lean-threads", "lean-processes", "lean-dask", "lean-ray")
+_PREFECT = (BASELINE, CONTROL, "sequential", STOCK)
 
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
@@ -106,7 +105,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "quick",
-            (*_PREFECT, *_BARE),
+            (*_PREFECT, BARE),
             blocks=3,
             suites={
                 "startup": _empty(2),
@@ -120,7 +119,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "full",
-            (*_PREFECT, *_LEAN, *_BARE),
+            (*_PREFECT, LEAN, BARE),
             blocks=7,
             suites={
                 "startup": _empty(2),
@@ -162,7 +161,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "lean",
-            (*_PREFECT, *_LEAN),
+            (*_PREFECT, LEAN),
             blocks=3,
             suites={
                 "overhead": _empty(8, 64, 128),
@@ -174,7 +173,7 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "scale",
-            (BASELINE, CONTROL, "processes", "dask", "ray", *_LEAN),
+            (BASELINE, CONTROL, STOCK, LEAN),
             blocks=2,
             # 10, 100, 1,000, 5,002 and 10,000 tasks; the first so that at 100 there is a slope to hold others against.
             suites={"scale": _empty(3, 33, 333, 1667, 3333)},

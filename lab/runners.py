@@ -35,7 +35,7 @@ def runners(
     with (
         tempfile.TemporaryDirectory(prefix="rlab-") as home,
         isolation.isolated(isolation.environment(Path(home))),
-        ERR.status("importing Prefect, Dask and Ray to see which arms can start"),
+        ERR.status("importing Prefect and the engines to see which arms can start"),
     ):
         rows = _arms(workers or max(2, cores()), config)
     if as_json:
@@ -59,11 +59,12 @@ def _arms(workers: int, config: Path | None) -> list[dict[str, Any]]:
     found = catalog.load(config or catalog.default_config())
     rows = []
     for arm in found.select(found.arms, workers):
-        try:
-            found.check(arm)
-            error = None
-        except ArmError as refused:
-            error = str(refused)
+        error = found.missing(arm)
+        if error is None:
+            try:
+                found.check(arm)
+            except ArmError as refused:
+                error = str(refused)
         rows.append(
             {
                 "arm": arm.name,

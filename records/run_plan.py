@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner_lab.records import json_file, schema_1
 from runner_lab.records.cell_id import CellId
+from runner_lab.records.traits import ArmTraits
 from runner_lab.records.validation import SCHEMA, Count, RecordError, first_complaint
 
 FILE_NAME = "run.json"
@@ -31,6 +32,7 @@ class RunPlan:
     workers: of every arm, but in the suite that is about their number.
     planned_cells: cells times blocks.
     cells: what was selected, each for any block; a resumed run selects no more. Empty: everything.
+    traits: of the arms, by name; none in runs from before engines told them.
     """
 
     run_id: str
@@ -44,6 +46,7 @@ class RunPlan:
     planned_cells: Count = 0
     cells: tuple[CellId, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    traits: dict[str, ArmTraits] = field(default_factory=dict)
     finished_at: str | None = None
     interrupted: bool = False
     schema: Literal[1, 2] = SCHEMA

@@ -1,30 +1,43 @@
-"""The arms there are: those of each file in this package, and those a `runners.toml` declares."""
+"""The arms there are: those of each engine, and those a `runners.toml` declares.
+
+An engine is a file in `runners/engines` with an `ENGINE`, or one that an installed distribution names by an entry point
+of the group `runner_lab.engines`.
+"""
 
 from __future__ import annotations
 
 import pkgutil
 import re
+import sys
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+from runner_lab.records.traits import ArmTraits
 from runner_lab.runners import engines as engine_files
-from runner_lab.runners.engine import ClusterSettings, Engine, load_runner_class
-from runner_lab.runners.spec import ArmError, EngineName, RunnerSpec
+from runner_lab.runners.engine import CLUSTER_VALUES, ClusterSettings, Engine, load_runner_class
+from runner_lab.runners.spec import ArmError, RunnerSpec
 
 BASELINE = "threads"
 CONTROL = "control"
 """The baseline a second time: what it differs by is noise."""
+ENTRY_POINTS = "runner_lab.engines"
+"""The group of entry points by which a distribution brings engines: each names an `Engine` or a class of one."""
+STOCK, LEAN, BARE = "(stock)", "(lean)", "(bare)"
+"""Groups of arms in a default selection: every engine's own, under Prefect, by a lean runner, without Prefect."""
 
+_CONTROL_PALETTE = 2
 _ARM_KEYS = {"class", "engine", "options", "lean", "summary"}
-_CLUSTER_KEYS = {f.name for f in fields(ClusterSettings)}
+_CLUSTER_FIELDS = {f.name for f in fields(ClusterSettings)} - {"more"}
 
 
 class ConfigError(ValueError):
-    """A `runners.toml` that cannot be used; the message is one line that names the key."""
+    """A `runners.toml` or an engine that cannot be used; the message is one line that names the key or engine."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +45,8 @@ class Catalog:
     """All arms by name, in the order they are shown; the engines; and where the engines' clusters come from."""
 
     arms: Mapping[str, RunnerSpec]
-    engines: Mapping[EngineName, Engine]
-    clusters: Mapping[EngineName, ClusterSettings] = field(default_factory=dict)
+    engines: Mapping[str, Engine]
+    clusters: Mapping[str, ClusterSettings] = field(default_factory=dict)
 
     def engine(self, spec: RunnerSpec) -> Engine:
         return self.engines[spec.engine]
@@ -55,6 +68,45 @@ class Catalog:
             chosen.append(spec if spec.direct else spec.with_workers(workers))
         return chosen
 
+    def default(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
+        """A default selection: `names`, its groups resolved, less the arms whose engine is not installed; and a line
+        for each such engine."""
+        chosen = dict.fromkeys(arm for name in names for arm in self._group(name))
+        left_out: dict[str, list[str]] = {}
+        for name in chosen:
+            if lacking := self.missing(self.arms[name]):
+                left_out.setdefault(lacking, []).append(name)
+        lines = [f"{lacking}; left out: {', '.join(arms)}" for lacking, arms in left_out.items()]
+        return [name for name in chosen if not self.missing(self.arms[name])], lines
+
+    def _group(self, name: str) -> list[str]:
+        sorts = {
+            STOCK: lambda arm: not (arm.direct or arm.lean or arm.bare),
+            LEAN: lambda arm: arm.lean,
+            BARE: lambda arm: arm.bare,
+        }
+        if name not in sorts:
+            return [name]
+        return [arm.name for engine in self.engines.values() for arm in engine.arms if sorts[name](arm)]
+
+    def missing(self, spec: RunnerSpec) -> str | None:
+        """One line where the arm's engine is not installed."""
+        return self.engine(spec).missing()
+
+    def refuse_missing(self, specs: Iterable[RunnerSpec]) -> None:
+        """
+        Raises:
+            ArmError: an arm's engine is not installed.
+        """
+        for spec in specs:
+            if lacking := self.missing(spec):
+                raise ArmError(spec.name, lacking)
+
+    def traits(self, spec: RunnerSpec) -> ArmTraits:
+        """What readers of a run are told of the arm."""
+        traits = self.engine(spec).traits(spec, self.settings(spec))
+        return replace(traits, palette=_CONTROL_PALETTE) if spec.name == CONTROL else traits
+
     def check(self, spec: RunnerSpec) -> None:
         """
         Raises:
@@ -64,18 +116,18 @@ class Catalog:
 
 
 def load(config: Path | None = None) -> Catalog:
-    """The arms of this package, then those of `config`.
+    """The arms of all engines, then those of `config`.
 
     Imports Prefect only where an arm names a class and no engine: then the class says which.
 
     Raises:
-        ConfigError: not TOML, a key that is not known, a value of the wrong type.
+        ConfigError: not TOML, a key that is not known, a value of the wrong type; an engine that cannot be loaded.
         ArmError: the same, within an arm.
     """
     found = _engines()
-    arms = {spec.name: spec for engine in found.values() for spec in engine.arms}
+    arms = _own_arms(found)
     arms[CONTROL] = _renamed(arms[BASELINE], CONTROL, "the baseline a second time (A/A)")
-    clusters: dict[EngineName, ClusterSettings] = {}
+    clusters: dict[str, ClusterSettings] = {}
     if config is not None:
         declared = _read(config)
         tables = declared.pop("arms", {})
@@ -90,10 +142,9 @@ def load(config: Path | None = None) -> Catalog:
                 raise ArmError(
                     name, "a name must not end in @ and a number: that is how the lab names an arm it resizes"
                 )
-            arms[name] = _arm(name, table)
+            arms[name] = _arm(name, table, found)
         for key, table in declared.items():
-            engine = _engine_name(key, found)
-            clusters[engine] = _cluster(engine, table)
+            clusters[key] = _cluster(_clustered(key, found), table, found)
     return Catalog(arms, found, clusters)
 
 
@@ -103,14 +154,62 @@ def default_config() -> Path | None:
     return path if path.exists() else None
 
 
-def _engines() -> dict[EngineName, Engine]:
-    order = list(get_args(EngineName))
-    names = [
-        f"{engine_files.__name__}.{info.name}" for info in pkgutil.iter_modules(engine_files.__path__) if not info.ispkg
-    ]
-    modules = [import_module(name) for name in names]
-    engines = [module.ENGINE for module in modules if hasattr(module, "ENGINE")]
-    return {engine.name: engine for engine in sorted(engines, key=lambda engine: order.index(engine.name))}
+def _engines() -> dict[str, Engine]:
+    """All there are, from the simplest to run on.
+
+    Raises:
+        ConfigError: one cannot be loaded, or has the name of another.
+    """
+    engines: dict[str, tuple[Engine, str]] = {}
+    too_late = "prefect" in sys.modules
+    for source, load_engine in _sources():
+        try:
+            engine = load_engine()
+            engine = engine() if isinstance(engine, type) else engine
+        except Exception as error:  # what it brings is its author's: its import may raise anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(f"{source} cannot be loaded ({reason}): mend or uninstall it") from None
+        if "prefect" in sys.modules and not too_late:
+            # Prefect reads its settings once, when it is imported: the lab sets its own before.
+            raise ConfigError(f"{source} imports Prefect when it is loaded: import it in the functions that use it")
+        if not isinstance(engine, Engine) or not getattr(engine, "name", "") or not getattr(engine, "title", ""):
+            raise ConfigError(f"{source} is not an Engine with a name and a title")
+        if engine.name in (*engines, "arms"):
+            other = engines[engine.name][1] if engine.name in engines else "a table of runners.toml"
+            raise ConfigError(f"{source} has the name of {other}, {engine.name!r}: give it another one")
+        if wrong := next((key for key, value in engine.cluster_keys.items() if value not in CLUSTER_VALUES), None):
+            raise ConfigError(f"{source}: cluster_keys[{wrong!r}] must be one of {', '.join(CLUSTER_VALUES)}")
+        engines[engine.name] = (engine, source)
+    return {engine.name: engine for engine, _ in sorted(engines.values(), key=lambda pair: pair[0].rank)}
+
+
+def _sources() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Where engines come from, in words, and how to get each."""
+    for info in pkgutil.iter_modules(engine_files.__path__):
+        yield f"the engine of runners/engines/{info.name}.py", partial(_of_file, info.name)
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
+        source = f"the engine {point.name!r} of {point.dist.name if point.dist else point.value}"
+        yield source, point.load
+
+
+def _of_file(name: str) -> Any:
+    return import_module(f"{engine_files.__name__}.{name}").ENGINE
+
+
+def _own_arms(engines: Mapping[str, Engine]) -> dict[str, RunnerSpec]:
+    """
+    Raises:
+        ConfigError: two engines have arms of one name, or an engine's arm names another engine.
+    """
+    arms: dict[str, RunnerSpec] = {}
+    for engine in engines.values():
+        for spec in engine.arms:
+            if spec.engine != engine.name:
+                raise ConfigError(f"engine {engine.name!r}: its arm {spec.name!r} names the engine {spec.engine!r}")
+            if spec.name in (*arms, CONTROL):
+                raise ConfigError(f"engine {engine.name!r}: there is an arm {spec.name!r} already")
+            arms[spec.name] = spec
+    return arms
 
 
 def _read(config: Path) -> dict[str, Any]:
@@ -122,7 +221,7 @@ def _read(config: Path) -> dict[str, Any]:
         raise ConfigError(f"{config} is not TOML: {error}") from None
 
 
-def _arm(name: str, table: Any) -> RunnerSpec:
+def _arm(name: str, table: Any, engines: Mapping[str, Engine]) -> RunnerSpec:
     if not isinstance(table, dict):
         raise ArmError(name, 'must be a table: [arms.NAME] with class = "..."')
     if unknown := sorted(table.keys() - _ARM_KEYS):
@@ -133,9 +232,9 @@ def _arm(name: str, table: Any) -> RunnerSpec:
     options = table.get("options", {})
     if not isinstance(options, dict):
         raise ArmError(name, "options: must be a table of keyword arguments")
-    engine = table.get("engine") or _guess_engine(name, class_path)
-    if engine not in get_args(EngineName):
-        raise ArmError(name, f"engine: {engine!r} is not one of {', '.join(get_args(EngineName))}")
+    engine = table.get("engine") or _guess_engine(name, class_path, engines)
+    if engine not in engines:
+        raise ArmError(name, f"engine: {engine!r} is not one of {', '.join(engines)}")
     lean, summary = table.get("lean", False), table.get("summary", class_path)
     if not isinstance(lean, bool):
         raise ArmError(name, "lean: must be true or false")
@@ -144,49 +243,53 @@ def _arm(name: str, table: Any) -> RunnerSpec:
     return RunnerSpec(name, engine, class_path, options, lean=lean, summary=summary)
 
 
-def _guess_engine(name: str, class_path: str) -> EngineName:
-    """The engine of a class that says nothing of it: that of the runner it is a subclass of."""
-    ancestors = {base.__name__ for base in load_runner_class(RunnerSpec(name, "none", class_path)).__mro__}
-    known: dict[str, EngineName] = {
-        "ThreadPoolTaskRunner": "threads",
-        "ProcessPoolTaskRunner": "processes",
-        "DaskTaskRunner": "dask",
-        "RayTaskRunner": "ray",
-    }
-    return next((engine for base, engine in known.items() if base in ancestors), "none")
+def _guess_engine(name: str, class_path: str, engines: Mapping[str, Engine]) -> str:
+    """The engine of a class that says nothing of it: that of the nearest runner it is a subclass of."""
+    module = class_path.partition(".")[0]
+    for engine in engines.values():
+        if module in {package.module for package in engine.requires} and engine.missing():
+            # It cannot be imported to be asked: as an arm of an engine that is missing it is listed as such.
+            return engine.name
+    for base in load_runner_class(RunnerSpec(name, "none", class_path)).__mro__:
+        for engine in engines.values():
+            if base.__name__ in engine.runner_classes:
+                return engine.name
+    return "none"
 
 
-def _cluster(key: str, table: Any) -> ClusterSettings:
+def _clustered(key: str, engines: Mapping[str, Engine]) -> Engine:
+    known = [name for name, engine in engines.items() if engine.cluster_keys]
+    if key not in known:
+        *others, last = ["arms", *known]
+        raise ConfigError(f"unknown key {key!r}; known are {', '.join(others)} and {last}")
+    return engines[key]
+
+
+def _cluster(engine: Engine, table: Any, engines: Mapping[str, Engine]) -> ClusterSettings:
+    key = engine.name
     if not isinstance(table, dict):
         raise ConfigError(f'{key}: must be a table, such as {key}.address = "..."')
-    if unknown := sorted(table.keys() - _CLUSTER_KEYS):
-        raise ConfigError(f"{key}.{unknown[0]}: unknown key; known are {', '.join(sorted(_CLUSTER_KEYS))}")
-    for name, kind, what in (
-        ("address", str, "text"),
-        ("cluster_class", str, "text"),
-        ("cluster_kwargs", dict, "a table"),
-        ("timeout_s", (int, float), "a number of seconds"),
-    ):
-        if name in table and (not isinstance(table[name], kind) or isinstance(table[name], bool)):
+    for name, value in table.items():
+        if name not in engine.cluster_keys:
+            takers = [other.name for other in engines.values() if name in other.cluster_keys]
+            known = ", ".join(sorted(engine.cluster_keys))
+            raise ConfigError(
+                f"{key}.{name}: {f'only {takers[0]} takes one' if takers else 'unknown key'}; known are {known}"
+            )
+        what = engine.cluster_keys[name]
+        kind = CLUSTER_VALUES[what]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ConfigError(f"{key}.{name}: must be {what}")
-        if name in table and table[name] == "":
+        if value == "":
             raise ConfigError(f"{key}.{name}: must not be empty")
     if not 0 < table.get("timeout_s", 1) < float("inf"):
         raise ConfigError(f"{key}.timeout_s: must be more than 0 seconds")
-    if key != "dask" and (extra := sorted(table.keys() & {"cluster_class", "cluster_kwargs"})):
-        raise ConfigError(f"{key}.{extra[0]}: only dask takes one; give {key}.address")
     if "address" in table and "cluster_class" in table:
         raise ConfigError(f"{key}.address and {key}.cluster_class: give one of them")
     if "cluster_kwargs" in table and "cluster_class" not in table:
         raise ConfigError(f"{key}.cluster_kwargs: they are for {key}.cluster_class, which is missing")
-    return ClusterSettings(**table)
-
-
-def _engine_name(key: str, engines: Mapping[EngineName, Engine]) -> EngineName:
-    for name, engine in engines.items():
-        if name == key and engine.shares_cluster:
-            return name
-    raise ConfigError(f"unknown key {key!r}; known are arms, dask and ray")
+    own = {name: value for name, value in table.items() if name in _CLUSTER_FIELDS}
+    return ClusterSettings(**own, more={name: value for name, value in table.items() if name not in own})
 
 
 def _renamed(spec: RunnerSpec, name: str, summary: str) -> RunnerSpec:

@@ -1,4 +1,7 @@
-"""`Engine`: what executes tasks. One subclass, and its arms, in each file of this package."""
+"""`Engine`: what executes tasks. One subclass, and its arms, in each file of `runners/engines`.
+
+Nothing else of the lab knows an engine by its name: what others need to know of one, it says of itself here.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,28 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from runner_lab.runners.spec import ArmError, EngineName, RunnerSpec
+from runner_lab.records.traits import ArmTraits, Reach
+from runner_lab.runners.spec import ArmError, RunnerSpec
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
+
+
+CLUSTER_VALUES: Mapping[str, type | tuple[type, ...]] = {
+    "text": str,
+    "a table": dict,
+    "a number of seconds": (int, float),
+    "a number": (int, float),
+    "true or false": bool,
+}
+"""What a key of an engine's table in `runners.toml` may be, in the words of a refusal."""
+RUNNING_CLUSTER: Mapping[str, str] = {"address": "text", "timeout_s": "a number of seconds"}
+"""The keys of every engine that finds its cluster by an address."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +42,22 @@ class ClusterSettings:
     address: of a running cluster.
     cluster_class: dotted path of a Dask cluster class, started with `cluster_kwargs`.
     timeout_s: how long a running cluster may take to answer.
+    more: any other key that the engine takes (`Engine.cluster_keys`).
     """
 
     address: str | None = None
     cluster_class: str | None = None
     cluster_kwargs: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float = 10.0
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Package:
+    """What an engine needs: the name it is installed by, and the top-level module that it brings."""
+
+    distribution: str
+    module: str
 
 
 @dataclass(frozen=True)
@@ -59,8 +86,32 @@ class BareSubmitter(Protocol):
 class Engine:
     """Without a cluster by default: a runner makes what it needs when the flow starts."""
 
-    name: EngineName = "none"
+    name: str
+    """In `runners.toml`, in records; `title` is the one that is shown."""
+    title: str
     arms: tuple[RunnerSpec, ...] = ()
+    rank: int = 50
+    """Place among all engines, from the simplest to run to the one with the most to look after. Direct calls are 0,
+    threads 10, processes 20, Dask 30, Ray 40. Arms are listed, and equally fast ones recommended, in this order."""
+    reach: Reach = "process"
+    """How far tasks go from the flow: no further than its own `process`, processes of its `host`, or a `cluster`."""
+    concurrent = True
+    """Two tasks may run at the same time."""
+    warm_for: Literal["run", "stage", "flow run"] = "stage"
+    """How long what a first flow run has warmed up stays so: as long as the lab's process, while the arm's cluster is
+    up, or not beyond the flow run, as where each starts workers of its own."""
+    runner_classes: frozenset[str] = frozenset()
+    """Names of the `TaskRunner` classes that run on this engine; their subclasses do so too."""
+    requires: tuple[Package, ...] = ()
+    """What must be installed for it."""
+    install = ""
+    """What `pip install` takes to bring all of that; the distributions of `requires` by default."""
+    cluster_keys: Mapping[str, str] = {}
+    """Keys of its table in `runners.toml`, and what each must be (`CLUSTER_VALUES`)."""
+    caveat = ""
+    """What no stopwatch shows, in one sentence: it stands beside an answer that names one of its arms."""
+    palette: int | None = None
+    """Place in the charts' palette; by default one is drawn from the arm's name, and so keeps."""
     worker_option: str | None = None
     """The keyword of the runner's class that sets the number of worker slots."""
     shares_cluster = False
@@ -74,6 +125,8 @@ class Engine:
         Raises:
             ArmError: it cannot; the message names the arm and the key.
         """
+        if lacking := self.missing():
+            raise ArmError(spec.name, lacking)
         if spec.class_path:
             runner_class = load_runner_class(spec)
             try:
@@ -84,6 +137,28 @@ class Engine:
             check_address(spec.name, "options.address", str(address), settings.timeout_s)
         elif settings.address and self.shares_cluster:
             check_address(spec.name, f"{self.name}.address", settings.address, settings.timeout_s)
+
+    def missing(self) -> str | None:
+        """One line where something that the engine needs is not installed; nothing is imported to see it."""
+        if all(map(_installed, self.requires)):
+            return None
+        install = self.install or " ".join(package.distribution for package in self.requires)
+        return f"{self.title} is not installed: pip install '{install}'"
+
+    def slots_share_gil(self, spec: RunnerSpec, settings: ClusterSettings) -> bool | None:
+        """Whether all worker slots of the arm are in one process, or each in its own; None where it is neither, or
+        not known before a cluster is asked."""
+        return self.reach == "process"
+
+    def traits(self, spec: RunnerSpec, settings: ClusterSettings) -> ArmTraits:
+        """What readers of a run, who need not have this engine, are told of one of its arms."""
+        return ArmTraits(
+            rank=self.rank,
+            reach=self.reach,
+            slots_share_gil=self.slots_share_gil(spec, settings),
+            caveat=self.caveat,
+            palette=self.palette if spec.name in {own.name for own in self.arms} else None,
+        )
 
     def shares(self, spec: RunnerSpec) -> bool:
         """Whether the arm runs on the engine's shared cluster."""
@@ -118,6 +193,15 @@ class Engine:
         """Tasks that a running cluster, entered by `cluster`, runs at a time; None where it does not tell."""
         return None
 
+    def address(self, host: str, port: int) -> str:
+        """How its runner's class is told of a cluster there."""
+        return f"{host}:{port}"
+
+    def on_workers(self, address: str, function: Callable[..., str], *args: Any, limit_s: float) -> dict[str, str]:
+        """What a function that travels by value returns on each worker of a running cluster, by worker; or why it does
+        not run there. Nothing where the engine has no way to ask."""
+        return {}
+
     def task_runner(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path) -> TaskRunner[Any]:
         """The Prefect runner, on the shared cluster, or with None on one of its own that it starts and stops."""
         return load_runner_class(spec)(**self.options(spec, cluster, scratch))
@@ -132,6 +216,12 @@ class Engine:
         """The engine without Prefect; a result that takes longer than `limit_s` raises TimeoutError."""
         raise ArmError(spec.name, f"engine {self.name!r} has no bare form")
         yield
+
+
+def _installed(package: Package) -> bool:
+    found = find_spec(package.module)
+    # A mere folder of that name, such as a project's own `ray/`, is found as well, and has no origin.
+    return found is not None and found.origin is not None
 
 
 def load_runner_class(spec: RunnerSpec) -> type[TaskRunner[Any]]:

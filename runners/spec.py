@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
-
-EngineName = Literal["none", "threads", "processes", "dask", "ray"]
+from typing import Any
 
 
 class ArmError(ValueError):
@@ -23,7 +21,7 @@ class RunnerSpec:
 
     Args:
         name: the arm's name.
-        engine: what executes: `none` (the caller's own thread), `threads`, `processes`, `dask` or `ray`.
+        engine: name of what executes: `none` is the caller's own thread, any other is one of `runners.catalog`.
         class_path: dotted path of the Prefect `TaskRunner` class; empty for direct calls and bare arms.
         options: keyword arguments of the class, as the user gave them.
         workers: worker slots; each slot runs one task at a time.
@@ -33,7 +31,7 @@ class RunnerSpec:
     """
 
     name: str
-    engine: EngineName
+    engine: str
     class_path: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     workers: int = 2

@@ -18,11 +18,11 @@ from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.benchmarks.session.session import Session
 from runner_lab.records.graph import UserFlowSpec
 from runner_lab.records.record import COMPARE, Record
-from runner_lab.runners.catalog import BASELINE, CONTROL
+from runner_lab.runners.catalog import BASELINE, CONTROL, STOCK
 from runner_lab.runners.spec import ArmError, RunnerSpec
 
 SUITE = Suite(COMPARE)
-ARMS = (BASELINE, CONTROL, "processes", "dask", "ray")
+ARMS = (BASELINE, CONTROL, STOCK)
 """By default: what Prefect and its integrations bring. The lean arms and a user's own are named by --runners."""
 BLOCKS = 5
 OUTPUT = "output.log"
@@ -92,8 +92,8 @@ class UserFlow:
         return f"{COMPARE}-{self.spec.name.partition('(')[0].replace('.', '-')}"
 
     def warm_up(self, cell: PlannedCell, site: Site) -> None:
-        """Run the flow itself. Threads are this process, which stays: once for all blocks is enough."""
-        if cell.arm.engine != "threads" or cell.arm.name not in self._warm:
+        """Run the flow itself. What runs in this process is warm once for all blocks."""
+        if site.engine.warm_for != "run" or cell.arm.name not in self._warm:
             user_runs.warm_up(cell, site, self.loaded, self.agreement)
             self._warm.add(cell.arm.name)
 

@@ -7,16 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, every_engine
 from runner_lab.flows.graph.ledger import Entry, Ledger
 from runner_lab.records.findings import Judgement
+from runner_lab.runners.engine import Engine
 from runner_lab.runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
     from runner_lab.flows.experiments.equivalence import Seen
 
-CONCURRENT: tuple[str, ...] = ("threads", "processes", "dask", "ray")
-"""Those that run two tasks at a time: a direct call ends before the next one begins."""
 _LIMIT_S = 600.0
 """For one experiment, with a second driver: generous, since what passes it is called a hang."""
 
@@ -27,7 +26,7 @@ def experiment(
     title: str,
     measure: Callable[[Scene], None],
     judge: Callable[[RunnerSpec, Facts], Judgement],
-    engines: Sequence[str] | None = None,
+    engines: Callable[[Engine], bool] = every_engine,
 ) -> Experiment:
     return Experiment(name, group, title, measure, judge, limit_s=_LIMIT_S, engines=engines)
 

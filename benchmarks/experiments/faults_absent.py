@@ -11,7 +11,7 @@ from functools import partial
 import psutil
 
 from runner_lab.benchmarks.experiments.flow_runs import state
-from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene, clustered
 from runner_lab.benchmarks.experiments.own_process import own_process
 from runner_lab.benchmarks.measuring.quiescence import wait_recorded
 from runner_lab.flows.experiments.noted import ENOUGH, marks, notes
@@ -36,7 +36,7 @@ def no_cluster(scene: Scene, silent: bool) -> None:
         if silent:
             listener.listen(16)
         port = listener.getsockname()[1]
-        address = f"tcp://127.0.0.1:{port}" if scene.arm.engine == "dask" else f"127.0.0.1:{port}"
+        address = scene.engine.address("127.0.0.1", port)
         if not silent:
             listener.close()
         with own_process(scene, "small", {"tasks": 2}, {"address": address}) as flow:
@@ -181,7 +181,7 @@ def _address(silent: bool) -> Experiment:
         partial(no_cluster, silent=silent),
         judge_no_cluster,
         limit_s=200,
-        engines=("dask", "ray"),
+        engines=clustered,
     )
 
 

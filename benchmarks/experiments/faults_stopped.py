@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from runner_lab.benchmarks.experiments.flow_runs import NEVER, state, states
-from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene, clustered, concurrent
 from runner_lab.benchmarks.experiments.own_process import own_process
 from runner_lab.flows.experiments.noted import marks, notes
 from runner_lab.records.findings import Judgement, Symbol
@@ -111,7 +111,7 @@ def _experiment(sent: signal.Signals, external: bool) -> Experiment:
         judge_stopped,
         limit_s=300,
         spoils=external,
-        engines=("dask", "ray") if external else ("threads", "processes", "dask", "ray"),
+        engines=clustered if external else concurrent,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner_lab.benchmarks.experiments.flow_runs import run_flow
-from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, separate_workers
 from runner_lab.benchmarks.measuring.quiescence import send_rest, wait_recorded
 from runner_lab.benchmarks.measuring.server_runs import POLL_S, ServerRuns
 from runner_lab.records.findings import Judgement
@@ -52,7 +52,7 @@ def judge_talks(arm: RunnerSpec, facts: Facts) -> Judgement:
 def grows(scene: Scene) -> None:
     from runner_lab.flows.experiments import faults
 
-    stock_remote = scene.arm.engine != "threads" and not scene.arm.lean
+    stock_remote = separate_workers(scene.engine) and not scene.arm.lean
     # A stock remote runner takes ten times as long for a task.
     tasks = int(scene.settings.get("tasks") or (200 if stock_remote else 2000))
     waves = max(1, tasks // WAVE)

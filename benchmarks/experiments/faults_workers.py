@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from runner_lab.benchmarks.experiments.flow_runs import run_flow, state
-from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, separate_workers
 from runner_lab.flows.experiments.noted import marks
 from runner_lab.records.findings import Judgement, Symbol
 from runner_lab.runners.spec import RunnerSpec
@@ -95,8 +95,6 @@ def _sentence(parts: list[str]) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-REMOTE: tuple[str, ...] = ("processes", "dask", "ray")
-
 EXPERIMENTS = (
     Experiment(
         "worker-killed",
@@ -119,7 +117,7 @@ EXPERIMENTS = (
         partial(killed_when_done, persisted=False),
         judge_done,
         limit_s=300,
-        engines=REMOTE,
+        engines=separate_workers,
     ),
     Experiment(
         "killed-when-persisted",
@@ -128,6 +126,6 @@ EXPERIMENTS = (
         partial(killed_when_done, persisted=True),
         judge_done,
         limit_s=300,
-        engines=REMOTE,
+        engines=separate_workers,
     ),
 )

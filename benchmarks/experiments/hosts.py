@@ -17,7 +17,7 @@ from typing import Any
 from runner_lab.benchmarks.experiments.bare_environment import bare_python
 from runner_lab.benchmarks.experiments.far_clusters import CLUSTERS, process_on
 from runner_lab.benchmarks.experiments.far_driver import FACTS, MENDED, Request
-from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, SetUp
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, SetUp, clustered
 from runner_lab.benchmarks.experiments.frame.facts_file import read
 from runner_lab.benchmarks.experiments.network import Network
 from runner_lab.flows.graph.ledger import Ledger
@@ -190,7 +190,7 @@ def _experiment(cut: Cut) -> Experiment:
         judge=judged,
         limit_s=2 * _START_LIMIT_S + LIMIT_S + 120.0,
         spoils=_lost_a_worker if cut.host else False,
-        engines=("dask", "ray"),
+        engines=clustered,
         set_up=SET_UP,
     )
 

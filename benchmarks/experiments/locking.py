@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from runner_lab.benchmarks.experiments.counting import CONCURRENT, entries, experiment, ledger, listed
-from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene
+from runner_lab.benchmarks.experiments.counting import entries, experiment, ledger, listed
+from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, concurrent
 from runner_lab.records.findings import Judgement
 from runner_lab.runners.spec import RunnerSpec
 
@@ -48,7 +48,7 @@ def same_key(isolation: str, lock: Lock) -> Experiment:
     locks = {"none": "no lock manager", "memory": "MemoryLockManager", "file": "FileSystemLockManager"}
     title = f"{isolation}, {locks[lock]}"
     name = f"{isolation.lower().replace('_', '-')}-{lock}"
-    return experiment("same-key", name, title, measure, judge, CONCURRENT)
+    return experiment("same-key", name, title, measure, judge, concurrent)
 
 
 def judged(isolation: str, lock: Lock, facts: Facts) -> Judgement:

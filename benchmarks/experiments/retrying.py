@@ -10,8 +10,8 @@ import math
 from datetime import datetime
 from itertools import pairwise
 
-from runner_lab.benchmarks.experiments.counting import CONCURRENT, entries, experiment, ledger, listed, number, run, saw
-from runner_lab.benchmarks.experiments.frame.experiment import Facts, Scene
+from runner_lab.benchmarks.experiments.counting import entries, experiment, ledger, listed, number, run, saw
+from runner_lab.benchmarks.experiments.frame.experiment import Facts, Scene, concurrent
 from runner_lab.benchmarks.measuring.server_runs import POLL_S, ServerRuns
 from runner_lab.records.findings import Judgement
 from runner_lab.runners.isolation.waiting import last_within
@@ -200,5 +200,5 @@ EXPERIMENTS = (
         retry_condition_object,
         judge_retry_condition_object,
     ),
-    experiment("retries", "retry-slot", "does a retry delay hold its slot", retry_slot, judge_retry_slot, CONCURRENT),
+    experiment("retries", "retry-slot", "does a retry delay hold its slot", retry_slot, judge_retry_slot, concurrent),
 )

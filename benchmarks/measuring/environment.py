@@ -15,9 +15,10 @@ from typing import Any
 
 import psutil
 
+from runner_lab.runners import catalog
 from runner_lab.runners.server import Server
 
-_PACKAGES = ("prefect", "prefect-dask", "prefect-ray", "dask", "distributed", "ray", "runner-lab")
+_PACKAGES = ("prefect", "prefect-lean", "runner-lab")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -33,10 +34,16 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "governor": governor(),
         "server": {"database": server.database, "lab": server.pid is not None, **_set(server)},
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: _version(name) for name in packages()},
         "commit": _commit(),
         "bytecode": _bytecode(),
     }
+
+
+def packages() -> tuple[str, ...]:
+    """The distributions that a measurement depends on: Prefect's, the lab's, those of each engine."""
+    engines = [package.distribution for engine in catalog.load().engines.values() for package in engine.requires]
+    return tuple(dict.fromkeys([*_PACKAGES, *engines]))
 
 
 def cores() -> int:

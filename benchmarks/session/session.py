@@ -78,8 +78,15 @@ class Session:
         self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
         self.blocks = blocks(options, earlier.plan.blocks if earlier else self.profile.blocks)
-        names = earlier.plan.arms if earlier else self._workload.arms(options, self.profile)
+        self._without: list[str] = []
+        if earlier:
+            names = list(earlier.plan.arms)
+        else:
+            names = list(self._workload.arms(options, self.profile))
+            if options.runners is None:
+                names, self._without = self.catalog.default(names)
         self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
+        self.catalog.refuse_missing(self.arms)
         for arm in self.arms:
             self._workload.check_arm(arm)
         self._earlier = earlier
@@ -134,6 +141,8 @@ class Session:
         Raises:
             ArmError, ServerError, RecordError: before anything is measured.
         """
+        for line in self._without:
+            self._say(f"warning: {line}")
         scratch = self._stack.enter_context(guarded(self._scratch))
         self._interrupts = self._stack.enter_context(Interrupts())
         for arm in self.arms:
@@ -167,7 +176,10 @@ class Session:
                 # The warm-up that comes with it is the flow.
                 pass
         except Exception as error:
-            raise ServerError(f"a first flow failed on {self._server.api_url}: {measure.one_line(error)}") from error
+            raise ServerError(
+                f"a first flow failed on {self._server.api_url}: {measure.one_line(error)}; `runner-lab doctor` says "
+                "whether these versions go together"
+            ) from error
         finally:
             stages.close()
 
@@ -307,5 +319,6 @@ class Session:
             baseline=BASELINE,
             command=without_password(self.options.command or shlex.join([self._workload.program, *sys.argv[1:]])),
             started_at=now(),
+            traits={arm.name: self.catalog.traits(arm) for arm in self.arms},
         )
         return out or results / run_id, plan

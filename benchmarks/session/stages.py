@@ -115,7 +115,7 @@ class Stages:
 
     def _warm_once(self, cell: PlannedCell, site: Site) -> None:
         """Once while its cluster is up. A pool that is new in every flow run has nothing to keep warm."""
-        if cell.arm.name in self._warm or cell.arm.engine == "processes":
+        if cell.arm.name in self._warm or site.engine.warm_for == "flow run":
             return
         self._warm_up(cell, site)
         self._warm.add(cell.arm.name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,7 +15,6 @@ Status = Literal["ok", "warn", "fail"]
 
 BUSY = 0.25
 """Share of the machine from which something else takes part in every measurement."""
-WORKERS = {"dask": "Dask workers", "ray": "Ray nodes"}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORTS = {
     4200: "a Prefect server",
@@ -35,9 +35,12 @@ class Known:
     other: str
     bad: str
     symptom: str
+    good: str = ""
+    """What to install instead; the lab's own bound by default."""
 
 
 KNOWN_BAD = (
+    Known("prefect", "<3.7.5", "fastapi", ">=0.137", "the server answers 500 to all but its health", "fastapi<0.137"),
     Known("prefect", "<3.9", "fastapi", ">=0.155", "the server fails at its import: `Body()` has no `min_items`"),
     Known("prefect", "<3.9", "fastapi", ">=0.151,<0.155", "`prefect deploy` ends in a 422"),
     Known("prefect", "<3.9", "sqlalchemy", ">=2.1", "no schedule makes a run, and the server's log alone says why"),
@@ -59,11 +62,12 @@ class Seen:
 class Facts:
     """
     versions:     installed, by package; None where one is not.
-    requirements: the lab's own.
+    requirements: the lab's own, with those of its extras.
+    engines:      the packages that each engine needs, by its title; `missing`: what to do where they are not there.
     here:         a process in this folder; `worker`: one in another folder, as workers are.
     server_storage: whether the server has a default result storage of its own.
     clusters:     addresses of clusters that are not the lab's own, by engine.
-    reached:      how such a cluster's workers reach the API, by engine and worker: `ok` or the reason why not.
+    reached:      how such a cluster's workers reach the API, by engine's title and worker: `ok`, or why not.
     governor:     None where the machine does not tell.
     busy:         share of all cores in use; `load`: of the last minute, over cores.
     ports:        what listens on each of `PORTS`, None where nothing does.
@@ -82,6 +86,8 @@ class Facts:
     load: float
     cores: int
     ports: Mapping[int, str | None]
+    engines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ def examine(facts: Facts) -> list[Finding]:
     """Every check, in the order in which a failure explains those below it."""
     return [
         *_versions(facts),
+        *(Finding(title, "ok", f"{line}, if you want it") for title, line in facts.missing.items()),
         _server(facts.here),
         _workers(facts),
         *(_reached(engine, workers) for engine, workers in facts.reached.items() if workers),
@@ -109,14 +116,19 @@ def examine(facts: Facts) -> list[Finding]:
 
 
 def _versions(facts: Facts) -> list[Finding]:
-    bounds = {r.name: r for r in map(_requirement, facts.requirements) if r is not None}
+    bounds = {
+        found.name: found
+        for found in map(_requirement, facts.requirements)
+        # Of an engine that is not there, `missing` tells.
+        if found and (facts.versions.get(found.name) or not _extra(found))
+    }
     found = [
         Finding(
             f"{known.package} with {known.other}",
             "fail",
             f"{known.package} {facts.versions[known.package]} with {known.other} {facts.versions[known.other]}: "
             f"{known.symptom}",
-            f"pip install '{bounds.get(known.other) or known.other}'",
+            f"pip install '{known.good or bounds.get(known.other) or known.other}'",
         )
         for known in KNOWN_BAD
         if _in(facts.versions.get(known.package), known.versions) and _in(facts.versions.get(known.other), known.bad)
@@ -129,9 +141,8 @@ def _versions(facts: Facts) -> list[Finding]:
         elif name not in bad and not bound.specifier.contains(version, prereleases=True):
             said = f"{version} is outside of what the lab was measured with ({bound.specifier})"
             found.append(Finding(name, "warn", said, f"pip install '{bound}'"))
-    engines = [
-        f"{name} {facts.versions.get(name)}" for name in ("prefect", "prefect-dask", "prefect-ray", "dask", "ray")
-    ]
+    shown = dict.fromkeys(["prefect", *(name for names in facts.engines.values() for name in names)])
+    engines = [f"{name} {facts.versions[name]}" for name in shown if facts.versions.get(name)]
     summed = Finding("versions", "ok", f"Python {facts.python}, {', '.join(engines)}")
     return [summed, *found]
 
@@ -192,7 +203,7 @@ def _workers(facts: Facts) -> Finding:
 
 
 def _reached(engine: str, workers: Mapping[str, str]) -> Finding:
-    check = WORKERS[engine]
+    check = f"{engine} workers"
     wrong = {worker: reason for worker, reason in workers.items() if reason != "ok"}
     if not wrong:
         return Finding(check, "ok", f"all {len(workers)} reach the API")
@@ -256,7 +267,14 @@ def _requirement(text: str) -> Requirement | None:
         found = Requirement(text)
     except InvalidRequirement:
         return None
-    return found if found.marker is None or found.marker.evaluate() else None
+    extras = re.findall(r"extra == ['\"]([^'\"]+)", str(found.marker or ""))
+    taken = any(found.marker.evaluate({"extra": extra}) for extra in extras or [""]) if found.marker else True
+    return found if taken else None
+
+
+def _extra(found: Requirement) -> bool:
+    """Whether it is of an extra."""
+    return found.marker is not None and "extra ==" in str(found.marker)
 
 
 def worst(findings: Sequence[Finding]) -> Status:

@@ -52,12 +52,10 @@ def gather(config: Path | None = None) -> Facts:
         ConfigError: the `runners.toml` cannot be used.
     """
     requirements = tuple(requires("runner-lab") or ())
+    arms = catalog.load(config or catalog.default_config())
     names = {Requirement(text).name for text in requirements} | {"prefect", "fastapi", "sqlalchemy"}
-    clusters: dict[str, str] = {
-        engine: settings.address
-        for engine, settings in catalog.load(config or catalog.default_config()).clusters.items()
-        if settings.address
-    }
+    names |= {package.distribution for engine in arms.engines.values() for package in engine.requires}
+    clusters = {engine: settings.address for engine, settings in arms.clusters.items() if settings.address}
     # Before the processes below are there to be counted.
     busy = psutil.cpu_percent(interval=0.5) / 100
     with tempfile.TemporaryDirectory(prefix="rlab-") as elsewhere:
@@ -68,11 +66,15 @@ def gather(config: Path | None = None) -> Facts:
         python=platform.python_version(),
         versions={name: _version(name) for name in sorted(names)},
         requirements=requirements,
+        engines={engine.title: [p.distribution for p in engine.requires] for engine in arms.engines.values()},
+        missing={engine.title: line for engine in arms.engines.values() if (line := engine.missing())},
         here=here,
         worker=worker,
         server_storage=not here.unreachable and here.api_url is not None and _server_storage(here.api_url),
         clusters=clusters,
-        reached=reach.from_workers(clusters, here.api_url),
+        reached={
+            arms.engines[name].title: workers for name, workers in reach.from_workers(clusters, here.api_url).items()
+        },
         governor=environment.governor(),
         busy=busy,
         load=os.getloadavg()[0] / cores,

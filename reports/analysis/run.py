@@ -11,6 +11,7 @@ from runner_lab.records import run_plan
 from runner_lab.records.cell_id import WORKER_SCALING, CellId
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import RunPlan
+from runner_lab.records.traits import ArmTraits, before
 from runner_lab.records.validation import RecordError
 from runner_lab.reports.words.units import listed, plural, printable
 
@@ -23,6 +24,7 @@ class Arm:
     """One runner as it took part. `label` is its name made safe to show; tables and charts use nothing else.
 
     workers: its own number; some of its cells of `worker_scaling` have another.
+    told: its traits, as the run's plan has them.
     """
 
     name: str
@@ -33,6 +35,12 @@ class Arm:
     workers: int
     bare: bool
     lean: bool
+    told: ArmTraits | None = None
+
+    @property
+    def traits(self) -> ArmTraits:
+        """What its engine says of it; of a run from before engines did, what the lab knew then."""
+        return self.told or before(self.engine, self.name, self.bare or self.lean)
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,7 @@ def arms(records: Sequence[Record], plan: RunPlan | None) -> tuple[Arm, ...]:
             workers=first[name].workers,
             bare=first[name].bare,
             lean=first[name].lean,
+            told=plan.traits.get(name) if plan else None,
         )
         for name in names
     )

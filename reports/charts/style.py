@@ -1,7 +1,7 @@
 """How the charts look: one colour and one mark an arm everywhere, readable for the colour-blind, light and dark.
 
-Colours are Okabe and Ito's (2008) for the lab's own arms and Paul Tol's muted set for arms it does not know. A lean arm
-has the hue of the stock arm with a star and dashes; a bare arm has it with a hollow mark and dots.
+Colours are Okabe and Ito's (2008) for arms whose engine names its place among them, and Paul Tol's muted set for all
+others. A lean arm has the hue of the stock arm with a star and dashes; a bare arm has it with a hollow mark and dots.
 """
 
 from __future__ import annotations
@@ -52,16 +52,25 @@ DARK = {
 }
 """Every colour a chart may use, with the one that takes its place on a dark page."""
 
-_OWN = {
-    "sequential": ("#555555", "P"),
-    "threads": ("#0072b2", "o"),
-    "control": ("#56b4e9", "v"),
-    "processes": ("#d55e00", "s"),
-    "dask": ("#009e73", "^"),
-    "ray": ("#cc79a7", "D"),
-}
-_OTHERS = ("#e69f00", "#332288", "#882255", "#999933", "#117733", "#44aa99", "#aa4499")
-_OTHER_MARKS = ("X", "h", "<", ">", "p", "d", "8")
+PALETTE = (
+    ("#555555", "P"),
+    ("#0072b2", "o"),
+    ("#56b4e9", "v"),
+    ("#d55e00", "s"),
+    ("#009e73", "^"),
+    ("#cc79a7", "D"),
+)
+"""Colours and markers, by the place that an arm's engine names (`ArmTraits.palette`)."""
+OTHERS = (
+    ("#e69f00", "X"),
+    ("#332288", "h"),
+    ("#882255", "<"),
+    ("#999933", ">"),
+    ("#117733", "p"),
+    ("#44aa99", "d"),
+    ("#aa4499", "8"),
+)
+"""Those of arms whose engine names no place."""
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -141,22 +150,26 @@ class Mark:
 
 
 def marks(arms: Iterable[Arm]) -> dict[str, Mark]:
-    """The mark of each arm by name. An arm the lab does not know draws its colour from its name, so it keeps it."""
-    taken: dict[int, str] = {}
+    """The mark of each arm by name. Where its engine names none, it is drawn from the name, so the arm keeps it."""
+    taken: dict[str, int] = {}
     result = {}
     for arm in sorted(arms, key=lambda a: a.name):
-        stem = arm.name.removeprefix("bare-").removeprefix("lean-")
-        if arm.name in _OWN or (stem in _OWN and (arm.bare or arm.lean)):
-            colour, marker = _OWN[stem]
-        else:
-            slot = zlib.crc32(arm.name.encode("utf-8", "replace")) % len(_OTHERS)
-            while slot in taken and len(taken) < len(_OTHERS):
-                slot = (slot + 1) % len(_OTHERS)
-            taken[slot] = arm.name
-            colour, marker = _OTHERS[slot], _OTHER_MARKS[slot]
+        place = arm.traits.palette
+        colour, marker = PALETTE[place % len(PALETTE)] if place is not None else OTHERS[_drawn(arm, taken)]
         line = ":" if arm.bare else "--" if arm.lean else "-"
         result[arm.name] = Mark(colour, "*" if arm.lean else marker, line, arm.bare)
     return result
+
+
+def _drawn(arm: Arm, taken: dict[str, int]) -> int:
+    """A place among the others: the next that is free, while there is one. An arm's lean and bare forms share it."""
+    stem = arm.name.removeprefix("lean-").removeprefix("bare-") if arm.lean or arm.bare else arm.name
+    if stem not in taken:
+        place = zlib.crc32(stem.encode("utf-8", "replace")) % len(OTHERS)
+        while place in taken.values() and len(set(taken.values())) < len(OTHERS):
+            place = (place + 1) % len(OTHERS)
+        taken[stem] = place
+    return taken[stem]
 
 
 def figure(height_in: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:

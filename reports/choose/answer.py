@@ -19,13 +19,6 @@ WHY: dict[Bottleneck, str] = {
     "gil": "the GIL: bodies take turns",
     "machine": "the machine's cores",
 }
-BEYOND_TIME = {
-    "none": "Direct calls run one after another in the flow's own process: nothing runs at the same time.",
-    "threads": "Threads share the flow's process: no other host takes part, and a crash of it takes all tasks along.",
-    "processes": "A process pool stays on the flow's host, and one killed worker loses the pool with all its tasks.",
-    "dask": "Dask's workers may be on other hosts, all of which need your code, its packages and Prefect's API.",
-    "ray": "Ray's workers may be on other hosts, all of which need your code, its packages and Prefect's API.",
-}
 
 
 def to_json(answer: Answer) -> str:
@@ -74,9 +67,8 @@ def reasons(answer: Answer) -> tuple[str, ...]:
 
 
 def beyond_time(answer: Answer) -> tuple[str, ...]:
-    """What is no matter of time, for the arms that lead, by their engine."""
-    engines = dict.fromkeys(arm.engine for arm in answer.leaders)
-    return tuple(BEYOND_TIME[engine] for engine in engines if engine in BEYOND_TIME)
+    """What is no matter of time, for the arms that lead, as their engines say it."""
+    return tuple(dict.fromkeys(arm.caveat for arm in answer.leaders if arm.caveat))
 
 
 def _why(answer: Answer) -> list[str]:

@@ -14,7 +14,6 @@ from runner_lab.reports.choose.ranking import tie_limit
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.words import kinds
 
-CLUSTERS = ("dask", "ray")
 MOST_TASKS = 100_000
 DURATIONS_S = (1e-3, 100.0)
 COLUMNS, ROWS = 81, 65
@@ -80,7 +79,7 @@ def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
     order = np.argsort(times, axis=0)
     best, second = (np.take_along_axis(times, order[i : i + 1], 0)[0] for i in (0, 1))
     spread = [np.take_along_axis(unsure, order[i : i + 1], 0)[0] for i in (0, 1)]
-    far = [m.arm.engine in CLUSTERS for m in models]
+    far = [m.arm.traits.reach == "cluster" for m in models]
     near = [not is_far for is_far in far]
     cluster = None
     if any(far) and any(near):

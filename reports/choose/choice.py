@@ -26,6 +26,7 @@ class Ranked:
 
     recorded_s: seconds until Prefect's server would have taken every task run down, where it was seen to fall behind.
     efficiency: the bodies' own time on all workers over the predicted time; `None` for empty tasks.
+    caveat: what no stopwatch shows, in one sentence.
     """
 
     arm: str
@@ -39,6 +40,7 @@ class Ranked:
     efficiency: float | None
     bottleneck: Bottleneck
     leads: bool
+    caveat: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,7 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
         efficiency=min(ideal / predicted.seconds, 1.0) if work.body_s else None,
         bottleneck=costs.bottleneck(found.costs, work, slots, found.cores),
         leads=leads,
+        caveat=units.printable(found.arm.traits.caveat, 200),
     )
 
 

@@ -14,8 +14,6 @@ from runner_lab.reports.analysis.statistics import LARGEST_TIE, SMALLEST_TIE_BAN
 from runner_lab.reports.model.costs import Workload
 from runner_lab.reports.model.model import ArmModel
 
-ENGINES = ("none", "threads", "processes", "dask", "ray")
-"""From the simplest to run to the one with the most to look after."""
 ONE_SIDED = 1.645
 """Standard deviations beyond which one arm counts as slower than another: 95 %, one-sided."""
 
@@ -40,8 +38,8 @@ class Request:
 
 
 def simplicity(arm: Arm) -> tuple[int, bool]:
-    """Direct calls before threads before clusters; what Prefect ships before its lean twin."""
-    return (ENGINES.index(arm.engine) if arm.engine in ENGINES else len(ENGINES), arm.lean)
+    """By the engine, direct calls before threads before clusters; what Prefect ships before its lean twin."""
+    return (arm.traits.rank, arm.lean)
 
 
 def leaders(models: Sequence[ArmModel], request: Request) -> list[ArmModel]:

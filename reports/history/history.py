@@ -10,12 +10,13 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from runner_lab.records import schema_1
 from runner_lab.records.record import RecordError
+from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate, Noise
 from runner_lab.reports.analysis.summary import Summary
@@ -128,7 +129,7 @@ def keep(run_dir: Path, summary: Summary, timings: Timings, verdict: str) -> Pat
             "arms",
             [
                 (
-                    *(folder, _storable(row.arm.name), json.dumps(vars(row.arm)), row.failed),
+                    *(folder, _storable(row.arm.name), json.dumps(asdict(row.arm)), row.failed),
                     *_columns(row.marginal.per_task_s if row.marginal else None),
                     *_columns(row.first_result_s),
                 )
@@ -182,7 +183,7 @@ def _kept(database: sqlite3.Connection, run: sqlite3.Row) -> Kept:
     )
     arms = tuple(
         ArmFigures(
-            Arm(**json.loads(row["arm"])),
+            _arm(row["arm"]),
             row["failed"],
             _estimate(row, "per_task", "_s"),
             _estimate(row, "first_result", "_s"),
@@ -191,6 +192,12 @@ def _kept(database: sqlite3.Connection, run: sqlite3.Row) -> Kept:
     )
     columns = {name: run[name] for name in run.keys() if name not in ("facts", "notes")}  # noqa: SIM118
     return Kept(**columns, arms=arms, timings=timings)
+
+
+def _arm(text: str) -> Arm:
+    found = json.loads(text)
+    told = found.get("told")
+    return Arm(**{**found, "told": ArmTraits(**told) if told else None})
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         fixed_s=0.0,
         fixed_cpu_s=cpu[0] if cpu else 0.0,
         payload_s=None,
-        gil_share={"spin": 1.0} if arm.engine == "threads" else {},
+        gil_share={"spin": 1.0} if arm.traits.slots_share_gil else {},
         cold_s=None,
         server_tasks_per_s=_server_limit(warm),
     )

@@ -10,12 +10,28 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
+from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Engine, Package
 from runner_lab.runners.spec import ArmError, RunnerSpec
+
+_CLUSTER_KEYS = {**RUNNING_CLUSTER, "cluster_class": "text", "cluster_kwargs": "a table"}
+_LOCAL_CLUSTERS = ("distributed.LocalCluster", "dask.distributed.LocalCluster")
 
 
 class Dask(Engine):
     name = "dask"
+    title = "Dask"
+    rank = 30
+    reach = "cluster"
+    runner_classes = frozenset({"DaskTaskRunner"})
+    requires = (
+        Package("prefect-dask", "prefect_dask"),
+        Package("dask", "dask"),
+        Package("distributed", "distributed"),
+    )
+    install = "runner-lab[dask]"
+    cluster_keys = _CLUSTER_KEYS
+    caveat = "Dask's workers may be on other hosts, all of which need your code, its packages and Prefect's API."
+    palette = 4
     shares_cluster = True
     own_place = frozenset({"address", "cluster", "cluster_class", "cluster_kwargs"})
     arms = (
@@ -37,6 +53,21 @@ class Dask(Engine):
                 inspect.signature(_load(spec.name, settings.cluster_class)).bind(**settings.cluster_kwargs)
             except TypeError as error:
                 raise ArmError(spec.name, f"dask.cluster_kwargs: {settings.cluster_class} {error}") from None
+
+    def slots_share_gil(self, spec: RunnerSpec, settings: ClusterSettings) -> bool | None:
+        if self.shares(spec):
+            declared = settings.address or settings.cluster_class
+            known = settings.cluster_class in (None, *_LOCAL_CLUSTERS) and not settings.address
+            shape = settings.cluster_kwargs if declared else local_cluster(spec.workers)
+        else:
+            known = not {"address", "cluster"} & spec.options.keys()
+            known &= spec.options.get("cluster_class") in (None, *_LOCAL_CLUSTERS)
+            shape = spec.options.get("cluster_kwargs", {})
+        if not known:
+            return None
+        if shape.get("processes") is False or (shape.get("n_workers") == 1 and shape.get("threads_per_worker") != 1):
+            return True
+        return False if shape.get("threads_per_worker") == 1 else None
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         if not self.shares(spec):
@@ -67,6 +98,19 @@ class Dask(Engine):
 
         with distributed.Client(cluster.address, set_as_default=False) as client:
             return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def address(self, host: str, port: int) -> str:
+        return f"tcp://{host}:{port}"
+
+    def on_workers(self, address: str, function: Callable[..., str], *args: Any, limit_s: float) -> dict[str, str]:
+        from distributed import Client
+
+        try:
+            with Client(address, timeout=limit_s, set_as_default=False) as client:
+                answers = client.run(function, *args, on_error="return")
+        except (OSError, TimeoutError) as error:
+            return {address: f"the cluster does not answer: {error}"}
+        return {worker: " ".join(str(answer).split()) for worker, answer in answers.items()}
 
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
         if not self.shares(spec):

@@ -8,6 +8,13 @@ from runner_lab.runners.spec import RunnerSpec
 
 class Processes(Engine):
     name = "processes"
+    title = "Processes"
+    rank = 20
+    reach = "host"
+    warm_for = "flow run"
+    runner_classes = frozenset({"ProcessPoolTaskRunner"})
+    caveat = "A process pool stays on the flow's host, and one killed worker loses the pool with all its tasks."
+    palette = 3
     worker_option = "max_workers"
     arms = (
         RunnerSpec(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
+from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Engine, Package
 from runner_lab.runners.spec import RunnerSpec
 
 _QUIET = {"namespace": "prefect", "log_to_driver": False, "logging_level": "CRITICAL"}
 _STARTS = 4
+_NODE_ANSWER_S = 60.0
+"""A node that has no worker process yet starts one to answer."""
 _BY_CHANCE = (
     # Ray gives its node 30 s to come up, which is not enough where the machine is busy.
     "timed out during startup",
@@ -22,6 +26,15 @@ _BY_CHANCE = (
 
 class Ray(Engine):
     name = "ray"
+    title = "Ray"
+    rank = 40
+    reach = "cluster"
+    runner_classes = frozenset({"RayTaskRunner"})
+    requires = (Package("prefect-ray", "prefect_ray"), Package("ray", "ray"))
+    install = "runner-lab[ray]"
+    cluster_keys = RUNNING_CLUSTER
+    caveat = "Ray's workers may be on other hosts, all of which need your code, its packages and Prefect's API."
+    palette = 5
     shares_cluster = True
     own_place = frozenset({"address", "init_kwargs"})
     arms = (
@@ -35,6 +48,10 @@ class Ray(Engine):
         ),
         RunnerSpec("bare-ray", "ray", bare=True, summary="ray.remote, no Prefect"),
     )
+
+    def slots_share_gil(self, spec: RunnerSpec, settings: ClusterSettings) -> bool | None:
+        # A process for each task that runs, on whatever cluster.
+        return False
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         if not self.shares(spec):
@@ -59,6 +76,33 @@ class Ray(Engine):
         import ray
 
         return int(ray.cluster_resources().get("CPU", 0))
+
+    def on_workers(self, address: str, function: Callable[..., str], *args: Any, limit_s: float) -> dict[str, str]:
+        """On each node, not in each worker process, of which Ray starts and ends as many as it needs."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        try:
+            where = urlsplit(address if "://" in address else f"tcp://{address}")
+            if where.hostname and where.port:
+                # Ray itself would try for minutes.
+                socket.create_connection((where.hostname, where.port), limit_s).close()
+            init(address=address, log_to_driver=False, logging_level="CRITICAL")
+        except (OSError, ValueError) as error:
+            return {address: f"the cluster does not answer: {' '.join(str(error).split())}"}
+        try:
+            # Of no CPU, so that it does not wait for a free one.
+            remote = ray.remote(num_cpus=0)(function)
+            answers = {
+                node["NodeManagerAddress"]: remote.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                ).remote(*args)
+                for node in ray.nodes()
+                if node["Alive"]
+            }
+            return {node: _answer(answer) for node, answer in answers.items()}
+        finally:
+            ray.shutdown()
 
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
         if cluster or not self.shares(spec):
@@ -90,6 +134,18 @@ class BareRay:
         import ray
 
         return ray.get(handle, timeout=self._limit_s)
+
+
+def _answer(handle: Any) -> str:
+    import ray
+
+    try:
+        answer = ray.get(handle, timeout=_NODE_ANSWER_S)
+    except ray.exceptions.RayTaskError as error:
+        answer = error.cause
+    except ray.exceptions.RayError as error:
+        answer = error
+    return " ".join(str(answer).split())
 
 
 def init(**options: Any) -> Any:

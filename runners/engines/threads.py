@@ -13,6 +13,12 @@ from runner_lab.runners.spec import RunnerSpec
 
 class Threads(Engine):
     name = "threads"
+    title = "Threads"
+    rank = 10
+    warm_for = "run"
+    runner_classes = frozenset({"ThreadPoolTaskRunner"})
+    caveat = "Threads share the flow's process: no other host takes part, and a crash of it takes all tasks along."
+    palette = 1
     worker_option = "max_workers"
     arms = (
         RunnerSpec("threads", "threads", "prefect.task_runners.ThreadPoolTaskRunner", summary="Prefect's default"),

@@ -13,12 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from runner_lab.runners.spec import EngineName
-
 Form = Literal["call", "enter", "within", "arrive"]
-
-_REMOTE: tuple[EngineName, ...] = ("processes", "dask", "ray")
-_ALL: tuple[EngineName, ...] = ("none", "threads", *_REMOTE)
 
 
 @dataclass(frozen=True)
@@ -32,6 +27,7 @@ class Point:
     digest: of its source as tested; empty for this project's own, whose presence is enough.
     form: `call` times calls; `enter` the entering of a context manager, from the arrival of the call on; `within` the
         whole of it; `arrive` notes when a call arrives.
+    engines: those whose packages or worker processes it is of; all where none is named.
     caller_only: calls from other threads than the one that submits are not the task's.
     """
 
@@ -40,7 +36,7 @@ class Point:
     name: str
     digest: str = ""
     form: Form = "call"
-    engines: tuple[EngineName, ...] = _ALL
+    engines: tuple[str, ...] = ()
     roles: tuple[Literal["driver", "worker"], ...] = ("driver", "worker")
     caller_only: bool = False
 
@@ -156,7 +152,7 @@ POINTS = (
         roles=("driver",),
         caller_only=True,
     ),
-    Point("serialize", "prefect_lean.context", "Context.pack", engines=_REMOTE, roles=("driver",)),
+    Point("serialize", "prefect_lean.context", "Context.pack", roles=("driver",)),
     Point("serialize", "prefect_lean.processes", "_request", engines=("processes",), roles=("driver",)),
     Point("unpickle", "distributed.protocol.pickle", "loads", "f40bec4f84baffb1", engines=("dask",), roles=("worker",)),
     Point(
@@ -178,8 +174,8 @@ POINTS = (
     ),
     Point("hydrate", "prefect.context", "hydrated_context", "bfbdc67413ea3cb0", form="enter"),
     Point("hydrate", "prefect.task_engine", "hydrated_context", "bfbdc67413ea3cb0", form="enter"),
-    Point("hydrate", "_lean_worker_*.internals", "entered", form="enter", engines=_REMOTE, roles=("worker",)),
-    Point("task", "_lean_worker_*.worker", "run", form="arrive", engines=_REMOTE, roles=("worker",)),
+    Point("hydrate", "_lean_worker_*.internals", "entered", form="enter", roles=("worker",)),
+    Point("task", "_lean_worker_*.worker", "run", form="arrive", roles=("worker",)),
     Point(
         "task",
         "prefect.task_runners",

@@ -22,7 +22,6 @@ from typing import Any
 
 from runner_lab.runners.probe.points import POINTS, Point, Target
 from runner_lab.runners.probe.spans import Span, SpanFile, read_moved, read_spans
-from runner_lab.runners.spec import EngineName
 
 SETTLE = 1
 """Tasks at the begin of each section that are not judged: the first one in a worker turns its probe on or off."""
@@ -38,7 +37,7 @@ class Schedule:
     """
 
     folder: str
-    engine: EngineName
+    engine: str
     section: int
 
     def __call__(self, lane: int) -> Mark:
@@ -80,7 +79,7 @@ class Mark:
     """Travels with a task; where it is unpickled it turns the probe on or off. `driver` is the submitting process."""
 
     folder: str
-    engine: EngineName
+    engine: str
     on: bool
     driver: int
 
@@ -88,7 +87,7 @@ class Mark:
         return _arrive, (self.folder, self.engine, self.on, self.driver)
 
 
-def _arrive(folder: str, engine: EngineName, on: bool, driver: int) -> Mark:
+def _arrive(folder: str, engine: str, on: bool, driver: int) -> Mark:
     mark = Mark(folder, engine, on, driver)
     # A scheduler within the driver's process unpickles it too.
     if os.getpid() != driver:
@@ -158,7 +157,7 @@ class _Probe:
         self._modules = len(sys.modules)
         role = "driver" if os.getpid() == mark.driver else "worker"
         if self._waiting is None:
-            self._waiting = tuple(p for p in POINTS if mark.engine in p.engines and role in p.roles)
+            self._waiting = tuple(p for p in POINTS if (not p.engines or mark.engine in p.engines) and role in p.roles)
         later = []
         for point in self._waiting:
             targets = point.targets()

@@ -82,6 +82,14 @@ def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, vers
     [
         ("dask", {"versions": versions(dask=None)}, "fail", "is not installed", "pip install 'dask<2027"),
         ("dask", {"versions": versions(dask="2027.1.0")}, "warn", "outside of what the lab was measured", "pip"),
+        (
+            "dask",
+            {"requirements": ('dask<2026; extra == "dask"',)},
+            "warn",
+            "outside of what",
+            "pip install 'dask<2026",
+        ),
+        ("Ray", {"missing": {"Ray": "Ray is not installed: pip install 'x[ray]'"}}, "ok", "pip install 'x[ray]'", ""),
         ("server", {"here": Seen(None)}, "warn", "PREFECT_API_URL is not set", "prefect server start"),
         ("server", {"here": Seen(URL, "Connection refused")}, "fail", f"{URL} does not answer: Conn", "start it"),
         ("server", {"here": Seen(None, error="no such profile")}, "fail", "no such profile", "mend"),
@@ -90,8 +98,8 @@ def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, vers
         ("workers", {"worker": Seen(URL, "timed out")}, "fail", "does not reach", "server's line"),
         ("workers", {"clusters": {"dask": "tcp://far.example:8786"}}, "fail", "cannot reach", "--host 0.0.0.0"),
         ("workers", {"clusters": {"dask": "tcp://127.0.0.1:8786"}}, "ok", "reaches", ""),
-        ("Dask workers", {"reached": {"dask": {"a": "ok", "b": "no route"}}}, "fail", "1 of 2", "network"),
-        ("Ray nodes", {"reached": {"ray": {"10.0.0.1": "ok"}}}, "ok", "all 1", ""),
+        ("Dask workers", {"reached": {"Dask": {"a": "ok", "b": "no route"}}}, "fail", "1 of 2", "network"),
+        ("Ray workers", {"reached": {"Ray": {"10.0.0.1": "ok"}}}, "ok", "all 1", ""),
         ("result storage", {"here": Seen(ELSEWHERE), "worker": Seen(ELSEWHERE)}, "warn", "local files of each", "set"),
         ("result storage", {"here": Seen(ELSEWHERE, storage_block="s3/results")}, "ok", "s3/results", ""),
         ("result storage", {"here": Seen(ELSEWHERE), "server_storage": True}, "ok", "the server's default", ""),
@@ -110,6 +118,21 @@ def test_a_check_says_what_there_is_and_what_to_do(check, changes, status, said,
     assert said in found.said
     assert remedy in found.remedy
     assert bool(found.remedy) == (status != "ok")
+
+
+def test_an_early_3_7_wants_an_older_fastapi():
+    early = finding("prefect with fastapi", versions=versions(prefect="3.7.4", fastapi="0.150.0"))
+
+    assert (early.status, early.remedy) == ("fail", "pip install 'fastapi<0.137'")
+    assert health.worst(health.examine(replace(WELL, versions=versions(prefect="3.7.5")))) != "fail"
+
+
+def test_the_packages_of_an_extra_are_not_missed():
+    optional = (*WELL.requirements, 'ray<3,>=2; extra == "ray"', 'runner-lab[dask,ray]; extra == "all"')
+    findings = health.examine(replace(WELL, requirements=optional, engines={"Dask": ["dask"], "Ray": ["ray"]}))
+
+    assert {one.status for one in findings} == {"ok"}
+    assert findings[0].said == "Python 3.11.7, prefect 3.8.8, dask 2026.8.0"
 
 
 def test_the_worst_of_all_decides():

@@ -99,7 +99,7 @@ def test_lean_and_bare_arms_share_the_hue_and_differ_in_the_mark() -> None:
 
 
 def test_many_unknown_arms_have_colours_of_their_own_while_there_are_any() -> None:
-    names = [f"custom-{i}" for i in range(len(style._OTHERS))]
+    names = [f"custom-{i}" for i in range(len(style.OTHERS))]
     found = style.marks([arm(name) for name in names])
     assert len({mark.colour for mark in found.values()}) == len(names)
     assert len(style.marks([arm(f"custom-{i}") for i in range(40)])) == 40

@@ -19,12 +19,31 @@ from typing import Any
 from runner_lab.records.findings import Judgement
 from runner_lab.records.graph import GraphSpec, Work
 from runner_lab.runners import catalog
-from runner_lab.runners.engine import Cluster, ClusterSettings
+from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
 from runner_lab.runners.spec import RunnerSpec
 
 Facts = Mapping[str, Any]
 
 WORKERS = 2
+
+
+def every_engine(engine: Engine) -> bool:
+    return True
+
+
+def concurrent(engine: Engine) -> bool:
+    """It runs two tasks at a time: a direct call ends before the next one begins."""
+    return engine.concurrent
+
+
+def separate_workers(engine: Engine) -> bool:
+    """Tasks run in other processes than the flow's."""
+    return engine.reach != "process"
+
+
+def clustered(engine: Engine) -> bool:
+    """Its runner can be told of a cluster that runs already."""
+    return engine.shares_cluster and "address" in engine.own_place
 
 
 class Scene:
@@ -54,6 +73,10 @@ class Scene:
         self.settings = settings
         self.cluster = cluster
         self._note = note
+
+    @property
+    def engine(self) -> Engine:
+        return catalog.load().engine(self.arm)
 
     def task_runner(self, **options: Any) -> Any:
         """A new task runner of the arm on its cluster, with more keyword arguments for its class."""
@@ -127,7 +150,7 @@ class Experiment:
     dies: Judgement | None = None
     limit_s: float = 120.0
     spoils: bool | Callable[[Facts], bool] = False
-    engines: Sequence[str] | None = None
+    engines: Callable[[Engine], bool] = every_engine
     arms: Sequence[str] | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     set_up: SetUp = OWN_CLUSTER
@@ -144,7 +167,7 @@ class Experiment:
         return f"{self.module.removeprefix('runner_lab.').replace('.', '/')}.py"
 
     def means_something_for(self, arm: RunnerSpec) -> bool:
-        return (self.engines is None or arm.engine in self.engines) and (self.arms is None or arm.name in self.arms)
+        return self.engines(catalog.load().engine(arm)) and (self.arms is None or arm.name in self.arms)
 
     def leaves_it_spoilt(self, facts: Facts) -> bool:
         return self.spoils(facts) if callable(self.spoils) else self.spoils

@@ -21,6 +21,7 @@ from runner_lab.benchmarks.session.run_folder import new_run_id, now
 from runner_lab.records import findings as findings_file
 from runner_lab.records.findings import ExperimentInfo, Finding, Findings, Judgement
 from runner_lab.reports.words.units import seconds as shown
+from runner_lab.runners import catalog
 from runner_lab.runners.isolation.guard import guarded
 from runner_lab.runners.spec import RunnerSpec
 
@@ -57,7 +58,8 @@ def run(
         ServerError: the lab's Prefect server does not start.
         ValueError: what the suite needs is not to be had on this machine.
     """
-    experiments, arms = _chosen_experiments(suite, only), _chosen_arms(suite, runners)
+    experiments = _chosen_experiments(suite, only)
+    arms = _chosen_arms(suite, runners, experiments, say)
     folder = out or _new_folder(suite.name)
     file = folder / findings_file.file_name(suite.name)
     earlier = findings_file.read(file) if file.exists() else None
@@ -161,9 +163,24 @@ def _chosen_experiments(suite: Suite, only: str | None) -> list[Experiment]:
     return [experiment for experiment in every if {experiment.id, experiment.group} & asked]
 
 
-def _chosen_arms(suite: Suite, runners: str | None) -> list[RunnerSpec]:
+def _chosen_arms(suite: Suite, runners: str | None, experiments: Sequence[Experiment], say: Say) -> list[RunnerSpec]:
+    """The arms that are named; by default all whose engine is installed, and `say` is told of the others.
+
+    Raises:
+        AskedError: there is no such arm.
+        ArmError: the engine of one that is named, or of all that the experiments are for, is not installed.
+    """
     every = {arm.name: arm for arm in suite.arms()}
-    return [every[name] for name in _chosen("--runners", runners, list(every))]
+    arms = [every[name] for name in _chosen("--runners", runners, list(every))]
+    known = catalog.load()
+    there = [arm for arm in arms if not known.missing(arm)]
+    wanted = [arm for arm in arms if any(experiment.means_something_for(arm) for experiment in experiments)]
+    if runners is not None or not any(arm in there for arm in wanted):
+        known.refuse_missing(wanted if runners is None else arms)
+    for line in dict.fromkeys(lacking for arm in wanted if (lacking := known.missing(arm))):
+        left_out = [arm.name for arm in wanted if known.missing(arm) == line]
+        say(f"warning: {line}; left out: {', '.join(left_out)}")
+    return there
 
 
 def _chosen(option: str, asked: str | None, known: Sequence[str]) -> list[str]:

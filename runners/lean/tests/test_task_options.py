@@ -29,6 +29,7 @@ def echo(value: Any) -> Any:
     return value
 
 
+@pytest.mark.core
 def test_retries(arm, tmp_path):
     counter = tmp_path / "runs"
 
@@ -128,6 +129,7 @@ def test_retries_are_counted_by_the_api_and_wait_as_long_as_a_function_says(arm,
     assert counter.read_text() == "xxx"
 
 
+@pytest.mark.core
 def test_cache(arm, tmp_path):
     storage = LocalFileSystem(basepath=str(tmp_path))
     storage.save(f"cache-{arm.name}")

@@ -32,6 +32,7 @@ def echo(value: Any) -> Any:
     return value
 
 
+@pytest.mark.core
 def test_value_and_state(arm, recorded):
     def body():
         future = increment.submit(1)
@@ -45,6 +46,7 @@ def test_value_and_state(arm, recorded):
     assert run.name.startswith("increment-")
 
 
+@pytest.mark.core
 def test_failure(arm, recorded):
     def body():
         future = fail.submit("no")
@@ -73,6 +75,7 @@ def test_chain_and_futures_in_collections(arm, recorded):
     assert [str(found.id) for found in run.task_inputs["x"]] == origins
 
 
+@pytest.mark.core
 def test_map(arm):
     @task
     def add(x: int, y: int, z: int = 0) -> int:

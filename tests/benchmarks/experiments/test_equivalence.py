@@ -175,6 +175,7 @@ def measure(arms, lab_server, cluster_for, scratch) -> Callable[[Experiment, str
 ARMS = pytest.mark.parametrize("arm", ["lean-threads", "lean-dask"])
 
 
+@pytest.mark.core
 @pytest.mark.slow
 @ARMS
 def test_retries_are_as_many_as_asked_for_and_as_far_apart(arm, measure):
@@ -190,6 +191,7 @@ def test_retries_are_as_many_as_asked_for_and_as_far_apart(arm, measure):
     assert (stopped["bodies"], stopped["states"]) == ([2, 1], ["Completed", "Failed"])
 
 
+@pytest.mark.core
 @pytest.mark.slow
 @ARMS
 def test_a_result_is_found_again_and_refreshed(arm, measure):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from runner_lab.records.record import RecordError
+from runner_lab.records.traits import ArmTraits
 from runner_lab.reports import charts
 from runner_lab.reports.analysis.summary import summarise
 from runner_lab.reports.charts import style
@@ -64,6 +65,12 @@ class TestKeeping:
         marginal = summary.rows[2].marginal
         assert marginal is not None
         assert runs[3].arms[2].per_task_s == marginal.per_task_s
+
+    def test_what_engines_said_of_their_arms_is_kept(self, tmp_path: Path) -> None:
+        (kept,) = history.read(keep(tmp_path / "a", 1, traits={"dask": {"rank": 7, "caveat": "Theirs."}}))
+        arms = {figures.arm.name: figures.arm.traits for figures in kept.arms}
+        assert arms["dask"] == ArmTraits(rank=7, caveat="Theirs.")
+        assert arms["threads"].rank == 10
 
     def test_the_same_run_again_takes_the_place_of_its_row(self, tmp_path: Path) -> None:
         keep(tmp_path / "a", 1)
