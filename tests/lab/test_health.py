@@ -124,12 +124,12 @@ def test_an_early_3_7_wants_an_older_fastapi():
     early = finding("prefect with fastapi", versions=versions(prefect="3.7.4", fastapi="0.150.0"))
 
     assert (early.status, early.remedy) == ("fail", "pip install 'fastapi<0.137'")
-    assert health.worst(health.examine(replace(WELL, versions=versions(prefect="3.7.5")))) != "fail"
+    assert examination.worst(examination.examine(replace(WELL, versions=versions(prefect="3.7.5")))) != "fail"
 
 
 def test_the_packages_of_an_extra_are_not_missed():
     optional = (*WELL.requirements, 'ray<3,>=2; extra == "ray"', 'runner-lab[dask,ray]; extra == "all"')
-    findings = health.examine(replace(WELL, requirements=optional, engines={"Dask": ["dask"], "Ray": ["ray"]}))
+    findings = examination.examine(replace(WELL, requirements=optional, engines={"Dask": ["dask"], "Ray": ["ray"]}))
 
     assert {one.status for one in findings} == {"ok"}
     assert findings[0].said == "Python 3.11.7, prefect 3.8.8, dask 2026.8.0"
