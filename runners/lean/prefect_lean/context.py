@@ -79,6 +79,8 @@ class Context:
         for name, more in (dependencies or {}).items():
             if name in inputs:
                 inputs[name] = inputs[name] | more
+        whole = not internals.savings.CONTEXT.on()
+        context = internals.whole_context if whole else internals.rest_of_context
         pickler = _CallPickler(self.future_type, self.large_apart)
         if self.large_apart:
             parameters = {name: pickler.apart(value) for name, value in parameters.items()}
@@ -89,17 +91,22 @@ class Context:
                 "parameters": parameters,
                 "wait_for": _for_pickle(wait_for) if wait_for else None,
                 "dependencies": {name: found for name, found in inputs.items() if found},
-                "context": internals.rest_of_context(task, task_run_id, inputs),
+                "context": context(task, task_run_id, inputs),
+                "whole_context": whole,
             }
         )
         return Package(pickler.file.getvalue(), self.shared(), tuple(pickler.upstream))
 
     def shared(self) -> bytes:
-        """The settings, the flow run and its parameters, each under a name by which a worker knows it again."""
+        """The settings, the flow run and its parameters, each under a name by which a worker knows it again.
+
+        Without those whose saving is lost, which go with the call.
+        """
         # A flow may submit from several threads at once, each with settings of its own: what is kept between submits
         # may be another thread's a moment later, and is not read a second time.
         settings, flow_run, parameters = self._settings_part(), None, None
-        if (flow_run_context := internals.flow_run_context()) is not None:
+        flow_run_context = internals.flow_run_context() if internals.savings.FLOW_RUN.on() else None
+        if flow_run_context is not None:
             flow_run = self._flow_run_part(flow_run_context)
             if (values := internals.flow_parameters(flow_run_context)) is not None:
                 parameters = _dumps(values)
@@ -114,7 +121,8 @@ class Context:
         return shared
 
     def _settings_part(self) -> internals.SettingsPart | None:
-        if (context := internals.settings_context()) is None:
+        context = internals.settings_context() if internals.savings.SETTINGS.on() else None
+        if context is None:
             return None
         part = self._settings
         if part is None or not part.serves(context):

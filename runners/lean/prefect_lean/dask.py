@@ -6,6 +6,7 @@ import operator
 import pickle
 import threading
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -16,23 +17,31 @@ from distributed.scheduler import KilledWorker
 from prefect.states import State
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from . import internals, shipping
+from . import shipping
 from .context import Context, Package
 from .crash import Submitted
 from .futures import SettledFuture, unsettled
+from .internals.savings import CALLS, Saving
 from .runner import LeanRemoteRunner
 
 _ANSWER_S = 5.0
 
 # As `internals` has them of Prefect: not there, since only a driver with Dask has prefect-dask as well.
-_TESTED = {
-    "prefect_dask.task_runners:PrefectDaskFuture": "b252fcedb93dd7802348488311c4003a",
-    "prefect_dask.task_runners:DaskTaskRunner.__init__": "2324491f8e702e7e598ba9c347d8c29f",
-    "prefect_dask.task_runners:DaskTaskRunner.client.fget": "0da2addcddbd10888b8f182fc49dcaf2",
-    "prefect_dask.task_runners:DaskTaskRunner.__enter__": "a358efe673ddf445528f8649f2d63474",
-    "prefect_dask.task_runners:DaskTaskRunner.__exit__": "3ec10baa499d34a36a14cb125445dcf3",
-    "prefect_dask.client:PrefectDaskClient.submit": "a07683fb82c36154d04148341f14bfba",
+_PINS = {
+    "prefect_dask.task_runners:PrefectDaskFuture": {"b252fcedb93dd7802348488311c4003a": "0.3.7"},
+    "prefect_dask.task_runners:DaskTaskRunner.__init__": {"2324491f8e702e7e598ba9c347d8c29f": "0.3.7"},
+    "prefect_dask.task_runners:DaskTaskRunner.client.fget": {"0da2addcddbd10888b8f182fc49dcaf2": "0.3.7"},
+    "prefect_dask.task_runners:DaskTaskRunner.__enter__": {"a358efe673ddf445528f8649f2d63474": "0.3.7"},
+    "prefect_dask.task_runners:DaskTaskRunner.__exit__": {"3ec10baa499d34a36a14cb125445dcf3": "0.3.7"},
+    "prefect_dask.client:PrefectDaskClient.submit": {"a07683fb82c36154d04148341f14bfba": "0.3.7"},
 }
+_SENDING = Saving(
+    "dask",
+    "every submit tokenizes all arguments and ships a function; tasks take the way of the stock runner, at its cost.",
+    pins=_PINS,
+    needs=(CALLS,),
+    package=f"prefect-dask {version('prefect-dask')}",
+)
 
 
 class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
@@ -47,7 +56,7 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
     """
 
     _stock = ("prefect_dask.task_runners", "DaskTaskRunner")
-    _integration_moved = internals.moved(_TESTED)
+    _sending = _SENDING
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,6 +67,8 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
     @property
     def client(self) -> Any:
         """The Dask client, made at the first submit."""
+        if not self._sending.on():
+            return super().client
         if self._client is None:
             with self._connecting:
                 if self._client is None:
@@ -68,6 +79,8 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished: those that have not started never will."""
+        if not self._sending.on():
+            return
         unfinished = [future.wrapped_future for future in self._unfinished()]
         if unfinished and self._client is not None:
             self._client.cancel(unfinished, reason="the flow run is over")
@@ -79,6 +92,9 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         return self
 
     def __exit__(self, *args: Any) -> None:
+        if not self._sending.on():
+            super().__exit__(*args)
+            return
         stopped: list[tuple[LeanDaskFuture, str]] = []
         try:
             stopped = self._running() if self._owns_cluster else []
@@ -136,13 +152,12 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
 
     def _arguments(self) -> dict[str, Any]:
         return {
-            "address": self.address,
-            "cluster_class": self.cluster_class,
-            "cluster_kwargs": self.cluster_kwargs,
-            "adapt_kwargs": self.adapt_kwargs,
-            "client_kwargs": self.client_kwargs,
-            "performance_report_path": self.performance_report_path,
-            "crash_reruns": self.crash_reruns,
+            name: getattr(self, name)
+            for name in (
+                *("address", "cluster_class", "cluster_kwargs", "adapt_kwargs", "client_kwargs"),
+                *("performance_report_path", "crash_reruns"),
+            )
+            if hasattr(self, name)
         }
 
 

@@ -79,7 +79,8 @@ class ProcessPool:
         self._changed = threading.Condition()
         self._feeders: list[threading.Thread] = []
         self._workers: set[_Worker] = set()
-        self._idle = 0
+        self._idle: set[int] = set()
+        """The feeders that have no job, and those whose job has ended: what their callbacks submit is theirs."""
         self._taken: dict[int, Job] = {}
         self._closed = False
         self._stopping = False
@@ -91,7 +92,7 @@ class ProcessPool:
         """Queue a job. A closed pool cancels it."""
         with self._changed:
             if not self._closed:
-                if len(self._jobs) >= self._idle and len(self._feeders) < self._size:
+                if len(self._jobs) >= len(self._idle) and len(self._feeders) < self._size:
                     self._add_feeder()
                 self._jobs.append(job)
                 self._changed.notify()
@@ -145,10 +146,10 @@ class ProcessPool:
 
     def _next(self) -> Job | None:
         with self._changed:
-            self._idle += 1
+            self._idle.add(threading.get_ident())
             while not self._jobs and not self._closed:
                 self._changed.wait()
-            self._idle -= 1
+            self._idle.discard(threading.get_ident())
             if not self._jobs:
                 return None
             job = self._taken[threading.get_ident()] = self._jobs.popleft()
@@ -186,6 +187,8 @@ class ProcessPool:
             self._end(worker)
             job.future.set_exception(broken)
             return None
+        with self._changed:
+            self._idle.add(threading.get_ident())
         _set_result(job, lambda: job.loads(reply))
         return worker
 

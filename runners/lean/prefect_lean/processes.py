@@ -9,7 +9,7 @@ import pickle
 import queue
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,6 +22,7 @@ from . import internals, shipping
 from .context import Context, Package
 from .crash import Submitted
 from .futures import LeanConcurrentFuture, fail, when_done
+from .internals.savings import EVENTS, POOL
 from .pool import Job, ProcessPool
 from .runner import LeanRemoteRunner
 
@@ -37,38 +38,47 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
     """
 
     _stock = ("prefect.task_runners", "ProcessPoolTaskRunner")
+    _sending = POOL
+    _not_started = "Task runner is not started"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._pool: ProcessPool | None = None
         self._starting = threading.Lock()
-        self._end_bursts: Callable[[], None] = lambda: None
+        self._environment = _Environment()
+        self._cancelled = False
+        self._end_events: Callable[[], None] = lambda: None
 
     def cancel_all(self) -> None:
         """Cancel the tasks that wait, wait for those that run, and end the processes."""
-        if internals.MOVED:
+        if not self._sending.on():
             super().cancel_all()
             return
+        # As upstream, it has to be entered again before it takes another task.
+        self._cancelled = True
         self._close(stop_running=False)
 
     def __enter__(self) -> LeanProcessPoolTaskRunner:
-        if internals.MOVED:
+        if not self._sending.on():
             return super().__enter__()
         # Upstream's starts a thread and a queue at once; in a worker, where every task enters a twin of its flow's
         # runner, they would be started and stopped for every task.
         super(ProcessPoolTaskRunner, self).__enter__()
-        self._end_bursts = internals.burst_events_here()
+        if EVENTS.on():
+            self._end_events = internals.events_here()
         self._context = Context(future_type=Future)
+        self._environment = _Environment()
+        self._cancelled = False
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        if internals.MOVED:
+        if not self._sending.on():
             super().__exit__(exc_type, exc_value, traceback)
             return
         try:
             self._end_pool(exc_type)
         finally:
-            self._end_bursts()
+            self._end_events()
             super(ProcessPoolTaskRunner, self).__exit__(exc_type, exc_value, traceback)
 
     def _end_pool(self, exc_type: Any) -> None:
@@ -80,7 +90,13 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         finally:
             self._close(stop_running)
 
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        if self._sending.on() and self._cancelled:
+            raise RuntimeError(self._not_started)
+        return super().submit(*args, **kwargs)
+
     def _send(self, submitted: Submitted, package: Package) -> LeanConcurrentFuture:
+        environment = self._environment.pickled()
         pool = self._running_pool()
         job = Job(
             request=(),
@@ -88,7 +104,7 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
             died=lambda *death: submitted.crashed(_how_it_died(*death)),
             reruns=self.crash_reruns or 0,
         )
-        when_done(package.upstream, lambda: _request(job, package, pool))
+        when_done(package.upstream, lambda: _request(job, package, environment, pool))
         return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=job.future)
 
     def _unsent(self, submitted: Submitted, unpicklable: Exception) -> LeanConcurrentFuture:
@@ -100,8 +116,8 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
     def _running_pool(self) -> ProcessPool:
         with self._starting:
             if self._pool is None:
-                settings = get_current_settings().to_environment_variables(exclude_unset=True)
-                arguments = (settings | os.environ, cloudpickle.dumps((self._initializer, self._initargs)))
+                initializer = getattr(self, "_initializer", None), getattr(self, "_initargs", ())
+                arguments = (self._environment.pickled(), cloudpickle.dumps(initializer))
                 # The stock thread that forwards what processes say reads it from here.
                 self._subprocess_message_queue = queue.SimpleQueue()
                 self._message_forwarding_thread = threading.Thread(
@@ -126,19 +142,40 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
                 self._stop_message_forwarding()
 
     def _arguments(self) -> dict[str, Any]:
-        return {
+        arguments = {
             "max_workers": self._max_workers,
             "subprocess_message_processor_factories": self.subprocess_message_processor_factories,
-            "initializer": self._initializer,
-            "initargs": self._initargs,
             "crash_reruns": self.crash_reruns,
         }
+        # Prefect before 3.8 has no initializer.
+        if hasattr(self, "_initializer"):
+            arguments |= {"initializer": self._initializer, "initargs": self._initargs}
+        return arguments
 
 
-def _request(job: Job, package: Package, pool: ProcessPool) -> None:
+class _Environment:
+    """The environment that tasks run with: of the settings, and of the driver when these settings were new.
+
+    As upstream's since Prefect 3.9.1: settings that change reach the tasks submitted next.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, bytes] = (None, b"")
+
+    def pickled(self) -> bytes:
+        settings = get_current_settings()
+        # Another thread of the flow may put its own in its place.
+        last_settings, pickled = self._last
+        if last_settings is not settings:
+            pickled = pickle.dumps(settings.to_environment_variables(exclude_unset=True) | os.environ)
+            self._last = settings, pickled
+        return pickled
+
+
+def _request(job: Job, package: Package, environment: bytes, pool: ProcessPool) -> None:
     try:
         upstream = cloudpickle.dumps([future.result() for future in package.upstream])
-        job.request = (package.call, package.shared, upstream)
+        job.request = (package.call, package.shared, upstream, environment)
         pool.submit(job)
     except BaseException as failed:
         # An upstream future without a state: cancelled with the pool, or its reply could not be unpickled.
@@ -180,22 +217,39 @@ class _Outbox:
         self._lock = threading.Lock()
 
 
-def _serve(calls: Connection, messages: Connection, env: dict[str, str], initializing: bytes) -> None:
-    os.environ.update(env)
+def _serve(calls: Connection, messages: Connection, environment: bytes, initializing: bytes) -> None:
     # Ctrl-C reaches every process of a terminal, and is the driver's to answer: a process that ended its task by itself
     # would be given the next one. A handler, since a signal that is ignored stays so in programs that tasks start.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     threading.Thread(target=_end_with_parent, name="LeanProcessPoolParent", daemon=True).start()
-    from prefect.task_runners import _initialize_process_pool_worker
+    # What is imported here finds the settings that the first task has: for what tasks do outside of their context.
+    with _applied(environment):
+        from prefect.task_runners import _initialize_process_pool_worker
 
-    run = shipping.runner()
+        run = shipping.runner()
+        package = shipping.package()
     initializer, initargs = pickle.loads(initializing)
-    _initialize_process_pool_worker(_Outbox(messages), initializer, initargs)
+    # Prefect before 3.8 takes none.
+    more = () if initializer is None else (initializer, initargs)
+    _initialize_process_pool_worker(_Outbox(messages), *more)
     # Whoever sends the calls may be gone.
     with contextlib.suppress(EOFError):
         while _answer(calls, run):
             pass
-        shipping.package().internals.flush_events()
+        package.internals.flush_events()
+
+
+@contextlib.contextmanager
+def _applied(environment: bytes) -> Iterator[None]:
+    """Run something in this environment, and have what it has made of it end with it."""
+    before = dict(os.environ)
+    os.environ.update(pickle.loads(environment))
+    try:
+        yield
+    finally:
+        if os.environ != before:
+            os.environ.clear()
+            os.environ.update(before)
 
 
 def _answer(calls: Connection, run: Callable[..., Any]) -> bool:
@@ -205,10 +259,10 @@ def _answer(calls: Connection, run: Callable[..., Any]) -> bool:
     call = calls.recv_bytes()
     if not call:
         return False
-    shared, upstream = calls.recv_bytes(), calls.recv_bytes()
+    shared, upstream, environment = calls.recv_bytes(), calls.recv_bytes(), calls.recv_bytes()
     ended: tuple[bool, Any]
     try:
-        with handle_engine_signals():
+        with _applied(environment), handle_engine_signals():
             try:
                 ended = True, run(call, shared, *cloudpickle.loads(upstream))
             except Exception as raised:

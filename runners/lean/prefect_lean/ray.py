@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -18,6 +19,7 @@ from . import internals, shipping
 from .context import Context, Package
 from .crash import Submitted
 from .futures import SettledFuture, unsettled
+from .internals.savings import CALLS, Saving
 from .let_go import LetGo, waited, without_value
 from .runner import LeanRemoteRunner
 
@@ -35,13 +37,21 @@ _named_functions: internals.Recent[Any] = internals.Recent(size=64)
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError)
 
 # As `internals` has them of Prefect: not there, since only a driver with Ray has prefect-ray as well.
-_TESTED = {
-    "prefect_ray.task_runners:PrefectRayFuture": "f8b0e7280c19bc5f70520d3042499191",
-    "prefect_ray.task_runners:RayTaskRunner.__init__": "61f6e486f4cce9834447f168d80d5cc8",
-    "prefect_ray.task_runners:RayTaskRunner.__enter__": "02318cf010c0b1aa98857c6a3e8fb269",
-    "prefect_ray.task_runners:RayTaskRunner.__exit__": "a6f5a3689e52dff2335a3727d6f31d56",
-    "prefect_ray.context:RemoteOptionsContext": "be0df45eab25d199ea2094f8981404d4",
+_PINS = {
+    "prefect_ray.task_runners:PrefectRayFuture": {"f8b0e7280c19bc5f70520d3042499191": "0.6.0"},
+    "prefect_ray.task_runners:RayTaskRunner.__init__": {"61f6e486f4cce9834447f168d80d5cc8": "0.6.0"},
+    "prefect_ray.task_runners:RayTaskRunner.__enter__": {"02318cf010c0b1aa98857c6a3e8fb269": "0.6.0"},
+    "prefect_ray.task_runners:RayTaskRunner.__exit__": {"a6f5a3689e52dff2335a3727d6f31d56": "0.6.0"},
+    "prefect_ray.context:RemoteOptionsContext": {"be0df45eab25d199ea2094f8981404d4": "0.6.0"},
 }
+_SENDING = Saving(
+    "ray",
+    "every submit makes a remote function, and workers wait for what they have; tasks take the way of the stock runner,"
+    " at its cost.",
+    pins=_PINS,
+    needs=(CALLS,),
+    package=f"prefect-ray {version('prefect-ray')}",
+)
 
 
 class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
@@ -55,7 +65,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
     """
 
     _stock = ("prefect_ray.task_runners", "RayTaskRunner")
-    _integration_moved = internals.moved(_TESTED)
+    _sending = _SENDING
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,6 +75,8 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished; those that run are interrupted."""
+        if not self._sending.on():
+            return
         # Last submitted first: what waits must be gone before what runs leaves its slot to it.
         unfinished = self._unfinished()[::-1]
         # The interrupt can get lost in a worker that is still importing Prefect.
@@ -88,6 +100,9 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
+        if not self._sending.on():
+            super().__exit__(*exc_info)
+            return
         # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
         try:
             stopped = bool(self._unfinished()) and self._ended_badly(exc_info[0])
@@ -147,7 +162,8 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         return stored[1]
 
     def _arguments(self) -> dict[str, Any]:
-        return {"address": self.address, "init_kwargs": self.init_kwargs, "crash_reruns": self.crash_reruns}
+        names = ("address", "init_kwargs", "crash_reruns")
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
 class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):

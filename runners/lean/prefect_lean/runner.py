@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from prefect.exceptions import Pause
@@ -13,6 +13,7 @@ from prefect.tasks import Task
 from . import internals
 from .context import Context, LeanRunner, Package
 from .crash import Submitted, flow_run_ended_badly
+from .internals.savings import Saving
 
 
 class LeanRemoteRunner(LeanRunner):
@@ -23,8 +24,9 @@ class LeanRemoteRunner(LeanRunner):
     """
 
     _context: Context
-    _integration_moved: tuple[str, ...] = ()
-    """What has changed in the Prefect integration that the stock runner comes from."""
+    _sending: ClassVar[Saving]
+    """What it saves by the way in which it hands tasks to the engine. Without it, it is the stock runner."""
+    _not_started = "The task runner must be started before submitting work."
     _started: bool
 
     def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
@@ -45,11 +47,10 @@ class LeanRemoteRunner(LeanRunner):
             RuntimeError: the runner is not started.
             Exception: what pickling raises when an argument or the task cannot be pickled.
         """
-        if not self._started:
-            raise RuntimeError("The task runner must be started before submitting work.")
-        if internals.MOVED or self._integration_moved:
-            internals.warn_moved(self._integration_moved)
+        if not self._sending.on():
             return super().submit(task, parameters, wait_for, dependencies)  # type: ignore[misc]
+        if not self._started:
+            raise RuntimeError(self._not_started)
         submitted = Submitted.of(task, internals.new_id(), self)
         self._flow_run_id = submitted.flow_run_id
         try:

@@ -15,6 +15,7 @@ from prefect.tasks import Task
 from . import internals
 from .context import LeanRunner
 from .futures import LeanConcurrentFuture
+from .internals.savings import EVENTS, FUTURES
 
 
 class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
@@ -24,22 +25,21 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._cancel_events = _CancelEvents()
-        self._end_bursts: Callable[[], None] = lambda: None
+        self._end_events: Callable[[], None] = lambda: None
 
     def __enter__(self) -> LeanThreadPoolTaskRunner:
         super().__enter__()
-        if internals.MOVED:
-            internals.warn_moved()
-        else:
-            self._end_bursts = internals.burst_events_here()
+        if FUTURES.on():
+            self._cancel_events = _CancelEvents()
+        if EVENTS.on():
+            self._end_events = internals.events_here()
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         try:
             super().__exit__(exc_type, exc_value, traceback)
         finally:
-            self._end_bursts()
+            self._end_events()
 
     def submit(  # type: ignore[override]
         self,
@@ -49,8 +49,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         dependencies: dict[str, set[Any]] | None = None,
     ) -> PrefectConcurrentFuture[Any]:
         stock = super().submit(task, parameters, wait_for, dependencies)
-        if internals.MOVED:
-            internals.warn_moved()
+        if not FUTURES.on():
             return stock
         future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
         stock.wrapped_future.add_done_callback(

@@ -9,9 +9,10 @@ import operator
 import pickle
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import cloudpickle
 from prefect.exceptions import CancelledRun
 from prefect.task_engine import run_task_async, run_task_sync
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -35,12 +36,18 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
         fields: dict[str, Any] = pickle.loads(call)
     finally:
         _loading.upstream = ()
-    rest = fields.pop("context")
+    rest: dict[str, Any] = fields.pop("context")
     parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)
-    if internals.MOVED:
-        internals.warn_moved()
+    # What was packed to be rebuilt once, where that is not to be had.
+    for name, saving in (("settings", internals.savings.SETTINGS), ("flow_run", internals.savings.FLOW_RUN)):
+        if name in parts and not saving.on():
+            rest[f"{name}_context"] = internals.unpacked(parts.pop(name)[1])
+    parameters = pickle.loads(parts.pop("parameters")[1]) if "parameters" in parts else None
+    if parameters is not None and "flow_run_context" in rest:
+        rest["flow_run_context"]["parameters"] = parameters
+    if fields.pop("whole_context") or not internals.savings.CONTEXT.on():
         _stop_if_cancelled()
-        return _run(fields, context=_stock_context(parts, rest))
+        return _run(fields, context=rest)
 
     settings, flow_run = None, None
     if found := parts.get("settings"):
@@ -51,10 +58,12 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
 
         def flow_run(client: Any) -> internals.FlowRun:
             # Defaults of the context come from the settings, so a flow run is rebuilt for each of them.
-            key = (name, parts["settings"][0] if settings else None)
+            key = (
+                name,
+                parts["settings"][0] if settings else internals.digest(cloudpickle.dumps(rest.get("settings_context"))),
+            )
             return _flow_runs.get(key, lambda: internals.FlowRun(flow_run_data, client))
 
-    parameters = pickle.loads(parts["parameters"][1]) if "parameters" in parts else None
     with internals.entered(settings, flow_run, parameters, rest):
         _stop_if_cancelled()
         try:
@@ -97,23 +106,12 @@ def _run(fields: dict[str, Any], context: dict[str, Any] | None = None) -> Any:
         return run_task_sync(**fields, return_type="state", context=context)
 
     async def run_async() -> Any:
-        if context is not None:
+        if context is not None or not internals.savings.CLIENTS.on():
             return await run_task_async(**fields, return_type="state", context=context)
         async with internals.async_client():
             return await run_task_async(**fields, return_type="state")
 
     return asyncio.run(run_async())
-
-
-def _stock_context(parts: Mapping[str, tuple[str, bytes]], rest: Mapping[str, Any]) -> dict[str, Any]:
-    """The same context in the form of Prefect's `serialize_context`."""
-    context = dict(rest)
-    for name in ("settings", "flow_run"):
-        if name in parts:
-            context[f"{name}_context"] = internals.unpacked(parts[name][1])
-    if "parameters" in parts:
-        context["flow_run_context"]["parameters"] = pickle.loads(parts["parameters"][1])
-    return context
 
 
 def upstream_value(index: int) -> Any:

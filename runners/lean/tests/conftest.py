@@ -109,7 +109,7 @@ def _hosted(name: str, request: pytest.FixtureRequest) -> Iterator[Arm]:
 
 
 def _maker(name: str, request: pytest.FixtureRequest) -> Callable[..., Any]:
-    import runners.lean as lean
+    import prefect_lean as lean
 
     engine, kind = name.split("-")
     if engine == "threads":

@@ -25,9 +25,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, str]]:
     monkeypatch.setattr(EventsWorker, "_instances", {})
     monkeypatch.setattr(EventsWorker, "send", lambda self, event: found.append((self, event)))
     monkeypatch.setattr(
-        events.BurstEventsWorker, "instance", classmethod(lambda cls: cls(NullEventsClient, ())), raising=False
+        events.LeanEventsWorker, "instance", classmethod(lambda cls: cls(NullEventsClient, ())), raising=False
     )
-    monkeypatch.setattr(events, "_events_workers", Recent(size=1, dropped=events.BurstEventsWorker.retire))
+    monkeypatch.setattr(events, "_events_workers", Recent(size=1, dropped=events.LeanEventsWorker.retire))
     return found
 
 
@@ -76,12 +76,12 @@ def test_process_of_a_pool_has_one_worker(sent, monkeypatch):
 
 
 def test_flush_has_a_limit(sent, monkeypatch):
-    from prefect_lean.internals import events
+    from prefect_lean.internals import events, flushing
 
-    monkeypatch.setattr(events, "_FLUSH_S", 0.01)
+    monkeypatch.setattr(flushing, "_FLUSH_S", 0.01)
     worker = events._held("A")
     worker._queue.put("never sent")
-    flushing = threading.Thread(target=events.flush_events, daemon=True)
+    flushing = threading.Thread(target=flushing.flush_events, daemon=True)
     flushing.start()
     flushing.join(20)
     assert not flushing.is_alive()
@@ -139,7 +139,7 @@ def _related(kind: type[EventsWorker], sequence: list[tuple[Event, FlowRun, Task
 
 
 def test_related_resources_are_those_of_prefect_and_gathered_once_a_flow_run(monkeypatch):
-    from prefect_lean.internals.events import BurstEventsWorker
+    from prefect_lean.internals.events import LeanEventsWorker
 
     monkeypatch.setattr("prefect.events.related.RESOURCE_CACHE", {})
     one = FlowRun(id=uuid4(), flow_id=uuid4(), name="one", tags=["a", "b"])
@@ -156,7 +156,7 @@ def test_related_resources_are_those_of_prefect_and_gathered_once_a_flow_run(mon
         (_event(runs[2]), one, runs[2]),
     ]
     stock, _ = _related(EventsWorker, sequence)
-    lean, gatherings = _related(BurstEventsWorker, sequence)
+    lean, gatherings = _related(LeanEventsWorker, sequence)
     assert lean == stock
     assert len(lean[0]) == 4
     assert gatherings == 4
@@ -164,11 +164,11 @@ def test_related_resources_are_those_of_prefect_and_gathered_once_a_flow_run(mon
 
 def test_an_event_of_something_else_than_its_task_run_is_left_to_prefect(monkeypatch):
     """It names the task run as related, which is another one for each."""
-    from prefect_lean.internals.events import BurstEventsWorker
+    from prefect_lean.internals.events import LeanEventsWorker
 
     monkeypatch.setattr("prefect.events.related.RESOURCE_CACHE", {})
     flow_run = FlowRun(id=uuid4(), flow_id=uuid4(), name="one")
     sequence = [(_event(_task_run()), flow_run, _task_run()) for _ in range(3)]
-    lean, gatherings = _related(BurstEventsWorker, sequence)
+    lean, gatherings = _related(LeanEventsWorker, sequence)
     assert lean == _related(EventsWorker, sequence)[0]
     assert gatherings == 3

@@ -27,7 +27,7 @@ def chain(links: int) -> tuple[Future[Any], list[Future[Any]]]:
     for _ in range(links):
         job = Job((), loads=lambda reply: reply, died=lambda *death: death)
         package = Package(b"", b"", (futures[-1],))
-        when_done(package.upstream, lambda job=job, package=package: _request(job, package, Pool()))  # type: ignore[misc]
+        when_done(package.upstream, lambda job=job, package=package: _request(job, package, b"", Pool()))  # type: ignore[misc]
         futures.append(job.future)
     return first, futures[1:]
 

@@ -24,7 +24,7 @@ def test_worker_keeps_nothing_of_a_call(monkeypatch):
         return value
 
     class Calls:
-        sent = iter([b"call", b"shared", cloudpickle.dumps([])])
+        sent = iter([b"call", b"shared", cloudpickle.dumps([]), pickle.dumps({})])
 
         def recv_bytes(self) -> bytes:
             if (data := next(self.sent, None)) is None:
@@ -40,7 +40,7 @@ def test_worker_keeps_nothing_of_a_call(monkeypatch):
     monkeypatch.setattr(processes.shipping, "runner", lambda: run)
     monkeypatch.setattr(processes.signal, "signal", lambda *args: None)
     monkeypatch.setattr(processes, "_dumps_reply", lambda ended: b"reply")
-    processes._serve(Calls(), None, {}, cloudpickle.dumps((None, ())))  # type: ignore[arg-type]
+    processes._serve(Calls(), None, pickle.dumps({}), cloudpickle.dumps((None, ())))  # type: ignore[arg-type]
     assert seen[1] is None
 
 
@@ -50,7 +50,7 @@ def test_call_that_cannot_be_unpickled_is_an_error_and_no_exit():
     from prefect_lean import processes
 
     class Calls:
-        received = iter([b"call", b"shared", b"no pickle"])
+        received = iter([b"call", b"shared", b"no pickle", pickle.dumps({})])
 
         def recv_bytes(self) -> bytes:
             return next(self.received)

@@ -56,7 +56,7 @@ def test_workers_without_this_project(bare_cluster):
     def lacks_project() -> bool:
         import importlib.util
 
-        return importlib.util.find_spec("runners") is None
+        return not any(map(importlib.util.find_spec, ("prefect_lean", "runner_lab", "prefect_dask", "prefect_ray")))
 
     @task
     def nested() -> int:

@@ -25,14 +25,14 @@ from pathlib import Path
 
 from prefect import flow, runtime, task
 
-import runners.lean
+import prefect_lean
 from runner_lab.runners import dask, ray
 
 engine, folder, scratch = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 RUNNERS = {
-    "processes": lambda: runners.lean.LeanProcessPoolTaskRunner(max_workers=1),
-    "dask": lambda: runners.lean.LeanDaskTaskRunner(cluster_kwargs=dask.local_cluster(1)),
-    "ray": lambda: runners.lean.LeanRayTaskRunner(init_kwargs=ray.local_node(1, scratch)),
+    "processes": lambda: prefect_lean.LeanProcessPoolTaskRunner(max_workers=1),
+    "dask": lambda: prefect_lean.LeanDaskTaskRunner(cluster_kwargs=dask.local_cluster(1)),
+    "ray": lambda: prefect_lean.LeanRayTaskRunner(init_kwargs=ray.local_node(1, scratch)),
 }
 
 

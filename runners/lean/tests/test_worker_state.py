@@ -171,29 +171,6 @@ def test_settings_changed_in_place_are_sent(lab_server):
         assert not part.serves(context)
 
 
-def test_internals_are_held_against_their_digests_without_a_parser(monkeypatch):
-    """CPython 3.11 fails where two threads parse at once, and a worker that starts has no time for it."""
-    from prefect_lean.internals import tested
-
-    monkeypatch.setattr("ast.parse", lambda *args, **kwargs: pytest.fail("the source was parsed"))
-    assert tested.moved(tested._TESTED) == ()
-
-
-def test_moved_internals_fall_back(lab_server, monkeypatch):
-    """With an internal that has changed, driver and worker take the stock path and say so once."""
-    from prefect_lean import LeanThreadPoolTaskRunner, internals, shipping
-
-    assert internals.moved({"prefect.context:no_such_thing": "x"}) == ("prefect.context:no_such_thing",)
-    shipped = shipping.package()
-    monkeypatch.setattr(shipped.internals, "MOVED", ("prefect.context:hydrated_context",))
-    shipped.internals.tested._warned.clear()
-    with pytest.warns(RuntimeWarning, match=r"3\.8\.8"):
-        first = run_here(which_client)
-    assert first[1].rstrip("/") == lab_server.api_url
-    assert run_here(which_client)[1] == first[1]
-    assert LeanThreadPoolTaskRunner(max_workers=2).duplicate()._max_workers == 2
-
-
 def test_nothing_grows_with_the_number_of_tasks(lab_server):
     """Objects of the driver and of a worker thread after many tasks, against those after fewer."""
     from concurrent.futures import Future

@@ -1,24 +1,21 @@
-"""Everything that leans on Prefect's internals, and the check that they are still what was tested.
+"""Everything that leans on Prefect's internals, by what it saves, and the check that they are still what was tested.
 
 This package and `worker` are also shipped to workers as source text (see `shipping`), where this project need not be
 installed: they import nothing but Prefect, cloudpickle and the standard library.
 """
 
-from . import tested
+from . import savings
+from .flushing import flush_events
 from .packed import unpacked
 from .recent import Recent, digest
-from .tested import TESTED_PREFECT_VERSIONS, moved, source_digest
+from .savings import CALLS, CLIENTS, CONTEXT, EVENTS, FUTURES, TESTED_PREFECT_VERSIONS, Saving, imports_of
+from .source import source_digest
 
-# Not empty: take the stock path.
-MOVED: tuple[str, ...] = tested.MOVED
-
-# A name that is imported may be gone as well. The stock path needs none of these.
-try:
+# A name that is imported may be gone from Prefect. Whoever uses one of these has asked its saving first.
+with imports_of(CALLS, FUTURES):
     from prefect.utilities.engine import collect_task_run_inputs_sync, emit_task_run_state_change_event
 
-    from .clients import async_client, client_key, close_clients, open_clients, thread_client
-    from .events import BurstEventsWorker, Origin, burst_events_here, events_workers, flush_events
-    from .incoming import FlowRun, Settings, complete_models, entered
+    from .origin import Origin, client_key
     from .outgoing import (
         FlowRunPart,
         SettingsPart,
@@ -28,28 +25,26 @@ try:
         new_id,
         rest_of_context,
         settings_context,
+        whole_context,
     )
-except (ImportError, AttributeError) as gone:
-    MOVED = (*tested.MOVED, str(gone))
-
-
-def warn_moved(more: tuple[str, ...] = ()) -> None:
-    """Say, once a process, that tasks take the stock path. `more`: what else differs, beside Prefect itself."""
-    tested.warn_moved((*MOVED, *more))
-
+with imports_of(CONTEXT):
+    from .incoming import FlowRun, Settings, complete_models, entered
+with imports_of(CLIENTS):
+    from .clients import async_client, close_clients, open_clients, thread_client
+with imports_of(EVENTS):
+    from .events import LeanEventsWorker, events_here, events_workers
 
 __all__ = [
-    "MOVED",
     "TESTED_PREFECT_VERSIONS",
-    "BurstEventsWorker",
     "FlowRun",
     "FlowRunPart",
+    "LeanEventsWorker",
     "Origin",
     "Recent",
+    "Saving",
     "Settings",
     "SettingsPart",
     "async_client",
-    "burst_events_here",
     "client_key",
     "close_clients",
     "collect_task_run_inputs_sync",
@@ -57,18 +52,19 @@ __all__ = [
     "digest",
     "emit_task_run_state_change_event",
     "entered",
+    "events_here",
     "events_workers",
     "flow_parameters",
     "flow_run_context",
     "flush_events",
     "forget_no_assets",
-    "moved",
     "new_id",
     "open_clients",
     "rest_of_context",
+    "savings",
     "settings_context",
     "source_digest",
     "thread_client",
     "unpacked",
-    "warn_moved",
+    "whole_context",
 ]

@@ -8,14 +8,12 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
 
-import cloudpickle
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import AsyncClientContext, SyncClientContext
 from prefect.settings.context import get_current_settings
 
-from .recent import Recent, digest
+from .recent import Recent
 
 _tls_contexts: Recent[ssl.SSLContext] = Recent()
 
@@ -70,11 +68,6 @@ def close_clients() -> None:
 
 
 _thread_clients = _ThreadClients()
-
-
-def client_key(settings: Any) -> str:
-    """Name of what decides which client serves: address, keys, certificates, timeouts."""
-    return digest(cloudpickle.dumps((settings.api.__dict__, settings.client.__dict__)))
 
 
 def _kept(key: str) -> SyncClientContext:

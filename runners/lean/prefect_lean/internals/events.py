@@ -1,4 +1,4 @@
-"""The events of tasks, handed over in bursts."""
+"""The events of tasks: sent to the API of their task, in bursts, with what is related looked up once."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import asyncio
 import contextlib
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from contextvars import Context, ContextVar
+from contextlib import contextmanager
+from contextvars import Context
 from typing import Any
 
 from prefect._internal.concurrency.api import create_call
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import FlowRunContext, SettingsContext, TaskRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events.schemas.events import Event, RelatedResource
 from prefect.events.worker import EventsWorker
 from prefect.settings.context import get_current_settings
 
-from .clients import client_key
+from .origin import client_key, events_worker_here
 from .recent import Recent
+from .savings import BURSTS, RELATED
 
 # Long enough for the events of one short task to come in together, short beside the lag of the server.
 _BURST_S = 0.01
@@ -28,11 +28,8 @@ _BURST_S = 0.01
 # Bursts that may be empty before the loop hands the waiting over to a thread again: a tenth of a second.
 _LOOKS = 10
 
-# Events that cannot be sent, since the server is gone say, must not keep a process from ending.
-_FLUSH_S = 5.0
 
-
-class BurstEventsWorker(EventsWorker):
+class LeanEventsWorker(EventsWorker):
     """Prefect's events worker, woken once for a burst of events, which gathers what is related to them once.
 
     Prefect hands every event from the task's thread to a queue thread to the event loop's thread. A task of no length
@@ -41,6 +38,8 @@ class BurstEventsWorker(EventsWorker):
 
     Prefect also attaches flow run, flow, deployment, work pool and tags to each event, by a coroutine for every one.
     They are the same for all tasks of a flow run.
+
+    It serves one address, where Prefect has one worker for all addresses of a kind.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -54,7 +53,7 @@ class BurstEventsWorker(EventsWorker):
 
     def send(self, item: Any) -> None:
         # Prefect finds one worker for all addresses: the one that was put there last. The event's context knows better.
-        mine = _mine.get()
+        mine = events_worker_here.get()
         if mine is None or mine is self or mine._stopped:
             super().send(item)
         else:
@@ -83,7 +82,16 @@ class BurstEventsWorker(EventsWorker):
         if unused:
             self._stop()
 
+    def _remove_instance(self) -> None:
+        # Prefect before 3.8.8 would also put away another worker that has taken its place.
+        with _instance_cache_lock():
+            if EventsWorker._instances.get(self._key) is self:  # type: ignore[misc]
+                del EventsWorker._instances[self._key]  # type: ignore[misc]
+
     async def _main_loop(self) -> None:
+        if not BURSTS.on():
+            await super()._main_loop()
+            return
         while True:
             events = [await self._queue_get_thread.submit(create_call(self._queue.get)).aresult()]
             empty = 0
@@ -104,7 +112,7 @@ class BurstEventsWorker(EventsWorker):
                 events = []
 
     async def _handle(self, event: Event) -> None:
-        key = _related_by(event, self._context_cache[event.id])
+        key = _related_by(event, self._context_cache[event.id]) if RELATED.on() else None
         if key is not None and (related := self._related.found(key)) is not None:
             del self._context_cache[event.id]
             event.related += related
@@ -136,97 +144,83 @@ def _related_by(event: Event, context: Context) -> tuple[Any, ...] | None:
     return flow_run.id, flow_run.name, tuple(flow_run.tags), looked_up, named
 
 
-# The burst worker that events of this context go by. Upstream has one for all addresses of its kind, and keeps it.
-_mine: ContextVar[BurstEventsWorker | None] = ContextVar("lean_events_worker", default=None)
-
-_events_workers: Recent[BurstEventsWorker] = Recent(size=4, dropped=BurstEventsWorker.retire)
+_events_workers: Recent[LeanEventsWorker] = Recent(size=4, dropped=LeanEventsWorker.retire)
 
 
 @contextmanager
 def events_by_address(key: str) -> Iterator[None]:
-    """Send the events of this context by a burst worker of the current address, which has this `key`."""
-    worker = _held(key)
-    token = _mine.set(worker)
+    """Send the events of this context by an events worker of the current address, which has this `key`."""
+    end = _by_worker_of(key)
     try:
         yield
     finally:
-        _mine.reset(token)
-        worker.release()
+        end()
 
 
-def _held(key: str) -> BurstEventsWorker:
-    """The burst worker of an address. It does not stop until it is released, however many others are asked for."""
-    while not (worker := _events_workers.get(key, BurstEventsWorker.instance)).hold():
-        _events_workers.forget(key, worker)
-    _put_in_place(worker)
-    return worker
-
-
-def _put_in_place(worker: BurstEventsWorker) -> None:
-    """Where Prefect looks for its own: what sends an event asks there first."""
-    instances: dict[int, EventsWorker] = EventsWorker._instances  # type: ignore[misc]
-    if instances.get(worker._key) is not worker:
-        with EventsWorker._instance_cache_lock:
-            instances[worker._key] = worker
-
-
-def burst_events_here() -> Callable[[], None]:
-    """Send the events of this context in bursts: those of its threads, or those that its pool hands to it.
+def events_here() -> Callable[[], None]:
+    """Send the events of this context likewise: those of its threads, or those that its pool hands to it.
 
     Returns what ends that.
     """
     # In a process of a pool, what tasks run in has seen to it; its events go to the driver, whatever the address.
     if EventsWorker._client_override is not None:
         return lambda: None
-    worker = _held(client_key(get_current_settings()))
-    token = _mine.set(worker)
+    return _by_worker_of(client_key(get_current_settings()))
+
+
+def _by_worker_of(key: str) -> Callable[[], None]:
+    worker = _held(key)
+    if worker is None:
+        return lambda: None
+    token = events_worker_here.set(worker)
 
     def end() -> None:
         # A generator flow may be ended in another context than it began in.
         with contextlib.suppress(ValueError):
-            _mine.reset(token)
+            events_worker_here.reset(token)
         worker.release()
 
     return end
 
 
-class Origin:
-    """The API that a submit is about. What a thread without a context says of the task later, it says there."""
+def _held(key: str) -> LeanEventsWorker | None:
+    """The events worker of an address. It does not stop until it is released, however many others are asked for.
 
-    def __init__(self) -> None:
-        flow_run_context = FlowRunContext.get()
-        self._flow_run = flow_run_context.flow_run if flow_run_context else None
-        self._settings = SettingsContext.get()
-        self._events_worker = _mine.get()
-
-    @contextmanager
-    def entered(self, with_flow_run: bool = False) -> Iterator[None]:
-        """With the flow run, an event that is emitted within belongs to it: the server has that from nothing else."""
-        with ExitStack() as stack:
-            if with_flow_run:
-                known = FlowRunContext.model_construct(flow_run=self._flow_run) if self._flow_run else None
-                # None is what `get` gives where nothing has been entered.
-                entered: Any = FlowRunContext.__var__.set(known)  # type: ignore[arg-type]
-                stack.callback(FlowRunContext.__var__.reset, entered)
-            if self._settings is not None:
-                # A copy: a context cannot be entered twice.
-                stack.enter_context(self._settings.model_copy())
-            token = _mine.set(self._events_worker)
-            stack.callback(_mine.reset, token)
-            yield
+    None where something else stands in for Prefect's events workers, as its test fixtures do: that serves as it is.
+    """
+    try:
+        while not (worker := _events_workers.get(key, _instance)).hold():
+            _events_workers.forget(key, worker)
+    except _StandsIn:
+        return None
+    _put_in_place(worker)
+    return worker
 
 
-def flush_events() -> None:
-    """Wait until the events of this process are sent, or for some seconds."""
-    deadline = time.monotonic() + _FLUSH_S
-    for worker in events_workers():
-        _wait_until_empty(worker._queue, deadline - time.monotonic())
+class _StandsIn(Exception):
+    """Prefect has no events worker of this class to give."""
 
 
-def _wait_until_empty(events: queue.Queue[Any], limit_s: float) -> None:
-    # As `Queue.join`, which has no limit.
-    with events.all_tasks_done:
-        events.all_tasks_done.wait_for(lambda: not events.unfinished_tasks, limit_s)
+def _instance() -> LeanEventsWorker:
+    worker: Any = LeanEventsWorker.instance()
+    if not isinstance(worker, LeanEventsWorker):
+        raise _StandsIn
+    # Prefect before 3.8.8 keeps it under this key as well, and would give it again for another address.
+    EventsWorker._instances.pop(hash((LeanEventsWorker, worker.client_type, worker.client_options)), None)  # type: ignore[misc]
+    return worker
+
+
+def _put_in_place(worker: LeanEventsWorker) -> None:
+    """Where Prefect looks for its own: what sends an event asks there first."""
+    instances: dict[int, EventsWorker] = EventsWorker._instances  # type: ignore[misc]
+    if instances.get(worker._key) is not worker:
+        with _instance_cache_lock():
+            instances[worker._key] = worker
+
+
+def _instance_cache_lock() -> Any:
+    # Prefect before 3.8.8 has none.
+    return getattr(EventsWorker, "_instance_cache_lock", None) or contextlib.nullcontext()
 
 
 def events_workers() -> list[EventsWorker]:

@@ -10,13 +10,14 @@ from uuid import UUID
 
 import prefect.context
 import prefect.types._datetime
+from prefect.client.orchestration import get_client
 from prefect.context import AssetContext, FlowRunContext, SettingsContext, TaskRunContext
 from prefect.logging.configuration import ensure_logging_setup
 from prefect.settings.context import get_current_settings
 
-from .clients import client_key, thread_client
-from .events import events_by_address
+from .origin import client_key
 from .packed import unpacked
+from .savings import CLIENTS, EVENTS
 
 
 class Settings:
@@ -51,8 +52,10 @@ class FlowRun:
             "parameters": parameters,
             # A shared cache would hand one task's record to another and keep results alive.
             "result_store": store.model_copy(update={"cache": type(store.cache)(maxsize=store.cache.maxsize)}),
-            "flow_run_suspension_request": type(self._template.flow_run_suspension_request)(),
         }
+        # Prefect 3.7.0 has none.
+        if (request := getattr(self._template, "flow_run_suspension_request", None)) is not None:
+            update["flow_run_suspension_request"] = type(request)()
         for name in ("task_run_dynamic_keys", "observed_flow_pauses", "run_results", "task_run_assets"):
             update[name] = {}
         if not self._has_start_time:
@@ -63,7 +66,11 @@ class FlowRun:
 @cache
 def complete_models() -> None:
     """As `hydrated_context` does for every task: a fresh process has not yet resolved the types the models name."""
-    from prefect._internal.result_records import ResultRecordMetadata
+    try:
+        from prefect._internal.result_records import ResultRecordMetadata
+    except ImportError:
+        # Where Prefect 3.7.0 has it.
+        from prefect._result_records import ResultRecordMetadata  # type: ignore[import-not-found, no-redef]
     from prefect.flows import Flow
     from prefect.tasks import Task
 
@@ -79,18 +86,34 @@ def entered(
     parameters: dict[str, Any] | None,
     rest: Mapping[str, Any],
 ) -> Iterator[None]:
-    """As `hydrated_context`, from parts that were rebuilt before."""
+    """As `hydrated_context`, from parts that were rebuilt before, and what `rest` has as Prefect sends it."""
     with ExitStack() as stack:
         ensure_logging_setup()
         if settings is not None:
             stack.enter_context(settings.context())
+        elif settings_context := rest.get("settings_context"):
+            stack.enter_context(SettingsContext(**settings_context))
         key = settings.client_key if settings is not None else client_key(get_current_settings())
-        client = stack.enter_context(thread_client(key))
-        stack.enter_context(events_by_address(key))
+        # Imported where they are used: a name that is gone from Prefect costs the one saving.
+        if CLIENTS.on():
+            from .clients import thread_client
+
+            client = stack.enter_context(thread_client(key))
+        else:
+            client = get_client(sync_client=True)
+        if EVENTS.on():
+            from .events import events_by_address
+
+            stack.enter_context(events_by_address(key))
         if flow_run is not None:
             rebuilt = flow_run(client)
             task_runner = stack.enter_context(rebuilt.flow.task_runner.duplicate())
             stack.enter_context(rebuilt.context(client, task_runner, parameters))
+        elif flow_run_context := rest.get("flow_run_context"):
+            complete_models()
+            task_runner = stack.enter_context(flow_run_context["flow"].task_runner.duplicate())
+            context = FlowRunContext(**flow_run_context, client=client, task_runner=task_runner, detached=True)
+            stack.enter_context(context)
         if task_run_context := rest.get("task_run_context"):
             complete_models()
             stack.enter_context(TaskRunContext(**task_run_context, client=client))

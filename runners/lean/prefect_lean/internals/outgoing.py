@@ -13,6 +13,7 @@ from prefect._internal.uuid7 import uuid7
 from prefect.context import AssetContext, FlowRunContext, SettingsContext, TagsContext, TaskRunContext
 
 from .packed import packed
+from .savings import FLOW_RUN, SETTINGS
 
 
 class SettingsPart:
@@ -83,7 +84,10 @@ def flow_run_context() -> FlowRunContext | None:
 
 
 def rest_of_context(task: Any, task_run_id: UUID | None, task_inputs: dict[str, set[Any]] | None) -> dict[str, Any]:
-    """What `serialize_context` sends beside settings and flow run. Without a task run id, no assets are tracked."""
+    """What `serialize_context` sends beside settings and flow run, but for those whose saving is lost.
+
+    Without a task run id, no assets are tracked.
+    """
     task_run_context = TaskRunContext.get()
     deployment_id = prefect.context._deployment_id.get()
     rest: dict[str, Any] = {
@@ -98,7 +102,19 @@ def rest_of_context(task: Any, task_run_id: UUID | None, task_inputs: dict[str, 
         if assets.direct_asset_dependencies or assets.downstream_assets or assets.upstream_assets:
             rest["asset_context"] = assets.serialize()
         forget_no_assets(FlowRunContext.get(), task_run_id)
+    for saving, name, context in (
+        (SETTINGS, "settings_context", settings_context()),
+        (FLOW_RUN, "flow_run_context", flow_run_context()),
+    ):
+        if context is not None and not saving.on():
+            rest[name] = context.serialize()
     return {name: value for name, value in rest.items() if value}
+
+
+def whole_context(task: Any, task_run_id: UUID, task_inputs: dict[str, set[Any]]) -> dict[str, Any]:
+    """All that Prefect itself sends."""
+    about = {"task": task, "task_run_id": task_run_id, "task_inputs": task_inputs, "copy_to_child_ctx": True}
+    return prefect.context.serialize_context(asset_ctx_kwargs=about)
 
 
 def forget_no_assets(flow_run_context: FlowRunContext | None, task_run_id: UUID) -> None:
