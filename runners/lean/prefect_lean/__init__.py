@@ -24,9 +24,25 @@ _MODULES = {
     "LeanThreadPoolTaskRunner": "threads",
 }
 
+_INTEGRATIONS = {
+    "dask": ("prefect-dask", ("prefect_dask", "distributed", "dask")),
+    "ray": ("prefect-ray", ("prefect_ray", "ray")),
+}
+
 
 def __getattr__(name: str) -> Any:
     # Importing Prefect and an engine takes seconds: only the runner that is asked for is loaded.
-    if name in _MODULES:
-        return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _MODULES[name]
+    try:
+        return getattr(importlib.import_module(f".{module}", __name__), name)
+    except ModuleNotFoundError as missing:
+        distribution, imported = _INTEGRATIONS.get(module, ("", ()))
+        if missing.name not in imported:
+            raise
+        raise ImportError(f"{distribution} is not installed: pip install 'prefect-lean[{module}]'") from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -99,12 +99,6 @@ class ProcessPool:
                 return
         job.future.cancel()
 
-    def at_work(self) -> bool:
-        """Whether any job has not ended."""
-        with self._changed:
-            taken = list(self._taken.values())
-            return bool(self._jobs) or any(not job.future.done() for job in taken)
-
     def close(self, stop_running: bool = False) -> None:
         """Cancel the jobs that wait, wait for those that run or stop them, and end all processes."""
         self._at_exit.cancel()

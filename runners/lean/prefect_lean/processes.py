@@ -10,7 +10,7 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -46,6 +46,7 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         self._pool: ProcessPool | None = None
         self._starting = threading.Lock()
         self._environment = _Environment()
+        self._unfinished: set[Future[Any]] = set()
         self._cancelled = False
         self._end_events: Callable[[], None] = lambda: None
 
@@ -82,13 +83,22 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
             super(ProcessPoolTaskRunner, self).__exit__(exc_type, exc_value, traceback)
 
     def _end_pool(self, exc_type: Any) -> None:
-        # Also if the flow's process is interrupted while it asks.
+        # Also if the flow's process is interrupted while it asks, or waits.
         stop_running = True
         try:
-            pool = self._pool
-            stop_running = pool is not None and pool.at_work() and self._ended_badly(exc_type)
+            stop_running = bool(self._unfinished) and self._ended_badly(exc_type)
+            if exc_type is None and not stop_running:
+                # As under threads: what a flow that ended well has submitted and not waited for runs all the same.
+                self._wait_for_all()
+        except BaseException:
+            stop_running = True
+            raise
         finally:
             self._close(stop_running)
+
+    def _wait_for_all(self) -> None:
+        # A task may submit others while it is waited for: in its process, by a runner of its own.
+        wait(list(self._unfinished))
 
     def submit(self, *args: Any, **kwargs: Any) -> Any:
         if self._sending.on() and self._cancelled:
@@ -104,6 +114,8 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
             died=lambda *death: submitted.crashed(_how_it_died(*death)),
             reruns=self.crash_reruns or 0,
         )
+        self._unfinished.add(job.future)
+        job.future.add_done_callback(self._unfinished.discard)
         when_done(package.upstream, lambda: _request(job, package, environment, pool))
         return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=job.future)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import subprocess
 import sys
@@ -290,5 +291,33 @@ def test_idle_pool_keeps_nothing_of_its_jobs():
         return kept() is None
 
     until(let_go)
-    assert not pool.at_work()
+    pool.close()
+
+
+def test_chain_needs_one_process():
+    """Each job becomes ready as the one before it ends, in the thread that tells of it."""
+    pool, multiprocessing, _ = pool_of(echo, size=4)
+    links = [job() for _ in range(30)]
+    for before, after in itertools.pairwise(links):
+        before.future.add_done_callback(lambda _, after=after: pool.submit(after))
+    pool.submit(links[0])
+    assert links[-1].future.result(LIMIT_S) == b"x"
+    pool.close()
+    assert len(multiprocessing.started) == 1
+
+
+def test_jobs_that_become_ready_together_have_a_process_each():
+    together = threading.Barrier(3, timeout=LIMIT_S)
+
+    def serve(calls: End, messages: End) -> None:
+        while call := calls.recv_bytes():
+            if call == b"together":
+                together.wait()
+            calls.send_bytes(call)
+
+    pool, _, _ = pool_of(serve, size=4)
+    first, rest = job(), [job(b"together") for _ in range(3)]
+    first.future.add_done_callback(lambda _: [pool.submit(one) for one in rest])
+    pool.submit(first)
+    assert [one.future.result(LIMIT_S) for one in rest] == [b"together"] * 3
     pool.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -107,8 +108,11 @@ def test_processes_end_whatever_becomes_of_the_question(failure, monkeypatch):
 
     monkeypatch.setattr(LeanProcessPoolTaskRunner, "_ended_badly", ask)
     runner = LeanProcessPoolTaskRunner()
-    with pytest.raises(failure), runner:
-        runner._pool = SimpleNamespace(at_work=lambda: True, close=closed.append)  # type: ignore[assignment]
+    runner.__enter__()
+    runner._pool = SimpleNamespace(close=closed.append)  # type: ignore[assignment]
+    runner._unfinished.add(Future())
+    with pytest.raises(failure):
+        runner.__exit__(None, None, None)
     assert closed == [True]
     assert not runner._started
 
