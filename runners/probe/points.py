@@ -6,8 +6,6 @@ A function whose source has changed since is left alone and its stage is reporte
 from __future__ import annotations
 
 import functools
-import hashlib
-import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ class Point:
         `task` (from a call's arrival in the worker to its end: what no other stage claims of it is the engine's).
     module: a name that ends in `*` stands for all modules that begin so.
     name: of the function in its module, `Class.method` for a method.
-    digest: of its source as tested; empty for this project's own, whose presence is enough.
+    tested: digests of its source, one for each of the releases that it was tested with that have another; empty for
+        this project's own, whose presence is enough.
     form: `call` times calls; `enter` the entering of a context manager, from the arrival of the call on; `within` the
         whole of it; `arrive` notes when a call arrives.
     engines: those whose packages or worker processes it is of; all where none is named.
@@ -34,7 +33,7 @@ class Point:
     stage: str
     module: str
     name: str
-    digest: str = ""
+    tested: tuple[str, ...] = ()
     form: Form = "call"
     engines: tuple[str, ...] = ()
     roles: tuple[Literal["driver", "worker"], ...] = ("driver", "worker")
@@ -56,8 +55,12 @@ class Target:
 
     def moved(self, point: Point) -> bool:
         """Whether it is not there, or not what was tested."""
-        found = source_digest(self.module, self.name)
-        return found == "missing" or (bool(point.digest) and found != point.digest)
+        try:
+            # An inherited method would be put into the subclass: only what is defined right there can be replaced.
+            self.current()
+        except (AttributeError, KeyError):
+            return True
+        return bool(point.tested) and digest_of(f"{self.module}:{self.name}") not in point.tested
 
     def current(self) -> Any:
         owner, name = self._place()
@@ -76,18 +79,12 @@ class Target:
 
 
 @functools.cache
-def source_digest(module: str, name: str) -> str:
-    """Digest of the source of a function, blind to white space; `missing` when it is not there."""
-    owner: Any = sys.modules.get(module)
-    try:
-        *path, last = name.split(".")
-        for part in path:
-            owner = getattr(owner, part)
-        # An inherited method would be put into the subclass: only what is defined right there can be replaced.
-        source = inspect.getsource(vars(owner)[last])
-    except (AttributeError, KeyError, OSError, TypeError):
-        return "missing"
-    return hashlib.blake2b("".join(source.split()).encode(), digest_size=8).hexdigest()
+def digest_of(qualified_name: str) -> str:
+    """The digest of the source of `module:name`, read once a process."""
+    # Imported here: it brings Prefect, which a process that measures has and one that reads a report need not load.
+    from prefect_lean.internals.source import source_digest
+
+    return source_digest(qualified_name)
 
 
 _CLIENT = "prefect.client.orchestration"
@@ -97,7 +94,7 @@ POINTS = (
         "serialize",
         "prefect_dask.client",
         "serialize_context",
-        "0d2f1ff881cb777b",
+        ("78c76d9947b73fd849132f81edc98545",),
         engines=("dask",),
         roles=("driver",),
     ),
@@ -105,7 +102,7 @@ POINTS = (
         "serialize",
         "prefect_ray.task_runners",
         "serialize_context",
-        "0d2f1ff881cb777b",
+        ("78c76d9947b73fd849132f81edc98545",),
         engines=("ray",),
         roles=("driver",),
     ),
@@ -113,7 +110,7 @@ POINTS = (
         "serialize",
         "prefect.context",
         "serialize_context",
-        "0d2f1ff881cb777b",
+        ("78c76d9947b73fd849132f81edc98545",),
         engines=("processes",),
         roles=("driver",),
     ),
@@ -121,7 +118,7 @@ POINTS = (
         "serialize",
         "prefect.task_runners",
         "cloudpickle_wrapped_call",
-        "16f11fad1e8f2f2b",
+        ("94bea2418e1e8272050c9aebc55c4d20",),
         engines=("processes",),
         roles=("driver",),
     ),
@@ -129,7 +126,7 @@ POINTS = (
         "serialize",
         "distributed.protocol.pickle",
         "dumps",
-        "f24ed17029b316bc",
+        ("4b82e3b585338a87790950696f219149",),
         engines=("dask",),
         roles=("driver",),
         caller_only=True,
@@ -138,7 +135,7 @@ POINTS = (
         "serialize",
         "ray.remote_function",
         "pickle_dumps",
-        "bc37d08a2b5a011f",
+        ("c7dc0896a67db0a3e68113352526176e",),
         engines=("ray",),
         roles=("driver",),
         caller_only=True,
@@ -147,19 +144,26 @@ POINTS = (
         "serialize",
         "ray._private.serialization",
         "SerializationContext.serialize",
-        "3051529692138461",
+        ("893043cf89939360619242d970793389",),
         engines=("ray",),
         roles=("driver",),
         caller_only=True,
     ),
     Point("serialize", "prefect_lean.context", "Context.pack", roles=("driver",)),
     Point("serialize", "prefect_lean.processes", "_request", engines=("processes",), roles=("driver",)),
-    Point("unpickle", "distributed.protocol.pickle", "loads", "f40bec4f84baffb1", engines=("dask",), roles=("worker",)),
+    Point(
+        "unpickle",
+        "distributed.protocol.pickle",
+        "loads",
+        ("9803d0387cdbb5c866605eb5d4dc0436",),
+        engines=("dask",),
+        roles=("worker",),
+    ),
     Point(
         "unpickle",
         "ray._private.serialization",
         "SerializationContext.deserialize_objects",
-        "6122c92cb037c5d4",
+        ("e4be06e667fb05f192726226a1c99182",),
         engines=("ray",),
         roles=("worker",),
     ),
@@ -167,29 +171,52 @@ POINTS = (
         "hydrate",
         "prefect.utilities.callables",
         "_run_serialized_call",
-        "b621886dd2e0f1b6",
+        ("bed2c6e2549562b6ca88ceedc7687640",),
         form="arrive",
         engines=("processes",),
         roles=("worker",),
     ),
-    Point("hydrate", "prefect.context", "hydrated_context", "bfbdc67413ea3cb0", form="enter"),
-    Point("hydrate", "prefect.task_engine", "hydrated_context", "bfbdc67413ea3cb0", form="enter"),
+    Point(
+        "hydrate",
+        "prefect.context",
+        "hydrated_context",
+        ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2"),
+        form="enter",
+    ),
+    Point(
+        "hydrate",
+        "prefect.task_engine",
+        "hydrated_context",
+        ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2"),
+        form="enter",
+    ),
     Point("hydrate", "_lean_worker_*.internals", "entered", form="enter", roles=("worker",)),
     Point("task", "_lean_worker_*.worker", "run", form="arrive", roles=("worker",)),
     Point(
         "task",
         "prefect.task_runners",
         "_run_task_in_subprocess",
-        "b735c8038c48018a",
+        ("b2de26dd701a43e89c0102542a61ea65", "8e0194ae7b364123f54f7d58bc5f0b0d"),
         form="arrive",
         engines=("processes",),
         roles=("worker",),
     ),
-    Point("task", "prefect.task_engine", "SyncTaskRunEngine.start", "55ed45f6ff37db2d", form="within"),
-    Point("client", _CLIENT, "SyncPrefectClient.__init__", "3da20c57cf2ff5f9"),
-    Point("client", _CLIENT, "SyncPrefectClient.__enter__", "7ac2f399af026d32"),
-    Point("client", _CLIENT, "SyncPrefectClient.__exit__", "8ff80bf9d65cf787"),
-    Point("client", _CLIENT, "SyncPrefectClient.raise_for_api_version_mismatch_once", "c23017a0758f987d"),
-    Point("client", "prefect.client.base", "PrefectHttpxSyncClient.send", "ac989be1371eca82"),
-    Point("body", "prefect.task_engine", "call_with_parameters", "3a03440f16c0f89f"),
+    Point(
+        "task",
+        "prefect.task_engine",
+        "SyncTaskRunEngine.start",
+        ("ad5a873f33d6d6d5faa0f70f666a9045", "9abe9495c63952f6300a066c90a8dc88"),
+        form="within",
+    ),
+    Point("client", _CLIENT, "SyncPrefectClient.__init__", ("49bdef7e6a459b416ba40578969d0a34",)),
+    Point("client", _CLIENT, "SyncPrefectClient.__enter__", ("b43f31806dc28bdaafa9334b6d11fc4e",)),
+    Point("client", _CLIENT, "SyncPrefectClient.__exit__", ("2d42382ebd40898ddbd25e2decf32ae2",)),
+    Point(
+        "client",
+        _CLIENT,
+        "SyncPrefectClient.raise_for_api_version_mismatch_once",
+        ("3df61e11fd1521e18d60ecc4063936b6",),
+    ),
+    Point("client", "prefect.client.base", "PrefectHttpxSyncClient.send", ("b4fff1b63f7dcf229e61ea64f0f72f4a",)),
+    Point("body", "prefect.task_engine", "call_with_parameters", ("f53db653490e4d0eb81dfa7ae8b14201",)),
 )

@@ -20,7 +20,7 @@ from runner_lab.records.graph import GraphSpec
 from runner_lab.records.task_stages import STAGES
 from runner_lab.runners.probe import points as probe_points
 from runner_lab.runners.probe import schedule as probe
-from runner_lab.runners.probe.points import POINTS, Point, source_digest
+from runner_lab.runners.probe.points import POINTS, Point
 from runner_lab.runners.probe.schedule import Mark, Schedule
 from runner_lab.runners.probe.spans import SpanFile, read_spans
 
@@ -37,16 +37,12 @@ MODULE = "boundary"
 def boundary(monkeypatch) -> ModuleType:
     """A module with one function to time, and that function as the only point."""
     module = ModuleType(MODULE)
-    source = "def step():\n    return 1\n"
-    exec(source, module.__dict__)
+    exec("def step():\n    return 1\n", module.__dict__)
     monkeypatch.setitem(sys.modules, MODULE, module)
-    monkeypatch.setattr(probe_points.inspect, "getsource", lambda function: source)
-    source_digest.cache_clear()
-    tested = source_digest(MODULE, "step")
-    monkeypatch.setattr(probe, "POINTS", (Point("client", MODULE, "step", tested),))
+    monkeypatch.setattr(probe_points, "digest_of", lambda qualified_name: "this one")
+    monkeypatch.setattr(probe, "POINTS", (Point("client", MODULE, "step", ("an older one", "this one")),))
     monkeypatch.setattr(probe, "_probe", probe._Probe())
-    yield module
-    source_digest.cache_clear()
+    return module
 
 
 def test_wraps_while_it_is_on_and_puts_the_very_function_back(boundary, tmp_path):
@@ -89,7 +85,7 @@ def test_a_chain_that_ends_badly_leaves_the_probe_off(boundary, tmp_path):
 
 def test_a_function_that_has_changed_is_left_alone_and_its_stage_reported(boundary, tmp_path, monkeypatch):
     original = boundary.step
-    monkeypatch.setattr(probe, "POINTS", tuple(replace(point, digest="other") for point in probe.POINTS))
+    monkeypatch.setattr(probe, "POINTS", tuple(replace(point, tested=("another one",)) for point in probe.POINTS))
     schedule = Schedule(str(tmp_path), "threads", section=1)
 
     with schedule:
@@ -101,7 +97,6 @@ def test_a_function_that_has_changed_is_left_alone_and_its_stage_reported(bounda
 
 def test_a_function_that_is_gone_is_reported(boundary, tmp_path):
     del boundary.step
-    source_digest.cache_clear()
     schedule = Schedule(str(tmp_path), "threads", section=1)
 
     with schedule:
@@ -139,7 +134,7 @@ def test_what_a_killed_process_was_writing_is_no_span(tmp_path):
 def test_a_function_that_is_imported_in_mid_section_is_timed_from_the_next_mark_on(boundary, tmp_path, monkeypatch):
     late = ModuleType(f"{MODULE}_late")
     exec("def step():\n    return 1\n", late.__dict__)
-    monkeypatch.setattr(probe, "POINTS", (*probe.POINTS, replace(probe.POINTS[0], module=late.__name__, digest="")))
+    monkeypatch.setattr(probe, "POINTS", (*probe.POINTS, replace(probe.POINTS[0], module=late.__name__, tested=())))
     schedule = Schedule(str(tmp_path), "threads", section=2)
 
     with schedule:
