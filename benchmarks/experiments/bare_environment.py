@@ -19,7 +19,7 @@ def bare_python(folder: Path, without: Iterable[str] = ()) -> Path:
     """
     venv.create(folder, with_pip=False, symlinks=True)
     packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    left_out = {"runner_lab", *without}
+    left_out = {"runner_lab", "prefect_lean", *without}
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
         # A distribution's folder is its name, or that and its version.
         name = entry.name.partition("-")[0]
