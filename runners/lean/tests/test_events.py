@@ -172,3 +172,28 @@ def test_an_event_of_something_else_than_its_task_run_is_left_to_prefect(monkeyp
     lean, gatherings = _related(LeanEventsWorker, sequence)
     assert lean == _related(EventsWorker, sequence)[0]
     assert gatherings == 3
+
+
+def test_events_worker_that_stands_in_for_prefects_serves_as_it_is(monkeypatch):
+    """As with the test fixtures that Prefect ships: nothing of it is kept, and the next flow has its own worker."""
+    from prefect_lean.internals import Recent, events, events_here
+
+    stand_in = EventsWorker(NullEventsClient, ())  # type: ignore[arg-type]
+    kept: Recent[Any] = Recent()
+    monkeypatch.setattr(EventsWorker, "_instances", {})
+    monkeypatch.setattr(EventsWorker, "_client_override", None)
+    monkeypatch.setattr(events, "_events_workers", kept)
+    with monkeypatch.context() as fixture:
+        fixture.setattr(EventsWorker, "instance", lambda *_: stand_in)
+        end = events_here()
+        with events.events_by_address("A"):
+            assert events.events_worker_here.get() is None
+            assert EventsWorker.instance() is stand_in
+        end()
+    assert kept.values() == []
+    assert EventsWorker._instances == {}  # type: ignore[misc]
+
+    own = events.LeanEventsWorker(NullEventsClient, ())
+    monkeypatch.setattr(events.LeanEventsWorker, "instance", lambda *_: own, raising=False)
+    with events.events_by_address("A"):
+        assert events.events_worker_here.get() is own
