@@ -104,13 +104,6 @@ def test_releases_differ_in_their_digests(monkeypatch):
     assert savings.moved({"prefect.context:no_such_thing": {"x": "3.9.1"}}) == ("prefect.context:no_such_thing",)
 
 
-def test_what_prefect_does_by_itself_is_not_lost():
-    by_prefect = Saving("x", "", pins={"prefect.context:gone": {}}, by_prefect="prefect.context:ContextModel")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert not by_prefect.on()
-
-
 def test_saving_that_is_not_wanted(monkeypatch):
     monkeypatch.setenv(savings.WITHOUT, "x,y")
     x, z = Saving("x", "", pins={}), Saving("z", "", pins={})

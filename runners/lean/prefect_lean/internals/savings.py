@@ -15,7 +15,7 @@ from functools import cached_property
 import prefect
 
 from .pins import PINS, TESTED_PREFECT_VERSIONS
-from .source import MISSING, source_digest
+from .source import source_digest
 
 WITHOUT = "PREFECT_LEAN_WITHOUT"
 """The environment variable that names savings to do without, with commas between them."""
@@ -37,7 +37,6 @@ class Saving:
         instead: What happens, and what that costs, where it is lost.
         pins: The internals that it leans on as tested. By default those of `PINS` under its name.
         needs: Savings that it does not work without.
-        by_prefect: An internal of releases that do the same by themselves: nothing is lost there.
         package: What the internals are of.
     """
 
@@ -47,14 +46,12 @@ class Saving:
         instead: str,
         pins: Pins | None = None,
         needs: tuple[Saving, ...] = (),
-        by_prefect: str = "",
         package: str = f"Prefect {prefect.__version__}",
     ) -> None:
         self.name = name
         self.instead = instead
         self._pins = PINS[name] if pins is None else pins
         self._needs = needs
-        self._by_prefect = by_prefect
         self._package = package
         self._gone: tuple[str, ...] = ()
         self._warned = threading.Event()
@@ -84,8 +81,6 @@ class Saving:
     @cached_property
     def _wanted(self) -> bool:
         if self.name in os.environ.get(WITHOUT, "").split(","):
-            return False
-        if self._by_prefect and source_digest(self._by_prefect) != MISSING:
             return False
         return all(saving._wanted for saving in self._needs)
 
@@ -120,12 +115,8 @@ SETTINGS = Saving("settings", "every submit dumps them, and every task rebuilds 
 FLOW_RUN = Saving("flow-run", "every submit dumps its context, and every task rebuilds it.", needs=(CONTEXT,))
 CLIENTS = Saving("clients", "every task makes HTTP clients of its own and loads the CA bundle.", needs=(CONTEXT,))
 EVENTS = Saving("events", "workers send events to the API that they sent the first ones to.")
-BURSTS = Saving(
-    "bursts",
-    "every event is handed from thread to thread to thread.",
-    needs=(EVENTS,),
-    by_prefect="prefect._internal.concurrency.services:_QueueServiceBase._get_item",
-)
+# Prefect 3.9 takes what is queued already without a hand-over. It does not wait for more to come, as a burst does.
+BURSTS = Saving("bursts", "every event is handed from thread to thread to thread.", needs=(EVENTS,))
 RELATED = Saving("related", "what is related to a task is gathered for each of its events.", needs=(EVENTS,))
 FUTURES = Saving("futures", "every task asks the API for the states of its upstream tasks.")
 POOL = Saving("pool", _STOCK_PATH, needs=(CALLS,))
