@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runner_lab.reports.choose.ranking import Request, leaders, time_s
+from runner_lab.reports.choose.ranking import Request, leaders, place, time_s
 from runner_lab.reports.model.model import ArmModel
 
 BATCHES = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -44,7 +44,7 @@ def batch_of(models: Sequence[ArmModel], request: Request) -> Batch | None:
     alone = min(time_s(m, request) for m in models)
     found = []
     for size in BATCHES:
-        if request.tasks / size < FEWEST_TASKS_A_WORKER * max(m.slots(request.workers) for m in models):
+        if request.tasks / size < FEWEST_TASKS_A_WORKER * max(place(m, request, size).slots for m in models):
             break
         best = min(models, key=lambda m: time_s(m, request, size))
         found.append(Batch(size, best.arm.label, time_s(best, request, size)))
@@ -58,7 +58,8 @@ def half_used_from(found: ArmModel, request: Request) -> float | None:
 
     def half_used(seconds: float) -> bool:
         asked = replace(request, seconds=seconds, cold=False)
-        return found.ideal_s(asked.workload(), request.workers) >= 0.5 * time_s(found, asked)
+        slots = place(found, asked).slots
+        return found.on(request.cores).ideal_s(asked.workload(), slots) >= 0.5 * time_s(found, asked)
 
     if not half_used(1e5):
         return None

@@ -33,30 +33,33 @@ def to_json(answer: Answer) -> str:
 
 
 def question(answer: Answer) -> str:
-    """`2000 tasks of 300 ms (sleep), 200 kB each, on 2 workers, warm`; workers beyond those measured are said."""
+    """`2000 tasks of 300 ms (sleep), 200 kB each, on 2 workers, warm`; slots that were not asked for are not said."""
     asked = answer.request
     body = f" of {units.exactly(asked.seconds)} ({asked.kind})" if asked.seconds else ", empty"
     carrying = f", {units.size(asked.payload_bytes)} each" if asked.payload_bytes else ""
     start = "cold start included" if asked.cold else "warm"
-    workers = units.plural(answer.workers, "worker")
-    if answer.measured_workers and answer.workers > answer.measured_workers[-1]:
+    workers = "" if asked.workers is None else f", on {units.plural(asked.workers, 'worker')}"
+    if asked.workers and answer.measured_workers and asked.workers > answer.measured_workers[-1]:
         workers += f" (extrapolated: at most {answer.measured_workers[-1]} were measured)"
-    return f"{units.plural(asked.tasks, 'task')}{body}{carrying}, on {workers}, {start}"
+    cores = "" if asked.cores is None else f", {units.plural(asked.cores, 'core')}"
+    return f"{units.plural(asked.tasks, 'task')}{body}{carrying}{workers}{cores}, {start}"
 
 
 def headline(answer: Answer) -> str:
     first, *others = answer.leaders
-    told = f"{units.seconds(first.seconds)} ({between(first)})"
+    said = f"Take {placed(first)}: {units.seconds(first.seconds)} ({between(first)})."
     if not others:
-        return f"Take {first.arm}: {told}."
-    return (
-        f"A tie: {units.listed([arm.arm for arm in answer.leaders])}. Take {first.arm}, the simplest of them: {told}; "
-        "the others cannot be told from it."
-    )
+        return said
+    return f"{said} As fast within this run's noise: {units.listed([placed(arm) for arm in others])}."
+
+
+def placed(arm: Ranked) -> str:
+    """`threads with 64 slots`; direct calls have one and no choice."""
+    return arm.arm if arm.engine == "none" else f"{arm.arm} with {units.plural(arm.slots, 'slot')}"
 
 
 def between(arm: Ranked) -> str:
-    """The 95 % interval: `4.9 to 5.6 min` with an en dash."""
+    """The 90 % interval: `4.9 to 5.6 min` with an en dash."""
     return units.span(units.seconds(arm.low), units.seconds(arm.high))
 
 
@@ -83,8 +86,8 @@ def _why(answer: Answer) -> list[str]:
     if behind:
         following = behind[0]
         lines.append(
-            f"Next is {following.arm}, {units.times(following.seconds / first.seconds)} the time; there it is "
-            f"{'that too' if following.bottleneck == first.bottleneck else WHY[following.bottleneck]}."
+            f"Next is {placed(following)}: {units.times(following.seconds / first.seconds)} the time, limited by "
+            f"{'the same' if following.bottleneck == first.bottleneck else WHY[following.bottleneck]}."
         )
     return lines
 

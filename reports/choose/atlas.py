@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.choice import candidates
-from runner_lab.reports.choose.ranking import tie_limit
+from runner_lab.reports.choose.ranking import placed, tie_limit
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.words import kinds
 
@@ -74,8 +74,9 @@ def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
     tasks = workers * np.unique(np.round(np.geomspace(1, MOST_TASKS / workers, COLUMNS)))
     durations = np.geomspace(*DURATIONS_S, ROWS)
     x, y = np.meshgrid(tasks, durations)
-    times = np.log([m.total_s(m.makespan_s(x, y, kind), cold) for m in models])
-    unsure = np.array([m.log_sd(x, y, kind, cold=cold) for m in models])
+    best_of = [placed(m, x, y, kind, cold=cold) for m in models]
+    times = np.log([one.seconds for one in best_of])
+    unsure = np.array([m.log_sd(x, y, kind, 0.0, cold, one.slots) for m, one in zip(models, best_of, strict=True)])
     order = np.argsort(times, axis=0)
     best, second = (np.take_along_axis(times, order[i : i + 1], 0)[0] for i in (0, 1))
     spread = [np.take_along_axis(unsure, order[i : i + 1], 0)[0] for i in (0, 1)]

@@ -10,7 +10,7 @@ from runner_lab.reports.analysis.batching import Batched
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.alternatives import Batch, Change, batch_of, changes_of, half_used_from
 from runner_lab.reports.choose.asking import MEASURE
-from runner_lab.reports.choose.ranking import Request, leaders, simplicity, time_s
+from runner_lab.reports.choose.ranking import Request, leaders, place, simplicity, time_s
 from runner_lab.reports.model import costs
 from runner_lab.reports.model.costs import Bottleneck
 from runner_lab.reports.model.model import ArmModel
@@ -22,8 +22,10 @@ VAGUE = 4.0
 
 @dataclass(frozen=True)
 class Ranked:
-    """An arm's prediction: time with the 95 % interval of one run, core-seconds, memory, and what decides the time.
+    """An arm's prediction: time with the 90 % interval of one run, core-seconds, memory, and what decides the time.
 
+    slots: bodies at a time: those asked for, else the fewest with which the arm is as fast as with any number.
+    memory_bytes: of driver and workers, a slot's share for each slot that is a process.
     recorded_s: seconds until Prefect's server would have taken every task run down, where it was seen to fall behind.
     efficiency: the bodies' own time on all workers over the predicted time; `None` for empty tasks.
     caveat: what no stopwatch shows, in one sentence.
@@ -31,6 +33,7 @@ class Ranked:
 
     arm: str
     engine: str
+    slots: int
     seconds: float
     low: float
     high: float
@@ -45,7 +48,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Answer:
-    """`ranked` has the arms that lead first, the simplest of them at the top; the others by time.
+    """`ranked` has the named arm first, then the others by time.
 
     measured_workers: the numbers of workers that the run has measured, ascending.
     measured_batch:   what batches of like items gained in the run, under the arm that batching is advised for, else the
@@ -53,7 +56,6 @@ class Answer:
     """
 
     request: Request
-    workers: int
     run_id: str
     ranked: tuple[Ranked, ...]
     measured_workers: tuple[int, ...]
@@ -88,13 +90,12 @@ def choose(summary: Summary, request: Request) -> Answer:
         )
     leading = leaders(models, request)
     named = leading[0]
-    order = [*leading, *sorted((m for m in models if m not in leading), key=lambda m: time_s(m, request))]
+    order = [named, *sorted((m for m in models if m is not named), key=lambda m: time_s(m, request))]
     ranked = tuple(_ranked(m, request, summary, m in leading) for m in order)
     batch = batch_of(models, request)
     batching_arm = next((m for m in models if batch and m.arm.label == batch.arm), named)
     return Answer(
         request=request,
-        workers=request.workers or max(m.workers for m in models),
         run_id=summary.run.run_id,
         ranked=ranked,
         measured_workers=_measured_workers(models),
@@ -113,27 +114,34 @@ def candidates(summary: Summary, cold: bool) -> list[ArmModel]:
 
 
 def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) -> Ranked:
-    work = request.workload()
-    slots = found.slots(request.workers)
-    predicted = found.predict(work, request.cold, request.workers)
-    row = summary.row(found.arm.name)
-    memory = row.peak_rss_bytes if row else None
+    work, slots, here = request.workload(), place(found, request).slots, found.on(request.cores)
+    predicted = here.predict(work, request.cold, slots)
     limit = found.costs.server_tasks_per_s
-    ideal = found.ideal_s(work, request.workers)
     return Ranked(
         arm=found.arm.label,
         engine=found.arm.engine,
+        slots=slots,
         seconds=predicted.seconds,
         low=predicted.low,
         high=predicted.high,
         cpu_s=costs.cpu_seconds(found.costs, work) if found.cores else None,
-        memory_bytes=None if memory is None else memory + work.payload_bytes,
+        memory_bytes=_memory(found, summary, slots, work.payload_bytes),
         recorded_s=work.tasks / limit if limit and work.tasks / limit > predicted.seconds else None,
-        efficiency=min(ideal / predicted.seconds, 1.0) if work.body_s else None,
-        bottleneck=costs.bottleneck(found.costs, work, slots, found.cores),
+        efficiency=min(here.ideal_s(work, slots) / predicted.seconds, 1.0) if work.body_s else None,
+        bottleneck=costs.bottleneck(found.costs, work, slots, here.cores),
         leads=leads,
         caveat=units.printable(found.arm.traits.caveat, 200),
     )
+
+
+def _memory(found: ArmModel, summary: Summary, slots: int, payload_bytes: float) -> float | None:
+    """The highest that the run saw; of workers that are processes, so much for each slot."""
+    own = [c.peak_rss_bytes for c in summary.cells if c.arm == found.arm.name]
+    driver = max((rss.driver for rss in own if rss.driver is not None), default=None)
+    workers = max((rss.workers for rss in own if rss.workers is not None), default=0.0)
+    if driver is None:
+        return None
+    return driver + workers * (slots / found.costs.measured_slots if found.costs.starts_slots else 1.0) + payload_bytes
 
 
 def _vague(ranked: Sequence[Ranked]) -> list[str]:
@@ -166,7 +174,7 @@ def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) ->
     if beyond:
         lines.append(f"Beyond what was measured, by the model: {units.listed(beyond)}.")
     if work.kind != "none" and work.kind not in most.kinds:
-        gil = " Threads are taken to be held by the GIL, others not." if work.kind == "spin" else ""
+        gil = " Slots that share a process are taken to share its GIL, others not." if work.kind == "spin" else ""
         lines.append(f"The run measured no {work.kind} tasks: what they cost is taken from the others.{gil}")
     if work.payload_bytes and all(m.costs.payload_s is None for m in models):
         lines.append("The run measured no payload: moving it is taken to cost nothing.")
@@ -196,7 +204,7 @@ def _workers(request: Request, models: Sequence[ArmModel]) -> list[str]:
     if request.workers > measured[-1]:
         return [
             f"{request.workers} workers are more than the {measured[-1]} that were measured: the model extrapolates, "
-            f"and takes the machine to have {_cores_of(models)} as it had."
+            f"and takes the machine to have {_cores_of(request, models)}."
         ]
     counts = units.listed([str(count) for count in measured])
     return [f"{units.plural(request.workers, 'worker')}, by the model and not by measurement: {counts} were measured."]
@@ -207,6 +215,6 @@ def _measured_workers(models: Sequence[ArmModel]) -> tuple[int, ...]:
     return tuple(sorted({n for m in models if m.arm.engine != "none" for n in m.reach.worker_counts}))
 
 
-def _cores_of(models: Sequence[ArmModel]) -> str:
-    cores = next((m.cores for m in models if m.cores), None)
-    return "as many cores" if cores is None else units.plural(cores, "core")
+def _cores_of(request: Request, models: Sequence[ArmModel]) -> str:
+    cores = request.cores or next((m.cores for m in models if m.cores), None)
+    return "as many cores as it had" if cores is None else units.plural(cores, "core")

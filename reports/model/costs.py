@@ -1,6 +1,8 @@
 """What a runner costs: the terms of the cost model, and the time of a workload made from them.
 
-`docs/method.md` has the model with its units; `reports.model.model` fits the terms to a run and judges them.
+Physics before fit: which slots share a GIL is known of the engine; waves of n over W slots, the driver's serial part
+and the machine's cores are forms that need no fitting. `docs/method.md` has the model with its units;
+`reports.model.fitting` finds the terms that are not known.
 """
 
 from __future__ import annotations
@@ -11,6 +13,10 @@ from typing import Any, Literal
 import numpy as np
 
 CPU_KINDS = ("spin", "crunch")
+GIL_KINDS = ("spin",)
+"""CPU work that holds the GIL: where slots share a process, one body runs at a time."""
+OVERLAP = 6.0
+"""Power of the mean that joins the three places: two that are equally busy hinder each other and take 12 % longer."""
 
 Bottleneck = Literal["submit", "workers", "gil", "machine"]
 
@@ -43,57 +49,79 @@ class Workload:
 class Costs:
     """The terms of one arm. `None`: the run has no cell that tells.
 
-    submit_s:     driver, seconds a task: submits follow one another, so nothing is faster than tasks x submit_s.
-    slot_s:       worker, seconds a task holds its slot beyond its body.
+    driver_s:     seconds a task that the flow's own process takes, one task after another: submit, hand-over, result.
+                  Where the slots are in that process, all that Prefect does for a task under its GIL.
+    slot_s:       seconds a task holds its slot beyond its body.
     cpu_s:        core-seconds a task uses beyond its body, in driver and workers.
-    server_cpu_s: core-seconds a task uses on Prefect's server, which works them off behind the flow.
+    server_cpu_s: core-seconds a task uses on Prefect's server, on at most one core, while the flow runs and after it.
     fixed_s:      seconds a flow run pays however few its tasks; a stock process pool starts its pool there.
     fixed_cpu_s:  core-seconds a flow run uses however few its tasks, in driver and workers.
     payload_s:    seconds a byte handed from task to task adds.
-    gil_share:    share of a CPU body that keeps all other bodies waiting, by kind: 1 under the GIL, 0 free of it.
+    shares_gil:   the slots share one process, and so its GIL.
+    starts_slots: each slot is a process that has to start; more of them than cores take longer.
+    pool_in_run:  that start is part of every flow run, warm or cold, and so of `fixed_s`.
+    measured_slots: of the run, which `fixed_s` and `cold_s` are for.
     cold_s:       seconds that a start from nothing adds, and its end: cluster, pool, first imports, shutdown.
     server_tasks_per_s: task runs a second the server took down when it was behind; `None` where it kept up.
     """
 
-    submit_s: float
+    driver_s: float
     slot_s: float
     cpu_s: float
     server_cpu_s: float
     fixed_s: float
     fixed_cpu_s: float
     payload_s: float | None
-    gil_share: dict[str, float]
+    shares_gil: bool
     cold_s: float | None
     server_tasks_per_s: float | None
+    starts_slots: bool = False
+    pool_in_run: bool = False
+    measured_slots: int = 1
 
     def with_fitted(self, values: Any, names: tuple[str, ...]) -> Costs:
-        """The same with the fitted terms `names` set; a kind of CPU work is named by itself."""
-        given = dict(zip(names, map(float, values), strict=True))
-        share = {kind: given.pop(kind) for kind in CPU_KINDS if kind in given}
-        return replace(self, gil_share=self.gil_share | share, **given)
+        """The same with the fitted terms `names` set."""
+        terms: dict[str, Any] = dict(zip(names, map(float, values), strict=True))
+        return replace(self, **terms)
+
+    def start_factor(self, slots: Any, cores: int | None) -> Any:
+        """How much longer the slots' processes take to start than as many as were measured: imports are CPU work."""
+        if not self.starts_slots:
+            return 1.0
+        at_once = float(cores or self.measured_slots)
+        return np.maximum(slots, at_once) / max(self.measured_slots, at_once)
 
 
 @dataclass(frozen=True)
 class Places:
-    """Seconds that each of three places is busy, all of which have to be done with their part: arrays or numbers."""
+    """Seconds that each place is busy, all of which have to be done with their part: arrays or numbers.
 
-    submit: Any
+    serial: what comes one after another: the driver's part of every task, and bodies that share a GIL.
+    """
+
+    serial: Any
     workers: Any
     machine: Any
 
 
-def busy(costs: Costs, tasks: Any, working: Any, body_s: Any, kind: str, workers: Any, cores: int | None) -> Places:
-    """How long the driver submits, the slots are held, and the machine's cores compute; arrays are welcome.
-
-    Bodies come in waves of `workers`; the share of a CPU body under the GIL comes one after another.
-    """
+def busy(costs: Costs, tasks: Any, working: Any, body_s: Any, kind: str, slots: Any, cores: int | None) -> Places:
+    """How long the driver is busy, the slots are held, and the machine's cores compute; arrays are welcome."""
     tasks, working, body_s = (np.asarray(value, dtype=float) for value in (tasks, working, body_s))
-    alone = costs.gil_share.get(kind, 0.0)
-    bodies = body_s * (alone * working + (1 - alone) * np.ceil(working / workers))
-    slots = costs.slot_s * np.maximum(tasks / workers, np.minimum(tasks, 1.0)) + bodies
+    some = np.minimum(tasks, 1.0)
+    # The last task submitted still has to run.
+    last = (body_s * np.minimum(working, 1.0) + costs.slot_s) * some
+    serial = costs.driver_s * np.maximum(tasks - 1.0, 0.0) + last
+    if costs.shares_gil and kind in GIL_KINDS:
+        serial = costs.driver_s * tasks + body_s * working
+    held = costs.slot_s * np.maximum(tasks / slots, some) + body_s * np.ceil(working / slots)
+    if not cores:
+        return Places(serial, held, 0.0 * serial)
     computing = costs.cpu_s * tasks + (body_s * working if kind in CPU_KINDS else 0.0)
-    machine = computing / cores if cores else 0.0 * computing
-    return Places(costs.submit_s * tasks, slots, machine)
+    serving = costs.server_cpu_s * tasks
+    # The server computes beside the flow, on one core at most; what it has not done by then it does afterwards.
+    together = (computing + serving) / cores
+    ahead = computing / (cores - 1) if cores > 1 else 2.0 * computing
+    return Places(serial, held, np.minimum(together, ahead))
 
 
 def makespan_s(
@@ -103,23 +131,33 @@ def makespan_s(
     body_s: Any,
     kind: str,
     payload_bytes: Any,
-    workers: Any,
+    slots: Any,
     cores: int | None,
 ) -> Any:
     """First submit to last result, seconds: what is fixed, the busiest of the three places, and the payload."""
-    places = busy(costs, tasks, working, body_s, kind, workers, cores)
-    busiest = np.maximum(np.maximum(places.submit, places.workers), places.machine)
-    return costs.fixed_s + busiest + (costs.payload_s or 0.0) * np.asarray(payload_bytes, dtype=float)
+    places = busy(costs, tasks, working, body_s, kind, slots, cores)
+    longest = np.maximum(np.maximum(places.serial, places.workers), places.machine)
+    scale = np.maximum(longest, 1e-12)
+    joined = scale * sum((place / scale) ** OVERLAP for place in (places.serial, places.workers, places.machine)) ** (
+        1 / OVERLAP
+    )
+    fixed = costs.fixed_s * (costs.start_factor(slots, cores) if costs.pool_in_run else 1.0)
+    return fixed + joined + (costs.payload_s or 0.0) * np.asarray(payload_bytes, dtype=float)
 
 
-def bottleneck(costs: Costs, work: Workload, workers: int, cores: int | None) -> Bottleneck:
+def cold_start_s(costs: Costs, slots: Any, cores: int | None) -> Any:
+    """Seconds that a start from nothing adds with so many slots; 0 where none was measured."""
+    return (costs.cold_s or 0.0) * (1.0 if costs.pool_in_run else costs.start_factor(slots, cores))
+
+
+def bottleneck(costs: Costs, work: Workload, slots: int, cores: int | None) -> Bottleneck:
     """The place that decides the makespan of a workload."""
-    places = busy(costs, work.tasks, work.working, work.body_s, work.kind, workers, cores)
-    if places.submit >= max(places.workers, places.machine):
-        return "submit"
-    held = costs.gil_share.get(work.kind, 0.0) * work.working * work.body_s
-    if held > 0.5 * max(places.workers, places.machine):
+    places = busy(costs, work.tasks, work.working, work.body_s, work.kind, slots, cores)
+    gil = costs.shares_gil and work.kind in GIL_KINDS and slots > 1
+    if gil and work.body_s * work.working > 0.5 * max(places.workers, places.machine):
         return "gil"
+    if places.serial > max(places.workers, places.machine) and costs.driver_s * work.tasks > work.body_s:
+        return "submit"
     return "workers" if places.workers >= places.machine else "machine"
 
 

@@ -1,7 +1,10 @@
 """The cost model's terms, fitted to a run's cells.
 
-Two are read off (the driver's submits, the CPU seconds), the others fitted to makespans by bounded least squares on the
-logarithm, so that 10 % off counts the same for 0.1 s and for 100 s.
+What can be read off is read off: CPU seconds a task in driver, workers and server from slopes over numbers of tasks. The
+other terms are fitted to makespans by robust least squares on the logarithm, so that 10 % off counts the same for 0.1 s
+and for 100 s, each with a log-normal prior around what the CPU seconds say of it (a maximum a posteriori estimate with
+Laplace's approximation; Gelman et al., Bayesian Data Analysis, 4.1). A term that no cell tells keeps its prior and the
+prior's width, and so never swings an answer by chance.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import math
 import statistics as exact
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,16 +25,21 @@ from runner_lab.reports.model.costs import CPU_KINDS, Costs, makespan_s
 from runner_lab.reports.model.model import ArmModel, Reach
 
 FEWEST_SIZES = 2
-SMALLEST_MISFIT = 0.02
-"""No model is believed to be better than 2 %, however few cells it had to please."""
-WEIGHT_OF_NO_GIL = 0.03
-"""Pulls a GIL share to 0 where another place hides it: no cell then tells it from any other value."""
+MISFIT_PRIOR = 0.10
+"""Standard deviation of log(predicted / measured) that a model of this form leaves, before a run has told its own."""
+MISFIT_WEIGHT = 4.0
+"""Measured cells that the prior of the misfit counts for."""
 FEW_TASKS = 10
 """Cells below this say little of what one submit costs."""
-AT_ITS_BOUND = 1e-6
-"""Share of its starting value below which a fitted term counts as 0."""
-PRIOR = 1.0
-"""Standard deviation of a term that no cell tells, in sizes of its own: the larger of its fitted and first value."""
+SHORTEST_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A log-normal guess at a term: its median, and the standard deviation of its logarithm."""
+
+    median: float
+    log_sd: float
 
 
 def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
@@ -44,21 +52,24 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         return None
     cpu = _cpu(warm)
     cores = cores if cpu is not None else None
-    read_off = Costs(
-        submit_s=_submit(arm, warm),
+    noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
+    known = Costs(
+        driver_s=0.0,
         slot_s=0.0,
-        cpu_s=cpu[1] if cpu else 0.0,
-        server_cpu_s=exact.median(
-            [c.cpu_s.server / c.graph.tasks for c in warm if c.cpu_s.server is not None] or [0.0]
-        ),
+        cpu_s=cpu.task_s if cpu else 0.0,
+        server_cpu_s=_server_cpu(warm),
         fixed_s=0.0,
-        fixed_cpu_s=cpu[0] if cpu else 0.0,
+        fixed_cpu_s=cpu.fixed_s if cpu else 0.0,
         payload_s=None,
-        gil_share={"spin": 1.0} if arm.traits.slots_share_gil else {},
+        shares_gil=shares_gil(arm),
         cold_s=None,
         server_tasks_per_s=_server_limit(warm),
+        starts_slots=not in_driver(arm),
+        pool_in_run=arm.traits.reach == "host" and not arm.lean,
+        measured_slots=slots_of(arm, warm[0]),
     )
-    costs, names, covariance, misfit, free = _fit_makespans(arm, warm, read_off, cores)
+    priors = _priors(arm, warm, cpu)
+    fitted = _fit_makespans(arm, warm, known, priors, cores, noise)
     reach = Reach(
         tasks=max(c.graph.tasks for c in warm),
         body_s=max(c.graph.body_s for c in warm),
@@ -66,15 +77,34 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         worker_counts=tuple(sorted({c.workers for c in warm})),
         kinds=tuple(dict.fromkeys(c.graph.work_kind for c in warm)),
     )
-    cold_s, cold_noise = _cold_start(costs, arm, [c for c in cells if c.arm == arm.name and c.cold], cores)
-    noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
+    cold_s, cold_noise = _cold_start(fitted.costs, arm, [c for c in cells if c.arm == arm.name and c.cold], cores)
     return ArmModel(
-        arm, replace(costs, cold_s=cold_s), names, covariance, misfit, free, noise, cold_noise, cores, reach
+        arm,
+        replace(fitted.costs, cold_s=cold_s),
+        tuple(priors),
+        fitted.covariance,
+        fitted.misfit,
+        fitted.free,
+        noise,
+        cold_noise,
+        cores,
+        reach,
     )
 
 
 def slots_of(arm: Arm, cell: Cell) -> int:
     return 1 if arm.engine == "none" else max(cell.workers, 1)
+
+
+def in_driver(arm: Arm) -> bool:
+    """Whether the slots are in the flow's own process."""
+    return arm.traits.reach == "process"
+
+
+def shares_gil(arm: Arm) -> bool:
+    """As the engine says; where it does not, slots in the flow's own process share its GIL."""
+    known = arm.traits.slots_share_gil
+    return in_driver(arm) if known is None else known
 
 
 def usable(cell: Cell) -> bool:
@@ -94,109 +124,121 @@ def graph_s(costs: Costs, graph: Graph, workers: int, cores: int | None) -> floa
     return float(makespan_s(costs, graph.tasks, working, graph.body_s, graph.work_kind, payload, workers, cores))
 
 
+@dataclass(frozen=True)
+class _Cpu:
+    """Core-seconds beyond the bodies' own: of a flow run, and of a task in all, in the driver, and in the workers."""
+
+    fixed_s: float
+    task_s: float
+    driver_task_s: float
+    worker_task_s: float
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    costs: Costs
+    covariance: tuple[tuple[float, ...], ...]
+    misfit: float
+    free: int
+
+
+def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prior]:
+    """What is guessed of each term that is to be fitted, before any makespan is looked at."""
+    slots = slots_of(arm, cells[0])
+    empty = [c for c in cells if c.graph.work_s == 0 and not c.graph.payload_bytes and c.time_s] or list(cells)
+    widest = max(empty, key=lambda c: c.graph.tasks)
+    each_s = max(widest.time_s.value / widest.graph.tasks, SHORTEST_S) if widest.time_s else SHORTEST_S
+    shortest_s = min(c.time_s.value for c in cells if c.time_s)
+    submit_s = _submit(cells)
+    priors = {"fixed_s": Prior(0.1 * shortest_s, 2.0)}
+    if arm.engine == "none":
+        priors["slot_s"] = Prior(each_s, 1.0)
+    elif in_driver(arm):
+        # All that Prefect does for a task is under one GIL; a slot is held for longer, as it waits for its turn.
+        priors["driver_s"] = Prior(max(cpu.task_s if cpu else 0.5 * each_s, SHORTEST_S), 0.3)
+        priors["slot_s"] = Prior(max(cpu.task_s if cpu else each_s, SHORTEST_S), 1.0)
+    else:
+        driver_s = max(cpu.driver_task_s if cpu else submit_s, 0.5 * submit_s, SHORTEST_S)
+        priors["driver_s"] = Prior(driver_s, 0.5)
+        priors["slot_s"] = Prior(max(1.2 * cpu.worker_task_s if cpu else slots * each_s, SHORTEST_S), 0.7)
+    if any(c.graph.payload_bytes for c in cells):
+        priors["payload_s"] = Prior(1e-8, 2.0)
+    return priors
+
+
 def _fit_makespans(
-    arm: Arm, cells: Sequence[Cell], costs: Costs, cores: int | None
-) -> tuple[Costs, tuple[str, ...], tuple[tuple[float, ...], ...], float, int]:
-    workers = np.array([slots_of(arm, c) for c in cells])
-    kinds = [k for k in CPU_KINDS if any(c.graph.work_kind == k for c in cells)] if workers.max() > 1 else []
-    carrying = ["payload_s"] if any(c.graph.payload_bytes for c in cells) else []
-    names = ("fixed_s", "slot_s", *carrying, *kinds)
-    graphs = [c.graph for c in cells]
+    arm: Arm, cells: Sequence[Cell], known: Costs, priors: dict[str, Prior], cores: int | None, noise: float
+) -> _Fitted:
+    names = tuple(priors)
+    middle = np.log([p.median for p in priors.values()])
+    width = np.array([p.log_sd for p in priors.values()])
     measured = np.array([c.time_s.value for c in cells if c.time_s])
-    tasks = np.array([float(g.tasks) for g in graphs])
-    working = np.array([float(g.width if g.work_s > 0 else 0) for g in graphs])
-    body = np.array([float(g.body_s) for g in graphs])
-    payload = np.array([float(g.payload_bytes * g.width) for g in graphs])
-    by_kind = {kind: np.array([g.work_kind == kind for g in graphs]) for kind in {g.work_kind for g in graphs}}
-    start = _start(names, measured, tasks, working, body, payload, by_kind, workers)
-    scale = np.maximum(start, 1e-12)
+    blocks = np.array([max(len(c.by_block), 1) for c in cells])
+    unsure = np.sqrt(MISFIT_PRIOR**2 + max(noise, 0.02) ** 2 / blocks)
+    rows = _rows(arm, cells)
 
-    first_kind = len(names) - len(kinds)
-
-    def residuals(values: Any) -> Any:
-        return np.log(np.maximum(makespans(values * scale), 1e-9) / measured)
-
-    def makespans(terms: Any) -> Any:
-        here = costs.with_fitted(terms, names)
+    def residuals(logs: Any) -> Any:
+        here = known.with_fitted(np.exp(np.clip(logs, -60, 60)), names)
         times = np.empty(len(measured))
-        for kind, rows in by_kind.items():
-            times[rows] = makespan_s(
-                here, tasks[rows], working[rows], body[rows], kind, payload[rows], workers[rows], cores
-            )
-        return times
+        for kind, (at, shape) in rows.items():
+            tasks, working, body_s, payload_bytes, slots = shape
+            times[at] = makespan_s(here, tasks, working, body_s, kind, payload_bytes, slots, cores)
+        return np.log(np.maximum(times, 1e-9) / measured)
 
-    def penalised(values: Any) -> Any:
-        return np.append(residuals(values), WEIGHT_OF_NO_GIL * (values * scale)[first_kind:])
+    def penalised(logs: Any) -> Any:
+        return np.append(residuals(logs) / unsure, (logs - middle) / width)
 
-    highest = np.array([1.0 / unit if name in CPU_KINDS else np.inf for name, unit in zip(names, scale, strict=True)])
-    options: dict[str, Any] = {"loss": "soft_l1", "f_scale": 0.15, "ftol": 1e-7, "xtol": 1e-7, "max_nfev": 100}
-    # Where the driver or the cores decide, the slots' part is hidden and a start that gives them all of it gets stuck.
-    # A GIL share begins too large: one that is too small may lie where another place hides it, and has no slope.
-    hidden = np.array([0.0, 0.3 * start[1], *start[2:first_kind], *[0.8] * len(kinds)])
-    hidden[0] = max(float(np.median(measured - makespans(hidden))), 0.01 * measured.min())
     found = min(
         (
-            optimize.least_squares(penalised, np.minimum(s / scale, 0.999 * highest), bounds=(0.0, highest), **options)
-            for s in (start, hidden)
+            optimize.least_squares(penalised, start, loss="soft_l1", f_scale=2.0, max_nfev=200)
+            for start in (middle, middle - width, middle + 0.5 * width)
         ),
         key=lambda result: float(result.cost),
     )
     error = residuals(found.x)
-    inside = [i for i, x in enumerate(found.x) if AT_ITS_BOUND < x < highest[i] * (1 - AT_ITS_BOUND)]
-    free = max(len(measured) - len(inside), 1)
-    misfit = max(math.sqrt(float(error @ error) / free), SMALLEST_MISFIT)
-    size = np.maximum(found.x[inside], 1.0)
-    slopes = optimize.approx_fprime(found.x, residuals, 1e-6)[:, inside] * size
-    information = slopes.T @ slopes / misfit**2 + np.eye(len(inside)) / PRIOR**2
-    covariance = np.linalg.inv(information) * np.outer(size * scale[inside], size * scale[inside])
-    return (
-        costs.with_fitted(np.where(found.x < AT_ITS_BOUND, 0.0, found.x) * scale, names),
-        tuple(names[i] for i in inside),
-        tuple(tuple(map(float, row)) for row in covariance),
+    slopes = optimize.approx_fprime(found.x, lambda x: residuals(x) / unsure, 1e-5)
+    information = slopes.T @ slopes + np.diag(width**-2)
+    free = MISFIT_WEIGHT + len(measured) - 1
+    # A cell that a busy machine spoiled says little of the form of the model.
+    kept = np.sort(np.abs(error))[: max(1, math.ceil(0.9 * len(error)))]
+    misfit = math.sqrt((MISFIT_WEIGHT * MISFIT_PRIOR**2 + float(kept @ kept)) / (MISFIT_WEIGHT + len(kept)))
+    return _Fitted(
+        known.with_fitted(np.exp(found.x), names),
+        tuple(tuple(map(float, row)) for row in np.linalg.inv(information)),
         misfit,
-        free,
+        int(free),
     )
 
 
-def _start(
-    names: tuple[str, ...],
-    measured: Any,
-    tasks: Any,
-    working: Any,
-    body: Any,
-    payload: Any,
-    by_kind: dict[str, Any],
-    workers: Any,
-) -> Any:
-    """Where to begin: non-negative least squares as if slots decided all, then each kind's GIL share from the rest."""
-    linear = np.column_stack([np.ones(len(tasks)), tasks / workers, payload])[:, : 3 if "payload_s" in names else 2]
-    waves = body * np.ceil(working / workers)
-    free = ~np.any(
-        [rows for kind, rows in by_kind.items() if kind in CPU_KINDS] or [np.zeros(len(tasks), bool)], axis=0
-    )
-    known = free if len(np.unique(tasks[free])) > 1 else np.ones(len(tasks), bool)
-    unit = np.maximum(linear[known].max(axis=0), 1e-12)
-    rows, seen = linear[known] / unit / measured[known, None], np.maximum(measured - waves, 0)[known] / measured[known]
-    costs = optimize.nnls(rows, seen)[0] / unit
-    rest = measured - linear @ costs - waves
-    alone = np.maximum(body * (working - np.ceil(working / workers)), 1e-12)
-    shares = [float(np.clip(np.median((rest / alone)[by_kind[k]]), 0.02, 0.98)) for k in names if k in CPU_KINDS]
-    smallest = 0.01 * np.array([measured.min(), (workers * measured / tasks).min(), *(measured.min() / unit[2:])])
-    return np.array([*np.maximum(costs, smallest), *shares])
+def _rows(arm: Arm, cells: Sequence[Cell]) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+    """By kind of work: which cells, and their tasks, working tasks, seconds of a body, payload bytes and slots."""
+    kinds = np.array([c.graph.work_kind for c in cells])
+    columns = np.array(
+        [
+            (
+                c.graph.tasks,
+                c.graph.width if c.graph.work_s > 0 else 0,
+                c.graph.body_s,
+                c.graph.payload_bytes * c.graph.width,
+                slots_of(arm, c),
+            )
+            for c in cells
+        ],
+        dtype=float,
+    ).T
+    return {kind: (kinds == kind, tuple(columns[:, kinds == kind])) for kind in dict.fromkeys(kinds)}
 
 
-def _submit(arm: Arm, cells: Sequence[Cell]) -> float:
-    """The smallest mean submit of any cell: where the driver did not wait for the CPU. 0 where tasks are called."""
-    if arm.engine == "none":
-        return 0.0
+def _submit(cells: Sequence[Cell]) -> float:
+    """The smallest mean submit of any cell, seconds a task: where the driver did not wait for the CPU."""
     known = [(c.graph.tasks, c.submit_s.value) for c in cells if c.submit_s is not None]
     large = [(tasks, seconds) for tasks, seconds in known if tasks >= FEW_TASKS] or known
     return min((seconds / tasks for tasks, seconds in large), default=0.0)
 
 
-def _cpu(cells: Sequence[Cell]) -> tuple[float, float] | None:
-    """Core-seconds (of a flow run, of a task) of driver and workers beyond the bodies' own; `None` where not seen."""
-    rows, seen = [], []
+def _cpu(cells: Sequence[Cell]) -> _Cpu | None:
+    """Core-seconds from the slopes over numbers of tasks; `None` where they were not seen."""
+    rows, whole, driver = [], [], []
     for cell in cells:
         if cell.cpu_s.driver is None or cell.cpu_s.workers is None:
             continue
@@ -204,11 +246,21 @@ def _cpu(cells: Sequence[Cell]) -> tuple[float, float] | None:
         total = cell.cpu_s.driver + cell.cpu_s.workers
         weight = 1 / max(total, 0.05)
         rows.append([weight, weight * cell.graph.tasks])
-        seen.append(weight * max(total - bodies, 0.0))
+        whole.append(weight * max(total - bodies, 0.0))
+        driver.append(weight * min(cell.cpu_s.driver, max(total - bodies, 0.0)))
     if len({row[1] / row[0] for row in rows}) < FEWEST_SIZES:
         return None
-    fixed, per_task = optimize.nnls(np.array(rows), np.array(seen))[0]
-    return float(fixed), float(per_task)
+    fixed, per_task = optimize.nnls(np.array(rows), np.array(whole))[0]
+    _, in_driver = optimize.nnls(np.array(rows), np.array(driver))[0]
+    in_driver = min(in_driver, per_task)
+    return _Cpu(float(fixed), float(per_task), float(in_driver), float(per_task - in_driver))
+
+
+def _server_cpu(cells: Sequence[Cell]) -> float:
+    """Core-seconds a task on the server, of the wider cells: a narrow one has what a flow run costs in it."""
+    known = sorted((c.graph.tasks, c.cpu_s.server / c.graph.tasks) for c in cells if c.cpu_s.server is not None)
+    wide = [each for _, each in known[len(known) // 2 :]]
+    return exact.median(wide or [0.0])
 
 
 def _server_limit(cells: Sequence[Cell]) -> float | None:

@@ -121,5 +121,6 @@ def _with_error(found: ArmModel, held: Sequence[HeldOut]) -> ArmModel:
     if len(held) < ENOUGH_HELD_OUT:
         return found
     squares = [math.log(h.predicted_s / h.measured_s) ** 2 for h in held if h.predicted_s > 0]
-    misfit = max(math.sqrt(sum(squares) / len(squares)), fitting.SMALLEST_MISFIT)
-    return replace(found, misfit=misfit, free=len(squares))
+    weight = fitting.MISFIT_WEIGHT
+    misfit = math.sqrt((weight * found.misfit**2 + sum(squares)) / (weight + len(squares)))
+    return replace(found, misfit=misfit, free=int(weight) + len(squares))

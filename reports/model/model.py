@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.analysis.statistics import t_quantile
-from runner_lab.reports.model.costs import CPU_KINDS, Costs, Workload, makespan_s
+from runner_lab.reports.model.costs import CPU_KINDS, GIL_KINDS, Costs, Workload, cold_start_s, makespan_s
+
+SURE_SHARE = 0.25
+"""Share of the misfit's variance that is left where the bodies are all of the time."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Seconds a workload will take, with the 95 % interval of a single run."""
+    """Seconds a workload will take, with the 90 % interval of a single run."""
 
     seconds: float
     low: float
@@ -37,7 +40,7 @@ class Prediction:
 class ArmModel:
     """One arm's terms, and how sure they are.
 
-    names, covariance: of the fitted terms that are free of their bounds.
+    names, covariance: of the logarithms of the fitted terms.
     misfit: standard deviation of log(predicted / measured) that the model leaves, `free` degrees of freedom.
     noise:  standard deviation of the logarithm of one measurement of a cell.
     cold_noise: the same of a cold start.
@@ -56,14 +59,18 @@ class ArmModel:
 
     @property
     def workers(self) -> int:
-        """Of the run, which `scaling` cells may go beyond."""
+        """Of the run, which `worker_scaling` cells may go beyond."""
         return self.arm.workers
 
-    def slots(self, workers: int | None) -> int:
-        """Bodies at a time: direct calls have one, however many workers are asked for."""
-        return 1 if self.arm.engine == "none" else workers or self.workers
+    def on(self, cores: int | None) -> ArmModel:
+        """The same arm on a machine with so many cores of the same kind; `None`: the run's own."""
+        return self if cores is None or self.cores is None else replace(self, cores=cores)
 
-    def ideal_s(self, work: Workload, workers: int | None = None) -> float:
+    def slots(self, workers: Any) -> Any:
+        """Bodies at a time: direct calls have one, however many workers are asked for; arrays are welcome."""
+        return 1 if self.arm.engine == "none" else self.workers if workers is None else workers
+
+    def ideal_s(self, work: Workload, workers: Any = None) -> float:
         """The bodies alone: in as many rounds as the slots need, CPU work no faster than the machine's cores allow."""
         slots = self.slots(workers)
         rounds_s = math.ceil(work.working / slots) * work.body_s
@@ -71,14 +78,12 @@ class ArmModel:
             return rounds_s
         return max(rounds_s, work.working * work.body_s / min(slots, self.cores or slots))
 
-    def makespan_s(
-        self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any = 0.0, workers: int | None = None
-    ) -> Any:
+    def makespan_s(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any = 0.0, workers: Any = None) -> Any:
         """Of independent tasks on warm workers, seconds; arrays are welcome."""
         return makespan_s(self.costs, tasks, tasks, body_s, kind, payload_bytes, self.slots(workers), self.cores)
 
-    def total_s(self, warm_s: Any, cold: bool) -> Any:
-        return warm_s + (self.costs.cold_s or 0.0) if cold else warm_s
+    def total_s(self, warm_s: Any, cold: bool, workers: Any = None) -> Any:
+        return warm_s + cold_start_s(self.costs, self.slots(workers), self.cores) if cold else warm_s
 
     def log_sd(
         self,
@@ -87,39 +92,52 @@ class ArmModel:
         kind: str,
         payload_bytes: Any = 0.0,
         cold: bool = False,
-        workers: int | None = None,
+        workers: Any = None,
     ) -> Any:
         """Standard deviation of the logarithm of the expected time: what the terms and the model leave open."""
         warm = self.makespan_s(tasks, body_s, kind, payload_bytes, workers)
-        variance = self.misfit**2 + self._terms_variance(tasks, body_s, kind, payload_bytes, workers)
+        # What the bodies take is known: only the rest of the time is the model's to be wrong about.
+        rest = 1.0 - np.minimum(self._bodies_s(tasks, body_s, kind, workers) / np.maximum(warm, 1e-12), 1.0)
+        variance = (self.misfit * np.sqrt(SURE_SHARE + (1 - SURE_SHARE) * rest)) ** 2 + self._terms_variance(
+            tasks, body_s, kind, payload_bytes, workers
+        )
         if not cold or not self.costs.cold_s:
             return np.sqrt(variance)
-        start = self.costs.cold_s
+        start = cold_start_s(self.costs, self.slots(workers), self.cores)
         return np.sqrt(variance * warm**2 + (self.cold_noise * start) ** 2) / (warm + start)
 
-    def predict(self, work: Workload, cold: bool = False, workers: int | None = None) -> Prediction:
+    def predict(self, work: Workload, cold: bool = False, workers: Any = None) -> Prediction:
         """One run of independent tasks, all of which have the body."""
         shape = (work.tasks, work.body_s, work.kind, work.payload_bytes)
-        value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold))
+        value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold, workers))
         unsure = math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
         # A factor of exp(50) either way says nothing, and both ends stay numbers.
-        reach = min(t_quantile(max(self.free, 1)) * unsure, 50.0)
+        reach = min(float(stats.t.ppf(0.95, max(self.free, 1))) * unsure, 50.0)
         return Prediction(value, value * math.exp(-reach), value * math.exp(reach))
 
-    def _terms_variance(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any, workers: int | None) -> Any:
-        """Of the logarithm, to first order in the fitted terms (delta method)."""
+    def _bodies_s(self, tasks: Any, body_s: Any, kind: str, workers: Any) -> Any:
+        """What the bodies alone take at the least, one after another where they share a GIL; arrays are welcome."""
         slots = self.slots(workers)
+        work = np.asarray(body_s, dtype=float) * np.asarray(tasks, dtype=float)
+        if kind in GIL_KINDS and self.costs.shares_gil:
+            return work
+        return work / (np.minimum(slots, self.cores or slots) if kind in CPU_KINDS else slots)
 
-        def log_time(costs: Costs) -> Any:
-            return np.log(makespan_s(costs, tasks, tasks, body_s, kind, payload_bytes, slots, self.cores) + 1e-12)
-
+    def _terms_variance(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any, workers: Any) -> Any:
+        """Of the logarithm, to first order in the logarithms of the fitted terms (delta method)."""
+        slots = self.slots(workers)
         at = np.array([term(self.costs, name) for name in self.names])
-        base, slopes = log_time(self.costs), []
+
+        def log_time(terms: Any) -> Any:
+            here = self.costs.with_fitted(terms, self.names)
+            return np.log(makespan_s(here, tasks, tasks, body_s, kind, payload_bytes, slots, self.cores) + 1e-12)
+
+        base, step = log_time(at), 1e-3
+        slopes = []
         for place in range(len(at)):
-            step = max(abs(at[place]) * 1e-4, 1e-12)
             moved = at.copy()
-            moved[place] += step
-            slopes.append((log_time(self.costs.with_fitted(moved, self.names)) - base) / step)
+            moved[place] *= math.exp(step)
+            slopes.append((log_time(moved) - base) / step)
         covariance = np.asarray(self.covariance)
         return sum(
             covariance[i, j] * slopes[i] * slopes[j] for i in range(len(at)) for j in range(len(at))
@@ -127,4 +145,4 @@ class ArmModel:
 
 
 def term(costs: Costs, name: str) -> float:
-    return costs.gil_share[name] if name in CPU_KINDS else float(getattr(costs, name) or 0.0)
+    return float(getattr(costs, name) or 0.0)

@@ -22,16 +22,18 @@ from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, Runner, independent
 
 TRUTH = Costs(
-    submit_s=0.02,
+    driver_s=0.02,
     slot_s=0.09,
     cpu_s=0.03,
     server_cpu_s=0.01,
     fixed_s=0.4,
     fixed_cpu_s=0.3,
     payload_s=3e-8,
-    gil_share={"spin": 0.6, "crunch": 0.1},
+    shares_gil=False,
     cold_s=5.0,
     server_tasks_per_s=None,
+    starts_slots=True,
+    measured_slots=2,
 )
 
 
