@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from runner_lab.reports.choose.ranking import Request, leaders, place, time_s
+from runner_lab.reports.choose import ranking
+from runner_lab.reports.choose.ranking import Request, place, time_s
 from runner_lab.reports.model.model import ArmModel
 
 BATCHES = (2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -75,28 +76,28 @@ def changes_of(models: Sequence[ArmModel], request: Request, named: ArmModel) ->
     ]
     cold = replace(request, cold=not request.cold)
     able = [m for m in models if not cold.cold or m.costs.cold_s is not None]
-    if able and named in able and named not in leaders(able, cold):
-        found.append(Change("startup", 0.0, not cold.cold, leaders(able, cold)[0].arm.label))
+    if able and named in able and ranking.named(able, cold) is not named:
+        found.append(Change("startup", 0.0, not cold.cold, ranking.named(able, cold).arm.label))
     return found
 
 
 def _change(
     models: Sequence[ArmModel], request: Request, named: ArmModel, what: str, base: float, end: float
 ) -> Change | None:
-    """The nearest value of one parameter from which `named` no longer leads."""
+    """The nearest value of one parameter from which another arm is named."""
 
     def asked(value: float) -> Request:
         return replace(request, tasks=max(1, round(value))) if what == "tasks" else replace(request, seconds=value)
 
     def holds(value: float) -> bool:
-        return named in leaders(models, asked(value))
+        return ranking.named(models, asked(value)) is named
 
     last = base
     for value in np.geomspace(base, max(end, 1.0) if what == "tasks" else end, 25)[1:]:
         if not holds(float(value)):
             at = _border(holds, last, float(value))
             after = at * (1.02 if value > last else 1 / 1.02)
-            rival = leaders(models, asked(after if not holds(after) else float(value)))[0]
+            rival = ranking.named(models, asked(after if not holds(after) else float(value)))
             return Change(what, at, bool(end < base), rival.arm.label)
         last = float(value)
     return None

@@ -96,7 +96,9 @@ def place(found: ArmModel, request: Request, batch: int = 1) -> Placed:
     work = request.workload(batch)
     shape = (work.tasks, work.body_s, work.kind, work.payload_bytes)
     one = placed(found.on(request.cores), *shape, cold=request.cold, workers=request.workers)
-    return Placed(int(one.slots), float(one.seconds))
+    # Slots beyond the tasks have nothing to do.
+    slots = int(one.slots) if request.workers else min(int(one.slots), max(work.tasks, found.workers))
+    return Placed(slots, float(one.seconds))
 
 
 def named(models: Sequence[ArmModel], request: Request) -> ArmModel:

@@ -1,10 +1,10 @@
 """The cost model's terms, fitted to a run's cells.
 
-What can be read off is read off: CPU seconds a task in driver, workers and server from slopes over numbers of tasks. The
-other terms are fitted to makespans by robust least squares on the logarithm, so that 10 % off counts the same for 0.1 s
-and for 100 s, each with a log-normal prior around what the CPU seconds say of it (a maximum a posteriori estimate with
-Laplace's approximation; Gelman et al., Bayesian Data Analysis, 4.1). A term that no cell tells keeps its prior and the
-prior's width, and so never swings an answer by chance.
+What can be read off is read off: CPU seconds a task in driver, workers and server, from slopes over numbers of tasks.
+The other terms are fitted to makespans by robust least squares on the logarithm, so that 10 % off counts the same for
+0.1 s and for 100 s, each with a log-normal prior around what the CPU seconds say of it (a maximum a posteriori estimate
+with Laplace's approximation; Gelman et al., Bayesian Data Analysis, 4.1). A term that no cell tells keeps its prior and
+the prior's width, and so never swings an answer by chance.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prio
         priors["driver_s"] = Prior(driver_s, 0.5)
         priors["slot_s"] = Prior(max(1.2 * cpu.worker_task_s if cpu else slots * each_s, SHORTEST_S), 0.7)
     if any(c.graph.payload_bytes for c in cells):
-        priors["payload_s"] = Prior(1e-8, 2.0)
+        priors["payload_s"] = Prior(1e-8, 5.0)
     return priors
 
 

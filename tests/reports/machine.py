@@ -264,7 +264,7 @@ def _record(
         usage=Usage(
             factor * (runner.submit_s * tasks if remote else cpu),
             factor * (cpu - runner.submit_s * tasks) if remote else 0.0,
-            SERVER_CPU_S * tasks,
+            factor * SERVER_CPU_S * tasks,
             150_000_000,
             int((runner.memory_mb - 150) * 1e6),
             300_000_000,

@@ -61,7 +61,7 @@ def test_the_truly_fastest_arm_leads_nearly_always(summary: Summary) -> None:
         truth = machine.fastest(RUNNERS, lambda c=(tasks, seconds, kind, payload): independent(*c))
         best = min(truth, key=lambda name: truth[name])
         leaders = [arm.arm for arm in choose(summary, Request(tasks, seconds, kind, payload)).leaders]
-        right += best in leaders and truth[leaders[0]] <= 1.25 * truth[best]
+        right += best in leaders and truth[leaders[0]] <= 1.15 * truth[best]
     assert right >= 0.95 * len(CASES)
 
 
@@ -80,11 +80,9 @@ def test_more_never_costs_less(summary: Summary, request_: Request, tasks: int, 
 
 @settings(max_examples=60, deadline=None)
 @given(REQUESTS)
-def test_more_workers_never_cost_more_and_a_cold_start_never_less(summary: Summary, request_: Request) -> None:
+def test_a_cold_start_never_costs_less(summary: Summary, request_: Request) -> None:
     base = times(summary, request_)
-    wider = times(summary, replace(request_, workers=64))
     cold = times(summary, replace(request_, cold=True))
-    assert all(wider[arm] <= base[arm] * (1 + 1e-9) for arm in base)
     assert all(cold[arm] >= base[arm] * (1 - 1e-9) for arm in base)
 
 
@@ -119,8 +117,27 @@ def test_a_tie_names_the_simpler_arm_first(summary: Summary) -> None:
     answer = choose(summary, Request(200, 20.0, "sleep"))
     assert len(answer.leaders) > 1
     assert answer.leaders[0].arm == "threads"
-    assert words.headline(answer).startswith("A tie: threads, lean-threads")
+    assert words.headline(answer).startswith("Take threads with 200 slots: ")
+    assert words.headline(answer).endswith("As fast within this run's noise: lean-threads with 200 slots.")
     assert answer.changes, "somewhere the tie ends"
+
+
+def test_tasks_that_wait_get_many_threads_and_tasks_that_compute_the_cores(summary: Summary) -> None:
+    waiting = {arm.arm: arm for arm in choose(summary, Request(2000, 0.3, "sleep")).ranked}
+    computing = {arm.arm: arm for arm in choose(summary, Request(2000, 0.3, "spin")).ranked}
+    assert waiting["threads"].slots >= 32
+    assert waiting["threads"].seconds < 0.1 * 2000 * 0.3 / 2
+    assert {arm.slots for arm in computing.values() if arm.engine != "none"} == {machine.CORES}
+    assert computing["lean-dask"].seconds < 0.7 * computing["threads"].seconds
+
+
+def test_a_machine_that_is_not_this_one(summary: Summary) -> None:
+    """500 CPU tasks of 2 s: half an hour on one core, two minutes on eight."""
+    here, there = (choose(summary, Request(500, 2.0, "spin", cores=cores)) for cores in (None, 8))
+    assert here.ranked[0].seconds == pytest.approx(500, rel=0.15)
+    assert there.ranked[0].seconds == pytest.approx(125, rel=0.2)
+    assert there.ranked[0].slots == 8
+    assert all(arm.bottleneck != "gil" for arm in there.ranked if arm.engine not in ("threads", "none"))
 
 
 def test_where_the_answer_changes_it_truly_does(summary: Summary) -> None:
@@ -130,9 +147,8 @@ def test_where_the_answer_changes_it_truly_does(summary: Summary) -> None:
     change = next(c for c in answer.changes if c.what == "seconds" and c.below)
     below = choose(summary, replace(request, seconds=change.at / 1.5))
     above = choose(summary, replace(request, seconds=change.at * 1.5))
-    assert change.arm in [arm.arm for arm in below.leaders]
-    assert "lean-dask" not in [arm.arm for arm in below.leaders]
-    assert "lean-dask" in [arm.arm for arm in above.leaders]
+    assert below.ranked[0].arm == change.arm != "lean-dask"
+    assert above.ranked[0].arm == "lean-dask"
     assert any("changes under about" in line for line in words.reasons(answer))
 
 
@@ -184,7 +200,6 @@ def test_a_run_that_tells_little_is_told_so(tmp_path: Path) -> None:
     noisy = summarise(synthetic.write(tmp_path, machine.records(blocks=1, noise=1.0)))
     answer = choose(noisy, Request(200, 0.3))
     assert answer.cautions[0].startswith("This run tells little")
-    assert answer.workers == 2
     fastest = min(arm.seconds for arm in answer.ranked)
     assert all(arm.seconds <= LARGEST_TIE * fastest for arm in answer.leaders)
 

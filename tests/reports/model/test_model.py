@@ -40,7 +40,7 @@ TRUTH = Costs(
 def measured(costs: Costs, noise: float = 0.0, cells=machine.FULL, blocks: int = 3, workers: int = 2) -> list[Record]:
     """Records of one arm that costs exactly what the model says."""
     rng = np.random.default_rng(3)
-    runner = Runner("dask", "dask", costs.submit_s, 0.0, 0.0, cold_s=1.0)
+    runner = Runner("dask", "dask", costs.driver_s, 0.0, 0.0, cold_s=1.0)
     out = []
     for record in machine.records([runner], cells, blocks=blocks, noise=0.0, workers=workers):
         width, work = record.graph.width, record.graph.work
@@ -49,8 +49,10 @@ def measured(costs: Costs, noise: float = 0.0, cells=machine.FULL, blocks: int =
             makespan_s(costs, record.tasks, working, work.seconds, work.kind, payload, workers, machine.CORES)
         ) * float(np.exp(rng.normal(0, noise)))
         bodies = working * work.seconds if work.kind in ("spin", "crunch") else 0.0
-        phases = synthetic.Phases(4.0, 4.3, costs.submit_s * record.tasks, time, 0.5, time + (costs.cold_s or 0.0))
-        usage = synthetic.Usage(0.1, costs.fixed_cpu_s - 0.1 + costs.cpu_s * record.tasks + bodies, 0.01 * record.tasks)
+        phases = synthetic.Phases(4.0, 4.3, costs.driver_s * record.tasks, time, 0.5, time + (costs.cold_s or 0.0))
+        driver_cpu = 0.1 + costs.driver_s * record.tasks
+        workers_cpu = costs.fixed_cpu_s - 0.1 + (costs.cpu_s - costs.driver_s) * record.tasks + bodies
+        usage = synthetic.Usage(driver_cpu, workers_cpu, costs.server_cpu_s * record.tasks)
         out.append(synthetic.replace(record, phases=phases, usage=usage))
     return out
 
@@ -69,31 +71,29 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     return summarise(synthetic.write(tmp_path_factory.mktemp("simulated"), machine.records()))
 
 
-def test_every_known_term_is_found() -> None:
+def test_every_term_that_the_cells_tell_is_found() -> None:
     costs = fitted(measured(TRUTH)).costs
-    assert costs.submit_s == pytest.approx(TRUTH.submit_s)
-    assert costs.slot_s == pytest.approx(TRUTH.slot_s, rel=0.02)
+    # The slots decide: two of them at 130 ms a task.
+    assert costs.slot_s == pytest.approx(TRUTH.slot_s, rel=0.05)
+    assert costs.driver_s == pytest.approx(TRUTH.driver_s, rel=0.3)
     assert costs.cpu_s == pytest.approx(TRUTH.cpu_s, rel=0.02)
     assert costs.server_cpu_s == pytest.approx(TRUTH.server_cpu_s, rel=0.02)
-    assert costs.fixed_s == pytest.approx(TRUTH.fixed_s, rel=0.05)
+    assert costs.fixed_s == pytest.approx(TRUTH.fixed_s, rel=0.2)
     assert costs.fixed_cpu_s == pytest.approx(TRUTH.fixed_cpu_s, rel=0.02)
-    assert costs.payload_s == pytest.approx(TRUTH.payload_s, rel=0.05)
-    assert costs.gil_share["spin"] == pytest.approx(0.6, abs=0.03)
-    assert costs.gil_share["crunch"] == pytest.approx(0.1, abs=0.03)
+    assert costs.payload_s == pytest.approx(TRUTH.payload_s, rel=0.15)
     assert costs.cold_s == pytest.approx(5.0, rel=0.02)
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     slot=st.floats(0.002, 0.3),
-    submit=st.floats(0.0001, 0.05),
+    driver=st.floats(0.0001, 0.05),
     fixed=st.floats(0.01, 10),
-    gil=st.floats(0, 1),
-    payload=st.floats(0, 1e-7),
+    payload=st.floats(1e-9, 1e-7),
 )
-def test_what_was_fitted_is_predicted(slot: float, submit: float, fixed: float, gil: float, payload: float) -> None:
+def test_what_was_fitted_is_predicted(slot: float, driver: float, fixed: float, payload: float) -> None:
     truth = synthetic.replace(
-        TRUTH, slot_s=slot, submit_s=submit, fixed_s=fixed, gil_share={"spin": gil, "crunch": 0.0}, payload_s=payload
+        TRUTH, slot_s=slot, driver_s=driver, cpu_s=driver + 0.8 * slot, fixed_s=fixed, payload_s=payload
     )
     records = measured(truth)
     found = fitted(records)
@@ -103,13 +103,46 @@ def test_what_was_fitted_is_predicted(slot: float, submit: float, fixed: float, 
             assert expected == pytest.approx(cell.time_s.value, rel=0.1), cell.graph.id
 
 
-def test_terms_are_never_negative_and_a_share_never_above_one() -> None:
+@settings(max_examples=40, deadline=None)
+@given(
+    engine=st.sampled_from(["none", "threads", "processes", "dask", "ray"]),
+    tasks=st.integers(1, 5000),
+    seconds=st.floats(1e-3, 60),
+    slots=st.integers(1, 64),
+    cores=st.sampled_from([1, 2, 4, 16, 64]),
+)
+def test_only_slots_that_share_a_process_are_held_by_its_gil(
+    engine: str, tasks: int, seconds: float, slots: int, cores: int
+) -> None:
+    shares = engine in fitting.IN_PROCESS
+    work = Workload.of_items(tasks, seconds, "spin")
+    place = bottleneck(synthetic.replace(TRUTH, shares_gil=shares), work, slots, cores)
+    assert place != "gil" or shares
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shares=st.booleans(),
+    tasks=st.integers(1, 5000),
+    seconds=st.floats(0, 60),
+    slots=st.integers(1, 64),
+    cores=st.sampled_from([1, 2, 4, 16, 64]),
+)
+def test_more_slots_never_slow_tasks_that_wait(
+    shares: bool, tasks: int, seconds: float, slots: int, cores: int
+) -> None:
+    costs = synthetic.replace(TRUTH, shares_gil=shares, pool_in_run=False)
+    shape = (tasks, tasks, seconds, "sleep", 0.0)
+    fewer, more = (float(makespan_s(costs, *shape, n, cores)) for n in (slots, 2 * slots))
+    assert more <= fewer * (1 + 1e-9)
+
+
+def test_terms_are_never_negative() -> None:
     for seed in range(10):
         records = machine.records(RUNNERS[1:2], blocks=1, noise=0.5, seed=seed)
         found = fitting.fit(arms(records, None)[0], cells_of(records), machine.CORES)
         costs = found.costs
-        assert min(costs.slot_s, costs.fixed_s, costs.submit_s, costs.cpu_s, costs.payload_s) >= 0
-        assert all(0 <= share <= 1 for share in costs.gil_share.values())
+        assert min(costs.slot_s, costs.fixed_s, costs.driver_s, costs.cpu_s, costs.payload_s) >= 0
         assert np.isfinite(found.predict(Workload(10**6, 10**6, 1.0, "spin", 1e9)).high)
 
 
@@ -161,7 +194,7 @@ def test_held_out_cells_of_a_machine_that_knows_no_model_are_predicted(simulated
     assert len(model.held_out) == 12 * len(RUNNERS)
     assert model.median_error <= 0.05
     assert model.judged == 12
-    assert model.named >= 0.95 * model.judged
+    assert model.named >= 11
     assert not model.skipped
     assert {m.arm.name for m in model.arms} == {r.name for r in RUNNERS}
 
@@ -196,9 +229,10 @@ def test_intervals_hold_for_work_unlike_the_measured_graph(
 def test_a_term_that_no_cell_tells_is_not_taken_for_exact() -> None:
     """The driver decides every cell, so that what a task holds its slot for is hidden."""
     empty = [cell for cell in machine.FULL if cell[0] == "overhead"]
-    found = fitted(measured(synthetic.replace(TRUTH, submit_s=0.5, slot_s=0.01), noise=0.02, cells=empty))
+    slow_driver = synthetic.replace(TRUTH, driver_s=0.5, slot_s=0.01, cpu_s=0.51)
+    found = fitted(measured(slow_driver, noise=0.02, cells=empty))
     hidden = found.names.index("slot_s")
-    assert math.sqrt(found.covariance[hidden][hidden]) >= 0.9 * found.costs.slot_s
+    assert math.sqrt(found.covariance[hidden][hidden]) >= 0.5
 
 
 def test_a_prediction_worth_nothing_still_has_two_ends(simulated: Summary) -> None:
@@ -218,11 +252,12 @@ def test_the_busiest_place_is_named() -> None:
         return bottleneck(synthetic.replace(TRUTH, **terms), work, workers, 2)
 
     empty = Workload(100, 0, 0.0)
-    assert busiest(empty, submit_s=1.0) == "submit"
+    assert busiest(empty, driver_s=1.0) == "submit"
     assert busiest(empty, slot_s=1.0) == "workers"
     assert busiest(empty, cpu_s=1.0) == "machine"
-    assert busiest(Workload(100, 100, 1.0, "spin"), gil_share={"spin": 1.0}) == "gil"
-    assert busiest(Workload(100, 100, 1.0, "crunch"), workers=16, gil_share={}) == "machine"
+    assert busiest(Workload(100, 100, 1.0, "spin"), shares_gil=True) == "gil"
+    assert busiest(Workload(100, 100, 1.0, "spin"), workers=16) == "machine"
+    assert busiest(Workload(100, 100, 1.0, "crunch"), workers=16) == "machine"
 
 
 def test_direct_calls_have_one_slot_whatever_is_asked(simulated: Summary) -> None:
