@@ -161,8 +161,11 @@ def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prio
         driver_s = max(cpu.driver_task_s if cpu else submit_s, 0.5 * submit_s, SHORTEST_S)
         priors["driver_s"] = Prior(driver_s, 0.5)
         priors["slot_s"] = Prior(max(1.2 * cpu.worker_task_s if cpu else slots * each_s, SHORTEST_S), 0.7)
-    if any(c.graph.payload_bytes for c in cells):
-        priors["payload_s"] = Prior(1e-8, 5.0)
+    carried = [
+        c.time_s.value / (c.graph.payload_bytes * c.graph.width) for c in cells if c.graph.payload_bytes and c.time_s
+    ]
+    if carried:
+        priors["payload_s"] = Prior(0.1 * min(carried), 2.0)
     return priors
 
 
@@ -239,12 +242,13 @@ def _submit(cells: Sequence[Cell]) -> float:
 def _cpu(cells: Sequence[Cell]) -> _Cpu | None:
     """Core-seconds from the slopes over numbers of tasks; `None` where they were not seen."""
     rows, whole, driver = [], [], []
+    least = 0.02 * max((c.cpu_s.own or 0.0 for c in cells), default=0.0)
     for cell in cells:
         if cell.cpu_s.driver is None or cell.cpu_s.workers is None:
             continue
         bodies = cell.graph.width * cell.graph.body_s if cell.graph.work_kind in CPU_KINDS else 0.0
         total = cell.cpu_s.driver + cell.cpu_s.workers
-        weight = 1 / max(total, 0.05)
+        weight = 1 / max(total, least, 1e-9)
         rows.append([weight, weight * cell.graph.tasks])
         whole.append(weight * max(total - bodies, 0.0))
         driver.append(weight * min(cell.cpu_s.driver, max(total - bodies, 0.0)))
