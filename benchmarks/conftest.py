@@ -219,6 +219,7 @@ def _render(lab: Session) -> list[str]:
     resume = "runner-lab run --resume" if by_lab else "pytest benchmarks --benchmark-only --lab-resume"
     again = f"interrupted; go on with: {resume} {lab.folder.path}"
     return [
+        *rendered.table,
         *rendered.verdict,
         *(f"warning: {warning}" for warning in rendered.warnings),
         "",

@@ -6,9 +6,9 @@ what the lab imports where it measures costs no matplotlib and no scipy: `record
 Where to look:
 
 - `analysis`: figures, from the records and the plan of a run; `summary` has all of them
-- words made from figures: `verdict`, `regimes`, `advice`, `comparison`, `described`
-- `modelling`, `choosing`: the cost model, and the answer made with it (`runner-lab choose`, the decision map)
-- `over_runs`: several runs (`runner-lab diff`, `history`)
+- `words`: `verdict`, `advice`, `comparison`, `described`
+- `model`, `choose`: the cost model, and the answer made with it (`runner-lab choose`, the verdict, the decision map)
+- `history`: several runs (`runner-lab diff`, `history`)
 - `charts`, `pages`: what a reader sees, also of experiments; `rendering` makes a report of them
 """
 

@@ -10,7 +10,7 @@ from runner_lab.records.findings import Findings
 from runner_lab.reports import charts
 from runner_lab.reports.analysis import summary as summaries
 from runner_lab.reports.history import history, timings
-from runner_lab.reports.pages import findings_tables, markdown, page
+from runner_lab.reports.pages import findings_tables, markdown, page, terminal
 from runner_lab.reports.words import advice, verdict
 
 
@@ -19,6 +19,7 @@ class Rendered:
     """The files that were written, and the words of the first screen for the terminal.
 
     summary: None where the folder holds findings of experiments alone.
+    table: which runner for which work, as lines of 80 columns; empty where the run cannot tell.
     """
 
     html: Path
@@ -26,6 +27,7 @@ class Rendered:
     summary: Path | None
     charts: tuple[Path, ...]
     verdict: tuple[str, ...]
+    table: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
@@ -64,7 +66,7 @@ def render(run_dir: Path) -> Rendered:
     except summaries.RecordError as error:
         # The report is what the run was for, and it is written.
         warnings = (*warnings, f"Not kept in the history: {error}")
-    return Rendered(html, md, data, pictures, words, warnings)
+    return Rendered(html, md, data, pictures, words, terminal.decision_lines(summary), warnings)
 
 
 def _alone(run_dir: Path, findings: list[Findings], notes: list[str]) -> Rendered:
@@ -82,7 +84,7 @@ def _alone(run_dir: Path, findings: list[Findings], notes: list[str]) -> Rendere
     }
     _write(run_dir / "charts", contents)
     words = tuple(f"{found.title}. {findings_tables.headline(found)}" for found in findings)
-    return Rendered(html, md, None, (), words, tuple(notes))
+    return Rendered(html, md, None, (), words, (), tuple(notes))
 
 
 def _write(folder: Path, contents: dict[Path, bytes]) -> None:

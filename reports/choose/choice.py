@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from runner_lab.reports.analysis import batching
 from runner_lab.reports.analysis.batching import Batched
 from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.choose import ranking
 from runner_lab.reports.choose.alternatives import Batch, Change, batch_of, changes_of, half_used_from
 from runner_lab.reports.choose.asking import MEASURE
-from runner_lab.reports.choose.ranking import Request, leaders, place, simplicity, time_s
+from runner_lab.reports.choose.ranking import Request, place, simplicity, time_s
 from runner_lab.reports.model import costs
 from runner_lab.reports.model.costs import Bottleneck
 from runner_lab.reports.model.model import ArmModel
@@ -88,10 +89,8 @@ def choose(summary: Summary, request: Request) -> Answer:
             + (" and the startup suite" if request.cold else "")
             + f"; measure them with: {MEASURE}"
         )
-    leading = leaders(models, request)
-    named = leading[0]
-    order = [named, *sorted((m for m in models if m is not named), key=lambda m: time_s(m, request))]
-    ranked = tuple(_ranked(m, request, summary, m in leading) for m in order)
+    named = ranking.named(models, request)
+    ranked = rank(summary, request)
     batch = batch_of(models, request)
     batching_arm = next((m for m in models if batch and m.arm.label == batch.arm), named)
     return Answer(
@@ -105,6 +104,16 @@ def choose(summary: Summary, request: Request) -> Answer:
         changes=tuple(changes_of(models, request, named)),
         cautions=(*_vague(ranked), *_cautions(summary, request, models)),
     )
+
+
+def rank(summary: Summary, request: Request) -> tuple[Ranked, ...]:
+    """The arms that can be predicted, the named one first, the others by time; nothing where there is none."""
+    models = candidates(summary, request.cold)
+    if not models:
+        return ()
+    leading = ranking.leaders(models, request)
+    order = [leading[0], *sorted((m for m in models if m is not leading[0]), key=lambda m: time_s(m, request))]
+    return tuple(_ranked(m, request, summary, m in leading) for m in order)
 
 
 def candidates(summary: Summary, cold: bool) -> list[ArmModel]:

@@ -33,6 +33,8 @@ def text(
         lines += [f"**PARTIAL: {escape(run.partial)}**", ""]
     lines += [" · ".join(filter(None, facts)), "", "## Verdict", ""]
     lines += [f"- {escape(line)}" for line in verdict]
+    if not summary.flow and (decided := tables.decided(summary)):
+        lines += ["", *lines_of(decided)]
     if warnings:
         lines += ["", "## Before you rely on it", "", *(f"- {escape(line)}" for line in warnings)]
     for chart in charts:

@@ -31,6 +31,7 @@ def html(
         run=summary.run,
         verdict=verdict,
         warnings=warnings,
+        decisions=None if summary.flow else tables.decided(summary),
         title=titled(summary),
         main=comparison_tables.main(summary) if summary.flow else tables.main(summary),
         versus=None if summary.flow else tables.against_baseline(summary),

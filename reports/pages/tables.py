@@ -9,6 +9,7 @@ from runner_lab.records.task_stages import HINTS
 from runner_lab.reports.analysis.cells import Cell, Quantiles, Split
 from runner_lab.reports.analysis.statistics import Comparison, Estimate
 from runner_lab.reports.analysis.summary import ArmRow, Summary
+from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
 from runner_lab.reports.words import units
 
 
@@ -43,6 +44,30 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     note: str = ""
     rows_are: str = "cells"
+
+
+def decided(summary: Summary) -> Table | None:
+    """Which runner for which work, each cell with its slots and its time; `None` where the run cannot tell."""
+    found = decisions(summary)
+    if found is None:
+        return None
+    columns = (
+        Column("A task", "What one task does: it waits (I/O), computes under the GIL, or does next to nothing.", False),
+        *(Column(f"{tasks:,} tasks", numeric=False) for tasks in COUNTS),
+    )
+    rows = tuple((Entry(work), *map(_decided, row)) for work, row in found.rows.items())
+    start = "from a cold start" if found.cold else "on warm workers"
+    note = f"Runner, its slots and the time {start}. ~ marks an estimate: beyond twice what the run measured."
+    return Table("decisions", "Which runner for which work", columns, rows, note, rows_are="sorts of work")
+
+
+def _decided(decision: Decision) -> Entry:
+    level = [arm.arm for arm in decision.level]
+    about = "~" if decision.estimate else ""
+    detail = [f"{about}{units.seconds(decision.best.seconds)}"]
+    if decision.best.engine != "none":
+        detail[0] += f", {units.plural(decision.best.slots, 'slot')}"
+    return Entry(decision.best.arm, "\n".join([*detail, *([f"as fast: {units.listed(level)}"] if level else [])]))
 
 
 def main(summary: Summary) -> Table:

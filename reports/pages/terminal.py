@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.padding import Padding
@@ -10,8 +12,10 @@ from rich.text import Text
 
 from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.statistics import Verdict
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import answer as words
 from runner_lab.reports.choose.choice import Answer
+from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
 from runner_lab.reports.history.difference import Difference
 from runner_lab.reports.pages import findings_tables, tables
 from runner_lab.reports.words import units
@@ -20,19 +24,42 @@ WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the
 PLACES = {"submit": "driver", "workers": "workers", "gil": "GIL", "machine": "cores"}
 
 
+def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
+    """The verdict's table as lines of text for the end of a run; nothing where the run cannot tell."""
+    found = decisions(summary)
+    if found is None:
+        return ()
+    table = Table("a task", *(f"{tasks:,} tasks" for tasks in COUNTS), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for work, row in found.rows.items():
+        table.add_row(work, *(Text(_cell(decision)) for decision in row))
+    text = StringIO()
+    Console(width=width, file=text, color_system=None).print(table)
+    start = "from a cold start" if found.cold else "on warm workers"
+    lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+    return (*lines, f"Runner x slots and time {start}; = as fast; ~ an estimate, beyond what was measured.")
+
+
+def _cell(decision: Decision) -> str:
+    best = decision.best
+    slots = "" if best.engine == "none" else f" x{best.slots}"
+    level = "".join(f"\n= {arm.arm}" for arm in decision.level[:1])
+    return f"{best.arm}{slots}\n{'~' if decision.estimate else ''}{units.seconds(best.seconds)}{level}"
+
+
 def show(answer: Answer, out: Console) -> None:
     """The answer: headline, table, reasons, cautions."""
     _say(out, f"{words.question(answer)}. Run {answer.run_id}.")
     out.print(Text(words.headline(answer), style="bold"))
     table = Table(
-        "arm",
-        *(Column(title, justify="right") for title in ("time", "95 %", "CPU s", "memory")),
-        "busiest",
+        "runner",
+        *(Column(title, justify="right") for title in ("slots", "time", "90 %", "CPU s", "memory")),
+        "limited by",
         box=SIMPLE_HEAD,
     )
     for arm in answer.ranked:
         table.add_row(
             Text(arm.arm),
+            str(arm.slots),
             units.seconds(arm.seconds),
             words.between(arm),
             units.digits(arm.cpu_s),

@@ -31,10 +31,12 @@ def digits(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """With the unit that suits: `840 µs`, `12.3 ms`, `1.23 s`, `2.05 min`."""
+    """With the unit that suits: `840 µs`, `12.3 ms`, `1.23 s`, `2.05 min`, `3.10 h`."""
     if value is None:
         return NONE
     size = abs(value)
+    if size >= 7200:
+        return f"{digits(value / 3600)} h"
     if size >= 100:
         return f"{digits(value / 60)} min"
     if size >= 0.9995:
