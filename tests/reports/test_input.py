@@ -161,7 +161,7 @@ def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callabl
 def test_one_arm_alone_is_a_report_without_comparisons(rendered: Callable[..., Run]) -> None:
     run = rendered(synthetic.records([synthetic.THREADS], blocks=3))
     assert run.rendered.verdict == (
-        "No verdict: it takes two widths of the overhead suite, or the work suite, under two arms. See the tables.",
+        "No verdict: it takes empty graphs of two widths under two runners. See the tables.",
     )
     assert "No arm shares a block with the baseline" in run.html
     assert "<table" in run.html

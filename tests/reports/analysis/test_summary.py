@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from runner_lab.reports.analysis.summary import Summary, summarise
+from runner_lab.reports.choose.choice import choose
+from runner_lab.reports.choose.decisions import ROWS, decisions
+from runner_lab.reports.choose.ranking import Request
 from runner_lab.reports.words import advice, verdict
 from tests.reports import synthetic
 from tests.reports.conftest import SCRIPT, Run
@@ -128,27 +131,31 @@ def test_a_prefect_without_bytecode_is_said(tmp_path: Path) -> None:
     assert any("without bytecode" in warning for warning in advice.warnings(found))
 
 
-def test_the_verdict_names_the_regime_and_its_border(tmp_path: Path) -> None:
-    """Under spin threads use one worker: 8 d + 0.52 s against 4 d + 2.05 s cross at d = 0.38 s."""
+def test_the_verdict_names_the_runner_for_each_kind_of_work(tmp_path: Path) -> None:
+    """Bodies that hold the GIL take turns in threads, and run side by side in processes."""
     rival = synthetic.Truth("rival", "processes", startup_s=5, fixed_s=0.05, per_task_s=0.08, noise=0.01)
     cells = synthetic.every_suite(durations=(0.05, 0.2, 1.0, 4.0))
     records = synthetic.records((synthetic.THREADS, synthetic.CONTROL, rival), cells, blocks=5, drift=0)
     words = verdict.of(summarise(synthetic.write(tmp_path, records)))
-    assert words[0].startswith("Start with threads; take rival for CPU tasks that hold the GIL (spin) above about 3")
-    spin = next(line for line in words if "hold the GIL" in line and line.startswith("For"))
-    assert "under about 3" in spin
-    assert "ms, threads; above, rival" in spin
-    sleep = next(line for line in words if "(sleep)" in line)
-    assert "under about 1." in sleep
-    assert "above, any runner: all are within 20 %" in sleep
+    assert words[0].startswith("For 1,000 tasks from a cold start, tasks that wait 0.3 s: threads with ")
+    assert "CPU tasks of 1 s: rival with 2 slots" in words[0]
+    assert any(line.startswith("An empty task costs ") for line in words)
+    assert any(line.startswith("From a cold start the first result takes ") for line in words)
+    assert "runner-lab choose" in words[-1]
 
 
-def test_a_border_beyond_what_was_measured_is_called_extrapolated(tmp_path: Path) -> None:
-    """Both pay 4 d; dask pays 4.1 s and threads 0.5 s more: 20 % apart at d = 4.4 s."""
-    records = synthetic.records(synthetic.SMOKE, synthetic.every_suite(durations=(0.1, 0.5, 1.0)), blocks=5, drift=0)
-    words = verdict.of(summarise(synthetic.write(tmp_path, records)))
-    sleep = next(line for line in words if "(sleep)" in line)
-    assert "By extrapolation any runner will do above about 4." in sleep
+def test_the_verdict_and_its_table_are_what_choose_answers(tmp_path: Path) -> None:
+    summary = summarise(synthetic.write(tmp_path, synthetic.records(synthetic.SMOKE, blocks=3, latencies=3)))
+    found = decisions(summary)
+    assert found is not None
+    for (work, kind, seconds), row in zip(ROWS, found.rows.values(), strict=True):
+        for decision in row:
+            answer = choose(summary, Request(decision.tasks, seconds, kind, cold=True))
+            assert decision.best == answer.ranked[0], work
+            assert decision.level == answer.leaders[1:]
+    said = verdict.of(summary)[0]
+    for work in verdict.HEADLINE:
+        assert next(d for d in found.rows[work] if d.tasks == 1000).best.arm in said
 
 
 def test_the_summary_file_is_strict_json(full_run: Run) -> None:
@@ -190,6 +197,5 @@ def test_one_runner_beside_direct_calls_is_never_any_runner(tmp_path: Path) -> N
 def test_runners_that_cost_the_same_are_said_to(tmp_path: Path) -> None:
     twin = synthetic.Truth("twin", spin_workers=1)
     found = summarise(synthetic.write(tmp_path, synthetic.records((*synthetic.SMOKE[:2], twin), blocks=5, latencies=3)))
-    words = " ".join(verdict.of(found))
-    assert "For tasks that wait (sleep), any runner: all are within 20 %." in words
-    assert "threads or twin" in words or "twin or threads" in words
+    words = verdict.of(found)[0]
+    assert "(twin as fast)" in words or "(threads as fast)" in words
