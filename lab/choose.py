@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from runner_lab.lab.console import OUT, AsJson
-from runner_lab.reports.words.kinds import Kind
+from runner_lab.reports.choose.asking import Work
 
 
 def choose(
@@ -16,10 +16,12 @@ def choose(
     tasks: Annotated[str, Parameter(help="How many, such as 2000.")],
     task_seconds: Annotated[str | None, Parameter(help="One task's own work, such as 0.3 or 300ms.")] = None,
     work: Annotated[
-        Kind, Parameter(help="sleep (waits), spin (CPU, holds the GIL), crunch (CPU, no GIL) or none.")
-    ] = "sleep",
+        Work | None,
+        Parameter(help="What a task does: io (waits), cpu (holds the GIL), cpu-no-gil or none."),
+    ] = None,
     payload: Annotated[str, Parameter(help="What each task hands on: 200kB, 1.5MB.")] = "0",
-    workers: Annotated[str | None, Parameter(help="Worker slots; as many as were measured by default.")] = None,
+    workers: Annotated[str | None, Parameter(help="Worker slots; by default what each runner does best with.")] = None,
+    cores: Annotated[str | None, Parameter(help="Cores of the machine you ask about; by default this one's.")] = None,
     startup: Annotated[
         Literal["warm", "cold"], Parameter(help="warm, or cold to count the start of the cluster or pool.")
     ] = "warm",
@@ -30,13 +32,13 @@ def choose(
 ) -> None:
     """Rank the runners for your work: time, CPU and memory, why, and when the answer would change.
 
-    Example: runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB
+    Example: runner-lab choose --tasks 2000 --task-seconds 0.3 --work io --payload 200kB
     """
     from runner_lab.reports.analysis.summary import summarise
     from runner_lab.reports.choose import answer, asking, choice
     from runner_lab.reports.pages import terminal
 
-    asked = asking.request(tasks, task_seconds, work, payload, workers, startup)
+    asked = asking.request(tasks, task_seconds, work, payload, workers, startup, cores)
     found = choice.choose(summarise(asking.find_run(run)), asked)
     if as_json:
         OUT.print_json(answer.to_json(found))

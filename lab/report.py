@@ -31,7 +31,7 @@ def report(
     if as_json:
         OUT.print_json(json.dumps(asdict(rendered), default=str))
         return
-    for line in rendered.verdict:
+    for line in (*rendered.table, *rendered.verdict):
         OUT.print(line, markup=False, highlight=False)
     for warning in rendered.warnings:
         ERR.print(f"warning: {warning}", markup=False)

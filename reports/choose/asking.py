@@ -18,6 +18,18 @@ LONGEST_S = 1e7
 LARGEST_BYTES = 1e13
 MOST_WORKERS = 10**5
 
+Work = Literal["io", "cpu", "cpu-no-gil", "none", "sleep", "spin", "crunch"]
+KINDS: dict[Work, Kind] = {
+    "io": "sleep",
+    "cpu": "spin",
+    "cpu-no-gil": "crunch",
+    "none": "none",
+    "sleep": "sleep",
+    "spin": "spin",
+    "crunch": "crunch",
+}
+"""The kinds of work by the names that people have for them, and by the lab's own."""
+
 _BYTES = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SECONDS = {"": 1, "s": 1, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "min": 60, "h": 3600}
 
@@ -29,17 +41,21 @@ class AskError(ValueError):
 def request(
     tasks: str,
     task_seconds: str | None = None,
-    work: Kind = "sleep",
+    work: Work | None = None,
     payload: str = "0",
     workers: str | None = None,
     startup: Literal["warm", "cold"] = "warm",
+    cores: str | None = None,
 ) -> Request:
     """The question, from the words of the command line.
 
     Raises:
         AskError: a number that is none, is not positive, or is beyond all measure.
     """
-    if work == "none":
+    if work is None:
+        raise AskError("--work is needed: io for tasks that wait, cpu for tasks that compute (cpu-no-gil, none)")
+    kind = KINDS[work]
+    if kind == "none":
         if task_seconds is not None:
             raise AskError(f"--task-seconds {task_seconds} with --work none: empty tasks take no seconds, leave it out")
         seconds = 0.0
@@ -52,10 +68,11 @@ def request(
     return Request(
         tasks=_count("--tasks", tasks, MOST_TASKS),
         seconds=seconds,
-        kind=work,
+        kind=kind,
         payload_bytes=_measure("--payload", payload, _BYTES, "200kB", LARGEST_BYTES),
         workers=None if workers is None else _count("--workers", workers, MOST_WORKERS),
         cold=startup == "cold",
+        cores=None if cores is None else _count("--cores", cores, MOST_WORKERS),
     )
 
 

@@ -165,7 +165,9 @@ def test_a_flow_of_the_project_is_compared(everything, project):
 
 
 def test_the_newest_run_is_read_where_none_is_named(everything, project, run):
-    chosen = everything.run("runner-lab", "choose", "--tasks", "200", "--task-seconds", "0.3", cwd=project)
+    chosen = everything.run(
+        "runner-lab", "choose", "--tasks", "200", "--task-seconds", "0.3", "--work", "io", cwd=project
+    )
     rendered = everything.run("runner-lab", "report", cwd=project)
     opened = everything.run("runner-lab", "open", "--print", cwd=project)
 

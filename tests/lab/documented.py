@@ -19,7 +19,7 @@ HOW = {
     "uv run runner-lab open": READ,
     "runner-lab compare flows/etl.py:etl": DISTRIBUTION,
     "runner-lab run --profile smoke": DISTRIBUTION,
-    "runner-lab choose --tasks 200 --task-seconds 0.3": DISTRIBUTION,
+    "runner-lab choose --tasks 200 --task-seconds 0.3 --work io": DISTRIBUTION,
     "runner-lab open": DISTRIBUTION,
     "pytest benchmarks --benchmark-only": COLLECTED,
     "uv run runner-lab report results/four-workers": RUN,

@@ -126,7 +126,7 @@ def test_nonsense_is_one_line_and_exit_code_2(
     ("text", "seconds"), [("0.3", 0.3), ("300ms", 0.3), ("2 min", 120), ("1e-3s", 1e-3), ("50us", 5e-5), (".5", 0.5)]
 )
 def test_durations_as_people_write_them(text: str, seconds: float) -> None:
-    assert asking.request("1", text).seconds == pytest.approx(seconds)
+    assert asking.request("1", text, "io").seconds == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_durations_as_people_write_them(text: str, seconds: float) -> None:
     [("200kB", 2e5), ("200 KB", 2e5), ("1.5MB", 1.5e6), ("1MiB", 2**20), ("12", 12), ("0", 0), ("2gb", 2e9)],
 )
 def test_sizes_as_people_write_them(text: str, size: float) -> None:
-    assert asking.request("2,000", "1", payload=text).payload_bytes == pytest.approx(size)
-    assert asking.request("2,000", "1").tasks == 2000
+    assert asking.request("2,000", "1", "cpu", payload=text).payload_bytes == pytest.approx(size)
+    assert asking.request("2,000", "1", "cpu").tasks == 2000
 
 
 def test_empty_tasks_take_no_seconds() -> None:
