@@ -46,7 +46,9 @@ class Decisions:
 
 
 def decisions(summary: Summary) -> Decisions | None:
-    """The table of a run; `None` where its cells carry no model of two arms."""
+    """The table of a run; `None` where its cells carry no model of two arms, or are very wide graphs of nothing."""
+    if summary.scale:
+        return None
     cold = len(candidates(summary, cold=True)) > 1
     if len(candidates(summary, cold)) < 2:
         return None

@@ -47,8 +47,8 @@ def test_choose_reads_the_newest_run(
     code, out, err = typed(capsys, *ASKED)
     assert (code, err) == (0, "")
     text = " ".join(out.split())
-    assert "2000 tasks of 300 ms (sleep), 200 kB each, on 2 workers, warm" in text
-    for part in ("ray", "95 %", "CPU s", "memory", "Why", "What no stopwatch shows", "How far to trust it"):
+    assert "2000 tasks of 300 ms (sleep), 200 kB each, warm" in text
+    for part in ("ray", "90 %", "CPU s", "memory", "Why", "What no stopwatch shows", "How far to trust it"):
         assert part in text
     assert typed(capsys, *ASKED, "--from", str(older))[1] != out
 
@@ -64,6 +64,7 @@ def test_choose_prints_json_that_holds_the_same(run: Path, capsys: pytest.Captur
         "payload_bytes": 200_000,
         "workers": 8,
         "cold": True,
+        "cores": None,
     }
     assert {arm["arm"] for arm in data["ranked"]} == {runner.name for runner in machine.RUNNERS}
     assert any("8 workers" in caution for caution in data["cautions"])
@@ -98,7 +99,7 @@ def test_the_file_of_records_stands_for_its_run(run: Path, capsys: pytest.Captur
         (["--tasks", "5", "--task-seconds", "1", "--workers", "0"], "--workers 0"),
         (
             ["--tasks", "5", "--task-seconds", "1", "--work", "dance"],
-            'Invalid value "dance" for --work. Choose from: "sleep"',
+            'Invalid value "dance" for --work. Choose from: "io"',
         ),
         (["--tasks", "5", "--task-seconds", "1", "--work", "none"], "--work none"),
         (["--tasks", "5", "--task-seconds", "1", "--startup", "hot"], 'Invalid value "hot" for --startup'),
@@ -115,11 +116,26 @@ def test_nonsense_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, out, err = typed(capsys, "choose", *arguments)
+    said = [] if "--work" in arguments else ["--work", "io"]
+    code, out, err = typed(capsys, "choose", *arguments, *said)
     assert (code, out) == (2, "")
     assert err.startswith("runner-lab: ")
     assert complaint in err
     assert err.count("\n") == 1
+
+
+def test_what_a_task_does_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """Waiting and computing have different answers: there is no default."""
+    code, out, err = typed(capsys, "choose", "--tasks", "5", "--task-seconds", "1")
+    assert (code, out) == (2, "")
+    assert err.startswith("runner-lab: --work is needed: io for tasks that wait, cpu for tasks that compute")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("io", "sleep"), ("cpu", "spin"), ("cpu-no-gil", "crunch"), ("spin", "spin")]
+)
+def test_work_by_the_names_that_people_have_for_it(name: asking.Work, kind: str) -> None:
+    assert asking.request("10", "1", name).kind == kind
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_records_of_two_runs_and_two_environments_are_told(rendered: Callable[..
 @pytest.mark.usefixtures("no_charts")
 def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     synthetic.write(tmp_path, RECORDS)
-    (tmp_path / "charts").write_text("in the way")
+    (tmp_path / "report.html").mkdir()
     with pytest.raises(RecordError, match="cannot write the report"):
         reports.render(tmp_path)
 

@@ -167,4 +167,3 @@ def test_workers_beyond_those_measured_are_said_in_the_question_and_in_the_cauti
     assert "extrapolated" not in words.question(measured)
     assert "workers" not in " ".join(measured.cautions)
     assert "3 workers, by the model and not by measurement: 1, 2 and 4 were measured" in " ".join(between.cautions)
-    assert choose(summary, Request(100, 0.1)).workers == 2
