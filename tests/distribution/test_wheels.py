@@ -250,7 +250,7 @@ def test_without_dask_and_ray_there_are_threads_and_processes(least, project):
     if "all" not in (metadata.metadata("runner-lab").get_all("Provides-Extra") or ()):
         pytest.skip("the distribution has no extras: it brings Dask and Ray")
     for engine in ("dask", "ray"):
-        least.run("python", "-c", f"import {engine}", cwd=project.parent, code=1)
+        least.run("python", "-c", f"import {engine}", cwd=project, code=1)
     rows = {row["arm"]: row["error"] for row in json.loads(least.run("runner-lab", "runners", "--json", cwd=project))}
     said = least.run("runner-lab", "compare", "flows/etl.py", "--blocks", "1", cwd=project)
 

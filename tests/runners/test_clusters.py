@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 ATTACH = """
 import sys, tempfile
 from pathlib import Path
-from runner_lab.flows.graph import GraphSpec
+from runner_lab.records.graph import GraphSpec
 from runner_lab.flows.graph.wiring import Nodes, wire
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings

@@ -101,7 +101,7 @@ def test_the_doctor_says_it_and_does_not_fail_for_it(without_engines):
         (("compare", "doubled.py", "--runners", "threads,ray"), f"arm 'ray': {RAY}"),
         (("faults", "--runners", "threads,lean-dask"), f"arm 'lean-dask': {DASK}"),
         (("equivalence", "--runners", "dask"), f"arm 'dask': {DASK}"),
-        (("placement", "--only", "dask"), f"arm 'dask': {DASK}"),
+        (("placement", "--only", "dask"), f"arm 'lean-dask': {DASK}"),
     ],
 )
 def test_by_name_it_is_an_error_with_exit_code_2(without_engines, tmp_path, arguments, message):

@@ -336,6 +336,20 @@ def test_a_smoke_run_with_its_report_and_charts(way, tmp_path):
     again = run_lab(["-m", "runner_lab", "report", str(out)], tmp_path)
     assert "gathered" in again
     answer = run_lab(
-        ["-m", "runner_lab", "choose", "--from", str(out), "--tasks", "50", "--task-seconds", "0.1", "--json"], tmp_path
+        [
+            "-m",
+            "runner_lab",
+            "choose",
+            "--from",
+            str(out),
+            "--tasks",
+            "50",
+            "--task-seconds",
+            "0.1",
+            "--work",
+            "io",
+            "--json",
+        ],
+        tmp_path,
     )
     assert "gathered" in {one["arm"] for one in json.loads(answer)["ranked"]}

@@ -26,7 +26,7 @@ from pathlib import Path
 from prefect import flow, runtime, task
 
 import prefect_lean
-from runner_lab.runners import dask, ray
+from runner_lab.runners.engines import dask, ray
 
 engine, folder, scratch = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 RUNNERS = {

@@ -133,29 +133,34 @@ def test_clients_close_with_their_process(lab_server, tmp_path):
 
     path = str(tmp_path / "closed")
 
-    def prepare(path: str) -> None:
-        import atexit
-        import sys
-
-        def say() -> None:
-            with open(path, "w") as file:
-                file.write(str(sys.client_of_task._client.is_closed))  # type: ignore[attr-defined]
-
-        # Runs last: what is registered later, as all that the first task imports, runs before.
-        atexit.register(say)
-
     @task
-    def keep_client() -> None:
-        import sys
+    def keep_client(path: str) -> None:
+        import atexit
 
         from prefect.client.orchestration import get_client
 
-        sys.client_of_task = get_client(sync_client=True)  # type: ignore[attr-defined]
-        assert not sys.client_of_task._client.is_closed  # type: ignore[attr-defined]
+        kept: Any = get_client(sync_client=True)
+        assert not kept._client.is_closed
+        closes = kept._client.__exit__
 
-    with LeanProcessPoolTaskRunner(max_workers=1, initializer=prepare, initargs=(path,)) as runner:
-        runner.submit(keep_client, {}).result(timeout=120)
-    assert (tmp_path / "closed").read_text() == "True"
+        def at_last() -> None:
+            # Hooks run from the last to the first: that which closes clients is older, and finds it open.
+            with open(path, "a") as file:
+                file.write("open, " if not kept._client.is_closed else "closed, ")
+
+        atexit.register(at_last)
+
+        def closed(*args: Any) -> Any:
+            found = closes(*args)
+            with open(path, "a") as file:
+                file.write("then closed")
+            return found
+
+        kept._client.__class__ = type("Client", (type(kept._client),), {"__exit__": lambda self, *args: closed(*args)})
+
+    with LeanProcessPoolTaskRunner(max_workers=1) as runner:
+        runner.submit(keep_client, {"path": path}).result(timeout=120)
+    assert (tmp_path / "closed").read_text() == "open, then closed"
 
 
 def test_settings_changed_in_place_are_sent(lab_server):
