@@ -1,8 +1,8 @@
-"""Marginal cost and crossovers: figures that need more than one graph."""
+"""Marginal cost: a figure that needs more than one graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,18 +80,3 @@ def marginal_cost(makespans: Mapping[int, Mapping[int, float]]) -> MarginalCost 
         by_block=dict(zip(blocks, map(float, slopes), strict=True)),
         fixed_by_block=dict(zip(blocks, map(float, intercepts), strict=True)),
     )
-
-
-def crossover(sizes: Sequence[float], first: Sequence[float], second: Sequence[float]) -> float | None:
-    """The size from which `second` stays below `first`.
-
-    Both are taken as straight between two sizes, which times of the form cost + work are. `None` where `second` is not
-    below at the end, or was below from the start.
-    """
-    lead = [b - a for a, b in zip(first, second, strict=True)]
-    if not lead or lead[-1] >= 0:
-        return None
-    for i in range(len(lead) - 1, 0, -1):
-        if lead[i - 1] >= 0 > lead[i]:
-            return sizes[i - 1] + (sizes[i] - sizes[i - 1]) * lead[i - 1] / (lead[i - 1] - lead[i])
-    return None

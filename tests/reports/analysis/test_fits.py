@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner_lab.reports.analysis.fits import crossover, marginal_cost
+from runner_lab.reports.analysis.fits import marginal_cost
 
 SIZES = (13, 49, 145)
 
@@ -70,12 +70,3 @@ def test_blocks_that_lack_a_size_are_left_out() -> None:
     makespans = curve(0.1, 0.02)
     del makespans[145][2]
     assert marginal_cost(makespans).by_block.keys() == {0, 1}
-
-
-def test_a_crossover_lies_where_the_curves_meet() -> None:
-    sizes = (0.01, 0.05, 1.0)
-    threads, processes = [8 * d for d in sizes], [4 * d + 0.4 for d in sizes]
-    assert crossover(sizes, threads, processes) == pytest.approx(0.1, rel=1e-6)
-    assert crossover(sizes, processes, threads) is None, "ahead from the start, behind at the end"
-    assert crossover(sizes, threads, [t / 2 for t in threads]) is None, "ahead from the start"
-    assert crossover((), (), ()) is None
