@@ -4,6 +4,9 @@ The fan-out of the Prefect tutorial, made wide. For each of `width` lanes a `cre
 joined by a `greet`; one `gather` over all greetings at the end: 3 x width + 1 tasks. Each hello carries the work
 and the payload.
 
+The `map` is what most people have: `width` independent tasks, submitted one after another as `.map` does, their results
+read by the driver. Each is a hello, with its work and its payload.
+
 The `chain` is another shape: `width` empty tasks one at a time, each submitted with the one before as its argument
 once the driver knows that one done. No task ever waits for a slot or an upstream, so what a task takes is its own.
 """
@@ -19,7 +22,7 @@ from pydantic import Field
 
 from runner_lab.records.validation import Count, Number
 
-Variant = Literal["plain", "cached", "retrying", "chain"]
+Variant = Literal["plain", "map", "cached", "retrying", "chain"]
 WorkKind = Literal["none", "sleep", "spin", "crunch"]
 
 
@@ -54,10 +57,10 @@ class GraphSpec:
     """One graph, and its own expected outcome.
 
     Args:
-        variant: `plain`; `cached` (hellos, worlds, greetings and the gather have a cache key and persist their
-            results); `retrying` (each hello fails `failures` times, then succeeds); `chain` (empty tasks, one at
-            a time).
-        width: lanes; links of a chain.
+        variant: `plain`; `map` (independent tasks); `cached` (hellos, worlds, greetings and the gather have a cache key
+            and persist their results); `retrying` (each hello fails `failures` times, then succeeds); `chain` (empty
+            tasks, one at a time).
+        width: lanes; tasks of a map; links of a chain.
         work: what each hello does, for each of its items.
         payload_bytes: size of what each hello hands to its greet.
         failures: attempts of each hello that raise, for `retrying`.
@@ -112,7 +115,7 @@ class GraphSpec:
 
     @property
     def tasks(self) -> int:
-        return self.width if self.variant == "chain" else 3 * self.width + 1
+        return self.width if self.variant in ("map", "chain") else 3 * self.width + 1
 
     @property
     def executions(self) -> int:
@@ -121,9 +124,11 @@ class GraphSpec:
 
     @property
     def result(self) -> str:
-        """What must come out: of `gather` the number of greetings, and a checksum over them and their payloads."""
+        """What must come out: the number of greetings, and a checksum over them and their payloads."""
         if self.variant == "chain":
             return f"link-{self.width - 1}"
+        if self.variant == "map":
+            return summarise([said(f"hello-{lane}", payload(lane, self.payload_bytes)) for lane in range(self.width)])
         return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
 
     def ideal_s(self, workers: int, cores: int) -> float:
@@ -167,6 +172,11 @@ def payload(lane: int, size_bytes: int) -> bytes:
     import random
 
     return random.Random(lane).randbytes(size_bytes)
+
+
+def said(text: str, data: bytes) -> str:
+    """A hello of a map as the driver has it: its text and the checksum of its payload."""
+    return f"{text} {zlib.crc32(data):08x}"
 
 
 def greeting(lane: int, checksum: int) -> str:

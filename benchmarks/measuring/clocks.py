@@ -50,10 +50,11 @@ def latencies(outcome: Outcome, entries: Sequence[Entry]) -> Latencies:
     for entry in hellos:
         started[entry.lane] = min(entry.start_s, started.get(entry.lane, entry.start_s))
     seen = dict(outcome.seen_s)
+    last = "greet" if any(entry.name == "greet" for entry in entries) else "hello"
     return Latencies(
         queue_s=_thinned(start - outcome.submits_s[lane] for lane, start in started.items()),
         body_s=body_s,
-        seen_s=_thinned(seen[e.lane] - e.end_s for e in entries if e.name == "greet" and e.lane in seen),
+        seen_s=_thinned(seen[e.lane] - e.end_s for e in entries if e.name == last and e.lane in seen),
     )
 
 

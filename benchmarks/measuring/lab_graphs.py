@@ -18,7 +18,7 @@ from runner_lab.benchmarks.measuring.serving import Serving
 from runner_lab.benchmarks.measuring.task_stages import SECTION, task_stages_of
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
 from runner_lab.flows.graph.ledger import Entry, Ledger
-from runner_lab.flows.graph.wiring import Outcome, wire
+from runner_lab.flows.graph.wiring import Outcome, wire, wire_map
 from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.runners.probe.schedule import Schedule
@@ -50,7 +50,8 @@ def run_pass(cell: PlannedCell, site: Site, ledger: str) -> Pass:
         assert site.cluster is not None
         called_s = time.monotonic()
         with site.engine.bare(cell.arm, site.cluster, site.limit_s) as submitter:
-            outcome = wire(graph, ledger, nodes_for(site.cluster), submitter)
+            run = wire_map if graph.variant == "map" else wire
+            outcome = run(graph, ledger, nodes_for(site.cluster), submitter)
         return Pass(called_s, outcome, time.monotonic())
     from runner_lab.flows.graph.chain import chain
     from runner_lab.flows.graph.fanout import fanout

@@ -104,7 +104,7 @@ def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False
     """
     if attached and (cold or graph.variant == "chain"):
         return False
-    return not arm.bare or (graph.variant == "plain" and not cold)
+    return not arm.bare or (graph.variant in ("plain", "map") and not cold)
 
 
 def order(cells: Iterable[PlannedCell]) -> list[PlannedCell]:

@@ -9,7 +9,7 @@ from prefect import flow, runtime, task
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 
 from runner_lab.flows.graph import bodies
-from runner_lab.flows.graph.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire
+from runner_lab.flows.graph.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire, wire_map
 from runner_lab.records.graph import GraphSpec
 
 
@@ -47,6 +47,7 @@ def fanout(spec: GraphSpec, ledger: str, direct: bool = False) -> Outcome:
         ledger: folder in which the bodies count themselves; it must exist and be reachable by the workers.
         direct: call the tasks instead of submitting them, so that no runner takes part.
     """
-    outcome = wire(spec, ledger, nodes(spec), DirectCalls() if direct else PrefectSubmits())
+    run = wire_map if spec.variant == "map" else wire
+    outcome = run(spec, ledger, nodes(spec), DirectCalls() if direct else PrefectSubmits())
     outcome.flow_run_id = runtime.flow_run.id
     return outcome

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from runner_lab.flows.graph import bodies
-from runner_lab.records.graph import GraphSpec
+from runner_lab.records.graph import GraphSpec, said, summarise
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,23 @@ def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Ou
     outcome.submitted_s = time.monotonic()
     outcome.result = submitter.result(gathered)
     outcome.done_s = time.monotonic()
+    return outcome
+
+
+def wire_map(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Outcome:
+    """Run independent tasks: submit them one after another, as `.map` would, then read their results."""
+    outcome = Outcome(begun_s=time.monotonic())
+    hellos = []
+    for lane in range(spec.width):
+        outcome.submits_s.append(time.monotonic())
+        arguments = (lane, spec.work, spec.payload_bytes, spec.failures, ledger, spec.batch)
+        hello = submitter.submit(nodes.hello, *arguments)
+        submitter.on_done(hello, partial(outcome.see, lane))
+        hellos.append(hello)
+    outcome.submitted_s = time.monotonic()
+    results = [submitter.result(hello) for hello in hellos]
+    outcome.done_s = time.monotonic()
+    outcome.result = summarise([said(*result) for result in results])
     return outcome
 
 

@@ -108,8 +108,8 @@ def shares_gil(arm: Arm) -> bool:
 
 
 def usable(cell: Cell) -> bool:
-    """Warm, plain, and measured: what the makespan is fitted to."""
-    return not cell.cold and cell.graph.variant == "plain" and cell.time_s is not None and cell.graph.tasks > 0
+    """Warm, of plain tasks, and measured: what the makespan is fitted to."""
+    return not cell.cold and cell.graph.variant in ("plain", "map") and cell.time_s is not None and cell.graph.tasks > 0
 
 
 def expected_s(costs: Costs, cell: Cell, workers: int, cores: int | None) -> float:
@@ -279,7 +279,7 @@ def _server_limit(cells: Sequence[Cell]) -> float | None:
 
 def _cold_start(costs: Costs, arm: Arm, cells: Sequence[Cell], cores: int | None) -> tuple[float | None, float]:
     """Seconds that a start from nothing adds, and the standard deviation of its logarithm."""
-    cell = next((c for c in cells if c.graph.variant == "plain" and c.by_block), None)
+    cell = next((c for c in cells if c.graph.variant in ("plain", "map") and c.by_block), None)
     if cell is None:
         return None, 0.0
     warm = expected_s(costs, cell, slots_of(arm, cell), cores)

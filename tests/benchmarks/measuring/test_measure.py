@@ -100,9 +100,10 @@ def misbehaving(tmp_path, monkeypatch, make_cell):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("variant", ["plain", "map"])
 @pytest.mark.parametrize("arm", ["sequential", "threads", "bare-threads", "dask", "bare-dask"])
-def test_a_cell_has_all_its_figures(arm, make_cell, measured, cluster_for, arms):
-    graph = GraphSpec(width=4, work=Work("sleep", 0.02), batch=2)
+def test_a_cell_has_all_its_figures(arm, variant, make_cell, measured, cluster_for, arms):
+    graph = GraphSpec(variant, width=4, work=Work("sleep", 0.02), batch=2)
     cell = make_cell(arm, graph=graph)
 
     record = measured(cell, cluster_for(cell.arm))

@@ -11,7 +11,7 @@ import pytest
 
 from runner_lab.flows.graph import bodies
 from runner_lab.flows.graph.ledger import Ledger
-from runner_lab.flows.graph.wiring import DirectCalls, Nodes, wire, wire_chain
+from runner_lab.flows.graph.wiring import DirectCalls, Nodes, wire, wire_chain, wire_map
 from runner_lab.records.graph import GraphSpec, Work
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import Cluster
@@ -42,6 +42,18 @@ def test_bare_threads_give_the_same(graph, tmp_path):
 
     assert outcome.result == graph.result
     assert len(Ledger(tmp_path).entries()) == graph.executions
+
+
+@pytest.mark.parametrize("graph", [replace(graph, variant="map") for graph in GRAPHS])
+def test_a_map_is_its_hellos_alone_and_hands_their_results_to_the_driver(graph, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        outcome = wire_map(graph, str(tmp_path), Nodes(), BareThreads(pool, limit_s=300))
+
+    names = Counter(entry.name for entry in Ledger(tmp_path).entries())
+    assert outcome.result == graph.result
+    assert names == {"hello": graph.width}
+    assert graph.executions == graph.tasks == graph.width
+    assert set(outcome.seen_s) == set(range(graph.width))
 
 
 def test_one_thread_is_enough_for_a_wide_graph(tmp_path):
