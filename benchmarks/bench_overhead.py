@@ -1,4 +1,4 @@
-"""What a task costs when it does nothing: several widths, so that the marginal cost is a slope and not a quotient."""
+"""The hello/world fan-out when its tasks do nothing, as `payload`, `cached` and `retrying` have it with more."""
 
 from runner_lab.benchmarks.profiles import Suite
 

@@ -46,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a setting of the lab's own server; may be given several times",
     )
     lab.addoption("--lab-cell-timeout", type=float, metavar="S", help="seconds one pass may take (300; scale: 1200)")
+    lab.addoption("--lab-draws", type=int, metavar="N", help="pieces of work drawn to test the answers on (regret)")
+    lab.addoption("--lab-seed", type=int, default=0, metavar="N", help="by which they are drawn (0)")
     # What the user typed where it was not pytest: `runner-lab run`.
     lab.addoption("--lab-command", help=argparse.SUPPRESS)
 
@@ -68,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         database_url=option.lab_database_url,
         cell_timeout_s=option.lab_cell_timeout,
         server_settings=tuple(option.lab_server_setting),
+        draws=None if option.lab_draws is None else (option.lab_draws, option.lab_seed),
         command=option.lab_command,
     )
     try:

@@ -2,7 +2,7 @@
 what the lean runners save, `choice` for what `runner-lab choose` and the decision map rest on, `scale` for very wide
 graphs.
 
-The widths of `payload`, `cached` and `retrying` are among those of `overhead`, which they are compared with.
+`cached` and `retrying` are as wide as `overhead`, and `payload` as one of `map`: that is what they are compared with.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ class Suite:
     cold: its cells start and stop a cluster or pool of their own.
     search: the task durations of its cells are searched for, begun at that of the profile's graph.
     resized: its cells run under several numbers of workers.
+    slots: its cells run under so many workers, and only where a worker is a thread of the flow's process.
     wide: a cell that by the narrower ones of its arm would take too long is left out, and the run says so.
+    drawn: its work is the profile's `draws`, and the runners that measure it are decided when it is reached.
     without: sorts of arms that take no part: `bare` engines, the `control`, `direct` calls.
     """
 
@@ -30,7 +32,9 @@ class Suite:
     cold: bool = False
     search: bool = False
     resized: bool = False
+    slots: int | None = None
     wide: bool = False
+    drawn: bool = False
     without: frozenset[str] = frozenset()
 
     def takes(self, arm: RunnerSpec) -> bool:
@@ -40,12 +44,41 @@ class Suite:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """A piece of work to hold the lab's answers against.
+
+    cold: from a cold start.
+    free: it may have as many slots as it likes; else those of the run.
+    """
+
+    graph: GraphSpec
+    cold: bool
+    free: bool
+
+
+@dataclass(frozen=True)
+class Thrift:
+    """How a run spends its time. Its first block is measured whole; a cell of a later one where it is worth it.
+
+    end_s:      seconds from the run's start after which no cell of a later block is begun.
+    known_to:   half width of the 90 % interval of a cell's time, relative, with which it is known well enough.
+    longest_s:  a map that by its narrower ones would take longer is not begun: a dear task is known from fewer.
+    """
+
+    end_s: float
+    known_to: float
+    longest_s: float
+
+
+@dataclass(frozen=True)
 class Profile:
     """Arms, blocks, and the graphs of each suite.
 
     arms: names, and groups of them (`runners.catalog.Catalog.default`), as every engine that is installed has some.
     first_blocks: suites that are measured in the first blocks only, by how many: those that cost most and decide least.
     cell_timeout_s: seconds one pass over a graph may take, unless told otherwise.
+    draws: how many pieces of work are drawn for the suite that is `drawn`, and the seed.
+    thrift: what is measured again, and what is not, where the run is to be over in time; None: all of it is.
     counted: the lab's server counts what it is asked.
     """
 
@@ -55,6 +88,8 @@ class Profile:
     suites: Mapping[str, tuple[AnyGraph, ...]]
     first_blocks: Mapping[str, int] = field(default_factory=dict)
     cell_timeout_s: float = 300.0
+    draws: tuple[int, int] = (0, 0)
+    thrift: Thrift | None = None
     counted: bool = False
 
     def graphs(self, suite: str) -> tuple[AnyGraph, ...]:
@@ -65,24 +100,33 @@ def _empty(*widths: int) -> tuple[GraphSpec, ...]:
     return tuple(GraphSpec(width=width) for width in widths)
 
 
+def _maps(*widths: int) -> tuple[GraphSpec, ...]:
+    return tuple(GraphSpec("map", width=width) for width in widths)
+
+
 def _working(width: int, *seconds: float) -> tuple[GraphSpec, ...]:
+    """Independent tasks of each kind of work."""
     kinds: tuple[WorkKind, ...] = ("sleep", "spin", "crunch")
-    return tuple(GraphSpec(width=width, work=Work(kind, duration)) for kind in kinds for duration in seconds)
+    return tuple(GraphSpec("map", width=width, work=Work(kind, duration)) for kind in kinds for duration in seconds)
 
 
 def _carrying(width: int, *sizes_bytes: int) -> tuple[GraphSpec, ...]:
-    return tuple(GraphSpec(width=width, payload_bytes=size) for size in sizes_bytes)
+    return tuple(GraphSpec("map", width=width, payload_bytes=size) for size in sizes_bytes)
+
+
+def _waiting(width: int, seconds: float) -> tuple[GraphSpec, ...]:
+    return (GraphSpec("map", width=width, work=Work("sleep", seconds)),)
 
 
 def _batched(items: int, work: Work, *batches: int) -> tuple[GraphSpec, ...]:
     """The same items, so many to a task."""
-    return tuple(GraphSpec(width=items // batch, work=work, batch=batch) for batch in batches)
+    return tuple(GraphSpec("map", width=items // batch, work=work, batch=batch) for batch in batches)
 
 
 def _both(width: int, seconds: float) -> tuple[GraphSpec, ...]:
     """Tasks that wait, and tasks under the GIL: the kinds of the decision map."""
     kinds: tuple[WorkKind, ...] = ("sleep", "spin")
-    return tuple(GraphSpec(width=width, work=Work(kind, seconds)) for kind in kinds)
+    return tuple(GraphSpec("map", width=width, work=Work(kind, seconds)) for kind in kinds)
 
 
 _PREFECT = (BASELINE, CONTROL, "sequential", STOCK)
@@ -95,9 +139,10 @@ PROFILES: Mapping[str, Profile] = {
             (BASELINE, CONTROL, "dask"),
             blocks=1,
             suites={
-                "startup": _empty(2),
-                "overhead": _empty(2, 6, 12),
-                "work": (GraphSpec(width=4, work=Work("sleep", 0.1)),),
+                "startup": _maps(2),
+                "map": _maps(4, 16),
+                "work": _waiting(4, 0.1),
+                "overhead": _empty(6),
                 "payload": _carrying(6, 100_000),
                 "cached": (GraphSpec("cached", width=6),),
                 "retrying": (GraphSpec("retrying", width=6, failures=1),),
@@ -105,27 +150,34 @@ PROFILES: Mapping[str, Profile] = {
         ),
         Profile(
             "quick",
-            (*_PREFECT, BARE),
-            blocks=3,
+            (*_PREFECT, LEAN),
+            blocks=5,
             suites={
-                "startup": _empty(2),
-                "overhead": _empty(2, 4, 10),
-                "work": _working(4, 0.2),
-                "payload": _carrying(4, 1_000_000),
+                "startup": _maps(2),
+                "map": _maps(8, 40, 120),
+                "work": _working(12, 0.25),
+                "slots": _waiting(64, 0.25),
+                "payload": _carrying(8, 1_000_000),
+                "overhead": _empty(2),
                 # A stock remote arm takes a second a task to fill the cache.
                 "cached": (GraphSpec("cached", width=2),),
                 "retrying": (GraphSpec("retrying", width=2, failures=1),),
             },
+            first_blocks={"startup": 4, "work": 2, "slots": 2, "payload": 1, "overhead": 1, "cached": 1, "retrying": 1},
+            # With the report it is over within 8 minutes on two cores, whatever else the machine does meanwhile.
+            thrift=Thrift(end_s=430.0, known_to=0.1, longest_s=3.0),
         ),
         Profile(
             "full",
             (*_PREFECT, LEAN, BARE),
             blocks=7,
             suites={
-                "startup": _empty(2),
-                "overhead": _empty(2, 8, 20),
-                "work": _working(4, 0.05, 0.25),
+                "startup": _maps(2),
+                "map": _maps(8, 40, 120),
+                "work": _working(12, 0.05, 0.25),
+                "slots": _waiting(64, 0.25),
                 "payload": _carrying(8, 100_000, 1_000_000),
+                "overhead": _empty(8),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
                 "metg": _both(4, 0.05),
@@ -134,9 +186,11 @@ PROFILES: Mapping[str, Profile] = {
                 "task_stages": (GraphSpec("chain", width=25),),
             },
             first_blocks={
-                "work": 4,
+                "work": 3,
                 "startup": 3,
+                "slots": 2,
                 "payload": 2,
+                "overhead": 2,
                 "cached": 2,
                 "retrying": 2,
                 "metg": 2,
@@ -144,14 +198,15 @@ PROFILES: Mapping[str, Profile] = {
                 "batching": 1,
                 "worker_scaling": 1,
             },
+            draws=(15, 0),
         ),
         Profile(
             "choice",
             _PREFECT,
             blocks=2,
             suites={
-                "startup": _empty(2),
-                "overhead": _empty(2, 8, 16),
+                "startup": _maps(2),
+                "map": _maps(4, 16, 48),
                 "work": (*_both(4, 0.05), *_both(4, 0.4)),
                 "metg": _both(4, 0.05),
                 "batching": _batched(16, Work("sleep", 0.02), 1, 4, 8),
@@ -164,8 +219,9 @@ PROFILES: Mapping[str, Profile] = {
             (*_PREFECT, LEAN),
             blocks=3,
             suites={
-                "overhead": _empty(8, 64, 128),
+                "map": _maps(8, 64, 128),
                 "payload": _carrying(8, 1_000_000),
+                "overhead": _empty(8),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
                 "task_stages": (GraphSpec("chain", width=25),),

@@ -22,6 +22,7 @@ from runner_lab.lab.hosts import hosts
 from runner_lab.lab.open import open_report
 from runner_lab.lab.placement import placement
 from runner_lab.lab.publish import publish
+from runner_lab.lab.regret import regret
 from runner_lab.lab.report import report
 from runner_lab.lab.run import run
 from runner_lab.lab.runners import runners
@@ -38,7 +39,7 @@ app = App(
 
 app.command(open_report, name="open")
 for command in (
-    *(run, report, compare, choose, diff, scale, history, publish, runners),
+    *(run, report, compare, choose, regret, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),
     *(demo, doctor, completion_of(app)),
 ):

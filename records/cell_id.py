@@ -9,6 +9,14 @@ from runner_lab.records.validation import Count
 
 WORKER_SCALING = "worker_scaling"
 """The suite whose cells differ by their number of workers alone."""
+SLOTS = "slots"
+"""The suite of waiting tasks in many slots."""
+DRAWN = "regret"
+"""The suite of work drawn at random to test answers on: no fit sees it."""
+RESIZED = (WORKER_SCALING, SLOTS, DRAWN)
+"""Suites whose cells may have other numbers of workers than the run."""
+WIDTHS = ("map", "overhead")
+"""Suites of empty graphs in several widths; the first one that a run has tells what a task costs."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +37,8 @@ class CellId:
 
     @property
     def arm_label(self) -> str:
-        """The arm's name, with its number of workers where only this tells cells apart: `dask@4`."""
-        return f"{self.arm}@{self.workers}" if self.suite == WORKER_SCALING else self.arm
+        """The arm's name, with its number of workers where cells of its suite differ by that: `dask@4`."""
+        return f"{self.arm}@{self.workers}" if self.suite in RESIZED else self.arm
 
     def of_any_block(self) -> CellId:
         return replace(self, block=None)

@@ -35,8 +35,8 @@ class Pass:
 
 
 def warm_up(cell: PlannedCell, site: Site) -> None:
-    """A small graph under the cell's arm, and its end on the server waited for."""
-    small = GraphSpec(width=2 * cell.arm.workers)
+    """A few tasks under the cell's arm, and its end on the server waited for."""
+    small = GraphSpec("map", width=2 * cell.arm.workers)
     with ledger_for(site.cluster, Path(tempfile.mkdtemp(prefix="warm-", dir=site.scratch))) as ledger:
         passed = run_pass(replace(cell, graph=small), site, ledger)
     if passed.outcome.flow_run_id:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner_lab.benchmarks.profiles import PROFILES, Profile
@@ -19,6 +19,7 @@ class UsageError(ValueError):
 class Options:
     """The `--lab-*` options, as given. `profile` is `DEFAULT_PROFILE` where it is not; a resumed run has its own.
 
+    draws: pieces of work to draw, and the seed that they are drawn by; None: as the profile has it.
     command: what the user typed, where that is not this process's own command line.
     """
 
@@ -33,6 +34,7 @@ class Options:
     database_url: str | None = None
     cell_timeout_s: float | None = None
     server_settings: tuple[str, ...] = ()
+    draws: tuple[int, int] | None = None
     command: str | None = None
 
 
@@ -46,6 +48,8 @@ def check(options: Options) -> None:
     for name, value in (("--lab-blocks", options.blocks), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise UsageError(f"{name} {value}: at least 1 is needed")
+    if options.draws is not None and options.draws[0] < 1:
+        raise UsageError(f"--lab-draws {options.draws[0]}: at least 1 is needed")
     if options.cell_timeout_s is not None and not 0 < options.cell_timeout_s < float("inf"):
         raise UsageError("--lab-cell-timeout: more than 0 seconds are needed")
     if options.api_url and options.database_url:
@@ -80,7 +84,7 @@ def profile(options: Options, resumed: str | None) -> Profile:
         raise UsageError(f"--lab-resume {options.resume}: there is no profile {name!r}")
     if options.profile not in (None, name):
         raise UsageError(f"--lab-resume goes on with the profile {name} of its run: leave --lab-profile away")
-    return PROFILES[name]
+    return PROFILES[name] if options.draws is None else replace(PROFILES[name], draws=options.draws)
 
 
 def blocks(options: Options, planned: int) -> int:

@@ -96,6 +96,21 @@ class Wide(PlannedCell):
     """One that is left out where the narrower ones of its arm say that it would take too long."""
 
 
+@dataclass(frozen=True)
+class Drawn(PlannedCell):
+    """One of work drawn at random: whether its arm measures it, and in how many slots, is decided when it is reached.
+
+    free: it may have as many slots as it likes; else those of the run.
+    """
+
+    free: bool = False
+
+    def at(self, slots: int) -> PlannedCell:
+        arm = self.arm if self.arm.direct else self.arm.with_workers(slots)
+        stage = Stage(self.stage.name, arm.workers)
+        return PlannedCell(self.suite, self.graph, arm, self.block, stage, self.cold)
+
+
 def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
     """Whether an arm can run a graph.
 
@@ -108,8 +123,8 @@ def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False
 
 
 def order(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
-    """Blocks one after another; in a block stages rotated; in a stage cold cells first, then by graph, its arms
-    rotated: each is the first as often as the others."""
+    """Blocks one after another, those of drawn work last; in a block stages rotated; in a stage cold cells first, then
+    by graph, its arms rotated: each is the first as often as the others."""
     cells = list(cells)
     arms = list(dict.fromkeys(_arm(cell) for cell in cells))
     by_arm = sorted(cells, key=lambda cell: arms.index(_arm(cell)))
@@ -123,9 +138,10 @@ def order(cells: Iterable[PlannedCell]) -> list[PlannedCell]:
     blocks = 1 + max((cell.block for cell in cells), default=0)
     position = {block: {stage: i for i, stage in enumerate(rotated(stages, block, blocks))} for block in range(blocks)}
 
-    def place(cell: PlannedCell) -> tuple[int, int, bool, int, int]:
+    def place(cell: PlannedCell) -> tuple[bool, int, int, bool, int, int]:
         places = sharing[_shared(cell)]
         return (
+            isinstance(cell, Drawn),
             cell.block,
             position[cell.block][cell.stage],
             not cell.cold,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import chain
 from statistics import geometric_mean, mean, median
 
 from runner_lab.benchmarks.session.plan import PlannedCell
-from runner_lab.records.cell_id import WORKER_SCALING, CellId
+from runner_lab.records.cell_id import RESIZED, CellId
 from runner_lab.records.record import Record
 
 
@@ -36,7 +37,7 @@ class Progress:
         for record in good:
             self._elapsed_by_arm[record.arm].append(record.elapsed_s)
             # Only arms with the same work on the same workers are held against each other.
-            workers = record.workers if record.suite == WORKER_SCALING else None
+            workers = record.workers if record.suite in RESIZED else None
             if record.value_s and not record.bare and record.role != "control":
                 self._values[record.suite, record.graph, workers][record.arm].append(record.value_s)
 
@@ -68,14 +69,14 @@ class Progress:
 
     def left_s(self) -> float | None:
         """Seconds left: each cell as long as in earlier blocks, else as its arm's others, else as any."""
-        everything = [s for values in self._elapsed_by_arm.values() for s in values]
-        if not everything:
-            return None
-        total = 0.0
-        for cell in self._left.values():
-            same_cell = self._elapsed_by_cell.get(cell.id.of_any_block())
-            total += mean(same_cell or self._elapsed_by_arm.get(cell.arm.name) or everything)
-        return total
+        expected = [self.expected_s(cell) for cell in self._left.values()]
+        return sum(s for s in expected if s is not None) if None not in expected else None
+
+    def expected_s(self, cell: PlannedCell) -> float | None:
+        """Seconds a cell will take, as long as in earlier blocks, else as its arm's others, else as any."""
+        same_cell = self._elapsed_by_cell.get(cell.id.of_any_block())
+        times = same_cell or self._elapsed_by_arm.get(cell.arm.name) or [*chain(*self._elapsed_by_arm.values())]
+        return mean(times) if times else None
 
     def leader(self) -> str | None:
         """The arm with the lowest geometric mean of ratios to the baseline, over the graphs both have run."""

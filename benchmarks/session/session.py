@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,13 +15,15 @@ from runner_lab.benchmarks.measuring.remote_cluster import check_slots, refuse_a
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
 from runner_lab.benchmarks.profiles import Profile, Suite
 from runner_lab.benchmarks.session import forecast
+from runner_lab.benchmarks.session.drawn import Draws, draws
 from runner_lab.benchmarks.session.interrupts import Interrupts
 from runner_lab.benchmarks.session.options import Options, blocks, check, server_settings
-from runner_lab.benchmarks.session.plan import CellError, PlannedCell, Search, Stage, Wide, applies, order
+from runner_lab.benchmarks.session.plan import CellError, Drawn, PlannedCell, Search, Stage, Wide, applies, order
 from runner_lab.benchmarks.session.progress import Progress
 from runner_lab.benchmarks.session.run_folder import RunFolder, new_run_id, now
 from runner_lab.benchmarks.session.search import durations
 from runner_lab.benchmarks.session.stages import Limits, Stages
+from runner_lab.benchmarks.session.thrift import spared
 from runner_lab.benchmarks.session.workload import SessionWorkload
 from runner_lab.records.cell_id import CellId
 from runner_lab.records.graph import GraphSpec
@@ -110,6 +113,8 @@ class Session:
 
     def cells(self, suite: Suite) -> list[PlannedCell]:
         """All cells of one suite, unordered."""
+        if suite.drawn:
+            return self._drawn_cells(suite)
         blocks = min(self.blocks, self.profile.first_blocks.get(suite.name, self.blocks))
         make = Search if suite.search else Wide if suite.wide else PlannedCell
         return [
@@ -117,8 +122,17 @@ class Session:
             for graph in self.profile.graphs(suite.name)
             for base in self.arms
             if suite.takes(base) and applies(graph, base, suite.cold, bool(self._attached(base)))
-            for arm in (self._sizes(base) if suite.resized else (base,))
+            for arm in self._sizes(base, suite)
             for block in range(blocks)
+        ]
+
+    def _drawn_cells(self, suite: Suite) -> list[PlannedCell]:
+        return [
+            Drawn(suite.name, draw.graph, arm, block, self._stage(arm), draw.cold, draw.free)
+            for draw in draws(*self.profile.draws, self.workers)
+            for arm in self.arms
+            if suite.takes(arm) and applies(draw.graph, arm, draw.cold, bool(self._attached(arm)))
+            for block in range(2)
         ]
 
     def order(self, cells: Iterable[PlannedCell]) -> list[PlannedCell]:
@@ -127,7 +141,9 @@ class Session:
         # By arm, since not every suite has all of them: which one comes first is the profile's to say.
         place = {arm.name: i for i, arm in enumerate(self.arms)}
         by_arm = sorted(cells, key=lambda cell: place[cell.arm.name])
-        ordered = order(cell for cell in by_arm if not selected or cell.id.of_any_block() in selected)
+        ordered = order(
+            cell for cell in by_arm if not selected or isinstance(cell, Drawn) or cell.id.of_any_block() in selected
+        )
         counts: dict[int, int] = {}
         for cell in ordered:
             self._positions[cell.id] = counts.setdefault(cell.block, 0)
@@ -143,6 +159,7 @@ class Session:
         """
         for line in self._without:
             self._say(f"warning: {line}")
+        self._began_s = time.monotonic()
         scratch = self._stack.enter_context(guarded(self._scratch))
         self._interrupts = self._stack.enter_context(Interrupts())
         for arm in self.arms:
@@ -154,12 +171,15 @@ class Session:
             self._say(f"warning: {warning}")
         self._server = self._start_server(scratch / "home")
         self._folder = self._earlier or RunFolder.create(*self._new_folder())
-        cells = tuple(dict.fromkeys(cell.of_any_block() for cell in self._positions))
-        self.folder.save(planned_cells=self.progress.total, blocks=self.blocks, cells=cells)
+        self._before = tuple(self.folder.records)
+        self._draws = Draws(self.folder.path)
+        before = self._earlier.plan.cells if self._earlier else ()
+        planned = (cell.of_any_block() for cell in self._positions)
+        cells = tuple(dict.fromkeys([*before, *planned]))
+        self.folder.save(planned_cells=self._planned(), blocks=self.blocks, cells=cells)
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
         self._environment = environment.describe(self._server, self.profile.name)
-        limits = Limits(cell_s=self._cell_timeout_s)
         limits = Limits(cell_s=self._cell_timeout_s)
         self._first_flow(Stages(self.catalog, self._server, scratch, limits, lab_graphs.warm_up, self._say))
         self._stages = Stages(self.catalog, self._server, scratch, limits, self._workload.warm_up, self._say)
@@ -184,15 +204,37 @@ class Session:
             stages.close()
 
     def left_out(self, cell: PlannedCell) -> str | None:
-        """Why `cell` is not to be measured, in words; then the run goes on without it."""
-        if not isinstance(cell, Wide) or cell.id in self.folder.records:
+        """Why `cell` is not to be measured, in words; then the run goes on without it.
+
+        One that is too long is missing from the run, which tells; one that is spared is not.
+        """
+        if cell.id in self.folder.records:
             return None
-        reason = forecast.too_long(cell, self.folder.records.values(), self._cell_timeout_s)
-        if reason is not None:
+        records = [*self.folder.records.values()]
+        if isinstance(cell, Drawn):
+            if reason := self._draws.spared(cell, records):
+                self._spare(cell)
+            return reason
+        if isinstance(cell, Wide) and (reason := forecast.too_long(cell, records, self._cell_timeout_s)):
             self.progress.left_out(cell)
             left_out = (*self.folder.plan.left_out, LeftOut(cell.id, reason))
-            self.folder.save(planned_cells=self.progress.total, left_out=left_out)
+            self.folder.save(planned_cells=self._planned(), left_out=left_out)
+            return reason
+        if self.profile.thrift is None or self.options.blocks is not None:
+            return None
+        elapsed_s = time.monotonic() - self._began_s
+        reason = spared(cell, records, self.profile.thrift, elapsed_s, lambda: self.progress.expected_s(cell) or 0.0)
+        if reason is not None:
+            self._spare(cell)
         return reason
+
+    def _spare(self, cell: PlannedCell) -> None:
+        self.progress.left_out(cell)
+        self.folder.save(planned_cells=self._planned())
+
+    def _planned(self) -> int:
+        """Measurements of the run: those planned here, and those that it had before of other cells."""
+        return self.progress.total + sum(id not in self._positions for id in self._before)
 
     def measure(self, cell: PlannedCell) -> list[Record]:
         """The records of `cell`: measured now, and on disk, or those of the run that is resumed.
@@ -203,11 +245,15 @@ class Session:
         if isinstance(cell, Search):
             known = self.folder.records.values()
             records = durations(cell, known, lambda step: self._measured(step, position), self.blocks)
+        elif isinstance(cell, Drawn):
+            decided = self._draws.at(cell)
+            self._positions[decided.id] = position
+            records = [self._measured(decided, position)]
         else:
             records = [self._measured(cell, position)]
         self.progress.done(cell, records)
         if isinstance(cell, Search):
-            self.folder.save(planned_cells=self.progress.total)
+            self.folder.save(planned_cells=self._planned())
         return records
 
     def prepare(self, cell: PlannedCell) -> str | None:
@@ -267,13 +313,19 @@ class Session:
     def _attached(self, arm: RunnerSpec) -> str | None:
         return self.catalog.engine(arm).attached(arm, self.catalog.settings(arm))
 
-    def _sizes(self, arm: RunnerSpec) -> list[RunnerSpec]:
-        """The arm under 1, 2, 4, ... workers, up to the cores and once beyond, and under the run's own number.
+    def _sizes(self, arm: RunnerSpec, suite: Suite) -> list[RunnerSpec]:
+        """The arm with the suite's numbers of workers: the run's own, or for one that is `resized` 1, 2, 4, ... up to
+        the cores and once beyond.
 
         Nothing where the number is not the lab's to set.
         """
-        if not self.catalog.engine(arm).resizable(arm, self.catalog.settings(arm)):
+        if not suite.resized and suite.slots is None:
+            return [arm]
+        engine = self.catalog.engine(arm)
+        if not engine.resizable(arm, self.catalog.settings(arm)):
             return []
+        if suite.slots is not None:
+            return [arm.with_workers(suite.slots)] if engine.reach == "process" else []
         powers = [2**i for i in range(20) if 2**i <= 2 * environment.cores()]
         return [arm.with_workers(n) for n in sorted({arm.workers, *powers})]
 

@@ -10,15 +10,15 @@ from itertools import pairwise
 
 import numpy as np
 
-from runner_lab.records.cell_id import WORKER_SCALING, CellId
+from runner_lab.records.cell_id import DRAWN, SLOTS, WORKER_SCALING, CellId
 from runner_lab.records.graph import AnyGraph, GraphSpec
 from runner_lab.records.record import COMPARE, FlowRun, Record
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 
 SUITES = (
-    *("startup", "overhead", "work", "metg", "payload", "cached", "retrying"),
-    *("batching", WORKER_SCALING, "scale", "task_stages", COMPARE),
+    *("startup", "map", "work", SLOTS, "metg", "payload", "overhead", "cached", "retrying"),
+    *("batching", WORKER_SCALING, "scale", "task_stages", COMPARE, DRAWN),
 )
 FEW_BLOCKS = 5
 """Blocks below which one suite's A/A pairs say too little, and the whole run's are used."""

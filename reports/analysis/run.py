@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner_lab.records import run_plan
-from runner_lab.records.cell_id import WORKER_SCALING, CellId
+from runner_lab.records.cell_id import RESIZED, CellId
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import RunPlan
 from runner_lab.records.traits import ArmTraits, before
@@ -23,7 +23,7 @@ DEEPEST = 5
 class Arm:
     """One runner as it took part. `label` is its name made safe to show; tables and charts use nothing else.
 
-    workers: its own number; some of its cells of `worker_scaling` have another.
+    workers: its own number; cells of resized suites may have another.
     told: its traits, as the run's plan has them.
     """
 
@@ -115,13 +115,13 @@ def arms(records: Sequence[Record], plan: RunPlan | None) -> tuple[Arm, ...]:
 
 
 def workers_of(records: Sequence[Record], plan: RunPlan | None) -> dict[str, int]:
-    """Each arm's own number of workers, which only its cells of `worker_scaling` may differ from."""
+    """Each arm's own number of workers, which only cells of resized suites may differ from."""
     by_arm: dict[str, list[Record]] = {}
     for record in records:
         by_arm.setdefault(record.arm, []).append(record)
     own = {}
     for arm, group in by_arm.items():
-        elsewhere = next((record.workers for record in group if record.suite != WORKER_SCALING), None)
+        elsewhere = next((record.workers for record in group if record.suite not in RESIZED), None)
         planned = plan.workers if plan and any(record.workers == plan.workers for record in group) else None
         own[arm] = next(count for count in (elsewhere, planned, group[0].workers) if count is not None)
     return own

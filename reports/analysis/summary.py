@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from runner_lab.records import record as record_files
-from runner_lab.records.cell_id import WORKER_SCALING
+from runner_lab.records.cell_id import RESIZED, WIDTHS
 from runner_lab.records.graph import UserFlowSpec
 from runner_lab.records.record import Record, RecordError
 from runner_lab.reports.analysis import cells as cell_building
@@ -97,6 +98,11 @@ class Summary:
         return tuple(dict.fromkeys(cell.suite for cell in self.cells))
 
     @property
+    def widths(self) -> str:
+        """The suite of empty graphs whose widths tell what a task costs."""
+        return _widths(self.cells)
+
+    @property
     def paired_blocks(self) -> int:
         """Blocks of the best-measured comparison with the baseline; of the best-measured cell where there is none."""
         pairs = [cell.versus.ratio.n for cell in self.cells if cell.versus]
@@ -109,7 +115,7 @@ class Summary:
     def arm_label(self, cell: Cell) -> str:
         """The same for the arm of a cell, with its number of workers where cells differ by that: `dask@4`."""
         label = self.label(cell.arm)
-        return f"{label}@{cell.workers}" if cell.suite == WORKER_SCALING else label
+        return f"{label}@{cell.workers}" if cell.suite in RESIZED else label
 
     def row(self, name: str) -> ArmRow | None:
         return next((row for row in self.rows if row.arm.name == name), None)
@@ -152,7 +158,7 @@ def summarise(run_dir: Path) -> Summary:
         )
         for cell, group in groups.items()
     )
-    reference = max((c.graph for c in cells if c.suite == "overhead"), key=lambda g: (g.width, g.id), default=None)
+    reference = _reference(cells)
     fits = {arm.name: _marginal(cells, arm.name) for arm in arms}
     rows = tuple(_row(arm, cells, fits, pairs, by_suite, run.baseline, reference) for arm in arms)
     environment = _environment(records)
@@ -195,7 +201,7 @@ def _row(
 ) -> ArmRow:
     own = [cell for cell in cells if cell.arm == arm.name and not cell.resized]
     cold = next((c for c in own if c.suite == "startup" and c.time_s), None)
-    warm = next((c for c in own if c.suite == "overhead" and c.graph == reference and c.time_s), None)
+    warm = next((c for c in own if c.suite == _widths(cells) and c.graph == reference and c.time_s), None)
     cached = next((c for c in own if c.suite == "cached" and c.time_s), None)
     fit = fits[arm.name]
     by_suite = {
@@ -212,7 +218,7 @@ def _row(
         first_result_s=cold.first_result_s if cold else None,
         cold_total_s=cold.time_s if cold else None,
         marginal=fit,
-        marginal_versus=_marginal_versus(fit, fits.get(baseline), noise.get("overhead"))
+        marginal_versus=_marginal_versus(fit, fits.get(baseline), noise.get(_widths(cells)))
         if arm.name != baseline
         else None,
         tasks_per_s=_inverse(warm.time_s, tasks) if warm and warm.time_s else None,
@@ -221,7 +227,7 @@ def _row(
         cpu_s=warm.cpu_total_s if warm else None,
         peak_rss_bytes=max((m for c in own if (m := c.peak_rss_bytes.own) is not None), default=None),
         cached_s=cached.time_s if cached else None,
-        retry_s=_retry_cost(own, fit),
+        retry_s=_retry_cost(own, fit if _widths(cells) == "overhead" else None),
         recorded=sum(cell.recorded or 0 for cell in known) if known else None,
         expected_recorded=sum(cell.expected_recorded for cell in known),
         by_suite={suite: versus for suite, versus in by_suite.items() if versus is not None},
@@ -235,10 +241,21 @@ def _compare(graphs: Sequence[Mapping[int, float]], floor: Noise | None) -> Comp
 
 
 def _marginal(cells: Sequence[Cell], arm: str) -> MarginalCost | None:
-    overhead = [
-        c for c in cells if c.suite == "overhead" and c.arm == arm and c.by_block and c.graph.work_kind == "none"
-    ]
-    return marginal_cost({cell.graph.tasks: cell.by_block for cell in overhead})
+    suite = _widths(cells)
+    empty = [c for c in cells if c.suite == suite and c.arm == arm and c.by_block and c.graph.work_kind == "none"]
+    return marginal_cost({cell.graph.tasks: cell.by_block for cell in empty})
+
+
+def _widths(cells: Sequence[Cell]) -> str:
+    return next((suite for suite in WIDTHS if any(c.suite == suite for c in cells)), "overhead")
+
+
+def _reference(cells: Sequence[Cell]) -> Graph | None:
+    """The widest of the empty graphs that every arm has: a dear arm has no part in the widest of all."""
+    empty = [c for c in cells if c.suite == _widths(cells)]
+    arms = Counter(c.graph for c in empty)
+    most = max(arms.values(), default=0)
+    return max((g for g, n in arms.items() if n == most), key=lambda g: (g.width, g.id), default=None)
 
 
 def _marginal_versus(own: MarginalCost | None, base: MarginalCost | None, floor: Noise | None) -> Comparison | None:

@@ -32,7 +32,7 @@ def decision_map(summary: Summary) -> Drawing | Missing:
     if not found:
         return Missing(
             TITLE,
-            "It needs, of two arms, two widths of the overhead suite and a sleep or spin cell of the work suite.",
+            "It needs, of two arms, two widths of empty tasks and a sleep or spin cell of the work suite.",
         )
     work, starts = list(dict.fromkeys(m.kind for m in found)), list(dict.fromkeys(m.cold for m in found))
     fig, grid = style.figure(1.1 + 2.15 * len(starts), len(starts), len(work), sharex=True, sharey=True, squeeze=False)

@@ -15,11 +15,11 @@ TITLE = "Latency of single tasks"
 
 
 def latency_distributions(summary: Summary) -> Drawing | Missing:
-    """Widest overhead graph: submit to body start, and body end to result seen, as quantiles, a row for each arm."""
+    """Widest empty graph: submit to body start, and body end to result seen, as quantiles, a row for each arm."""
     reference = summary.reference
-    cells = [c for c in summary.of("overhead") if reference and c.graph == reference and (c.queue or c.seen)]
+    cells = [c for c in summary.of(summary.widths) if reference and c.graph == reference and (c.queue or c.seen)]
     if not cells:
-        return Missing(TITLE, "No overhead cell carries the latencies of its tasks.")
+        return Missing(TITLE, "No empty graph carries the latencies of its tasks.")
     arms = [next(arm for arm in summary.arms if arm.name == cell.arm) for cell in cells]
     fig, grid = style.figure(style.rows_height(len(arms)) + 1.0, 1, 2, sharey=True)
     _panel(grid[0], summary, arms, [cell.queue for cell in cells], "submit to body start")

@@ -12,14 +12,14 @@ TITLE = "Makespan by number of tasks"
 
 def makespan_by_width(summary: Summary) -> Drawing | Missing:
     """Empty tasks: first submit to last result over the number of tasks, a line for each arm."""
-    sizes = {cell.graph.tasks for cell in summary.of("overhead")}
+    sizes = {cell.graph.tasks for cell in summary.of(summary.widths)}
     if len(sizes) < 2:
-        return Missing(TITLE, "The run has no overhead cells of at least two widths to draw a line through.")
+        return Missing(TITLE, "The run has no empty graphs of at least two widths to draw a line through.")
     fig, axes = style.figure(4.4)
-    arms = [arm for arm in summary.arms if summary.of("overhead", arm.name)]
+    arms = [arm for arm in summary.arms if summary.of(summary.widths, arm.name)]
     marks = style.marks(summary.arms)
     for arm in arms:
-        cells = sorted(summary.of("overhead", arm.name), key=lambda cell: cell.graph.tasks)
+        cells = sorted(summary.of(summary.widths, arm.name), key=lambda cell: cell.graph.tasks)
         times = [cell.time_s for cell in cells if cell.time_s]
         low, high = zip(*(style.whiskers(time) for time in times), strict=True)
         axes.errorbar(
@@ -35,7 +35,7 @@ def makespan_by_width(summary: Summary) -> Drawing | Missing:
     ticks = sorted(sizes)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    values = [cell.time_s.value for cell in summary.of("overhead") if cell.time_s]
+    values = [cell.time_s.value for cell in summary.of(summary.widths) if cell.time_s]
     axes.set_ylim(min(values) / 2, max(values) * 2)
     style.log_time(axes.yaxis)
     axes.set_xlabel("tasks in the graph")

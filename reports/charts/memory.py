@@ -21,10 +21,10 @@ class Point:
 
 
 def memory_against_makespan(summary: Summary) -> Drawing | Missing:
-    """Peak memory (driver and workers) over makespan on the widest overhead graph, the frontier marked."""
+    """Peak memory (driver and workers) over makespan on the widest empty graph, the frontier marked."""
     points = _points(summary)
     if not points:
-        return Missing(TITLE, "No cell of the widest overhead graph carries its memory.")
+        return Missing(TITLE, "No cell of the widest empty graph carries its memory.")
     best = frontier(points)
     fig, axes = style.figure(4.2)
     marks = style.marks(summary.arms)
@@ -82,7 +82,7 @@ def frontier(points: list[Point]) -> list[Point]:
 def _points(summary: Summary) -> list[Point]:
     points = []
     for arm in summary.arms:
-        cell = summary.cell("overhead", summary.reference.id, arm.name) if summary.reference else None
+        cell = summary.cell(summary.widths, summary.reference.id, arm.name) if summary.reference else None
         if cell is None or cell.time_s is None:
             continue
         if (memory := cell.peak_rss_bytes.own) is not None:

@@ -50,11 +50,11 @@ _READING = (
 
 
 def _times(summary: Summary, arm: Arm) -> dict[int, Estimate]:
-    """By payload in bytes, at the width that the arm's payload cells have most often; none is the overhead suite's."""
+    """By payload in bytes, at the width that the arm's payload cells have most often; without any, of empty tasks."""
     cells = summary.of("payload", arm.name)
     widths = [cell.graph.width for cell in cells]
     width = max(widths, key=lambda w: (widths.count(w), w), default=0)
-    cells = [*summary.of("overhead", arm.name), *cells]
+    cells = [*summary.of(summary.widths, arm.name), *cells]
     return {cell.graph.payload_bytes: cell.time_s for cell in cells if cell.time_s and cell.graph.width == width}
 
 

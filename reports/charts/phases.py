@@ -26,7 +26,7 @@ def where_time_goes(summary: Summary) -> Drawing | Missing:
     """A bar an arm: the cold start from call to return, and the widest warm graph from first submit to last result."""
     cold = summary.of("startup")
     reference = summary.reference
-    warm = [cell for cell in summary.of("overhead") if reference and cell.graph == reference]
+    warm = [cell for cell in summary.of(summary.widths) if reference and cell.graph == reference]
     panels = [
         (heading, names, [(summary.label(cell.arm), cell.parts_s) for cell in cells if _carries(cell, names)])
         for heading, names, cells in (
@@ -36,7 +36,7 @@ def where_time_goes(summary: Summary) -> Drawing | Missing:
     ]
     panels = [panel for panel in panels if panel[2]]
     if not panels:
-        return Missing(TITLE, "No cell of the startup or overhead suite carries its phases.")
+        return Missing(TITLE, "No cell of the startup suite or of empty tasks carries its phases.")
     heights = [style.rows_height(len(rows)) + 0.5 for _, _, rows in panels]
     fig, grid = style.figure(sum(heights) + 0.7, len(panels), squeeze=False, height_ratios=heights)
     for axes, (heading, names, rows) in zip(grid.flat, panels, strict=True):

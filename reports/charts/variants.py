@@ -72,10 +72,11 @@ def _pair(summary: Summary, row: ArmRow, suite: str) -> Pair | None:
     cell = next(iter(summary.of(suite, row.arm.name)), None)
     if cell is None or cell.time_s is None:
         return None
-    plain = [c for c in summary.of("overhead", row.arm.name) if c.graph.width == cell.graph.width and c.time_s]
+    like = cell.graph.width
+    plain = [c for c in summary.of("overhead", row.arm.name) if c.graph.width == like and c.time_s]
     if plain and plain[0].time_s:
         return Pair(row.arm, plain[0].time_s.value, False, cell.time_s)
-    if row.marginal and row.marginal.makespan_s(cell.graph.tasks) > 0:
+    if summary.widths == "overhead" and row.marginal and row.marginal.makespan_s(cell.graph.tasks) > 0:
         return Pair(row.arm, row.marginal.makespan_s(cell.graph.tasks), True, cell.time_s)
     return None
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from runner_lab.records.cell_id import WIDTHS
 from runner_lab.records.record import FILE_NAME, RecordError, has_suite
 from runner_lab.reports.choose.ranking import Request
 from runner_lab.reports.words.kinds import Kind
@@ -96,7 +97,7 @@ def find_run(given: Path | None, results: Path = RESULTS) -> Path:
 
 def _can_answer(path: Path) -> bool:
     """Whether it holds what no cost model does without; a run of the scale profile, or of a flow, does not."""
-    return has_suite(path, "overhead")
+    return any(has_suite(path, suite) for suite in WIDTHS)
 
 
 def _count(option: str, text: str, most: int) -> int:

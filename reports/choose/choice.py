@@ -85,7 +85,7 @@ def choose(summary: Summary, request: Request) -> Answer:
     models = candidates(summary, request.cold)
     if not models:
         raise CannotChoose(
-            f"run {summary.run.run_id} cannot answer: it needs two widths of the overhead suite"
+            f"run {summary.run.run_id} cannot answer: it needs two widths of empty tasks"
             + (" and the startup suite" if request.cold else "")
             + f"; measure them with: {MEASURE}"
         )

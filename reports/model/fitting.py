@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
+from runner_lab.records.cell_id import DRAWN
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell, Graph
 from runner_lab.reports.analysis.run import Arm
@@ -77,7 +78,9 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         worker_counts=tuple(sorted({c.workers for c in warm})),
         kinds=tuple(dict.fromkeys(c.graph.work_kind for c in warm)),
     )
-    cold_s, cold_noise = _cold_start(fitted.costs, arm, [c for c in cells if c.arm == arm.name and c.cold], cores)
+    cold_s, cold_noise = _cold_start(
+        fitted.costs, arm, [c for c in cells if c.arm == arm.name and c.cold and c.suite != DRAWN], cores
+    )
     return ArmModel(
         arm,
         replace(fitted.costs, cold_s=cold_s),
@@ -109,6 +112,8 @@ def shares_gil(arm: Arm) -> bool:
 
 def usable(cell: Cell) -> bool:
     """Warm, of plain tasks, and measured: what the makespan is fitted to."""
+    if cell.suite == DRAWN:
+        return False
     return not cell.cold and cell.graph.variant in ("plain", "map") and cell.time_s is not None and cell.graph.tasks > 0
 
 

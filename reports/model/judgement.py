@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics as exact
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runner_lab.reports.analysis.cells import Cell, Graph
@@ -24,8 +24,9 @@ class HeldOut:
     """A cell that was predicted by a fit which had not seen its graph; makespans in seconds."""
 
     suite: str
-    graph: str
+    graph: Graph
     arm: str
+    workers: int
     measured_s: float
     predicted_s: float
 
@@ -71,7 +72,9 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
         left = {name: fitting.fit(fitted[name].arm, rest, fitted[name].cores) for name in {c.arm for c in out}}
         predicted = [(c, _expected_s(found, c)) for c in out if (found := left[c.arm]) is not None]
         held += [
-            HeldOut(c.suite, graph.id, c.arm, c.time_s.value, expected_s) for c, expected_s in predicted if c.time_s
+            HeldOut(c.suite, graph, c.arm, c.workers, c.time_s.value, expected_s)
+            for c, expected_s in predicted
+            if c.time_s
         ]
         under_own = {c.arm: expected_s for c, expected_s in predicted if not c.resized}
         alike = [c for c, _ in predicted if not c.resized]
@@ -93,7 +96,8 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
 def spared(warm: Sequence[Cell]) -> list[Graph]:
     """The graphs that can be kept out, in the order of the cells, without losing what they alone tell.
 
-    That is: three widths of empty tasks are left with two, and a kind of work, or a payload, with one other graph.
+    That is: three widths of empty tasks are left with two, and a payload with one other. No term is about one kind of
+    work alone, so each graph of work can be spared.
     """
     graphs = list(dict.fromkeys(c.graph for c in warm))
     empty = [g for g in graphs if g.work_s == 0 and not g.payload_bytes]
@@ -101,16 +105,12 @@ def spared(warm: Sequence[Cell]) -> list[Graph]:
 
     def can_be(graph: Graph) -> bool:
         if graph.work_s:
-            return _others(graphs, graph, lambda g: g.work_kind == graph.work_kind) > 0
+            return len(sizes) >= fitting.FEWEST_SIZES
         if graph.payload_bytes:
-            return _others(graphs, graph, lambda g: g.payload_bytes > 0) > 0
+            return any(g != graph and g.payload_bytes for g in graphs)
         return len(sizes - {graph.tasks}) >= fitting.FEWEST_SIZES
 
     return [graph for graph in graphs if can_be(graph)]
-
-
-def _others(graphs: Sequence[Graph], one: Graph, alike: Callable[[Graph], bool]) -> int:
-    return sum(graph != one and alike(graph) for graph in graphs)
 
 
 def _expected_s(found: ArmModel, cell: Cell) -> float:

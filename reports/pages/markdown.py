@@ -40,6 +40,9 @@ def text(
     for chart in charts:
         if chart.name in FIRST_SCREEN:
             lines += ["", f"## {escape(chart.title)}", "", *_chart(chart)]
+    for table in (tables.checked(summary), tables.regret(summary)):
+        if table is not None:
+            lines += ["", f"## {escape(table.caption)}", "", *lines_of(table)]
     lines += [
         "",
         "## The arms",

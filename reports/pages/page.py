@@ -32,6 +32,7 @@ def html(
         verdict=verdict,
         warnings=warnings,
         decisions=None if summary.flow else tables.decided(summary),
+        sure=[table for table in (tables.checked(summary), tables.regret(summary)) if table is not None],
         title=titled(summary),
         main=comparison_tables.main(summary) if summary.flow else tables.main(summary),
         versus=None if summary.flow else tables.against_baseline(summary),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import statistics as exact
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runner_lab.records.task_stages import HINTS
-from runner_lab.reports.analysis.cells import Cell, Quantiles, Split
+from runner_lab.reports.analysis.cells import Cell, Graph, Quantiles, Split
 from runner_lab.reports.analysis.statistics import Comparison, Estimate
 from runner_lab.reports.analysis.summary import ArmRow, Summary
+from runner_lab.reports.choose import regret as regrets
 from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
+from runner_lab.reports.model.judgement import HeldOut
+from runner_lab.reports.words import regret as regret_words
 from runner_lab.reports.words import units
 
 
@@ -70,18 +74,85 @@ def _decided(decision: Decision) -> Entry:
     return Entry(decision.best.arm, "\n".join([*detail, *([f"as fast: {units.listed(level)}"] if level else [])]))
 
 
+def checked(summary: Summary) -> Table | None:
+    """Each graph of work, predicted without it: what the first runner was to take and took, and all runners' errors.
+
+    `None` where none could be kept out of the fit.
+    """
+    by_graph: dict[tuple[Graph, int], list[HeldOut]] = {}
+    for held in summary.model.held_out:
+        if held.graph.work_s:
+            by_graph.setdefault((held.graph, held.workers), []).append(held)
+    columns = (
+        Column("Work", "Measured, and left out of the fit that predicts it.", False),
+        Column("Runner", "The one with the smallest prediction.", False),
+        Column("Predicted"),
+        Column("Measured"),
+        Column("Error, all runners", "Median and largest over all runners."),
+    )
+    rows = tuple(_checked(summary, graph, workers, held) for (graph, workers), held in by_graph.items())
+    if not rows:
+        return None
+    return Table("checked", "Predicted beside measured", columns, rows, rows_are="sorts of work")
+
+
+def _checked(summary: Summary, graph: Graph, workers: int, held: Sequence[HeldOut]) -> tuple[Entry, ...]:
+    first = min(held, key=lambda h: h.predicted_s)
+    errors = sorted(h.error for h in held)
+    work = regret_words.of_work(graph.tasks, graph.work_kind, graph.body_s, graph.payload_bytes)
+    return (
+        Entry(f"{work}, {units.plural(workers, 'slot')}"),
+        Entry(summary.label(first.arm)),
+        Entry(units.seconds(first.predicted_s), sort=first.predicted_s),
+        Entry(units.seconds(first.measured_s), sort=first.measured_s),
+        Entry(units.percent(exact.median(errors)), f"up to {units.percent(errors[-1])}", exact.median(errors)),
+    )
+
+
+def regret(summary: Summary) -> Table | None:
+    """Each piece of work that was drawn: what was named for it, what that took, and what the best one took."""
+    found = regrets.regret(summary)
+    if found is None:
+        return None
+    columns = (
+        Column("Work", numeric=False),
+        Column("Named", numeric=False),
+        Column("Predicted", "Seconds, with the 90 % interval."),
+        Column("Measured"),
+        Column("Best", "The fastest of those measured."),
+        Column("Regret", "Measured time under the runner that was named, over that under the best one."),
+    )
+    rows = tuple(
+        (
+            Entry(regret_words.work(one)),
+            Entry(one.named.arm, units.plural(one.named.slots, "slot")),
+            Entry(
+                units.seconds(one.named.predicted_s),
+                units.span(units.seconds(one.named.low_s), units.seconds(one.named.high_s)),
+                one.named.predicted_s,
+            ),
+            Entry(units.seconds(one.named.measured_s), sort=one.named.measured_s),
+            Entry(units.seconds(one.best.measured_s), one.best.arm, one.best.measured_s),
+            Entry(f"{one.regret:.2f}", sort=one.regret),
+        )
+        for one in found.tested
+    )
+    note = " ".join(regret_words.lines(found))
+    return Table("regret", "How right its answers are", columns, rows, note, rows_are="pieces of work")
+
+
 def main(summary: Summary) -> Table:
     """An arm a row: what it costs, warm and cold."""
     columns = (
         Column("Arm", numeric=False),
         Column("Startup", "Cold: call of the flow to the start of the first task body, cluster or pool included."),
         Column("First result", "Cold: call of the flow to the first result the flow sees."),
-        Column("ms a task", "What one more empty task adds: slope of makespan over tasks, overhead suite."),
+        Column("ms a task", "What one more empty task adds: slope of makespan over empty tasks."),
         Column("x baseline", "That slope against the baseline's, paired by block, with its verdict."),
-        Column("tasks/s", "Empty tasks a second on the widest overhead graph."),
-        Column("Submit ms", "Driver time to submit a task, widest overhead graph."),
-        Column("p95 wait ms", "Submit to start of the body, 95th percentile, widest overhead graph."),
-        Column("CPU s", "Driver, workers and server together, widest overhead graph."),
+        Column("tasks/s", "Empty tasks a second on the widest empty graph."),
+        Column("Submit ms", "Driver time to submit a task, widest empty graph."),
+        Column("p95 wait ms", "Submit to start of the body, 95th percentile, widest empty graph."),
+        Column("CPU s", "Driver, workers and server together, widest empty graph."),
         Column("Peak MB", "Driver and workers together, the highest of any cell."),
         Column("Cached s", "The pass that finds every result in the cache and runs no body."),
         Column("Retry ms", "What a failed attempt adds, against the plain graph of the same width."),
@@ -91,7 +162,7 @@ def main(summary: Summary) -> Table:
     reference = summary.reference
     note = f"Baseline: {baseline}. Small print: 95 % interval and n, the number of blocks."
     if reference:
-        note += f" Widest overhead graph: {reference.id}, {reference.tasks} tasks."
+        note += f" Widest empty graph: {reference.id}, {reference.tasks} tasks."
     return Table("arms", "Every arm", columns, tuple(_arm_row(row, summary) for row in summary.rows), note)
 
 

@@ -16,8 +16,10 @@ from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import answer as words
 from runner_lab.reports.choose.choice import Answer
 from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
+from runner_lab.reports.choose.regret import Regret
 from runner_lab.reports.history.difference import Difference
 from runner_lab.reports.pages import findings_tables, tables
+from runner_lab.reports.words import regret as regret_words
 from runner_lab.reports.words import units
 
 WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
@@ -77,6 +79,25 @@ def show(answer: Answer, out: Console) -> None:
             out.print(Text(title, style="bold"))
             for line in lines:
                 out.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def show_regret(found: Regret, out: Console) -> None:
+    """What was named for each piece of work and what it cost, then the figures over all of it."""
+    table = Table(
+        "work", "named", *(Column(title, justify="right") for title in ("took", "best", "regret")), box=SIMPLE_HEAD
+    )
+    for one in found.tested:
+        best = "" if one.best is one.named else f"{one.best.arm} "
+        table.add_row(
+            Text(regret_words.work(one)),
+            Text(f"{one.named.arm} x{one.named.slots}"),
+            units.seconds(one.named.measured_s),
+            Text(f"{best}{units.seconds(one.best.measured_s)}"),
+            f"{one.regret:.2f}",
+        )
+    out.print(table)
+    for line in regret_words.lines(found):
+        _say(out, line)
 
 
 def show_findings(found: Findings, out: Console) -> None:

@@ -11,6 +11,7 @@ ALL: tuple[Kind, ...] = get_args(Kind)
 SEARCHED = ("sleep", "spin")
 """Those that METG is searched for, and that the decision map is drawn for."""
 
+SPOKEN = {"sleep": "waiting", "spin": "CPU", "crunch": "CPU without the GIL", "none": "empty"}
 _SHORT = {"sleep": "sleep (waits)", "spin": "spin (holds the GIL)", "crunch": "crunch (no GIL)"}
 _ON_AXES = {
     "sleep": "waiting (sleep)",

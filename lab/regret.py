@@ -1,0 +1,49 @@
+"""The command `regret`: how often the answers of a run are right, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from runner_lab.lab.console import OUT, AsJson, LabError, end
+
+
+def regret(
+    *,
+    run: Annotated[
+        Path | None, Parameter(name="--from", help="The run to test; the newest under results/ by default.")
+    ] = None,
+    draws: Annotated[int, Parameter(help="Pieces of work to draw.")] = 10,
+    seed: Annotated[int, Parameter(help="By which they are drawn; another one draws other work.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Test a run's answers: draw work that it has not seen, ask it, and measure what it names beside the others.
+
+    Regret is the measured time under the runner that is named, over that under the best one: 1.00 is right, 1.20 costs
+    a user 20 %. Runners predicted to take more than 2.5 times the best time are not measured. The measurements go into
+    the run's folder and its report, and take no part in its answers. About half a minute for each piece of work.
+
+    Example: runner-lab regret --draws 10 --seed 1
+    """
+    from runner_lab.lab import pytest_session
+    from runner_lab.reports.analysis.summary import summarise
+    from runner_lab.reports.choose import asking
+    from runner_lab.reports.choose import regret as regrets
+    from runner_lab.reports.pages import terminal
+
+    folder = asking.find_run(run)
+    options = [f"--lab-resume={folder}", f"--lab-draws={draws}", f"--lab-seed={seed}", "-k=bench_regret", "-q"]
+    code = pytest_session.measure(options)
+    if code in (2, 130):
+        end(code)
+    found = regrets.regret(summarise(folder))
+    if found is None:
+        raise LabError(f"{folder}: nothing that was drawn could be measured; see its report")
+    if as_json:
+        OUT.print_json(regrets.to_json(found))
+    else:
+        terminal.show_regret(found, OUT)
+    if code:
+        end(code)
