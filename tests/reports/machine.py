@@ -61,7 +61,16 @@ FULL = (
     *(("work", graph(8, kind=kind, seconds=d)) for kind in ("sleep", "spin", "crunch") for d in (0.05, 0.5)),
     *(("payload", graph(12, payload_bytes=size)) for size in (100_000, 1_000_000)),
 )
-"""The cells of the full profile that a cost model can be fitted to."""
+"""A fan-out of several widths, as runs had it before there were maps."""
+QUICK = (
+    ("startup", graph(2, "map")),
+    *(("map", graph(width, "map")) for width in (8, 40, 120)),
+    *(("work", graph(12, "map", kind, 0.25)) for kind in ("sleep", "spin", "crunch")),
+    ("slots", graph(64, "map", "sleep", 0.25)),
+    ("payload", graph(8, "map", payload_bytes=1_000_000)),
+)
+"""The cells of the quick profile that a cost model is fitted to."""
+MANY_SLOTS = 32
 
 Step = tuple[str, Any]
 Process = Generator[Step, None, None]
@@ -117,8 +126,10 @@ class Task:
 
 
 def fan_out(spec: GraphSpec) -> list[Task]:
-    """The lab's graph: hellos, worlds, greetings, and the gather."""
+    """The lab's graph: hellos, worlds, greetings, and the gather; or the hellos of a map alone."""
     width, work = spec.width, spec.work
+    if spec.variant == "map":
+        return independent(width, work.seconds * spec.batch, work.kind, spec.payload_bytes)
     hellos = [Task(work.seconds * spec.batch, work.kind)] * width
     greets = [Task(payload_bytes=spec.payload_bytes, needs=(i, width + i)) for i in range(width)]
     return [*hellos, *[Task()] * width, *greets, Task(needs=tuple(range(2 * width, 3 * width)))]
@@ -200,6 +211,7 @@ def records(
     seed: int = 1,
     workers: int = 2,
     scale_s: float = 1.0,
+    cores: int = CORES,
 ) -> list[Record]:
     """A run on the simulated machine; `scale_s` stretches every clock, as another unit of time would."""
     rng = np.random.default_rng(seed)
@@ -207,9 +219,12 @@ def records(
     control = replace(THREADS, name="control")
     for runner in (*runners, *([control] if any(r.name == "threads" for r in runners) else [])):
         for suite, spec in cells:
-            makespan, submit, cpu = makespan_s(runner, fan_out(spec), workers)
+            if suite == "slots" and (runner.engine == "none" or not runner.gil or runner is control):
+                continue
+            slots = MANY_SLOTS if suite == "slots" else workers
+            makespan, submit, cpu = makespan_s(runner, fan_out(spec), slots, cores)
             out += [
-                _record(runner, suite, spec, block, workers, makespan, submit, cpu, rng, noise, scale_s)
+                _record(runner, suite, spec, block, slots, makespan, submit, cpu, rng, noise, scale_s, cores)
                 for block in range(blocks)
             ]
     return sorted(out, key=lambda record: record.block)
@@ -227,13 +242,14 @@ def _record(
     rng: np.random.Generator,
     noise: float,
     scale_s: float,
+    cores: int,
 ) -> Record:
     factor = scale_s * float(np.exp(rng.normal(0, noise)))
     cold = suite == "startup"
     start = factor * (runner.cold_s * 0.8 if cold else 0.1)
     total = start + makespan * factor + factor * (runner.cold_s * 0.2 if cold else 0.05)
     spec = replace(spec, work=replace(spec.work, seconds=spec.work.seconds * scale_s))
-    tasks = 3 * spec.width + 1
+    tasks = spec.tasks
     remote = runner.engine in ("processes", "dask", "ray")
     return Record(
         run_id="simulated",
@@ -253,7 +269,7 @@ def _record(
         error=None,
         started_at=f"2026-11-23T01:{block:02d}:00Z",
         tasks=tasks,
-        ideal_s=_ideal_s(spec, 1 if runner.engine == "none" else workers),
+        ideal_s=_ideal_s(spec, 1 if runner.engine == "none" else workers, cores),
         expected_executions=tasks,
         executions=tasks,
         expected_recorded=tasks,
@@ -271,13 +287,13 @@ def _record(
         ),
         elapsed_s=total + 0.5,
         background_cpu=0.01,
-        environment=ENVIRONMENT | {"profile": "full", "cores": CORES},
+        environment=ENVIRONMENT | {"profile": "full", "cores": cores},
     )
 
 
-def _ideal_s(spec: GraphSpec, slots: int) -> float:
+def _ideal_s(spec: GraphSpec, slots: int, cores: int) -> float:
     body_s = spec.batch * spec.work.seconds
-    computed_s = spec.width * body_s / min(slots, CORES) if spec.work.kind in ("spin", "crunch") else 0.0
+    computed_s = spec.width * body_s / min(slots, cores) if spec.work.kind in ("spin", "crunch") else 0.0
     return max(-(-spec.width // slots) * body_s, computed_s)
 
 
