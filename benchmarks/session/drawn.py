@@ -63,11 +63,11 @@ def draws(count: int, seed: int, slots: int) -> tuple[Draw, ...]:
 
 def _graph(source: random.Random, kind: WorkKind, slots: int, carrying: bool) -> GraphSpec:
     while True:
-        tasks = round(_between(source, FEWEST_TASKS, MOST_TASKS))
+        tasks = round(_between(source, FEWEST_TASKS, MOST_TASKS if kind != "none" else MOST_EMPTY))
         seconds = float(f"{_between(source, SHORTEST_S, LONGEST_S):.2g}")
         payload = source.choice(PAYLOADS_BYTES) if carrying else 0
         if kind == "none":
-            tasks, seconds = min(tasks, MOST_EMPTY), 0.0
+            seconds = 0.0
         if math.ceil(tasks / slots) * seconds <= LONGEST_RUN_S and tasks * payload <= MOST_PAYLOAD_BYTES:
             return GraphSpec("map", width=tasks, work=Work(kind, seconds), payload_bytes=payload)
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from runner_lab.reports.analysis.run import Arm
@@ -27,7 +28,7 @@ REFERENCE_TASKS = 1000
 
 
 def decision_map(summary: Summary) -> Drawing | Missing:
-    """Tasks by task duration, the fastest arm by the cost model as the colour, a panel for each kind and start."""
+    """Tasks by task duration, the runner to take as the colour, a panel for each kind and start."""
     found = maps(summary)
     if not found:
         return Missing(
@@ -48,8 +49,9 @@ def decision_map(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Find your number of tasks and how long one takes: the colour is the arm that is the fastest by the cost model. "
-    "Hatched: the second fastest cannot be told from it, so take the simpler of the two. Inside the dotted corner lie "
+    "Find your number of tasks and how long one takes: the colour is the runner to take, as `runner-lab choose` names "
+    "it, each with the slots it does best with. Hatched: another one is as fast within the noise; it is the second "
+    "name. Inside the dotted corner lie "
     "the sizes that were measured; beyond it the model extrapolates. The thick line goes round where an arm on a "
     "cluster clearly beats every arm on one host, its start counted where the panel is cold."
 )
@@ -77,20 +79,12 @@ def _panel(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:
 
 
 def _regions(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:
-    """Each arm where it beats all those before it, painted over them: regions cut one by one leave gaps between three.
-
-    What is painted over is wiped out first, since colours let the page through.
-    """
-    x, y = drawn.tasks, drawn.durations_s
-    for place, found in enumerate(drawn.models):
-        look: dict[str, Any] = {"colors": [marks[found.arm.name].colour], "alpha": _alpha(found.arm)}
-        if place == 0:
-            axes.contourf(x, y, np.ones_like(drawn.times[0]), levels=[0, 2], **look)
-            continue
-        lead = drawn.times[:place].min(axis=0) - drawn.times[place]
-        if (lead > 0).any():
-            axes.contourf(x, y, lead, levels=[0, 1e9], colors=[style.SURFACE])
-            axes.contourf(x, y, lead, levels=[0, 1e9], **look)
+    """Each arm where it is named."""
+    first = drawn.first
+    for place in np.unique(first):
+        arm = drawn.models[place].arm
+        look: dict[str, Any] = {"colors": [marks[arm.name].colour], "alpha": _alpha(arm)}
+        axes.contourf(drawn.tasks, drawn.durations_s, (first == place).astype(float), levels=[0.5, 2], **look)
 
 
 def _alpha(arm: Arm) -> float:
@@ -98,7 +92,7 @@ def _alpha(arm: Arm) -> float:
 
 
 def _name_regions(axes: Axes, drawn: Map) -> None:
-    """Each arm's name where its region is widest."""
+    """The names of each region where it is widest."""
     first = drawn.first
     for place, found in enumerate(drawn.models):
         region = first == place
@@ -110,12 +104,22 @@ def _name_regions(axes: Axes, drawn: Map) -> None:
         axes.text(
             drawn.tasks[inside],
             drawn.durations_s[row],
-            style.short(found.arm.label, 14),
+            _region_name(drawn, region, found.arm),
             ha="center",
             va="center",
             fontsize=8,
             bbox={"boxstyle": "round,pad=0.2", "facecolor": style.SURFACE, "edgecolor": "none", "alpha": 0.85},
         )
+
+
+def _region_name(drawn: Map, region: NDArray[np.bool_], arm: Arm) -> str:
+    """The arm's name, and that of the one that cannot be told from it in most of the region."""
+    name = style.short(arm.label, 14)
+    tied = region & (drawn.tie < 0)
+    if 2 * tied.sum() <= region.sum():
+        return name
+    seconds = np.bincount(drawn.second[tied])
+    return f"{name}\nor {style.short(drawn.models[int(seconds.argmax())].arm.label, 14)}"
 
 
 def _legend(fig: Figure, found: Sequence[Map], marks: dict[str, Mark]) -> None:
@@ -139,7 +143,7 @@ def _takeaway(found: Sequence[Map]) -> str:
             told.append(f"{next(iter(first.values()))} for {kind} tasks, {units.listed(list(first))}")
         else:
             told.append(f"for {kind} tasks {units.listed([f'{arm} {start}' for start, arm in first.items()])}")
-    lines = [f"Fastest on most of the map: {'; '.join(told)}."]
+    lines = [f"Named on most of the map: {'; '.join(told)}."]
     pays = [
         f"{drawn.kind} tasks of more than {units.about(point)}"
         for drawn in found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.choice import candidates
-from runner_lab.reports.choose.ranking import placed, tie_limit
+from runner_lab.reports.choose.ranking import AS_GOOD, placed, tie_limit
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.words import kinds
 
@@ -23,8 +24,9 @@ COLUMNS, ROWS = 81, 65
 class Map:
     """One kind of work, warm or cold, on a grid: rows are durations, columns numbers of tasks, both ascending.
 
+    models:  simplest first.
     times:   for each arm the logarithm of its seconds.
-    tie:     below 0 where the second fastest cannot be told from the fastest.
+    tie:     below 0 where the fastest of the others cannot be told from the arm that is named.
     cluster: above 0 where the fastest arm on a cluster is faster than every arm on one host by more than a tie allows;
              `None` where the run has but one sort of arms.
     """
@@ -40,8 +42,15 @@ class Map:
 
     @property
     def first(self) -> NDArray[np.intp]:
-        """The place of the fastest arm among `models`."""
-        return self.times.argmin(axis=0)
+        """The place among `models` of the arm that `choose` names: the simplest that is as good as the fastest."""
+        return (self.times <= self.times.min(axis=0) + math.log(AS_GOOD)).argmax(axis=0)
+
+    @property
+    def second(self) -> NDArray[np.intp]:
+        """The place of the fastest of the other arms."""
+        others = self.times.copy()
+        np.put_along_axis(others, self.first[None], np.inf, 0)
+        return others.argmin(axis=0)
 
     def shares(self) -> list[tuple[float, ArmModel]]:
         """Share of the map on which each arm is the fastest, the largest first; arms that never are left out."""
@@ -58,10 +67,10 @@ class Map:
 
 
 def maps(summary: Summary) -> list[Map]:
-    """Warm before cold, sleep before spin; only of kinds that were measured, and cold only where it was."""
+    """Cold before warm, sleep before spin; only of kinds that were measured, and cold only where it was."""
     return [
         _map(kind, cold, models)
-        for cold in (False, True)
+        for cold in (True, False)
         if len(models := candidates(summary, cold)) > 1
         for kind in kinds.SEARCHED
         if all(kind in m.reach.kinds for m in models)
@@ -77,25 +86,28 @@ def _map(kind: str, cold: bool, models: Sequence[ArmModel]) -> Map:
     best_of = [placed(m, x, y, kind, cold=cold) for m in models]
     times = np.log([one.seconds for one in best_of])
     unsure = np.array([m.log_sd(x, y, kind, 0.0, cold, one.slots) for m, one in zip(models, best_of, strict=True)])
-    order = np.argsort(times, axis=0)
-    best, second = (np.take_along_axis(times, order[i : i + 1], 0)[0] for i in (0, 1))
-    spread = [np.take_along_axis(unsure, order[i : i + 1], 0)[0] for i in (0, 1)]
     far = [m.arm.traits.reach == "cluster" for m in models]
     near = [not is_far for is_far in far]
     cluster = None
     if any(far) and any(near):
         sides = [_fastest(times[side], unsure[side]) for side in (near, far)]
         cluster = sides[0][0] - sides[1][0] - _tie(sides[0][1], sides[1][1])
-    return Map(
+    drawn = Map(
         kind=kind,
         cold=cold,
         models=tuple(models),
         tasks=tasks,
         durations_s=durations,
         times=times,
-        tie=second - best - _tie(*spread),
+        tie=np.zeros_like(times[0]),
         cluster=cluster,
     )
+    named, second = ((_at(times, place), _at(unsure, place)) for place in (drawn.first, drawn.second))
+    return replace(drawn, tie=second[0] - named[0] - _tie(named[1], second[1]))
+
+
+def _at(values: NDArray[np.float64], place: NDArray[np.intp]) -> NDArray[np.float64]:
+    return np.take_along_axis(values, place[None], 0)[0]
 
 
 def _fastest(times: NDArray[np.float64], unsure: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

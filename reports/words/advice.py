@@ -10,6 +10,11 @@ ENOUGH_BLOCKS = 5
 BUSY = 0.10
 """Share of the machine's CPU that others may use in a cell before the cell counts as disturbed."""
 
+QUIET = 0.10
+"""What the same runner, measured twice, differs by at most on a quiet machine; relative."""
+APART = 1.5
+"""Times as much that a task of the control may cost as one of the baseline, or the other way round."""
+
 
 def warnings(summary: Summary) -> tuple[str, ...]:
     """One line each, the gravest first; nothing where there is nothing to say."""
@@ -81,12 +86,33 @@ def _control(summary: Summary) -> list[str]:
             f"A/A control off: the baseline against itself came out at {units.times(noise.ratio.value)} ({span}), "
             "which should cover 1. Verdicts claim less accordingly. Let the machine come to rest and run more blocks."
         ]
+    if noise.threshold > QUIET:
+        return [
+            f"The machine was busy: the same runner measured twice differs by up to {units.percent(noise.threshold)}, "
+            f"where a quiet machine gives {units.percent(QUIET)} or less. Times are less sure than usual: their "
+            "intervals say how much. Close other programs and measure again."
+        ]
+    if (apart := _control_cost(summary)) is not None:
+        return [
+            f"A task of the control costs {units.times(apart)} what it costs the baseline, and both are the same "
+            "runner: do not rely on the cost of a task in this run. Close other programs and measure again."
+        ]
     if len(off) > 1:
         return [
             f"A/A control off in {units.listed(off)}: two identical arms differed there. Verdicts in these suites "
             "claim less accordingly; more blocks would help."
         ]
     return []
+
+
+def _control_cost(summary: Summary) -> float | None:
+    """The control's cost of a task over the baseline's, where they are further apart than two equal ones may be."""
+    rows = [summary.row(name) for name in (summary.run.control or "", summary.run.baseline)]
+    costs = [row.marginal.per_task_s.value for row in rows if row and row.marginal]
+    if len(costs) < 2 or min(costs) <= 0:
+        return None
+    apart = costs[0] / costs[1]
+    return apart if max(apart, 1 / apart) > APART else None
 
 
 def _blocks(summary: Summary) -> list[str]:
