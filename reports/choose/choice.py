@@ -26,7 +26,8 @@ class Ranked:
     """An arm's prediction: time with the 90 % interval of one run, core-seconds, memory, and what decides the time.
 
     slots: bodies at a time: those asked for, else the fewest with which the arm is as fast as with any number.
-    memory_bytes: of driver and workers, a slot's share for each slot that is a process.
+    memory_bytes: of driver and workers, `slot_bytes` for each slot.
+    slot_bytes: what one more slot takes, where a slot is a process.
     recorded_s: seconds until Prefect's server would have taken every task run down, where it was seen to fall behind.
     efficiency: the bodies' own time on all workers over the predicted time; `None` for empty tasks.
     caveat: what no stopwatch shows, in one sentence.
@@ -44,6 +45,7 @@ class Ranked:
     efficiency: float | None
     bottleneck: Bottleneck
     leads: bool
+    slot_bytes: float | None = None
     caveat: str = ""
 
 
@@ -126,6 +128,7 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
     work, slots, here = request.workload(), place(found, request).slots, found.on(request.cores)
     predicted = here.predict(work, request.cold, slots)
     limit = found.costs.server_tasks_per_s
+    driver_bytes, workers_bytes, slot_bytes = _memory(found, summary)
     return Ranked(
         arm=found.arm.label,
         engine=found.arm.engine,
@@ -134,23 +137,24 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
         low=predicted.low,
         high=predicted.high,
         cpu_s=costs.cpu_seconds(found.costs, work) if found.cores else None,
-        memory_bytes=_memory(found, summary, slots, work.payload_bytes),
+        memory_bytes=None
+        if driver_bytes is None
+        else driver_bytes + (workers_bytes if slot_bytes is None else slot_bytes * slots) + work.payload_bytes,
         recorded_s=work.tasks / limit if limit and work.tasks / limit > predicted.seconds else None,
         efficiency=min(here.ideal_s(work, slots) / predicted.seconds, 1.0) if work.body_s else None,
         bottleneck=costs.bottleneck(found.costs, work, slots, here.cores),
         leads=leads,
+        slot_bytes=slot_bytes,
         caveat=units.printable(found.arm.traits.caveat, 200),
     )
 
 
-def _memory(found: ArmModel, summary: Summary, slots: int, payload_bytes: float) -> float | None:
-    """The highest that the run saw; of workers that are processes, so much for each slot."""
-    own = [c.peak_rss_bytes for c in summary.cells if c.arm == found.arm.name]
+def _memory(found: ArmModel, summary: Summary) -> tuple[float | None, float, float | None]:
+    """The highest that the run saw, bytes: of the driver, of all workers, and of each slot that is a process."""
+    own = [c.peak_rss_bytes for c in summary.cells if c.arm == found.arm.name and not c.resized]
     driver = max((rss.driver for rss in own if rss.driver is not None), default=None)
     workers = max((rss.workers for rss in own if rss.workers is not None), default=0.0)
-    if driver is None:
-        return None
-    return driver + workers * (slots / found.costs.measured_slots if found.costs.starts_slots else 1.0) + payload_bytes
+    return driver, workers, workers / found.costs.measured_slots if found.costs.starts_slots else None
 
 
 def _vague(ranked: Sequence[Ranked]) -> list[str]:

@@ -14,7 +14,7 @@ from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.statistics import Verdict
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import answer as words
-from runner_lab.reports.choose.choice import Answer
+from runner_lab.reports.choose.choice import Answer, Ranked
 from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
 from runner_lab.reports.choose.regret import Regret
 from runner_lab.reports.history.difference import Difference
@@ -65,7 +65,7 @@ def show(answer: Answer, out: Console) -> None:
             units.seconds(arm.seconds),
             words.between(arm),
             units.digits(arm.cpu_s),
-            units.NONE if arm.memory_bytes is None else units.size(arm.memory_bytes),
+            _memory(arm),
             PLACES[arm.bottleneck],
             style="bold" if arm.leads else None,
         )
@@ -79,6 +79,14 @@ def show(answer: Answer, out: Console) -> None:
             out.print(Text(title, style="bold"))
             for line in lines:
                 out.print(Padding(Text(line), (0, 0, 0, 2)))
+
+
+def _memory(arm: Ranked) -> str:
+    """`1.2 GB, 180 MB a slot`, the latter where a slot is a process."""
+    if arm.memory_bytes is None:
+        return units.NONE
+    a_slot = f", {units.size(arm.slot_bytes)} a slot" if arm.slot_bytes else ""
+    return f"{units.size(arm.memory_bytes)}{a_slot}"
 
 
 def show_regret(found: Regret, out: Console) -> None:
