@@ -7,7 +7,8 @@ import statistics as exact
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner_lab.reports.analysis.cells import Cell, Graph
+from runner_lab.records.graph import AnyGraph
+from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Noise, level_with_best
 from runner_lab.reports.model import fitting
@@ -24,7 +25,7 @@ class HeldOut:
     """A cell that was predicted by a fit which had not seen its graph; makespans in seconds."""
 
     suite: str
-    graph: Graph
+    graph: AnyGraph
     arm: str
     workers: int
     measured_s: float
@@ -93,18 +94,18 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
     )
 
 
-def spared(warm: Sequence[Cell]) -> list[Graph]:
+def spared(warm: Sequence[Cell]) -> list[AnyGraph]:
     """The graphs that can be kept out, in the order of the cells, without losing what they alone tell.
 
     That is: three widths of empty tasks are left with two, and a payload with one other. No term is about one kind of
     work alone, so each graph of work can be spared.
     """
     graphs = list(dict.fromkeys(c.graph for c in warm))
-    empty = [g for g in graphs if g.work_s == 0 and not g.payload_bytes]
+    empty = [g for g in graphs if g.work.seconds == 0 and not g.payload_bytes]
     sizes = {g.tasks for g in empty}
 
-    def can_be(graph: Graph) -> bool:
-        if graph.work_s:
+    def can_be(graph: AnyGraph) -> bool:
+        if graph.work.seconds:
             return len(sizes) >= fitting.FEWEST_SIZES
         if graph.payload_bytes:
             return any(g != graph and g.payload_bytes for g in graphs)
