@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, every_engine
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 from runner_lab.records.findings import Judgement
 from runner_lab.runners.engine import Engine
 from runner_lab.runners.spec import RunnerSpec
@@ -49,7 +49,7 @@ def folder(scene: Scene, name: str) -> Path:
     return made
 
 
-def entries(scene: Scene, name: str, lane: int | None = None) -> list[Entry]:
+def entries(scene: Scene, name: str, lane: int | None = None) -> list[Execution]:
     """The executions so far of one body, in the order in which they began."""
     found = [
         entry

@@ -37,7 +37,7 @@ _CONNECT_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Request:
+class Assignment:
     """What the process is to do.
 
     api_url, cluster: addresses.
@@ -59,7 +59,7 @@ class Request:
 
 
 def main(arguments: str) -> None:
-    asked = Request(**json.loads(arguments))
+    asked = Assignment(**json.loads(arguments))
     folder = Path(asked.folder)
     facts = FactsFile(folder / FACTS)
     with guarded() as scratch:
@@ -91,7 +91,7 @@ def _graph(cell: PlannedCell, site: Site, facts: FactsFile) -> None:
     facts.note({"record": asdict(record)})
 
 
-def _stints(asked: Request, runner: Any, facts: FactsFile, workers: Any) -> None:
+def _stints(asked: Assignment, runner: Any, facts: FactsFile, workers: Any) -> None:
     from runner_lab.flows.experiments.stints import stints
 
     folder = Path(asked.folder)

@@ -18,7 +18,7 @@ from runner_lab.runners.engine import ClusterSettings
 from runner_lab.runners.isolation.supervised import module, supervised
 
 if TYPE_CHECKING:
-    from runner_lab.flows.experiments.equivalence import Visit
+    from runner_lab.flows.experiments.equivalence import CachedCall
 
 LIMIT_S = 300.0
 """For the process to import Prefect, attach, run and end; nothing is judged by it."""
@@ -31,7 +31,7 @@ class SecondDriverError(RuntimeError):
 def drive(
     arm: str,
     address: str | None,
-    plan: Sequence[Visit],
+    plan: Sequence[CachedCall],
     ledger: Path,
     folder: Path,
     variables: Mapping[str, str] | None = None,
@@ -74,7 +74,7 @@ def main(arm: str, address: str, asked: str) -> None:
     found = catalog.load()
     (spec,) = found.select([arm], WORKERS)
 
-    from runner_lab.flows.experiments.equivalence import Visit, visits
+    from runner_lab.flows.experiments.equivalence import CachedCall, visits
 
     told = json.loads(Path(asked).read_text())
     engine = found.engine(spec)
@@ -86,7 +86,7 @@ def main(arm: str, address: str, asked: str) -> None:
             settings = ClusterSettings(address=address or None)
             cluster = stack.enter_context(engine.cluster(WORKERS, settings, scratch)) if address else None
             flow = visits.with_options(task_runner=engine.task_runner(spec, cluster, scratch))
-        seen = flow([Visit(**visit) for visit in told["plan"]], told["ledger"], spec.direct)
+        seen = flow([CachedCall(**visit) for visit in told["plan"]], told["ledger"], spec.direct)
     _answer(Path(asked)).write_text(json.dumps([{**asdict(one), "driver": os.getpid()} for one in seen]))
 
 

@@ -28,7 +28,7 @@ from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
 
 from runner_lab.flows.graph.bodies import PlannedFailure, recorded
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 
 WAIT_LIMIT_S = 240.0
 """For what another process does first; nothing is judged by it."""
@@ -57,7 +57,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Visit:
+class CachedCall:
     """One call of a cached task.
 
     lane: its input: calls of one lane have one key.
@@ -129,7 +129,7 @@ def attempt(lane: int, ledger: str, failures: int, permanent: bool) -> int:
 def by_lane(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """A key of the ledger's folder and the lane; `held`, as this process has it, goes into the ledger."""
     now_s = time.monotonic()
-    Ledger(parameters["ledger"]).write(Entry(f"key:{held}", parameters["lane"], os.getpid(), now_s, now_s))
+    Ledger(parameters["ledger"]).write(Execution(f"key:{held}", parameters["lane"], os.getpid(), now_s, now_s))
     return f"{parameters['ledger'].replace('/', '-')}-{parameters['lane']}"
 
 
@@ -166,7 +166,7 @@ other = task(name="other", cache_policy=NO_CACHE)(stamp)
 
 
 @flow(name="visits", persist_result=False)
-def visits(plan: Sequence[Visit], ledger: str, direct: bool) -> list[Seen]:
+def visits(plan: Sequence[CachedCall], ledger: str, direct: bool) -> list[Seen]:
     """Call a cached task as planned, each call after the one before has ended.
 
     Raises:

@@ -23,7 +23,7 @@ from runner_lab.reports.analysis.run import Arm, Run
 from runner_lab.reports.analysis.scale import ArmScale
 from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 from runner_lab.reports.analysis.task_stages import StagesOfArms
-from runner_lab.reports.model.judgement import Judgement, judge
+from runner_lab.reports.model.judgement import RunModel, judge
 from runner_lab.reports.words import described
 from runner_lab.reports.words.described import Described
 from runner_lab.reports.words.units import printable
@@ -77,7 +77,7 @@ class Summary:
     noise_by_suite: dict[str, Noise]
     reference: AnyGraph | None
     environment: dict[str, tuple[str, ...]]
-    model: Judgement
+    model: RunModel
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     task_stages: StagesOfArms

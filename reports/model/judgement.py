@@ -38,7 +38,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class RunModel:
     """The fitted arms of a run and what became of the cells that were kept out.
 
     median_error: relative, over all held-out cells; `None` where none could be spared.
@@ -59,7 +59,7 @@ class Judgement:
         return next((arm for arm in self.arms if arm.arm.name == name), None)
 
 
-def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> Judgement:
+def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> RunModel:
     """Fit every arm that a user can choose: not the engines without Prefect, not the control."""
     choices = {arm.name: arm for arm in arms if not arm.bare and arm.role != "control"}
     fits = {name: fitting.fit(arm, cells, cores) for name, arm in choices.items()}
@@ -84,7 +84,7 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
             truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
             named += min((c.arm for c in alike), key=lambda name: under_own[name]) in truly
     models = tuple(_with_error(found, [h for h in held if h.arm == name]) for name, found in fitted.items())
-    return Judgement(
+    return RunModel(
         arms=models,
         held_out=tuple(held),
         median_error=exact.median(h.error for h in held) if held else None,

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -265,10 +264,7 @@ def test_without_dask_and_ray_there_are_threads_and_processes(least, project):
 
 
 def test_the_demo_ends(demo, folder):
-    deadline = time.monotonic() + LIMIT_S
-    while demo.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    demo.wait(LIMIT_S)
 
     said = (folder / "demo.log").read_text()
     assert demo.returncode == 0, said[-4000:]
