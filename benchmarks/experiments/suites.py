@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner_lab.benchmarks.experiments import network
-from runner_lab.benchmarks.experiments.far_clusters import across_hosts
+from runner_lab.benchmarks.experiments.far_clusters import CLUSTERS, across_hosts
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS
 from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite, every_arm
 from runner_lab.runners import catalog
@@ -39,7 +39,7 @@ HOSTS = ExperimentSuite(
     "hosts",
     "Across hosts, and when a link is cut",
     ("hosts",),
-    lambda: _arms("lean-dask", "dask", "lean-ray", "ray"),
+    lambda: [arm for arm in every_arm() if arm.engine in CLUSTERS],
     across_hosts,
     network.check,
 )
