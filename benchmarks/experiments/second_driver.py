@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS
 from runner_lab.benchmarks.measuring import quiescence
+from runner_lab.flows.experiments.calls import CachedCall
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
 from runner_lab.runners.isolation.supervised import module, supervised
-
-if TYPE_CHECKING:
-    from runner_lab.flows.experiments.equivalence import CachedCall
 
 LIMIT_S = 300.0
 """For the process to import Prefect, attach, run and end; nothing is judged by it."""
@@ -74,7 +72,7 @@ def main(arm: str, address: str, asked: str) -> None:
     found = catalog.load()
     (spec,) = found.select([arm], WORKERS)
 
-    from runner_lab.flows.experiments.equivalence import CachedCall, visits
+    from runner_lab.flows.experiments.equivalence import visits
 
     told = json.loads(Path(asked).read_text())
     engine = found.engine(spec)
