@@ -19,7 +19,6 @@ _REST_S, _REST_POLL_S = 2.0, 0.5
 _AWAY_S = 10.0
 """Of a server that does not even answer nobody need wait for the rest."""
 
-
 T = TypeVar("T")
 
 

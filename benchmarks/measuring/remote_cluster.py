@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+import cloudpickle
+
 from runner_lab import flows
 from runner_lab.flows.graph.ledger import Collector
 from runner_lab.flows.graph.wiring import Nodes
@@ -156,7 +158,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
 def _picklers() -> list[ModuleType]:
     """cloudpickle, and each copy of it that an engine brings, as Ray does: a copy has a register of its own."""
     named = [module for name, module in list(sys.modules.items()) if name.rpartition(".")[2] == "cloudpickle"]
-    copies = [module for module in named if hasattr(module, "register_pickle_by_value")]
+    copies = [cloudpickle, *(module for module in named if hasattr(module, "register_pickle_by_value"))]
     return list({module.register_pickle_by_value: module for module in copies}.values())
 
 
