@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from prefect import flow
 
-from runner_lab.flows.hello_world import create_hello, create_world, greet
+
+def create_hello() -> str:
+    return "hello"
+
+
+def create_world() -> str:
+    return "world"
+
+
+def greet(hello: str, world: str) -> str:
+    return f"{hello} {world}"
 
 
 @flow(log_prints=True)
 def hello_flow() -> str:
-    """Join two words. The functions are called as they are: the server knows of the flow run, and not of them."""
+    """Join two words. The functions are called as they are: the server records the flow run, and no run of theirs."""
     message = greet(create_hello(), create_world())
     print(message)
     return message

@@ -89,7 +89,7 @@ def key_of(what: str, found: Summary) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"runner-lab-{what}-{name}".lower()).strip("-")
 
 
-class Progress:
+class ProgressArtifact:
     """A progress artifact of the flow run that is under way, from 0 to 100 %.
 
     Args:

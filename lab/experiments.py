@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from runner_lab.lab.console import ERR, OUT, LabError
 
 if TYPE_CHECKING:
-    from runner_lab.benchmarks.experiments.frame.suite import Suite
+    from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite
 
 
 Only = Annotated[str | None, Parameter(help="Experiments, or groups of them, with commas; all by default.")]
@@ -23,7 +23,7 @@ Out = Annotated[
 
 
 def make(
-    suite: Suite,
+    suite: ExperimentSuite,
     only: str | None,
     runners: str | None,
     out: Path | None,

@@ -81,7 +81,7 @@ def measure(profile: str, out: Path) -> Path:
         RunError: the exit code is not 0.
     """
     last = ""
-    progress = artifacts.Progress(f"runner-lab-progress-{profile}", f"Cells measured by {out.name}.")
+    progress = artifacts.ProgressArtifact(f"runner-lab-progress-{profile}", f"Cells measured by {out.name}.")
     with (
         guarded(),
         subprocess.Popen(

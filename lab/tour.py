@@ -27,6 +27,7 @@ from rich.text import Text
 import runner_lab.flows
 from runner_lab.runners.isolation.environment import environment, without_foreign
 from runner_lab.runners.isolation.guard import guarded
+from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.server import ServerError, ask, lab_server
 
 DESCRIBED = Path(__file__).with_name("prefect.yaml")
@@ -171,11 +172,8 @@ class Tour:
         Raises:
             TourError: `condition` did not hold within `limit_s`.
         """
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TourError(f"after {limit_s:.0f} s it is not so that {what}")
-            time.sleep(0.5)
+        if not last_within(condition, limit_s, poll_s=0.5):
+            raise TourError(f"after {limit_s:.0f} s it is not so that {what}")
         self._progress.print(f"{what}", style="green")
 
     def api(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:

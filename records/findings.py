@@ -28,8 +28,8 @@ _Seconds = Annotated[float, Field(ge=0, lt=LARGEST, allow_inf_nan=False)]
 class Judgement:
     """What the facts of an experiment mean.
 
-    symbol: `ok`: as one would wish. `warn`: to be known before one relies on it. `bad`: work is lost, hangs or is done
-        twice, or the record of it is wrong. `unknown`: the experiment did not show it.
+    symbol: `ok`: fine. `warn`: it has a catch. `bad`: work is lost, hangs or is done twice, or the record
+        of it is wrong. `unknown`: the experiment did not show it.
     words: a few, for one cell of a table.
     remedy: what a user should do; empty where it is `ok`.
     """

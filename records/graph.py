@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -114,6 +114,11 @@ class GraphSpec:
         return "-".join(parts)
 
     @property
+    def body_s(self) -> float:
+        """Seconds of work in one hello."""
+        return self.batch * self.work.seconds
+
+    @property
     def tasks(self) -> int:
         return self.width if self.variant in ("map", "chain") else 3 * self.width + 1
 
@@ -133,10 +138,10 @@ class GraphSpec:
 
     def ideal_s(self, workers: int, cores: int) -> float:
         """The least that the bodies take: as many rounds as the workers need, CPU work no less than `cores` allow."""
-        rounds_s = math.ceil(self.width / workers) * self.batch * self.work.seconds
+        rounds_s = math.ceil(self.width / workers) * self.body_s
         if self.work.kind in ("none", "sleep"):
             return rounds_s
-        return max(rounds_s, self.width * self.batch * self.work.seconds / min(workers, cores))
+        return max(rounds_s, self.width * self.body_s / min(workers, cores))
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,14 @@ class UserFlowSpec:
     submits: bool = field(default=True, compare=False)
     own_runner: str = field(default="", compare=False)
     variant: Literal["flow"] = "flow"
+    # Nobody knows the size of a flow: where cells are put in order or together by size, it has none.
+    width: ClassVar[int] = 0
+    tasks: ClassVar[int] = 0
+    work: ClassVar[Work] = Work()
+    payload_bytes: ClassVar[int] = 0
+    failures: ClassVar[int] = 0
+    batch: ClassVar[int] = 1
+    body_s: ClassVar[float] = 0.0
 
     @property
     def id(self) -> str:

@@ -53,7 +53,7 @@ class ClusterSettings:
 
 
 @dataclass(frozen=True)
-class Package:
+class Dependency:
     """What an engine needs: the name it is installed by, and the top-level module that it brings."""
 
     distribution: str
@@ -102,7 +102,7 @@ class Engine:
     up, or not beyond the flow run, as where each starts workers of its own."""
     runner_classes: frozenset[str] = frozenset()
     """Names of the `TaskRunner` classes that run on this engine; their subclasses do so too."""
-    requires: tuple[Package, ...] = ()
+    requires: tuple[Dependency, ...] = ()
     """What must be installed for it."""
     install = ""
     """What `pip install` takes to bring all of that; the distributions of `requires` by default."""
@@ -218,7 +218,7 @@ class Engine:
         yield
 
 
-def _installed(package: Package) -> bool:
+def _installed(package: Dependency) -> bool:
     found = find_spec(package.module)
     # A mere folder of that name, such as a project's own `ray/`, is found as well, and has no origin.
     return found is not None and found.origin is not None

@@ -17,7 +17,7 @@ import hypothesis
 import psutil
 import pytest
 
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 from runner_lab.flows.graph.wiring import Nodes, Outcome, wire
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog, server
@@ -161,7 +161,7 @@ class Ran:
     """One pass over a graph, and the executions its bodies counted."""
 
     outcome: Outcome
-    entries: list[Entry]
+    entries: list[Execution]
     ledger: Path
 
 

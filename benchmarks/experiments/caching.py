@@ -10,16 +10,15 @@ import os
 import threading
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner_lab.benchmarks.experiments.counting import entries, experiment, folder, ledger, number, run, saw
 from runner_lab.benchmarks.experiments.frame.experiment import Facts, Scene
 from runner_lab.benchmarks.experiments.second_driver import drive
+from runner_lab.flows.experiments.calls import WAIT_LIMIT_S, CachedCall, Seen
 from runner_lab.records.findings import Judgement
+from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
-
-if TYPE_CHECKING:
-    from runner_lab.flows.experiments.equivalence import Seen, Visit
 
 SUITE = "equivalence"
 
@@ -31,9 +30,7 @@ FRESH = "Set cache_result_in_memory=False on the task."
 
 
 def within_run(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Visit
-
-    seen = _visits(scene, [Visit(in_run=True), Visit(in_run=True)])
+    seen = _visits(scene, [CachedCall(in_run=True), CachedCall(in_run=True)])
     scene.note(bodies=_bodies(scene), **saw(seen))
 
 
@@ -44,9 +41,7 @@ def judge_within_run(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def across_runs(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Visit
-
-    seen = [one for _ in range(2) for one in _visits(scene, [Visit(lane=0), Visit(lane=1, in_run=True)])]
+    seen = [one for _ in range(2) for one in _visits(scene, [CachedCall(lane=0), CachedCall(lane=1, in_run=True)])]
     scene.note(bodies=_bodies(scene, 0), bodies_in_run=_bodies(scene, 1), **saw(seen))
 
 
@@ -67,9 +62,7 @@ def second_home(scene: Scene) -> None:
 
 
 def _second_driver(scene: Scene, variables: dict[str, str]) -> None:
-    from runner_lab.flows.experiments.equivalence import Visit
-
-    plan = [Visit(lane=0), Visit(lane=1, storage=str(folder(scene, "shared")))]
+    plan = [CachedCall(lane=0), CachedCall(lane=1, storage=str(folder(scene, "shared")))]
     seen = _visits(scene, plan)
     address = scene.cluster.address if scene.cluster else None
     again = drive(scene.arm.name, address, plan, ledger(scene), scene.folder, variables)
@@ -94,10 +87,8 @@ def judge_second_home(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def expiry(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Visit
-
-    kept = Visit(expires_s=EXPIRES_S)
-    seen = _visits(scene, [kept, kept, Visit(expires_s=EXPIRES_S, pause_s=EXPIRES_S)])
+    kept = CachedCall(expires_s=EXPIRES_S)
+    seen = _visits(scene, [kept, kept, CachedCall(expires_s=EXPIRES_S, pause_s=EXPIRES_S)])
     ran = entries(scene, "stamp")
     scene.note(
         bodies=len(ran),
@@ -117,9 +108,7 @@ def judge_expiry(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def refresh(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Visit
-
-    seen = _visits(scene, [Visit(), Visit(refresh=True), Visit()])
+    seen = _visits(scene, [CachedCall(), CachedCall(refresh=True), CachedCall()])
     scene.note(bodies=_bodies(scene), **saw(seen))
 
 
@@ -134,19 +123,17 @@ def judge_refresh(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 def refreshed_elsewhere(scene: Scene) -> None:
     """While a flow run is on, another process puts a new result under the key that it has used."""
-    from runner_lab.flows.experiments.equivalence import WAIT_LIMIT_S, Visit, until
-
     done = scene.folder / "refreshed"
     elsewhere: list[dict[str, Any]] = []
 
     def refresh_there() -> None:
-        until(lambda: _bodies(scene) > 0, WAIT_LIMIT_S)
-        elsewhere.extend(drive("sequential", None, [Visit(refresh=True)], ledger(scene), scene.folder, {}))
+        last_within(lambda: _bodies(scene) > 0, WAIT_LIMIT_S)
+        elsewhere.extend(drive("sequential", None, [CachedCall(refresh=True)], ledger(scene), scene.folder, {}))
         done.touch()
 
     other = threading.Thread(target=refresh_there)
     other.start()
-    seen = _visits(scene, [Visit(), Visit(after=str(done))])
+    seen = _visits(scene, [CachedCall(), CachedCall(after=str(done))])
     other.join()
     scene.note(bodies=_bodies(scene), elsewhere=[one["value"] for one in elsewhere], **saw(seen))
 
@@ -188,7 +175,7 @@ def judge_key_function(arm: RunnerSpec, facts: Facts) -> Judgement:
     return Judgement("warn", f"in the worker, {calls}: what the flow's process holds is not there", KEY)
 
 
-def _visits(scene: Scene, plan: Sequence[Visit]) -> list[Seen]:
+def _visits(scene: Scene, plan: Sequence[CachedCall]) -> list[Seen]:
     from runner_lab.flows.experiments.equivalence import visits
 
     seen: list[Seen] = run(scene, visits, list(plan))
@@ -208,18 +195,12 @@ def _by_storage(facts: Facts) -> str:
 
 
 EXPERIMENTS = (
-    experiment("cache", "within-run", "the same call twice in a run", within_run, judge_within_run),
-    experiment("cache", "across-runs", "the same call in the next run", across_runs, judge_across_runs),
-    experiment("cache", "second-process", "the same call from a second process", second_process, judge_second_process),
-    experiment("cache", "second-home", "the same call from another Prefect home", second_home, judge_second_home),
-    experiment("cache", "expiry", "cache_expiration, before and after", expiry, judge_expiry),
-    experiment("cache", "refresh", "refresh_cache=True, then the same call", refresh, judge_refresh),
-    experiment(
-        "cache",
-        "refreshed-elsewhere",
-        "refreshed by another process in mid-run",
-        refreshed_elsewhere,
-        judge_refreshed_elsewhere,
-    ),
-    experiment("cache", "key-function", "where cache_key_fn runs", key_function, judge_key_function),
+    experiment("cache", "the same call twice in a run", within_run, judge_within_run),
+    experiment("cache", "the same call in the next run", across_runs, judge_across_runs),
+    experiment("cache", "the same call from a second process", second_process, judge_second_process),
+    experiment("cache", "the same call from another Prefect home", second_home, judge_second_home),
+    experiment("cache", "cache_expiration, before and after", expiry, judge_expiry),
+    experiment("cache", "refresh_cache=True, then the same call", refresh, judge_refresh),
+    experiment("cache", "refreshed by another process in mid-run", refreshed_elsewhere, judge_refreshed_elsewhere),
+    experiment("cache", "where cache_key_fn runs", key_function, judge_key_function),
 )

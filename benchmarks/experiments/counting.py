@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, every_engine
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.experiments.calls import Seen
+from runner_lab.flows.graph.ledger import Execution, Ledger
 from runner_lab.records.findings import Judgement
 from runner_lab.runners.engine import Engine
 from runner_lab.runners.spec import RunnerSpec
-
-if TYPE_CHECKING:
-    from runner_lab.flows.experiments.equivalence import Seen
 
 _LIMIT_S = 600.0
 """For one experiment, with a second driver: generous, since what passes it is called a hang."""
@@ -22,13 +20,15 @@ _LIMIT_S = 600.0
 
 def experiment(
     group: str,
-    name: str,
     title: str,
     measure: Callable[[Scene], None],
     judge: Callable[[RunnerSpec, Facts], Judgement],
     engines: Callable[[Engine], bool] = every_engine,
+    id: str = "",
 ) -> Experiment:
-    return Experiment(name, group, title, measure, judge, limit_s=_LIMIT_S, engines=engines)
+    """An experiment that is called like the function which measures it, unless it is given an `id`."""
+    named = id or measure.__name__.replace("_", "-")
+    return Experiment(named, group, title, measure, judge, limit_s=_LIMIT_S, engines=engines)
 
 
 def run(scene: Scene, flow: Any, *arguments: Any) -> Any:
@@ -49,7 +49,7 @@ def folder(scene: Scene, name: str) -> Path:
     return made
 
 
-def entries(scene: Scene, name: str, lane: int | None = None) -> list[Entry]:
+def entries(scene: Scene, name: str, lane: int | None = None) -> list[Execution]:
     """The executions so far of one body, in the order in which they began."""
     found = [
         entry

@@ -22,7 +22,7 @@ from runner_lab.benchmarks.measuring.remote_cluster import own_address, sent_by_
 from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
-from runner_lab.runners.engine import Cluster, ClusterSettings
+from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
 from runner_lab.runners.isolation.guard import guarded
 from runner_lab.runners.isolation.supervised import module, without_mark
 from runner_lab.runners.isolation.waiting import last_within
@@ -37,7 +37,7 @@ _CONNECT_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Request:
+class Assignment:
     """What the process is to do.
 
     api_url, cluster: addresses.
@@ -59,7 +59,7 @@ class Request:
 
 
 def main(arguments: str) -> None:
-    asked = Request(**json.loads(arguments))
+    asked = Assignment(**json.loads(arguments))
     folder = Path(asked.folder)
     facts = FactsFile(folder / FACTS)
     with guarded() as scratch:
@@ -69,12 +69,12 @@ def main(arguments: str) -> None:
         engine = found.engine(spec)
         last_within(lambda: _answers(asked.cluster), _CONNECT_LIMIT_S)
         with engine.cluster(2, ClusterSettings(asked.cluster, timeout_s=_CONNECT_LIMIT_S), scratch) as cluster:
-            last_within(lambda: _workers(spec.engine, cluster) >= 2, _CONNECT_LIMIT_S)
-            facts.note({"workers": _workers(spec.engine, cluster)})
+            last_within(lambda: _workers(engine, cluster) >= 2, _CONNECT_LIMIT_S)
+            facts.note({"workers": _workers(engine, cluster)})
             site = Site(server, engine, cluster, scratch, 300.0, RECORD_LIMIT_S)
             if asked.count:
                 runner = engine.task_runner(spec, cluster, scratch)
-                _stints(asked, runner, facts, lambda: _workers(spec.engine, cluster))
+                _stints(asked, runner, facts, lambda: _workers(engine, cluster))
             else:
                 _graph(PlannedCell("overhead", GraphSpec(width=2), spec, 0, Stage(spec.engine, 2)), site, facts)
             facts.note({"done": True})
@@ -91,7 +91,7 @@ def _graph(cell: PlannedCell, site: Site, facts: FactsFile) -> None:
     facts.note({"record": asdict(record)})
 
 
-def _stints(asked: Request, runner: Any, facts: FactsFile, workers: Any) -> None:
+def _stints(asked: Assignment, runner: Any, facts: FactsFile, workers: Any) -> None:
     from runner_lab.flows.experiments.stints import stints
 
     folder = Path(asked.folder)
@@ -124,17 +124,10 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _workers(engine: str, cluster: Cluster) -> int:
-    """Workers or nodes that the cluster believes to be alive; 0 where it cannot be asked."""
+def _workers(engine: Engine, cluster: Cluster) -> int:
+    """Workers that the cluster believes to be alive, each of one slot; 0 where it cannot be asked."""
     try:
-        if engine == "ray":
-            import ray
-
-            return sum(node["Alive"] for node in ray.nodes())
-        import distributed
-
-        with distributed.Client(cluster.address, set_as_default=False, timeout=10) as client:
-            return len(client.scheduler_info(n_workers=-1)["workers"])
+        return engine.slots(cluster) or 0
     except Exception:
         return 0
 

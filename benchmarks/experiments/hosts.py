@@ -16,7 +16,7 @@ from typing import Any
 
 from runner_lab.benchmarks.experiments.bare_environment import bare_python
 from runner_lab.benchmarks.experiments.far_clusters import CLUSTERS, process_on
-from runner_lab.benchmarks.experiments.far_driver import FACTS, MENDED, Request
+from runner_lab.benchmarks.experiments.far_driver import FACTS, MENDED, Assignment
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, SetUp, clustered
 from runner_lab.benchmarks.experiments.frame.facts_file import read
 from runner_lab.benchmarks.experiments.network import Network
@@ -76,9 +76,9 @@ def measure(scene: Scene, cut: Cut) -> None:
     assert scene.cluster is not None
     assert scene.cluster.address is not None
     net = Network.from_json(scene.settings["network"])
-    request = Request(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder))
+    request = Assignment(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder))
     if cut.host:
-        request = Request(
+        request = Assignment(
             scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder), STINTS, STINT_S, LIMIT_S
         )
     ledger = Ledger(scene.folder / "ledger")

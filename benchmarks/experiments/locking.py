@@ -6,15 +6,11 @@ reach of its lock manager, and asks for one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from runner_lab.benchmarks.experiments.counting import entries, experiment, ledger, listed
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, concurrent
+from runner_lab.flows.experiments.calls import Lock
 from runner_lab.records.findings import Judgement
 from runner_lab.runners.spec import RunnerSpec
-
-if TYPE_CHECKING:
-    from runner_lab.flows.experiments.equivalence import Lock
 
 SUITE = "equivalence"
 
@@ -48,7 +44,7 @@ def same_key(isolation: str, lock: Lock) -> Experiment:
     locks = {"none": "no lock manager", "memory": "MemoryLockManager", "file": "FileSystemLockManager"}
     title = f"{isolation}, {locks[lock]}"
     name = f"{isolation.lower().replace('_', '-')}-{lock}"
-    return experiment("same-key", name, title, measure, judge, concurrent)
+    return experiment("same-key", title, measure, judge, concurrent, id=name)
 
 
 def judged(isolation: str, lock: Lock, facts: Facts) -> Judgement:

@@ -7,12 +7,14 @@ allows them. Delays are measured between the end of one body and the begin of th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 
 from runner_lab.benchmarks.experiments.counting import entries, experiment, ledger, listed, number, run, saw
 from runner_lab.benchmarks.experiments.frame.experiment import Facts, Scene, concurrent
 from runner_lab.benchmarks.measuring.server_runs import POLL_S, ServerRuns
+from runner_lab.flows.experiments.calls import Seen, Try
 from runner_lab.records.findings import Judgement
 from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
@@ -37,9 +39,7 @@ SLOTS = "Give the runner more slots than tasks that may wait at a time, or keep 
 
 
 def retry_count(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Try, tries
-
-    seen = run(scene, tries, [Try(0, failures=9, retries=2), Try(1, failures=1, retries=2), Try(2, 0, 2)])
+    seen = _tried(scene, [Try(0, failures=9, retries=2), Try(1, failures=1, retries=2), Try(2, 0, 2)])
     scene.note(bodies=[_tries(scene, lane) for lane in range(3)], **saw(seen))
 
 
@@ -50,9 +50,7 @@ def judge_retry_count(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def retry_spacing(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Try, tries
-
-    seen = run(scene, tries, [Try(0, failures=3, retries=3, delays_s=DELAYS_S)])
+    seen = _tried(scene, [Try(0, failures=3, retries=3, delays_s=DELAYS_S)])
     scene.note(bodies=_tries(scene, 0), asked_s=[*DELAYS_S, DELAYS_S[-1]], waited_s=_waited_s(scene, 0), **saw(seen))
 
 
@@ -66,10 +64,8 @@ def judge_retry_spacing(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def retry_jitter(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Try, tries
-
     plan = [Try(lane, failures=3, retries=3, delays_s=(JITTERED_S,), jitter=JITTER) for lane in range(LANES)]
-    seen = run(scene, tries, plan)
+    seen = _tried(scene, plan)
     waited_s = [waited for lane in range(LANES) for waited in _waited_s(scene, lane)]
     scene.note(asked_s=JITTERED_S, jitter=JITTER, waited_s=waited_s, **saw(seen))
     scene.note(scheduled_s=[delay for one in seen for delay in _scheduled_s(scene.api_url, one.task_run_id, 3)])
@@ -100,10 +96,8 @@ def jitter_bounds(delay_s: float, factor: float) -> tuple[float, float]:
 
 
 def retry_condition(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Try, tries
-
     plan = [Try(0, 1, 3, condition="transient"), Try(1, 1, 3, condition="transient", permanent=True)]
-    seen = run(scene, tries, plan)
+    seen = _tried(scene, plan)
     bodies = [_tries(scene, lane) for lane in range(2)]
     asked = {entry.pid for entry in entries(scene, "condition")}
     ran = {entry.pid for entry in entries(scene, "attempt")}
@@ -118,9 +112,7 @@ def judge_retry_condition(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 
 def retry_condition_object(scene: Scene) -> None:
-    from runner_lab.flows.experiments.equivalence import Try, tries
-
-    seen = run(scene, tries, [Try(0, 1, 3, condition="always"), Try(1, 1, 3, condition="object")])
+    seen = _tried(scene, [Try(0, 1, 3, condition="always"), Try(1, 1, 3, condition="object")])
     scene.note(bodies=[_tries(scene, lane) for lane in range(2)], **saw(seen))
 
 
@@ -158,6 +150,13 @@ def judge_retry_slot(arm: RunnerSpec, facts: Facts) -> Judgement:
     return Judgement("ok", f"free: {words}") if meanwhile else Judgement("warn", f"held: {words}", SLOTS)
 
 
+def _tried(scene: Scene, plan: Sequence[Try]) -> list[Seen]:
+    from runner_lab.flows.experiments.equivalence import tries
+
+    seen: list[Seen] = run(scene, tries, list(plan))
+    return seen
+
+
 def _tries(scene: Scene, lane: int) -> int:
     return len(entries(scene, "attempt", lane))
 
@@ -189,16 +188,15 @@ def _seconds(values: list[float]) -> str:
 
 
 EXPERIMENTS = (
-    experiment("retries", "retry-count", "retries=2", retry_count, judge_retry_count),
-    experiment("retries", "retry-spacing", "retry_delay_seconds=[1, 2], retries=3", retry_spacing, judge_retry_spacing),
-    experiment("retries", "retry-jitter", "retry_jitter_factor=0.5", retry_jitter, judge_retry_jitter),
-    experiment("retries", "retry-condition", "retry_condition_fn", retry_condition, judge_retry_condition),
+    experiment("retries", "retries=2", retry_count, judge_retry_count),
+    experiment("retries", "retry_delay_seconds=[1, 2], retries=3", retry_spacing, judge_retry_spacing),
+    experiment("retries", "retry_jitter_factor=0.5", retry_jitter, judge_retry_jitter),
+    experiment("retries", "retry_condition_fn", retry_condition, judge_retry_condition),
     experiment(
         "retries",
-        "retry-condition-object",
         "retry_condition_fn that is a functools.partial",
         retry_condition_object,
         judge_retry_condition_object,
     ),
-    experiment("retries", "retry-slot", "does a retry delay hold its slot", retry_slot, judge_retry_slot, concurrent),
+    experiment("retries", "does a retry delay hold its slot", retry_slot, judge_retry_slot, concurrent),
 )

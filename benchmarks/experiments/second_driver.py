@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS
 from runner_lab.benchmarks.measuring import quiescence
+from runner_lab.flows.experiments.calls import CachedCall
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
 from runner_lab.runners.isolation.supervised import module, supervised
-
-if TYPE_CHECKING:
-    from runner_lab.flows.experiments.equivalence import Visit
 
 LIMIT_S = 300.0
 """For the process to import Prefect, attach, run and end; nothing is judged by it."""
@@ -31,7 +29,7 @@ class SecondDriverError(RuntimeError):
 def drive(
     arm: str,
     address: str | None,
-    plan: Sequence[Visit],
+    plan: Sequence[CachedCall],
     ledger: Path,
     folder: Path,
     variables: Mapping[str, str] | None = None,
@@ -74,7 +72,7 @@ def main(arm: str, address: str, asked: str) -> None:
     found = catalog.load()
     (spec,) = found.select([arm], WORKERS)
 
-    from runner_lab.flows.experiments.equivalence import Visit, visits
+    from runner_lab.flows.experiments.equivalence import visits
 
     told = json.loads(Path(asked).read_text())
     engine = found.engine(spec)
@@ -86,7 +84,7 @@ def main(arm: str, address: str, asked: str) -> None:
             settings = ClusterSettings(address=address or None)
             cluster = stack.enter_context(engine.cluster(WORKERS, settings, scratch)) if address else None
             flow = visits.with_options(task_runner=engine.task_runner(spec, cluster, scratch))
-        seen = flow([Visit(**visit) for visit in told["plan"]], told["ledger"], spec.direct)
+        seen = flow([CachedCall(**visit) for visit in told["plan"]], told["ledger"], spec.direct)
     _answer(Path(asked)).write_text(json.dumps([{**asdict(one), "driver": os.getpid()} for one in seen]))
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from runner_lab.benchmarks.experiments import network
-from runner_lab.benchmarks.experiments.far_clusters import across_hosts
+from runner_lab.benchmarks.experiments.far_clusters import CLUSTERS, across_hosts
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS
-from runner_lab.benchmarks.experiments.frame.suite import Suite, every_arm
+from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite, every_arm
 from runner_lab.runners import catalog
 from runner_lab.runners.spec import RunnerSpec
 
@@ -14,18 +14,18 @@ def _arms(*names: str) -> list[RunnerSpec]:
     return catalog.load().select(names, WORKERS)
 
 
-FAULTS = Suite(
+FAULTS = ExperimentSuite(
     "faults",
     "What happens when things go wrong",
     ("tasks", "workers", "values", "slots", "stopped", "absent", "volume"),
 )
-EQUIVALENCE = Suite(
+EQUIVALENCE = ExperimentSuite(
     "equivalence",
     "The same behaviour under every runner",
     ("cache", "same-key", "retries"),
     lambda: [*_arms("sequential"), *every_arm()],
 )
-PLACEMENT = Suite(
+PLACEMENT = ExperimentSuite(
     "placement",
     "Can a task run on dedicated infrastructure?",
     ("dask", "ray", "background", "deployment"),
@@ -35,11 +35,12 @@ PLACEMENT = Suite(
         RunnerSpec("prefect", "none", "prefect.task_runners.PrefectTaskRunner"),
     ],
 )
-HOSTS = Suite(
+HOSTS = ExperimentSuite(
     "hosts",
     "Across hosts, and when a link is cut",
     ("hosts",),
-    lambda: _arms("lean-dask", "dask", "lean-ray", "ray"),
+    # An engine after another, as its arms share a cluster; its lean runner first, as above.
+    lambda: sorted((arm for arm in every_arm() if arm.engine in CLUSTERS), key=lambda arm: (arm.engine, not arm.lean)),
     across_hosts,
     network.check,
 )

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from runner_lab.flows.graph.ledger import Entry, host_id
+from runner_lab.flows.graph.ledger import Execution, host_id
 from runner_lab.flows.graph.wiring import Outcome
 from runner_lab.records.record import Latencies, Phases
 
 _MOST_LATENCIES = 512
 
 
-def elsewhere(entries: Iterable[Entry]) -> tuple[str, ...]:
+def elsewhere(entries: Iterable[Execution]) -> tuple[str, ...]:
     """Names of the other hosts that bodies ran on."""
     here = host_id()
     return tuple(sorted({entry.host.partition("/")[0] for entry in entries if entry.host != here}))
 
 
-def phases(called_s: float, outcome: Outcome, returned_s: float, entries: Sequence[Entry]) -> Phases:
+def phases(called_s: float, outcome: Outcome, returned_s: float, entries: Sequence[Execution]) -> Phases:
     """Phases of a pass; no startup where a body ran on another host, since the first body may be one of those."""
     one_clock = bool(entries) and not elsewhere(entries)
     # A copy: a late callback may still add to it.
@@ -37,7 +37,7 @@ def phases(called_s: float, outcome: Outcome, returned_s: float, entries: Sequen
     )
 
 
-def latencies(outcome: Outcome, entries: Sequence[Entry]) -> Latencies:
+def latencies(outcome: Outcome, entries: Sequence[Execution]) -> Latencies:
     """Latencies of the tasks; of queue and seen none at all where a body ran on another host.
 
     Those of the tasks that did run here would be no sample of all: what is near is reached sooner.

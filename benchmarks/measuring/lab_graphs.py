@@ -17,7 +17,7 @@ from runner_lab.benchmarks.measuring.remote_cluster import ledger_for, nodes_for
 from runner_lab.benchmarks.measuring.serving import Serving
 from runner_lab.benchmarks.measuring.task_stages import SECTION, task_stages_of
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 from runner_lab.flows.graph.wiring import Outcome, wire, wire_map
 from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
@@ -132,6 +132,6 @@ def _check_result(cell: PlannedCell, outcome: Outcome) -> None:
         raise CellError(f"wrong result: {outcome.result!r} came back, {cell.lab_graph.result!r} was expected")
 
 
-def _check_executions(entries: list[Entry], expected: int, what: str) -> None:
+def _check_executions(entries: list[Execution], expected: int, what: str) -> None:
     if len(entries) != expected:
         raise CellError(f"{what} ran {len(entries)} task bodies, {expected} were expected")

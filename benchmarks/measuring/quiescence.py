@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from runner_lab.benchmarks.measuring.server_runs import FINAL, POLL_S, ServerRuns
 
@@ -16,6 +18,8 @@ _POLLING = 0.02
 _REST_S, _REST_POLL_S = 2.0, 0.5
 _AWAY_S = 10.0
 """Of a server that does not even answer nobody need wait for the rest."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,18 +49,15 @@ def wait_recorded(
     Raises:
         UnansweredError: the server does not answer for `limit_s` seconds.
     """
-    begun = changed = time.monotonic()
-    before = -1
+    begun_s = time.monotonic() if since_s is None else since_s
+    longest_s = limit_s + expected * _SLOWEST_S
+
+    def over(final: int, same_s: float, waited_s: float) -> bool:
+        return final >= expected or same_s > limit_s or waited_s > longest_s
+
     with ServerRuns(api_url, limit_s) as runs:
-        while True:
-            final = runs.count([flow_run_id], FINAL)
-            now = time.monotonic()
-            if final != before:
-                before, changed = final, now
-            if final >= expected or now - changed > limit_s or now - begun > limit_s + expected * _SLOWEST_S:
-                lag_s = changed - (begun if since_s is None else since_s)
-                return Recorded(final, runs.count([flow_run_id], ("COMPLETED",)), lag_s)
-            time.sleep(max(POLL_S, _POLLING * (now - begun)))
+        final, changed_s = _watch(lambda: runs.count([flow_run_id], FINAL), over)
+        return Recorded(final, runs.count([flow_run_id], ("COMPLETED",)), changed_s - begun_s)
 
 
 @dataclass(frozen=True)
@@ -90,31 +91,30 @@ def wait_settled(api_url: str, flow_run_id: str, least: int, limit_s: float, sin
     Raises:
         UnansweredError: the server does not answer for `limit_s` seconds.
     """
-    begun = changed = time.monotonic()
-    before: tuple[int, int] | None = None
+    begun_s = time.monotonic() if since_s is None else since_s
+
+    def over(found: tuple[list[str], int, int, int], same_s: float, waited_s: float) -> bool:
+        _, not_ready, every, ended = found
+        return (same_s >= _STILL_S and every == ended + not_ready >= least) or waited_s > limit_s
+
     with ServerRuns(api_url, limit_s) as runs:
-        while True:
+
+        def ask() -> tuple[list[str], int, int, int]:
             family = runs.family(flow_run_id)
-            not_ready = runs.count(family, name="NotReady")
-            every, ended = runs.count(family), runs.count(family, FINAL) + not_ready
-            now = time.monotonic()
-            if (every, ended) != before:
-                before, changed = (every, ended), now
-            still = now - changed >= _STILL_S and every == ended >= least
-            if still or now - begun > limit_s:
-                break
-            time.sleep(POLL_S)
+            return family, runs.count(family, name="NotReady"), runs.count(family), runs.count(family, FINAL)
+
+        (family, not_ready, every, ended), changed_s = _watch(ask, over)
         states = {state.capitalize(): runs.count(family, (state,)) for state in FINAL}
         cached = runs.count(family, name="Cached")
         states = {
             **{**states, "Completed": states["Completed"] - cached},
-            **{"Cached": cached, "NotReady": not_ready, "not ended": every - ended},
+            **{"Cached": cached, "NotReady": not_ready, "not ended": every - ended - not_ready},
         }
         state = runs.run("flow_runs", flow_run_id).get("state") or {}
         return Settled(
             states={name: count for name, count in states.items() if count},
             subflow_tasks=every - runs.count([flow_run_id]),
-            lag_s=changed - (begun if since_s is None else since_s),
+            lag_s=changed_s - begun_s,
             flow_state=str(state.get("type") or "never recorded").capitalize(),
             flow_message=" ".join(str(state.get("message") or "").split()),
         )
@@ -128,17 +128,34 @@ def wait_still(api_url: str, limit_s: float) -> None:
     Raises:
         UnansweredError: the server does not answer for ten seconds.
     """
-    begun = changed = time.monotonic()
-    before: tuple[int, int] | None = None
     with ServerRuns(api_url, min(_AWAY_S, limit_s)) as runs:
-        while True:
-            counts = runs.count(), runs.count(states=FINAL)
-            now = time.monotonic()
-            if counts != before:
-                before, changed = counts, now
-            if now - changed >= _REST_S or now - begun > limit_s:
-                return
-            time.sleep(_REST_POLL_S)
+        _watch(
+            lambda: (runs.count(), runs.count(states=FINAL)),
+            lambda counts, same_s, waited_s: same_s >= _REST_S or waited_s > limit_s,
+            _REST_POLL_S,
+        )
+
+
+def _watch(ask: Callable[[], T], over: Callable[[T, float, float], bool], poll_s: float = POLL_S) -> tuple[T, float]:
+    """Ask until it is over.
+
+    Args:
+        over: told an answer, for how many seconds it has been the same, and for how many it has been asked.
+        poll_s: seconds between two questions; more once that is little beside the time waited.
+
+    Returns:
+        The last answer, and when it came first (`time.monotonic`).
+    """
+    begun_s = changed_s = time.monotonic()
+    before: T | None = None
+    while True:
+        answer = ask()
+        now_s = time.monotonic()
+        if answer != before:
+            before, changed_s = answer, now_s
+        if over(answer, now_s - changed_s, now_s - begun_s):
+            return answer, changed_s
+        time.sleep(max(poll_s, _POLLING * (now_s - begun_s)))
 
 
 def send_rest() -> None:

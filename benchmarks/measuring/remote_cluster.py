@@ -156,12 +156,10 @@ def _host_and_port(address: str) -> tuple[str, int]:
 
 
 def _picklers() -> list[ModuleType]:
-    """Dask's, which is everybody's, and Ray's, which is one of its own."""
-    if "ray" not in sys.modules:
-        return [cloudpickle]
-    from ray import cloudpickle as rays
-
-    return [cloudpickle, rays]
+    """cloudpickle, and each copy of it that an engine brings, as Ray does: a copy has a register of its own."""
+    named = [module for name, module in list(sys.modules.items()) if name.rpartition(".")[2] == "cloudpickle"]
+    copies = [cloudpickle, *(module for module in named if hasattr(module, "register_pickle_by_value"))]
+    return list({module.register_pickle_by_value: module for module in copies}.values())
 
 
 def _by_value(node: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import httpx
 
 from runner_lab.benchmarks.session.plan import CellError
 from runner_lab.runners.counted import UNCOUNTED
+from runner_lab.runners.isolation.waiting import last_within
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 """Types of the states in which a run ends."""
@@ -88,20 +88,23 @@ class ServerRuns:
 
     def _ask(self, method: Literal["GET", "POST"], path: str, **content: Any) -> Any:
         """The answer; None where what is asked for by a GET is not there."""
-        deadline = time.monotonic() + self._limit_s
-        while True:
+        reason = ""
+
+        def ready() -> httpx.Response | None:
+            nonlocal reason
             try:
                 answer = self._client.request(method, path, **content)
             except httpx.TransportError as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
-            else:
-                reason = f"status {answer.status_code}"
-                if answer.status_code == 404 and method == "GET":
-                    return None
-                if answer.is_success:
-                    return answer.json()
-                if answer.status_code not in _BUSY:
-                    raise UnansweredError(f"the server did not answer {path}: {reason}")
-            if time.monotonic() > deadline:
-                raise UnansweredError(f"the server did not answer {path} within {self._limit_s:g} s: {reason}")
-            time.sleep(POLL_S)
+                return None
+            reason = f"status {answer.status_code}"
+            return None if answer.status_code in _BUSY else answer
+
+        answer = last_within(ready, self._limit_s, POLL_S, enough=lambda found: found is not None)
+        if answer is None:
+            raise UnansweredError(f"the server did not answer {path} within {self._limit_s:g} s: {reason}")
+        if answer.status_code == 404 and method == "GET":
+            return None
+        if not answer.is_success:
+            raise UnansweredError(f"the server did not answer {path}: {reason}")
+        return answer.json()

@@ -21,7 +21,7 @@ _SHORTEST_S = 0.2
 
 
 @dataclass(frozen=True)
-class _Cpu:
+class _CpuTimes:
     """CPU seconds so far; `at_s` is `time.monotonic`."""
 
     at_s: float
@@ -110,11 +110,11 @@ class Meter:
                 workers.append(process)
         return workers, server
 
-    def _cpu(self) -> _Cpu:
+    def _cpu(self) -> _CpuTimes:
         workers, server = self._trees()
         own = self._driver.cpu_times()
         busy = psutil.cpu_times()
-        return _Cpu(
+        return _CpuTimes(
             at_s=time.monotonic(),
             driver_s=own.user + own.system,
             # What the driver has waited for were workers: pools that have ended.

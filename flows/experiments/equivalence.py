@@ -10,10 +10,9 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE, CachePolicy
@@ -27,71 +26,14 @@ from prefect.states import State
 from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
 
+from runner_lab.flows.experiments.calls import WAIT_LIMIT_S, CachedCall, Condition, Lock, Seen, Try
 from runner_lab.flows.graph.bodies import PlannedFailure, recorded
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 
-WAIT_LIMIT_S = 240.0
-"""For what another process does first; nothing is judged by it."""
 _POLL_S = 0.02
-
-Lock = Literal["none", "memory", "file"]
-Condition = Literal["always", "transient", "object"]
 
 held = "nothing"
 """What a module holds in each process for itself: the flow `keyed` changes it in its own."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the flow saw of one task run.
-
-    state: name of its final state, such as `Cached`.
-    value: its result; None where it failed.
-    error: type of the exception it failed with.
-    """
-
-    state: str
-    value: Any
-    error: str
-    task_run_id: str
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One call of a cached task.
-
-    lane: its input: calls of one lane have one key.
-    in_run: the default cache policy, which has the flow run in the key, instead of inputs and source.
-    storage: folder for results; None leaves it to Prefect.
-    expires_s: seconds after which the result is not to be used.
-    after: a file that must be there before the call is made.
-    pause_s: seconds to wait before the call.
-    """
-
-    lane: int = 0
-    in_run: bool = False
-    storage: str | None = None
-    expires_s: float | None = None
-    refresh: bool = False
-    after: str | None = None
-    pause_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Try:
-    """One call of a task that fails.
-
-    failures: executions that fail, of this lane, before one does not.
-    permanent: by an error that `transient` does not try again.
-    """
-
-    lane: int
-    failures: int
-    retries: int
-    delays_s: tuple[float, ...] = ()
-    jitter: float | None = None
-    condition: Condition | None = None
-    permanent: bool = False
 
 
 class PermanentFailure(Exception):
@@ -129,7 +71,7 @@ def attempt(lane: int, ledger: str, failures: int, permanent: bool) -> int:
 def by_lane(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     """A key of the ledger's folder and the lane; `held`, as this process has it, goes into the ledger."""
     now_s = time.monotonic()
-    Ledger(parameters["ledger"]).write(Entry(f"key:{held}", parameters["lane"], os.getpid(), now_s, now_s))
+    Ledger(parameters["ledger"]).write(Execution(f"key:{held}", parameters["lane"], os.getpid(), now_s, now_s))
     return f"{parameters['ledger'].replace('/', '-')}-{parameters['lane']}"
 
 
@@ -166,7 +108,7 @@ other = task(name="other", cache_policy=NO_CACHE)(stamp)
 
 
 @flow(name="visits", persist_result=False)
-def visits(plan: Sequence[Visit], ledger: str, direct: bool) -> list[Seen]:
+def visits(plan: Sequence[CachedCall], ledger: str, direct: bool) -> list[Seen]:
     """Call a cached task as planned, each call after the one before has ended.
 
     Raises:

@@ -18,7 +18,7 @@ ENOUGH = "enough"
 
 
 @dataclass(frozen=True)
-class Mark:
+class Begun:
     """One execution of a body: its process, and when it began, by `time.monotonic`, which a host's processes share."""
 
     pid: int
@@ -30,9 +30,9 @@ def mark(folder: str, name: str) -> None:
     _append(Path(folder) / f"{name}.{os.getpid()}.tally", [os.getpid(), time.monotonic()])
 
 
-def marks(folder: str | Path, name: str) -> list[Mark]:
+def marks(folder: str | Path, name: str) -> list[Begun]:
     """The executions so far, in order."""
-    found = [Mark(*line) for path in Path(folder).glob(f"{name}.*.tally") for line in _lines(path)]
+    found = [Begun(*line) for path in Path(folder).glob(f"{name}.*.tally") for line in _lines(path)]
     return sorted(found, key=lambda one: one.at_s)
 
 

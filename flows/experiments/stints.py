@@ -10,7 +10,7 @@ from typing import Any
 from prefect import flow, runtime, task
 from prefect.cache_policies import NO_CACHE
 
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 
 BEGUN = "begun"
 ENDED = "ended"
@@ -55,4 +55,4 @@ def stints(count: int, seconds: float, ledger: str, limit_s: float) -> Stints:
 
 def _note(name: str, number: int, ledger: str) -> None:
     now_s = time.monotonic()
-    Ledger(ledger).write(Entry(name, number, os.getpid(), now_s, now_s))
+    Ledger(ledger).write(Execution(name, number, os.getpid(), now_s, now_s))

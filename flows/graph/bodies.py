@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runner_lab.flows.graph.ledger import Entry, ledger_at
+from runner_lab.flows.graph.ledger import Execution, ledger_at
 from runner_lab.records.graph import Work, greeting, payload, summarise
 
 
@@ -28,7 +28,7 @@ def recorded(ledger: str, name: str, lane: int) -> Iterator[None]:
     try:
         yield
     finally:
-        ledger_at(ledger).write(Entry(name, lane, os.getpid(), start, time.monotonic()))
+        ledger_at(ledger).write(Execution(name, lane, os.getpid(), start, time.monotonic()))
 
 
 def perform(work: Work) -> None:

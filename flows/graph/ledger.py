@@ -35,7 +35,7 @@ def host_id() -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Execution:
     """One execution of a body. Clocks are `time.monotonic` of the host it ran on, and mean nothing on another.
 
     host: `host_id` there.
@@ -58,15 +58,15 @@ class Ledger:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: Execution) -> None:
         # Processes of two hosts may have one number, and the folder may be shared by both.
         with open(self.folder / f"{entry.pid}-{zlib.crc32(entry.host.encode()):08x}.jsonl", "a") as file:
             file.write(json.dumps(asdict(entry)) + "\n")
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[Execution]:
         """All executions so far; a line that is not whole (its writer was killed, or is still at it) is none."""
         return [
-            Entry(**json.loads(line))
+            Execution(**json.loads(line))
             for path in sorted(self.folder.glob("*.jsonl"))
             for line in path.read_text().splitlines(keepends=True)
             if line.endswith("\n")
@@ -86,7 +86,7 @@ class RemoteLedger:
     def __init__(self, address: str) -> None:
         self.address = address
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: Execution) -> None:
         """
         Raises:
             OSError: the collector cannot be reached, or did not take the entry.
@@ -138,7 +138,7 @@ class Collector:
                         return
                     with lock:
                         if "entry" in request:
-                            ledger.write(Entry(**request["entry"]))
+                            ledger.write(Execution(**request["entry"]))
                             answer = 1
                         else:
                             name, lane = request["attempts"]

@@ -48,7 +48,7 @@ KNOWN_BAD = (
 
 
 @dataclass(frozen=True)
-class Seen:
+class PrefectFacts:
     """What a process that imports Prefect finds: the API URL of its settings, and why it does not answer, if so."""
 
     api_url: str | None
@@ -76,8 +76,8 @@ class Facts:
     python: str
     versions: Mapping[str, str | None]
     requirements: tuple[str, ...]
-    here: Seen
-    worker: Seen
+    here: PrefectFacts
+    worker: PrefectFacts
     server_storage: bool
     clusters: Mapping[str, str]
     reached: Mapping[str, Mapping[str, str]]
@@ -91,7 +91,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One line. `remedy` is what to do where it is not ok."""
 
     check: str
@@ -100,11 +100,11 @@ class Finding:
     remedy: str = ""
 
 
-def examine(facts: Facts) -> list[Finding]:
+def examine(facts: Facts) -> list[Check]:
     """Every check, in the order in which a failure explains those below it."""
     return [
         *_versions(facts),
-        *(Finding(title, "ok", f"{line}, if you want it") for title, line in facts.missing.items()),
+        *(Check(title, "ok", f"{line}, if you want it") for title, line in facts.missing.items()),
         _server(facts.here),
         _workers(facts),
         *(_reached(engine, workers) for engine, workers in facts.reached.items() if workers),
@@ -115,7 +115,7 @@ def examine(facts: Facts) -> list[Finding]:
     ]
 
 
-def _versions(facts: Facts) -> list[Finding]:
+def _versions(facts: Facts) -> list[Check]:
     bounds = {
         found.name: found
         for found in map(_requirement, facts.requirements)
@@ -123,7 +123,7 @@ def _versions(facts: Facts) -> list[Finding]:
         if found and (facts.versions.get(found.name) or not _extra(found))
     }
     found = [
-        Finding(
+        Check(
             f"{known.package} with {known.other}",
             "fail",
             f"{known.package} {facts.versions[known.package]} with {known.other} {facts.versions[known.other]}: "
@@ -137,47 +137,47 @@ def _versions(facts: Facts) -> list[Finding]:
     for name, bound in bounds.items():
         version = facts.versions.get(name)
         if version is None:
-            found.append(Finding(name, "fail", "is not installed", f"pip install '{bound}'"))
+            found.append(Check(name, "fail", "is not installed", f"pip install '{bound}'"))
         elif name not in bad and not bound.specifier.contains(version, prereleases=True):
             said = f"{version} is outside of what the lab was measured with ({bound.specifier})"
-            found.append(Finding(name, "warn", said, f"pip install '{bound}'"))
+            found.append(Check(name, "warn", said, f"pip install '{bound}'"))
     shown = dict.fromkeys(["prefect", *(name for names in facts.engines.values() for name in names)])
     engines = [f"{name} {facts.versions[name]}" for name in shown if facts.versions.get(name)]
-    summed = Finding("versions", "ok", f"Python {facts.python}, {', '.join(engines)}")
+    summed = Check("versions", "ok", f"Python {facts.python}, {', '.join(engines)}")
     return [summed, *found]
 
 
-def _server(here: Seen) -> Finding:
+def _server(here: PrefectFacts) -> Check:
     if here.error:
-        return Finding("server", "fail", f"Prefect cannot be asked for its settings: {here.error}", "mend its profile")
+        return Check("server", "fail", f"Prefect cannot be asked for its settings: {here.error}", "mend its profile")
     if here.api_url is None:
-        return Finding(
+        return Check(
             "server",
             "warn",
             "PREFECT_API_URL is not set: the lab starts a server of its own, but your flows have none",
             "prefect server start, then prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api",
         )
     if here.unreachable:
-        return Finding(
+        return Check(
             "server",
             "fail",
             f"{here.api_url} does not answer: {here.unreachable}",
             "start it by prefect server start, or mend PREFECT_API_URL",
         )
-    return Finding("server", "ok", f"{here.api_url} answers (profile {here.profile or 'none'})")
+    return Check("server", "ok", f"{here.api_url} answers (profile {here.profile or 'none'})")
 
 
-def _workers(facts: Facts) -> Finding:
+def _workers(facts: Facts) -> Check:
     here, worker = facts.here, facts.worker
     if worker.api_url is None and here.api_url is None:
-        return Finding(
+        return Check(
             "workers",
             "warn",
             "with no API URL each worker process of Dask, Ray and process pools starts a server of its own",
             "set PREFECT_API_URL where workers start, by prefect config set or in their environment",
         )
     if worker.api_url != here.api_url:
-        return Finding(
+        return Check(
             "workers",
             "fail",
             f"{here.api_url} is set in this folder only: a worker started in another one has "
@@ -186,40 +186,40 @@ def _workers(facts: Facts) -> Finding:
         )
     remote = [address for address in facts.clusters.values() if not _local(address)]
     if remote and here.api_url and _local(here.api_url):
-        return Finding(
+        return Check(
             "workers",
             "fail",
             f"workers at {', '.join(remote)} cannot reach {here.api_url}, which is this machine alone",
             "prefect server start --host 0.0.0.0, and an API URL with this machine's name",
         )
     if worker.unreachable:
-        return Finding(
+        return Check(
             "workers",
             "fail",
             f"a worker does not reach {worker.api_url}: {worker.unreachable}",
             "see the server's line",
         )
-    return Finding("workers", "ok", f"a worker process started in another folder reaches {worker.api_url}")
+    return Check("workers", "ok", f"a worker process started in another folder reaches {worker.api_url}")
 
 
-def _reached(engine: str, workers: Mapping[str, str]) -> Finding:
+def _reached(engine: str, workers: Mapping[str, str]) -> Check:
     check = f"{engine} workers"
     wrong = {worker: reason for worker, reason in workers.items() if reason != "ok"}
     if not wrong:
-        return Finding(check, "ok", f"all {len(workers)} reach the API")
+        return Check(check, "ok", f"all {len(workers)} reach the API")
     worker, reason = next(iter(wrong.items()))
     said = f"{len(wrong)} of {len(workers)} do not reach the API, such as {worker}: {reason}"
-    return Finding(check, "fail", said, "start them with PREFECT_API_URL, on a network that reaches it")
+    return Check(check, "fail", said, "start them with PREFECT_API_URL, on a network that reaches it")
 
 
-def _storage(facts: Facts) -> Finding:
+def _storage(facts: Facts) -> Check:
     if block := facts.here.storage_block:
-        return Finding("result storage", "ok", f"{block}, as far as all workers reach it")
+        return Check("result storage", "ok", f"{block}, as far as all workers reach it")
     if facts.server_storage:
-        return Finding("result storage", "ok", "the server's default, as far as all workers reach it")
+        return Check("result storage", "ok", "the server's default, as far as all workers reach it")
     if facts.here.api_url is None or (_local(facts.here.api_url) and all(map(_local, facts.clusters.values()))):
-        return Finding("result storage", "ok", "local files, which all processes of this machine share")
-    return Finding(
+        return Check("result storage", "ok", "local files, which all processes of this machine share")
+    return Check(
         "result storage",
         "warn",
         "local files of each machine: cached and persisted results are not found on another",
@@ -227,30 +227,30 @@ def _storage(facts: Facts) -> Finding:
     )
 
 
-def _governor(governor: str | None) -> Finding:
+def _governor(governor: str | None) -> Check:
     if governor is None:
-        return Finding("CPU governor", "ok", "the machine does not tell, as virtual ones do not")
+        return Check("CPU governor", "ok", "the machine does not tell, as virtual ones do not")
     if governor == "performance":
-        return Finding("CPU governor", "ok", governor)
+        return Check("CPU governor", "ok", governor)
     said = f"{governor}: the clock follows the load, and short tasks look slower than long ones"
-    return Finding("CPU governor", "warn", said, "sudo cpupower frequency-set --governor performance")
+    return Check("CPU governor", "warn", said, "sudo cpupower frequency-set --governor performance")
 
 
-def _load(facts: Facts) -> Finding:
+def _load(facts: Facts) -> Check:
     said = f"{facts.busy:.0%} of {facts.cores} cores in use, {facts.load:.1f} processes a core over the last minute"
     if facts.busy > BUSY or facts.load > BUSY:
-        return Finding("load", "warn", said, "close other programs before you measure")
-    return Finding("load", "ok", said)
+        return Check("load", "warn", said, "close other programs before you measure")
+    return Check("load", "ok", said)
 
 
-def _port(number: int, taken_by: str | None, here: Seen) -> Finding:
+def _port(number: int, taken_by: str | None, here: PrefectFacts) -> Check:
     check = f"port {number}"
     if taken_by is None:
-        return Finding(check, "ok", f"free for {PORTS[number]}")
+        return Check(check, "ok", f"free for {PORTS[number]}")
     if here.api_url and not here.unreachable and _local(here.api_url) and urlsplit(here.api_url).port == number:
-        return Finding(check, "ok", f"your Prefect server ({taken_by})")
+        return Check(check, "ok", f"your Prefect server ({taken_by})")
     said = f"taken by {taken_by}, where {PORTS[number]} would be by default"
-    return Finding(check, "warn", said, "nothing, if it is the one you mean; else give yours another port")
+    return Check(check, "warn", said, "nothing, if it is the one you mean; else give yours another port")
 
 
 def _local(address: str) -> bool:
@@ -277,7 +277,7 @@ def _extra(found: Requirement) -> bool:
     return found.marker is not None and "extra ==" in str(found.marker)
 
 
-def worst(findings: Sequence[Finding]) -> Status:
+def worst(findings: Sequence[Check]) -> Status:
     """The worst status of all."""
     order: tuple[Status, ...] = ("ok", "warn", "fail")
     return max((finding.status for finding in findings), key=order.index, default="ok")

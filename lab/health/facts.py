@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from runner_lab.benchmarks.measuring import environment
 from runner_lab.lab.health import reach
-from runner_lab.lab.health.examination import PORTS, Facts, Seen
+from runner_lab.lab.health.examination import PORTS, Facts, PrefectFacts
 from runner_lab.runners import catalog
 
 _LIMIT_S = 180.0
@@ -104,16 +104,16 @@ def _ask(folder: Path, home: Path) -> subprocess.Popen[str]:
     )
 
 
-def _seen(process: subprocess.Popen[str]) -> Seen:
+def _seen(process: subprocess.Popen[str]) -> PrefectFacts:
     try:
         said, _ = process.communicate(timeout=_LIMIT_S)
-        return Seen(**{"api_url": None, **json.loads(said.splitlines()[-1])})
+        return PrefectFacts(**{"api_url": None, **json.loads(said.splitlines()[-1])})
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return Seen(None, error=f"no answer within {_LIMIT_S:.0f} s")
+        return PrefectFacts(None, error=f"no answer within {_LIMIT_S:.0f} s")
     except (ValueError, IndexError, TypeError):
-        return Seen(None, error=f"the process that imports Prefect ended with exit code {process.returncode}")
+        return PrefectFacts(None, error=f"the process that imports Prefect ended with exit code {process.returncode}")
 
 
 def _server_storage(api_url: str) -> bool:

@@ -38,7 +38,7 @@ def batched(summary: Summary) -> list[Batched]:
     groups: dict[tuple[str, str, float, int], list[Cell]] = {}
     for cell in summary.of("batching"):
         graph = cell.graph
-        groups.setdefault((cell.arm, graph.work_kind, graph.work_s, graph.width * graph.batch), []).append(cell)
+        groups.setdefault((cell.arm, graph.work.kind, graph.work.seconds, graph.width * graph.batch), []).append(cell)
     found = [
         Batched(arm, kind, item_s, items, *over_fewest({c.graph.batch: c for c in cells}))
         for arm in summary.arms

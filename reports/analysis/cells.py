@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from runner_lab.records.cell_id import DRAWN, SLOTS, WORKER_SCALING, CellId
-from runner_lab.records.graph import AnyGraph, GraphSpec
+from runner_lab.records.graph import AnyGraph
 from runner_lab.records.record import COMPARE, FlowRun, Record
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
@@ -22,29 +22,6 @@ SUITES = (
 )
 FEW_BLOCKS = 5
 """Blocks below which one suite's A/A pairs say too little, and the whole run's are used."""
-
-
-@dataclass(frozen=True)
-class Graph:
-    """What ran: the parameters of the task graph. `work_s` seconds an item, `payload_bytes` a `hello` result.
-
-    A body does `batch` items, one after another.
-    """
-
-    id: str
-    variant: str
-    width: int
-    tasks: int
-    work_kind: str
-    work_s: float
-    payload_bytes: int
-    failures: int
-    batch: int = 1
-
-    @property
-    def body_s(self) -> float:
-        """Seconds of work in one task body."""
-        return self.work_s * self.batch
 
 
 @dataclass(frozen=True)
@@ -98,7 +75,7 @@ class Cell:
     """
 
     suite: str
-    graph: Graph
+    graph: AnyGraph
     arm: str
     cold: bool
     workers: int
@@ -151,8 +128,7 @@ def collect(records: Sequence[Record], arms: Sequence[str]) -> dict[CellId, list
     def order(cell: CellId) -> tuple[object, ...]:
         known = SUITES.index(cell.suite) if cell.suite in SUITES else len(SUITES)
         graph = cell.graph
-        lab = graph if isinstance(graph, GraphSpec) else GraphSpec(width=1)
-        size = (lab.work.kind, lab.work.seconds, lab.payload_bytes, lab.batch, lab.width)
+        size = (graph.work.kind, graph.work.seconds, graph.payload_bytes, graph.batch, graph.width)
         return (known, cell.suite, *size, graph.id, place[cell.arm], cell.workers)
 
     return {cell: groups[cell] for cell in sorted(groups, key=order)}
@@ -196,7 +172,7 @@ def build(group: Sequence[Record], versus: Comparison | None, resized: bool = Fa
     ideal = first.ideal_s
     return Cell(
         suite=first.suite,
-        graph=_graph(first),
+        graph=first.graph,
         arm=first.arm,
         cold=first.cold,
         workers=first.workers,
@@ -254,23 +230,6 @@ def _parts(record: Record, cold: bool) -> tuple[float, ...]:
     ends = (p.startup_s, p.first_result_s, last, p.total_s) if cold else (p.submit_s, p.makespan_s)
     known = [end for end in ends if end is not None]
     return tuple(max(b - a, 0.0) for a, b in pairwise((0.0, *known))) if len(known) == len(ends) else ()
-
-
-def _graph(record: Record) -> Graph:
-    graph = record.graph
-    if not isinstance(graph, GraphSpec):
-        return Graph(graph.id, graph.variant, 0, record.tasks, "none", 0.0, 0, 0)
-    return Graph(
-        id=graph.id,
-        variant=graph.variant,
-        width=graph.width,
-        tasks=record.tasks,
-        work_kind=graph.work.kind,
-        work_s=graph.work.seconds,
-        payload_bytes=graph.payload_bytes,
-        failures=graph.failures,
-        batch=graph.batch,
-    )
 
 
 def _cpu(record: Record) -> Split:

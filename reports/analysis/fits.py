@@ -22,7 +22,6 @@ class MarginalCost:
     residual:   largest distance of a size's mean from the line, as a share of the measured value.
     sizes:      numbers of tasks that were fitted.
     by_block:   slope of each block, seconds.
-    fixed_by_block: intercept of each block, seconds.
     """
 
     per_task_s: Estimate
@@ -31,7 +30,6 @@ class MarginalCost:
     residual: float
     sizes: tuple[int, ...]
     by_block: dict[int, float]
-    fixed_by_block: dict[int, float]
 
     @property
     def bent(self) -> bool:
@@ -43,10 +41,6 @@ class MarginalCost:
 
     def makespan_s(self, tasks: int) -> float:
         return self.fixed_s + self.per_task_s.value * tasks
-
-    def makespans_s(self, tasks: int) -> dict[int, float]:
-        """Each block's own line, read off at a number of tasks."""
-        return {block: self.fixed_by_block[block] + slope * tasks for block, slope in self.by_block.items()}
 
 
 def marginal_cost(makespans: Mapping[int, Mapping[int, float]]) -> MarginalCost | None:
@@ -78,5 +72,4 @@ def marginal_cost(makespans: Mapping[int, Mapping[int, float]]) -> MarginalCost 
         residual=residual,
         sizes=tuple(sizes),
         by_block=dict(zip(blocks, map(float, slopes), strict=True)),
-        fixed_by_block=dict(zip(blocks, map(float, intercepts), strict=True)),
     )

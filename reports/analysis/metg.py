@@ -138,7 +138,7 @@ def next_duration(
 
 def cells_of(summary: Summary, kind: str, arm: str) -> list[Cell]:
     """The cells that tell an arm's METG: of the metg suite where it has any, else of the work suite."""
-    found = ([c for c in summary.of(suite, arm) if c.graph.work_kind == kind and _tells(c)] for suite in SUITES)
+    found = ([c for c in summary.of(suite, arm) if c.graph.work.kind == kind and _tells(c)] for suite in SUITES)
     return next(filter(None, found), [])
 
 

@@ -11,19 +11,19 @@ from pathlib import Path
 
 from runner_lab.records import record as record_files
 from runner_lab.records.cell_id import RESIZED, WIDTHS
-from runner_lab.records.graph import UserFlowSpec
+from runner_lab.records.graph import AnyGraph, UserFlowSpec
 from runner_lab.records.record import Record, RecordError
 from runner_lab.reports.analysis import cells as cell_building
 from runner_lab.reports.analysis import run as runs
 from runner_lab.reports.analysis import scale as scales
 from runner_lab.reports.analysis import statistics, task_stages
-from runner_lab.reports.analysis.cells import Cell, Graph, Pairs
+from runner_lab.reports.analysis.cells import Cell, Pairs
 from runner_lab.reports.analysis.fits import MarginalCost, marginal_cost
 from runner_lab.reports.analysis.run import Arm, Run
 from runner_lab.reports.analysis.scale import ArmScale
 from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 from runner_lab.reports.analysis.task_stages import StagesOfArms
-from runner_lab.reports.model.judgement import Judgement, judge
+from runner_lab.reports.model.judgement import RunModel, judge
 from runner_lab.reports.words import described
 from runner_lab.reports.words.described import Described
 from runner_lab.reports.words.units import printable
@@ -75,9 +75,9 @@ class Summary:
     cells: tuple[Cell, ...]
     noise: Noise
     noise_by_suite: dict[str, Noise]
-    reference: Graph | None
+    reference: AnyGraph | None
     environment: dict[str, tuple[str, ...]]
-    model: Judgement
+    model: RunModel
     run_ids: tuple[str, ...]
     notes: tuple[str, ...]
     task_stages: StagesOfArms
@@ -197,7 +197,7 @@ def _row(
     pairs: Pairs,
     noise: Mapping[str, Noise],
     baseline: str,
-    reference: Graph | None,
+    reference: AnyGraph | None,
 ) -> ArmRow:
     own = [cell for cell in cells if cell.arm == arm.name and not cell.resized]
     cold = next((c for c in own if c.suite == "startup" and c.time_s), None)
@@ -242,7 +242,7 @@ def _compare(graphs: Sequence[Mapping[int, float]], floor: Noise | None) -> Comp
 
 def _marginal(cells: Sequence[Cell], arm: str) -> MarginalCost | None:
     suite = _widths(cells)
-    empty = [c for c in cells if c.suite == suite and c.arm == arm and c.by_block and c.graph.work_kind == "none"]
+    empty = [c for c in cells if c.suite == suite and c.arm == arm and c.by_block and c.graph.work.kind == "none"]
     return marginal_cost({cell.graph.tasks: cell.by_block for cell in empty})
 
 
@@ -250,7 +250,7 @@ def _widths(cells: Sequence[Cell]) -> str:
     return next((suite for suite in WIDTHS if any(c.suite == suite for c in cells)), "overhead")
 
 
-def _reference(cells: Sequence[Cell]) -> Graph | None:
+def _reference(cells: Sequence[Cell]) -> AnyGraph | None:
     """The widest of the empty graphs that every arm has: a dear arm has no part in the widest of all."""
     empty = [c for c in cells if c.suite == _widths(cells)]
     arms = Counter(c.graph for c in empty)

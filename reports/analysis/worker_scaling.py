@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner_lab.records.cell_id import WORKER_SCALING
-from runner_lab.reports.analysis.cells import Cell, Graph
+from runner_lab.records.graph import AnyGraph
+from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.gains import over_fewest
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate
@@ -27,7 +28,7 @@ class Scaled:
     """
 
     arm: Arm
-    graph: Graph
+    graph: AnyGraph
     times: dict[int, Estimate]
     speedups: dict[int, Estimate]
     model: dict[int, float]
@@ -43,7 +44,7 @@ class Scaled:
 
 def scaled(summary: Summary) -> list[Scaled]:
     """Every arm and graph with two numbers of workers or more, in the order of the arms; not the control."""
-    groups: dict[tuple[str, Graph], dict[int, Cell]] = {}
+    groups: dict[tuple[str, AnyGraph], dict[int, Cell]] = {}
     for cell in [c for c in summary.of(WORKER_SCALING) if c.workers > 0]:
         groups.setdefault((cell.arm, cell.graph), {})[cell.workers] = cell
     found = [
@@ -55,12 +56,12 @@ def scaled(summary: Summary) -> list[Scaled]:
     return [one for one in found if len(one.speedups) > 1]
 
 
-def _scaled(summary: Summary, arm: Arm, graph: Graph, cells: dict[int, Cell]) -> Scaled:
+def _scaled(summary: Summary, arm: Arm, graph: AnyGraph, cells: dict[int, Cell]) -> Scaled:
     times, speedups = over_fewest(cells)
     return Scaled(arm, graph, times, speedups, _model(summary, arm, graph, list(speedups)))
 
 
-def _model(summary: Summary, arm: Arm, graph: Graph, measured: Sequence[int]) -> dict[int, float]:
+def _model(summary: Summary, arm: Arm, graph: AnyGraph, measured: Sequence[int]) -> dict[int, float]:
     found = summary.model.arm(arm.name)
     if found is None or not measured:
         return {}

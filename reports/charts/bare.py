@@ -13,7 +13,7 @@ TITLE = "Prefect's cost over the bare engine"
 
 
 @dataclass(frozen=True)
-class Engine:
+class EngineRows:
     """The arms of one engine: without Prefect, and with it, stock and lean."""
 
     bare: ArmRow
@@ -54,7 +54,7 @@ _READING = (
 )
 
 
-def _engines(summary: Summary) -> list[Engine]:
+def _engines(summary: Summary) -> list[EngineRows]:
     engines = []
     for bare in summary.rows:
         if not bare.arm.bare or _cost(bare) <= 0:
@@ -69,7 +69,7 @@ def _engines(summary: Summary) -> list[Engine]:
             and _cost(row) > 0
         )
         if under:
-            engines.append(Engine(bare, under))
+            engines.append(EngineRows(bare, under))
     return engines
 
 
@@ -78,7 +78,7 @@ def _cost(row: ArmRow) -> float:
     return row.marginal.per_task_s.value if row.marginal else 0.0
 
 
-def _takeaway(rows: list[tuple[Engine, ArmRow]]) -> str:
+def _takeaway(rows: list[tuple[EngineRows, ArmRow]]) -> str:
     stock = [(engine, row) for engine, row in rows if not row.arm.lean] or rows
     told = [f"{row.arm.label} {units.seconds(_cost(row) - _cost(engine.bare))}" for engine, row in stock]
     return f"Prefect adds to each empty task: {units.listed(told)}."

@@ -14,7 +14,7 @@ TITLE = "Memory against makespan"
 
 
 @dataclass(frozen=True)
-class Point:
+class Footprint:
     arm: Arm
     makespan_s: float
     memory_bytes: float
@@ -69,28 +69,28 @@ _READING = (
 )
 
 
-def frontier(points: list[Point]) -> list[Point]:
+def frontier(points: list[Footprint]) -> list[Footprint]:
     """The Prefect arms that no other one beats in both, fastest first; all of them if there are only bare arms."""
     candidates = [p for p in points if not p.arm.bare and p.arm.role != "control"] or points
-    best: list[Point] = []
+    best: list[Footprint] = []
     for point in sorted(candidates, key=lambda p: (p.makespan_s, p.memory_bytes)):
         if not best or point.memory_bytes < best[-1].memory_bytes:
             best.append(point)
     return best
 
 
-def _points(summary: Summary) -> list[Point]:
+def _points(summary: Summary) -> list[Footprint]:
     points = []
     for arm in summary.arms:
         cell = summary.cell(summary.widths, summary.reference.id, arm.name) if summary.reference else None
         if cell is None or cell.time_s is None:
             continue
         if (memory := cell.peak_rss_bytes.own) is not None:
-            points.append(Point(arm, cell.time_s.value, memory))
+            points.append(Footprint(arm, cell.time_s.value, memory))
     return points
 
 
-def _takeaway(points: list[Point], best: list[Point]) -> str:
+def _takeaway(points: list[Footprint], best: list[Footprint]) -> str:
     largest = max(points, key=lambda p: p.memory_bytes)
     names = units.listed([point.arm.label for point in best])
     be = "is" if len(best) == 1 else "are"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 
 from runner_lab.reports.analysis.metg import TARGET, Metg
@@ -19,8 +21,8 @@ HIGHEST = 1.25
 
 def cpu_against_wait(summary: Summary) -> Drawing | Missing:
     """Efficiency (ideal over makespan) by task duration, a panel for each kind of work."""
-    cells = [cell for cell in summary.of("work") if cell.efficiency is not None and cell.graph.work_s > 0]
-    present = {cell.graph.work_kind for cell in cells}
+    cells = [cell for cell in summary.of("work") if cell.efficiency is not None and cell.graph.work.seconds > 0]
+    present = {cell.graph.work.kind for cell in cells}
     shown = [kind for kind in kinds.ALL if kind in present] + sorted(present - set(kinds.ALL))
     if not shown:
         return Missing(TITLE, "No cell of the work suite has tasks with a duration.")
@@ -64,13 +66,13 @@ def _panel(axes: Axes, summary: Summary, kind: str, arms: list[Arm]) -> None:
 
 def efficiencies(summary: Summary, kind: str, arm: str) -> dict[float, float]:
     """Efficiency by duration in seconds, at the width with the most durations."""
-    cells = [c for c in summary.of("work", arm) if c.graph.work_kind == kind and c.efficiency is not None]
+    cells = [c for c in summary.of("work", arm) if c.graph.work.kind == kind and c.efficiency is not None]
     widths = [cell.graph.width for cell in cells]
     width = max(widths, key=lambda w: (widths.count(w), w), default=0)
-    return {c.graph.work_s: c.efficiency for c in cells if c.graph.width == width and c.efficiency is not None}
+    return {c.graph.work.seconds: c.efficiency for c in cells if c.graph.width == width and c.efficiency is not None}
 
 
-def _takeaway(summary: Summary, shown: list[str], arms: list[Arm]) -> str:
+def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:
     told = []
     for kind in shown:
         found = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from runner_lab.reports.analysis.cells import Graph
+from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.analysis.worker_scaling import Scaled, scaled
 from runner_lab.reports.charts import style
@@ -110,9 +110,9 @@ def _lines(cores: int | None, model: bool) -> list[Line2D]:
     return lines
 
 
-def _told(graph: Graph) -> str:
-    kind = kinds.on_axes(graph.work_kind)
-    return f"{units.exactly(graph.body_s)}, {kind}" if graph.work_s else kind
+def _told(graph: AnyGraph) -> str:
+    kind = kinds.on_axes(graph.work.kind)
+    return f"{units.exactly(graph.body_s)}, {kind}" if graph.work.seconds else kind
 
 
 def _takeaway(found: Sequence[Scaled]) -> str:

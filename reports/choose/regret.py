@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from runner_lab.records.cell_id import DRAWN
-from runner_lab.reports.analysis.cells import Cell, Graph
+from runner_lab.records.graph import AnyGraph
+from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.choice import Ranked, rank
 from runner_lab.reports.choose.ranking import Request
@@ -88,7 +89,7 @@ class Regret:
 
 def regret(summary: Summary) -> Regret | None:
     """What the run's records of drawn work say; `None` without any, or without an answer to any."""
-    drawn: dict[Graph, list[Cell]] = {}
+    drawn: dict[AnyGraph, list[Cell]] = {}
     for cell in summary.of(DRAWN):
         drawn.setdefault(cell.graph, []).append(cell)
     found = (_tested(summary, graph, cells) for graph, cells in drawn.items())
@@ -96,9 +97,9 @@ def regret(summary: Summary) -> Regret | None:
     return Regret(tested) if tested else None
 
 
-def _tested(summary: Summary, graph: Graph, cells: Sequence[Cell]) -> Tested | None:
+def _tested(summary: Summary, graph: AnyGraph, cells: Sequence[Cell]) -> Tested | None:
     slots = None if _free(graph, cells) else own_slots(summary)
-    request = Request(graph.tasks, graph.work_s, graph.work_kind, graph.payload_bytes, slots, cells[0].cold)
+    request = Request(graph.tasks, graph.work.seconds, graph.work.kind, graph.payload_bytes, slots, cells[0].cold)
     answer = {arm.arm: arm for arm in rank(summary, request)}
     if not answer:
         return None
@@ -120,9 +121,9 @@ def own_slots(summary: Summary) -> int:
     return next(arm.workers for arm in summary.arms if arm.name == summary.run.baseline)
 
 
-def _free(graph: Graph, cells: Sequence[Cell]) -> bool:
+def _free(graph: AnyGraph, cells: Sequence[Cell]) -> bool:
     """Whether it had as many slots as it liked: waiting work that was measured in others than the run's."""
-    return graph.work_kind == "sleep" and any(cell.resized for cell in cells)
+    return graph.work.kind == "sleep" and any(cell.resized for cell in cells)
 
 
 def to_json(found: Regret) -> str:

@@ -25,7 +25,7 @@ RESAMPLES = 4999
 
 
 @dataclass(frozen=True)
-class Change:
+class Shift:
     """An arm that is faster or slower from run number `at` (from 0) on. `ratio`: time after over time before."""
 
     at: int
@@ -47,7 +47,7 @@ class Trend:
     arm: Arm
     at: tuple[int, ...]
     ratios: tuple[Estimate, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[Shift, ...]
     last: ArmFigures
 
 
@@ -165,7 +165,7 @@ def _trend(name: str, runs: Sequence[Kept]) -> Trend | None:
     ends = [0, *(place for place, _ in found), len(at)]
     means = [float(np.mean(logs[a:b])) for a, b in pairwise(ends)]
     changes = [
-        Change(at[place], runs[at[place]].run_id, math.exp(after - before), p)
+        Shift(at[place], runs[at[place]].run_id, math.exp(after - before), p)
         for (place, p), (before, after) in zip(found, pairwise(means), strict=True)
     ]
     ratios = [_ratio(log, [own[i][cell] for cell in shared]) for log, i in zip(logs, at, strict=True)]

@@ -19,8 +19,9 @@ import numpy as np
 from scipy import optimize
 
 from runner_lab.records.cell_id import DRAWN
+from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis import statistics
-from runner_lab.reports.analysis.cells import Cell, Graph
+from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.model.costs import CPU_KINDS, Costs, makespan_s
 from runner_lab.reports.model.model import ArmModel, Reach
@@ -76,7 +77,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         body_s=max(c.graph.body_s for c in warm),
         payload_bytes=max(c.graph.payload_bytes * c.graph.width for c in warm),
         worker_counts=tuple(sorted({c.workers for c in warm})),
-        kinds=tuple(dict.fromkeys(c.graph.work_kind for c in warm)),
+        kinds=tuple(dict.fromkeys(c.graph.work.kind for c in warm)),
     )
     cold_s, cold_noise = _cold_start(
         fitted.costs, arm, [c for c in cells if c.arm == arm.name and c.cold and c.suite != DRAWN], cores
@@ -122,11 +123,11 @@ def expected_s(costs: Costs, cell: Cell, workers: int, cores: int | None) -> flo
     return graph_s(costs, cell.graph, workers, cores)
 
 
-def graph_s(costs: Costs, graph: Graph, workers: int, cores: int | None) -> float:
+def graph_s(costs: Costs, graph: AnyGraph, workers: int, cores: int | None) -> float:
     """The model's makespan of one of the lab's graphs, seconds."""
-    working = graph.width if graph.work_s > 0 else 0
+    working = graph.width if graph.work.seconds > 0 else 0
     payload = graph.payload_bytes * graph.width
-    return float(makespan_s(costs, graph.tasks, working, graph.body_s, graph.work_kind, payload, workers, cores))
+    return float(makespan_s(costs, graph.tasks, working, graph.body_s, graph.work.kind, payload, workers, cores))
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class _Fitted:
 def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prior]:
     """What is guessed of each term that is to be fitted, before any makespan is looked at."""
     slots = slots_of(arm, cells[0])
-    empty = [c for c in cells if c.graph.work_s == 0 and not c.graph.payload_bytes and c.time_s] or list(cells)
+    empty = [c for c in cells if c.graph.work.seconds == 0 and not c.graph.payload_bytes and c.time_s] or list(cells)
     widest = max(empty, key=lambda c: c.graph.tasks)
     each_s = max(widest.time_s.value / widest.graph.tasks, SHORTEST_S) if widest.time_s else SHORTEST_S
     shortest_s = min(c.time_s.value for c in cells if c.time_s)
@@ -220,12 +221,12 @@ def _fit_makespans(
 
 def _rows(arm: Arm, cells: Sequence[Cell]) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """By kind of work: which cells, and their tasks, working tasks, seconds of a body, payload bytes and slots."""
-    kinds = np.array([c.graph.work_kind for c in cells])
+    kinds = np.array([c.graph.work.kind for c in cells])
     columns = np.array(
         [
             (
                 c.graph.tasks,
-                c.graph.width if c.graph.work_s > 0 else 0,
+                c.graph.width if c.graph.work.seconds > 0 else 0,
                 c.graph.body_s,
                 c.graph.payload_bytes * c.graph.width,
                 slots_of(arm, c),
@@ -251,7 +252,7 @@ def _cpu(cells: Sequence[Cell]) -> _Cpu | None:
     for cell in cells:
         if cell.cpu_s.driver is None or cell.cpu_s.workers is None:
             continue
-        bodies = cell.graph.width * cell.graph.body_s if cell.graph.work_kind in CPU_KINDS else 0.0
+        bodies = cell.graph.width * cell.graph.body_s if cell.graph.work.kind in CPU_KINDS else 0.0
         total = cell.cpu_s.driver + cell.cpu_s.workers
         weight = 1 / max(total, least, 1e-9)
         rows.append([weight, weight * cell.graph.tasks])

@@ -7,7 +7,8 @@ import statistics as exact
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner_lab.reports.analysis.cells import Cell, Graph
+from runner_lab.records.graph import AnyGraph
+from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Noise, level_with_best
 from runner_lab.reports.model import fitting
@@ -24,7 +25,7 @@ class HeldOut:
     """A cell that was predicted by a fit which had not seen its graph; makespans in seconds."""
 
     suite: str
-    graph: Graph
+    graph: AnyGraph
     arm: str
     workers: int
     measured_s: float
@@ -37,7 +38,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class RunModel:
     """The fitted arms of a run and what became of the cells that were kept out.
 
     median_error: relative, over all held-out cells; `None` where none could be spared.
@@ -58,7 +59,7 @@ class Judgement:
         return next((arm for arm in self.arms if arm.arm.name == name), None)
 
 
-def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> Judgement:
+def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> RunModel:
     """Fit every arm that a user can choose: not the engines without Prefect, not the control."""
     choices = {arm.name: arm for arm in arms if not arm.bare and arm.role != "control"}
     fits = {name: fitting.fit(arm, cells, cores) for name, arm in choices.items()}
@@ -83,7 +84,7 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
             truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
             named += min((c.arm for c in alike), key=lambda name: under_own[name]) in truly
     models = tuple(_with_error(found, [h for h in held if h.arm == name]) for name, found in fitted.items())
-    return Judgement(
+    return RunModel(
         arms=models,
         held_out=tuple(held),
         median_error=exact.median(h.error for h in held) if held else None,
@@ -93,18 +94,18 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
     )
 
 
-def spared(warm: Sequence[Cell]) -> list[Graph]:
+def spared(warm: Sequence[Cell]) -> list[AnyGraph]:
     """The graphs that can be kept out, in the order of the cells, without losing what they alone tell.
 
     That is: three widths of empty tasks are left with two, and a payload with one other. No term is about one kind of
     work alone, so each graph of work can be spared.
     """
     graphs = list(dict.fromkeys(c.graph for c in warm))
-    empty = [g for g in graphs if g.work_s == 0 and not g.payload_bytes]
+    empty = [g for g in graphs if g.work.seconds == 0 and not g.payload_bytes]
     sizes = {g.tasks for g in empty}
 
-    def can_be(graph: Graph) -> bool:
-        if graph.work_s:
+    def can_be(graph: AnyGraph) -> bool:
+        if graph.work.seconds:
             return len(sizes) >= fitting.FEWEST_SIZES
         if graph.payload_bytes:
             return any(g != graph and g.payload_bytes for g in graphs)

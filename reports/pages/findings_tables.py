@@ -19,8 +19,8 @@ from runner_lab.reports.words.units import NONE, SIGNS, listed, plural, printabl
 from runner_lab.reports.words.units import seconds as shown
 
 MEANINGS = {
-    "ok": "as one would wish",
-    "warn": "to be known first",
+    "ok": "fine",
+    "warn": "with a catch",
     "bad": "hangs, loses work or reports wrongly",
     "unknown": "not shown",
 }
@@ -168,7 +168,7 @@ def measured(found: Findings) -> Table:
 
 
 def about(found: Findings) -> Table | None:
-    """What more there is to be known of each experiment. None where there is no more."""
+    """What else is known of each experiment; None where nothing is."""
     titles = list(dict.fromkeys(title for experiment in found.tried() for title in experiment.about))
     columns = tuple(Column(title, numeric=False) for title in ("Experiment", *titles))
     rows = tuple(

@@ -20,7 +20,7 @@ _SCALING = "Times as fast as on the fewest workers, that over the workers it too
 def metg(summary: Summary) -> Table | None:
     """An arm a row, a kind of work a column: METG(50 %) with its interval, from the metg suite."""
     arms = [arm for arm in summary.arms if summary.of("metg", arm.name)]
-    shown = [kind for kind in kinds.SEARCHED if any(c.graph.work_kind == kind for c in summary.of("metg"))]
+    shown = [kind for kind in kinds.SEARCHED if any(c.graph.work.kind == kind for c in summary.of("metg"))]
     if not arms:
         return None
     columns = (

@@ -6,8 +6,9 @@ import statistics as exact
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from runner_lab.records.graph import AnyGraph
 from runner_lab.records.task_stages import HINTS
-from runner_lab.reports.analysis.cells import Cell, Graph, Quantiles, Split
+from runner_lab.reports.analysis.cells import Cell, Quantiles, Split
 from runner_lab.reports.analysis.statistics import Comparison, Estimate
 from runner_lab.reports.analysis.summary import ArmRow, Summary
 from runner_lab.reports.choose import regret as regrets
@@ -79,9 +80,9 @@ def checked(summary: Summary) -> Table | None:
 
     `None` where none could be kept out of the fit.
     """
-    by_graph: dict[tuple[Graph, int], list[HeldOut]] = {}
+    by_graph: dict[tuple[AnyGraph, int], list[HeldOut]] = {}
     for held in summary.model.held_out:
-        if held.graph.work_s:
+        if held.graph.work.seconds:
             by_graph.setdefault((held.graph, held.workers), []).append(held)
     columns = (
         Column("Work", "Measured, and left out of the fit that predicts it.", False),
@@ -96,10 +97,10 @@ def checked(summary: Summary) -> Table | None:
     return Table("checked", "Predicted beside measured", columns, rows, rows_are="sorts of work")
 
 
-def _checked(summary: Summary, graph: Graph, workers: int, held: Sequence[HeldOut]) -> tuple[Entry, ...]:
+def _checked(summary: Summary, graph: AnyGraph, workers: int, held: Sequence[HeldOut]) -> tuple[Entry, ...]:
     first = min(held, key=lambda h: h.predicted_s)
     errors = sorted(h.error for h in held)
-    work = regret_words.of_work(graph.tasks, graph.work_kind, graph.body_s, graph.payload_bytes)
+    work = regret_words.of_work(graph.tasks, graph.work.kind, graph.body_s, graph.payload_bytes)
     return (
         Entry(f"{work}, {units.plural(workers, 'slot')}"),
         Entry(summary.label(first.arm)),

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Engine, Package
+from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine
 from runner_lab.runners.spec import ArmError, RunnerSpec
 
 _CLUSTER_KEYS = {**RUNNING_CLUSTER, "cluster_class": "text", "cluster_kwargs": "a table"}
@@ -24,9 +24,9 @@ class Dask(Engine):
     reach = "cluster"
     runner_classes = frozenset({"DaskTaskRunner"})
     requires = (
-        Package("prefect-dask", "prefect_dask"),
-        Package("dask", "dask"),
-        Package("distributed", "distributed"),
+        Dependency("prefect-dask", "prefect_dask"),
+        Dependency("dask", "dask"),
+        Dependency("distributed", "distributed"),
     )
     install = "runner-lab[dask]"
     cluster_keys = _CLUSTER_KEYS

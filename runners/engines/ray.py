@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Engine, Package
+from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine
 from runner_lab.runners.spec import RunnerSpec
 
 _QUIET = {"namespace": "prefect", "log_to_driver": False, "logging_level": "CRITICAL"}
@@ -30,7 +30,7 @@ class Ray(Engine):
     rank = 40
     reach = "cluster"
     runner_classes = frozenset({"RayTaskRunner"})
-    requires = (Package("prefect-ray", "prefect_ray"), Package("ray", "ray"))
+    requires = (Dependency("prefect-ray", "prefect_ray"), Dependency("ray", "ray"))
     install = "runner-lab[ray]"
     cluster_keys = RUNNING_CLUSTER
     caveat = "Ray's workers may be on other hosts, all of which need your code, its packages and Prefect's API."

@@ -1,8 +1,8 @@
 """Where a task's time goes: a probe that notes when a task passes the boundaries of its stages.
 
-`Schedule` turns it on and off while tasks are submitted one at a time. Each task carries a `Mark`, which does the same
-in the worker that unpickles it, so it reaches workers of every engine and also those that join late. What is timed is
-listed in `runners.probe.points`: these functions are wrapped while the probe is on, and are themselves while it is off.
+`Schedule` turns it on and off while tasks are submitted one at a time. Each task carries a `Switch`, which does the
+same in the worker that unpickles it: so it reaches workers of every engine, and those that join late. What is timed is
+listed in `runners.probe.points`. These functions are wrapped while the probe is on, and are themselves while it is off.
 Spans are kept in one file a process, as `time.monotonic` readings, which all processes of one host share.
 
 Importing this module imports neither Prefect nor an engine.
@@ -40,12 +40,12 @@ class Schedule:
     engine: str
     section: int
 
-    def __call__(self, lane: int) -> Mark:
-        """Turn the probe of this process on or off for task number `lane`; the mark does it in the worker."""
-        mark = Mark(self.folder, self.engine, self.on(lane), os.getpid())
+    def __call__(self, lane: int) -> Switch:
+        """Turn the probe of this process on or off for task number `lane`; the switch does it in the worker."""
+        switch = Switch(self.folder, self.engine, self.on(lane), os.getpid())
         _probe.caller = threading.get_ident()
-        _probe.switch(mark)
-        return mark
+        _probe.turn(switch)
+        return switch
 
     def on(self, lane: int) -> bool:
         return lane // self.section % 2 == 1
@@ -58,7 +58,7 @@ class Schedule:
 
     def __exit__(self, *exc_info: object) -> None:
         """Turn the probe of this process off, however the chain has ended."""
-        _probe.switch(Mark(self.folder, self.engine, False, os.getpid()))
+        _probe.turn(Switch(self.folder, self.engine, False, os.getpid()))
 
     def recording(self) -> Recording:
         """What all processes have written."""
@@ -75,7 +75,7 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Switch:
     """Travels with a task; where it is unpickled it turns the probe on or off. `driver` is the submitting process."""
 
     folder: str
@@ -87,12 +87,12 @@ class Mark:
         return _arrive, (self.folder, self.engine, self.on, self.driver)
 
 
-def _arrive(folder: str, engine: str, on: bool, driver: int) -> Mark:
-    mark = Mark(folder, engine, on, driver)
+def _arrive(folder: str, engine: str, on: bool, driver: int) -> Switch:
+    switch = Switch(folder, engine, on, driver)
     # A scheduler within the driver's process unpickles it too.
     if os.getpid() != driver:
-        _probe.switch(mark)
-    return mark
+        _probe.turn(switch)
+    return switch
 
 
 class _Local(threading.local):
@@ -121,43 +121,45 @@ class _Probe:
     _local: _Local = field(default_factory=_Local)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def switch(self, mark: Mark) -> None:
+    def turn(self, switch: Switch) -> None:
         with self._lock:
-            if not mark.on:
+            if not switch.on:
                 self._turn_off()
             else:
-                self._open(mark)
-                self._find(mark)
+                self._open(switch)
+                self._find(switch)
                 self._turn_on()
-            self._marked = mark.on
+            self._marked = switch.on
 
     def note(self, stage: str, begin_s: float, end_s: float) -> None:
         if self._file is not None:
             self._file.note(stage, begin_s, end_s)
 
     def _end_of_task(self) -> None:
-        # A task that brought no mark is not of the chain: whoever left the probe on is gone.
+        # A task that brought no switch is not of the chain: whoever left the probe on is gone.
         if not self._marked:
             with self._lock:
                 self._turn_off()
         self._marked = False
 
-    def _open(self, mark: Mark) -> None:
+    def _open(self, switch: Switch) -> None:
         """Begin anew with each chain: what its engine is, and what has changed, belongs to its recording."""
-        if mark.folder != self._folder:
+        if switch.folder != self._folder:
             self._turn_off()
-            self._file, self._folder = SpanFile(mark.folder), mark.folder
+            self._file, self._folder = SpanFile(switch.folder), switch.folder
             self._timers.clear()
             self._waiting = None
 
-    def _find(self, mark: Mark) -> None:
-        """The functions that are imported by now; what is imported later is found at a later mark."""
+    def _find(self, switch: Switch) -> None:
+        """The functions that are imported by now; what is imported later is found at a later switch."""
         if self._waiting is not None and len(sys.modules) == self._modules:
             return
         self._modules = len(sys.modules)
-        role = "driver" if os.getpid() == mark.driver else "worker"
+        role = "driver" if os.getpid() == switch.driver else "worker"
         if self._waiting is None:
-            self._waiting = tuple(p for p in POINTS if (not p.engines or mark.engine in p.engines) and role in p.roles)
+            self._waiting = tuple(
+                p for p in POINTS if (not p.engines or switch.engine in p.engines) and role in p.roles
+            )
         later = []
         for point in self._waiting:
             targets = point.targets()

@@ -57,21 +57,15 @@ def table(values):
     "under_lean.py": """
 import sys
 
-from prefect_lean import (
-    LeanDaskTaskRunner,
-    LeanProcessPoolTaskRunner,
-    LeanRayTaskRunner,
-    LeanThreadPoolTaskRunner,
-)
-
+import prefect_lean
 from flows.etl import etl
 
 RUNNERS = {
-    "threads": lambda: LeanThreadPoolTaskRunner(max_workers=2),
-    "processes": lambda: LeanProcessPoolTaskRunner(max_workers=2),
-    "dask": lambda: LeanDaskTaskRunner(cluster_kwargs={"n_workers": 2, "threads_per_worker": 1}),
-    "ray": lambda: LeanRayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False}),
-    "attached-dask": lambda: LeanDaskTaskRunner(address=sys.argv[2]),
+    "threads": lambda: prefect_lean.LeanThreadPoolTaskRunner(max_workers=2),
+    "processes": lambda: prefect_lean.LeanProcessPoolTaskRunner(max_workers=2),
+    "dask": lambda: prefect_lean.LeanDaskTaskRunner(cluster_kwargs={"n_workers": 2, "threads_per_worker": 1}),
+    "ray": lambda: prefect_lean.LeanRayTaskRunner(init_kwargs={"num_cpus": 2, "include_dashboard": False}),
+    "attached-dask": lambda: prefect_lean.LeanDaskTaskRunner(address=sys.argv[2]),
 }
 
 if __name__ == "__main__":

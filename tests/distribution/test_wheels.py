@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -214,6 +213,12 @@ def test_a_flow_of_the_project_runs_under_each_lean_runner(script, project):
     assert [line for line in said.splitlines() if line.endswith(ETL)] == [f"{name} {ETL}" for name in names]
 
 
+def test_lean_threads_and_processes_need_neither_dask_nor_ray(least, script, project):
+    said = Python(least.folder, script.variables).run("python", "under_lean.py", "threads,processes", cwd=project)
+
+    assert [line for line in said.splitlines() if line.endswith(ETL)] == [f"threads {ETL}", f"processes {ETL}"]
+
+
 def test_a_cluster_that_has_neither_distribution_runs_it_as_well(script, project, folder):
     address = f"tcp://127.0.0.1:{isolation.free_port()}"
     uv("venv", "--quiet", "--python", script.program("python"), str(folder / "workers"))
@@ -265,10 +270,7 @@ def test_without_dask_and_ray_there_are_threads_and_processes(least, project):
 
 
 def test_the_demo_ends(demo, folder):
-    deadline = time.monotonic() + LIMIT_S
-    while demo.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    demo.wait(LIMIT_S)
 
     said = (folder / "demo.log").read_text()
     assert demo.returncode == 0, said[-4000:]

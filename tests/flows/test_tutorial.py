@@ -101,7 +101,7 @@ def test_without_a_server_the_page_shows_the_temporary_one(scratch):
     variables["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
     variables["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 
-    said = run(["-m", "runner_lab.flows.hello_flow"], variables)
+    said = run(["-m", "flows.hello_flow"], variables)
 
     assert comparable(output_of("hello_flow")) == comparable(said)
     assert (scratch / "temporary" / "prefect.db").exists()

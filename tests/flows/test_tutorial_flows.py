@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -14,6 +16,7 @@ import pytest
 
 from runner_lab.runners.isolation.waiting import last_within
 
+FOLDER = Path(__file__).parents[2] / "flows"
 LIMIT_S = 300.0
 FLOWS = ("hello_flow", "hello_tasks", "retrying_task", "cached_task", "parallel_tasks", "choose_runner")
 
@@ -24,11 +27,20 @@ def test_plain_python_needs_no_prefect():
     assert hello_world() == "hello world"
 
 
+def test_every_file_stands_alone(tmp_path, users_environment):
+    alone = (
+        "import runpy, sys; sys.modules.update(runner_lab=None, flows=None); list(map(runpy.run_path, sys.argv[1:]))"
+    )
+    files = [str(FOLDER / f"{name}.py") for name in ("hello_world", *FLOWS)]
+
+    subprocess.run([sys.executable, "-c", alone, *files], cwd=tmp_path, env=users_environment, check=True)
+
+
 @pytest.mark.parametrize("name", FLOWS)
 def test_every_file_has_a_flow_of_its_name_that_can_be_deployed(name, monkeypatch):
     from prefect.flows import load_flow_from_entrypoint
 
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(FOLDER.parent)
 
     assert load_flow_from_entrypoint(f"flows/{name}.py:{name}").name == name.replace("_", "-")
 

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from runner_lab.lab import tour as tours
+from runner_lab.runners.isolation.waiting import last_within, wait_for
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 300.0
@@ -32,6 +32,10 @@ def said() -> io.StringIO:
 @pytest.fixture
 def tour(tmp_path, said) -> tours.Tour:
     return tours.Tour(tmp_path, tmp_path, Progress(console=Console(file=said, width=200), disable=True))
+
+
+def runs(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def commands_of_the_docs() -> set[str]:
@@ -127,20 +131,16 @@ def test_interrupted_it_leaves_no_process_and_no_folder(users_environment, tmp_p
     for line in process.stdout:
         if "flows.hello_flow" in line:
             break
-    deadline = time.monotonic() + LIMIT_S
     # The guard, the server, and the command, which starts after it was announced.
-    while len(family := psutil.Process(process.pid).children(recursive=True)) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    lab = psutil.Process(process.pid)
+    family = last_within(lambda: lab.children(recursive=True), LIMIT_S, enough=lambda family: len(family) >= 3)
+    assert len(family) >= 3
     homes = {child.environ().get("PREFECT_HOME") for child in family} - {None}
 
     os.killpg(process.pid, number)
     process.communicate()
 
     assert len(homes) == 1
-    deadline = time.monotonic() + LIMIT_S
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in family):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for("the end of its processes", lambda: not any(map(runs, family)), LIMIT_S)
     assert not Path(homes.pop()).exists()
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)

@@ -19,7 +19,7 @@ import cloudpickle
 import pytest
 
 from runner_lab.lab.health import examination, facts, reach
-from runner_lab.lab.health.examination import Facts, Finding, Seen
+from runner_lab.lab.health.examination import Check, Facts, PrefectFacts
 from tests.reports.test_commands import typed
 
 URL = "http://127.0.0.1:4200/api"
@@ -27,8 +27,8 @@ WELL = Facts(
     python="3.11.7",
     versions={"prefect": "3.8.8", "fastapi": "0.150.0", "sqlalchemy": "2.0.44", "dask": "2026.8.0"},
     requirements=("prefect<3.9,>=3.8.8", "fastapi<0.151,>=0.115", "sqlalchemy<2.1,>=2.0.40", "dask<2027,>=2026.1"),
-    here=Seen(URL, profile="local"),
-    worker=Seen(URL, profile="local"),
+    here=PrefectFacts(URL, profile="local"),
+    worker=PrefectFacts(URL, profile="local"),
     server_storage=False,
     clusters={},
     reached={},
@@ -41,7 +41,7 @@ WELL = Facts(
 ELSEWHERE = "http://prefect.example:4200/api"
 
 
-def finding(check: str, **changes: object) -> Finding:
+def finding(check: str, **changes: object) -> Check:
     found = [one for one in examination.examine(replace(WELL, **changes)) if one.check == check]
     assert len(found) == 1, f"{check}: {found}"
     return found[0]
@@ -90,25 +90,49 @@ def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, vers
             "pip install 'dask<2026",
         ),
         ("Ray", {"missing": {"Ray": "Ray is not installed: pip install 'x[ray]'"}}, "ok", "pip install 'x[ray]'", ""),
-        ("server", {"here": Seen(None)}, "warn", "PREFECT_API_URL is not set", "prefect server start"),
-        ("server", {"here": Seen(URL, "Connection refused")}, "fail", f"{URL} does not answer: Conn", "start it"),
-        ("server", {"here": Seen(None, error="no such profile")}, "fail", "no such profile", "mend"),
-        ("workers", {"here": Seen(None), "worker": Seen(None)}, "warn", "a server of its own", "PREFECT_API_URL"),
-        ("workers", {"worker": Seen(None)}, "fail", "is set in this folder only", "environment or the profile"),
-        ("workers", {"worker": Seen(URL, "timed out")}, "fail", "does not reach", "server's line"),
+        ("server", {"here": PrefectFacts(None)}, "warn", "PREFECT_API_URL is not set", "prefect server start"),
+        (
+            "server",
+            {"here": PrefectFacts(URL, "Connection refused")},
+            "fail",
+            f"{URL} does not answer: Conn",
+            "start it",
+        ),
+        ("server", {"here": PrefectFacts(None, error="no such profile")}, "fail", "no such profile", "mend"),
+        (
+            "workers",
+            {"here": PrefectFacts(None), "worker": PrefectFacts(None)},
+            "warn",
+            "a server of its own",
+            "PREFECT_API_URL",
+        ),
+        ("workers", {"worker": PrefectFacts(None)}, "fail", "is set in this folder only", "environment or the profile"),
+        ("workers", {"worker": PrefectFacts(URL, "timed out")}, "fail", "does not reach", "server's line"),
         ("workers", {"clusters": {"dask": "tcp://far.example:8786"}}, "fail", "cannot reach", "--host 0.0.0.0"),
         ("workers", {"clusters": {"dask": "tcp://127.0.0.1:8786"}}, "ok", "reaches", ""),
         ("Dask workers", {"reached": {"Dask": {"a": "ok", "b": "no route"}}}, "fail", "1 of 2", "network"),
         ("Ray workers", {"reached": {"Ray": {"10.0.0.1": "ok"}}}, "ok", "all 1", ""),
-        ("result storage", {"here": Seen(ELSEWHERE), "worker": Seen(ELSEWHERE)}, "warn", "local files of each", "set"),
-        ("result storage", {"here": Seen(ELSEWHERE, storage_block="s3/results")}, "ok", "s3/results", ""),
-        ("result storage", {"here": Seen(ELSEWHERE), "server_storage": True}, "ok", "the server's default", ""),
+        (
+            "result storage",
+            {"here": PrefectFacts(ELSEWHERE), "worker": PrefectFacts(ELSEWHERE)},
+            "warn",
+            "local files of each",
+            "set",
+        ),
+        ("result storage", {"here": PrefectFacts(ELSEWHERE, storage_block="s3/results")}, "ok", "s3/results", ""),
+        ("result storage", {"here": PrefectFacts(ELSEWHERE), "server_storage": True}, "ok", "the server's default", ""),
         ("CPU governor", {"governor": "powersave"}, "warn", "powersave", "cpupower"),
         ("CPU governor", {"governor": None}, "ok", "does not tell", ""),
         ("load", {"busy": 0.9}, "warn", "90% of 2 cores", "close other programs"),
         ("load", {"load": 3.0}, "warn", "3.0 processes a core", "close other programs"),
         ("port 8786", {"ports": {8786: "dask (pid 9)"}}, "warn", "taken by dask (pid 9)", "another port"),
-        ("port 4200", {"here": Seen(ELSEWHERE), "worker": Seen(ELSEWHERE)}, "warn", "taken by python", "another"),
+        (
+            "port 4200",
+            {"here": PrefectFacts(ELSEWHERE), "worker": PrefectFacts(ELSEWHERE)},
+            "warn",
+            "taken by python",
+            "another",
+        ),
     ],
 )
 def test_a_check_says_what_there_is_and_what_to_do(check, changes, status, said, remedy):
@@ -137,8 +161,7 @@ def test_the_packages_of_an_extra_are_not_missed():
 
 def test_the_worst_of_all_decides():
     assert [
-        examination.worst([Finding("", status, "") for status in found])
-        for found in ([], ["ok", "warn"], ["fail", "ok"])
+        examination.worst([Check("", status, "") for status in found]) for found in ([], ["ok", "warn"], ["fail", "ok"])
     ] == [*("ok", "warn", "fail")]
 
 

@@ -170,8 +170,8 @@ def test_bars_are_medians_of_what_each_block_was_made_of(tmp_path: Path) -> None
 
 
 def test_the_frontier_is_what_no_prefect_arm_beats() -> None:
-    def point(name: str, makespan: float, size: float, bare: bool = False) -> memory.Point:
-        return memory.Point(arm(name, bare=bare), makespan, size)
+    def point(name: str, makespan: float, size: float, bare: bool = False) -> memory.Footprint:
+        return memory.Footprint(arm(name, bare=bare), makespan, size)
 
     points = [point("bare", 0.1, 1, bare=True), point("a", 1, 5), point("b", 2, 3), point("c", 3, 4), point("d", 4, 2)]
     assert [p.arm.name for p in memory.frontier(points)] == ["a", "b", "d"]

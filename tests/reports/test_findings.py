@@ -143,7 +143,7 @@ def test_a_folder_of_findings_alone_has_a_report_of_them(tmp_path, capsys):
         assert "3.8.8" in shown
         assert "✗ bad under dask" in shown
         assert "Mend it." in shown
-    assert "✓ 2 as one would wish, ! 1 to be known first, ✗ 2" in " ".join(capsys.readouterr().out.split())
+    assert "✓ 2 fine, ! 1 with a catch, ✗ 2" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.usefixtures("no_charts")

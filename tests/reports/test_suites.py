@@ -99,18 +99,18 @@ def test_what_batches_gain_is_what_the_machine_gives(summary: Summary) -> None:
 
 def test_what_workers_gain_is_what_the_machine_gives(summary: Summary) -> None:
     found = scaled(summary)
-    assert {(one.arm.name, one.graph.work_kind) for one in found} == {
+    assert {(one.arm.name, one.graph.work.kind) for one in found} == {
         (name, kind) for name in ("threads", "dask", "lean-dask") for kind in ("sleep", "spin")
     }
     for one in found:
-        spec = next(spec for _, spec in SIZES if spec.work.kind == one.graph.work_kind)
+        spec = next(spec for _, spec in SIZES if spec.work.kind == one.graph.work.kind)
         alone = true_s(one.arm.name, spec, 1)
         for workers, gain in one.speedups.items():
             assert gain.value == pytest.approx(alone / true_s(one.arm.name, spec, workers), rel=0.15)
         assert list(one.speedups) == [1, 2, 4]
         assert list(one.model) == [1, 2, 4, 8, 16]
         assert one.efficiency(4, one.speedups[4].value) == pytest.approx(one.speedups[4].value / 4)
-    threads = next(one for one in found if (one.arm.name, one.graph.work_kind) == ("threads", "spin"))
+    threads = next(one for one in found if (one.arm.name, one.graph.work.kind) == ("threads", "spin"))
     assert threads.model[16] < 1.5, "the GIL lets nobody gain"
 
 

@@ -180,7 +180,7 @@ def test_its_table_in_the_configuration_has_the_keys_that_it_names(as_distributi
         assert str(refused.value) == message
 
 
-ENGINE = "from runner_lab.runners.engine import Engine, Package\nfrom runner_lab.runners.spec import RunnerSpec\n"
+ENGINE = "from runner_lab.runners.engine import Engine, Dependency\nfrom runner_lab.runners.spec import RunnerSpec\n"
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_one_that_imports_prefect_too_early_is_refused(tmp_path):
 WANTING = f"""{ENGINE}
 class E(Engine):
     name, title, rank = 'e', 'Elsewhere', 99
-    requires = (Package('elsewhere-runner', 'elsewhere_runner'),)
+    requires = (Dependency('elsewhere-runner', 'elsewhere_runner'),)
     arms = (RunnerSpec('there', 'e', 'elsewhere_runner.There'),)
 ENGINE = E()
 """

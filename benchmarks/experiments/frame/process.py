@@ -40,7 +40,7 @@ _END = "end.json"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ExperimentEnd:
     """What became of one experiment.
 
     end: `done`; `failed`, with the error of the experiment itself; `hangs`, stopped at its limit; `dies`, its process
@@ -72,9 +72,9 @@ class ExperimentProcess:
         self._process: Supervised | None = None
         self._home = scratch
         self._started = 0
-        self._not_set_up: Outcome | None = None
+        self._not_set_up: ExperimentEnd | None = None
 
-    def measure(self, experiment: Experiment, arm: RunnerSpec) -> Outcome:
+    def measure(self, experiment: Experiment, arm: RunnerSpec) -> ExperimentEnd:
         """Make one experiment under an arm. Never raises for what the experiment does.
 
         What cannot be set up once is not tried again: it may take minutes to fail.
@@ -126,7 +126,7 @@ class ExperimentProcess:
         last_within(lambda: not self._home.exists(), _END_LIMIT_S, _POLL_S)
 
 
-def _await(process: Supervised, folder: Path, limit_s: float) -> Outcome:
+def _await(process: Supervised, folder: Path, limit_s: float) -> ExperimentEnd:
     facts_file, end_file = folder / _FACTS, folder / _END
     asked_s = time.monotonic()
     begun = last_within(lambda: facts_file.exists() or end_file.exists() or process.over(), _START_LIMIT_S, _POLL_S)
@@ -137,11 +137,11 @@ def _await(process: Supervised, folder: Path, limit_s: float) -> Outcome:
     over, end, facts = process.over(), read(end_file), read(facts_file)
     seconds = round(time.monotonic() - begun_s, 2)
     if end:
-        return Outcome(end["end"], facts, end["seconds"], end["error"])
+        return ExperimentEnd(end["end"], facts, end["seconds"], end["error"])
     if not over:
-        return Outcome("hangs", facts, seconds)
+        return ExperimentEnd("hangs", facts, seconds)
     code = process.process.returncode
-    return Outcome("dies", facts, seconds, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+    return ExperimentEnd("dies", facts, seconds, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
 
 
 def main(settings: str, home: str) -> None:

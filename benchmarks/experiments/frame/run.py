@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, SetUp
-from runner_lab.benchmarks.experiments.frame.process import ExperimentProcess, Outcome
-from runner_lab.benchmarks.experiments.frame.suite import Say, Suite
+from runner_lab.benchmarks.experiments.frame.process import ExperimentEnd, ExperimentProcess
+from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite, Say
 from runner_lab.benchmarks.measuring import environment
 from runner_lab.benchmarks.session.interrupts import Interrupts
 from runner_lab.benchmarks.session.run_folder import new_run_id, now
@@ -31,7 +31,7 @@ class AskedError(ValueError):
 
 
 def run(
-    suite: Suite,
+    suite: ExperimentSuite,
     only: str | None = None,
     runners: str | None = None,
     out: Path | None = None,
@@ -114,7 +114,7 @@ def _measured(
             process.close()
 
 
-def finding(experiment: Experiment, arm: RunnerSpec, outcome: Outcome) -> Finding:
+def finding(experiment: Experiment, arm: RunnerSpec, outcome: ExperimentEnd) -> Finding:
     """What the file holds of one experiment under one arm."""
     judged = _judged(experiment, arm, outcome)
     return Finding(
@@ -133,7 +133,7 @@ def finding(experiment: Experiment, arm: RunnerSpec, outcome: Outcome) -> Findin
 _LOG = "Look into the log beside the findings."
 
 
-def _judged(experiment: Experiment, arm: RunnerSpec, outcome: Outcome) -> Judgement:
+def _judged(experiment: Experiment, arm: RunnerSpec, outcome: ExperimentEnd) -> Judgement:
     if outcome.end == "not set up":
         return Judgement(
             "unknown", f"could not be set up: {outcome.error}", "Let the machine come to rest, and try again."
@@ -156,14 +156,16 @@ def _judged(experiment: Experiment, arm: RunnerSpec, outcome: Outcome) -> Judgem
         return Judgement("unknown", f"the experiment noted no {error}", _LOG)
 
 
-def _chosen_experiments(suite: Suite, only: str | None) -> list[Experiment]:
+def _chosen_experiments(suite: ExperimentSuite, only: str | None) -> list[Experiment]:
     every = suite.experiments()
     known = dict.fromkeys([*(one.id for one in every), *(one.group for one in every)])
     asked = set(_chosen("--only", only, list(known)))
     return [experiment for experiment in every if {experiment.id, experiment.group} & asked]
 
 
-def _chosen_arms(suite: Suite, runners: str | None, experiments: Sequence[Experiment], say: Say) -> list[RunnerSpec]:
+def _chosen_arms(
+    suite: ExperimentSuite, runners: str | None, experiments: Sequence[Experiment], say: Say
+) -> list[RunnerSpec]:
     """The arms that are named; by default all whose engine is installed, and `say` is told of the others.
 
     Raises:
@@ -224,7 +226,7 @@ def _made(folder: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _findings(suite: Suite, described: dict[str, Any], earlier: Findings | None, folder: Path) -> Findings:
+def _findings(suite: ExperimentSuite, described: dict[str, Any], earlier: Findings | None, folder: Path) -> Findings:
     """What the file holds before the first finding of this run.
 
     Raises:

@@ -53,7 +53,7 @@ def every_arm() -> list[RunnerSpec]:
 
 
 @dataclass(frozen=True)
-class Suite:
+class ExperimentSuite:
     """Experiments that are one command and one table.
 
     name: of the command and of its JSON file; the `SUITE` of the files of its experiments.

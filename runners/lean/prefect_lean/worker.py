@@ -21,7 +21,7 @@ from . import internals
 
 # A worker serves one or few flow runs at a time; each value below is rebuilt once and then serves every task.
 _settings: internals.Recent[internals.Settings] = internals.Recent()
-_flow_runs: internals.Recent[internals.FlowRun] = internals.Recent()
+_flow_runs: internals.Recent[internals.RebuiltFlowRun] = internals.Recent()
 _loading = threading.local()
 
 
@@ -56,13 +56,13 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     if found := parts.get("flow_run"):
         name, flow_run_data = found
 
-        def flow_run(client: Any) -> internals.FlowRun:
+        def flow_run(client: Any) -> internals.RebuiltFlowRun:
             # Defaults of the context come from the settings, so a flow run is rebuilt for each of them.
             key = (
                 name,
                 parts["settings"][0] if settings else internals.digest(cloudpickle.dumps(rest.get("settings_context"))),
             )
-            return _flow_runs.get(key, lambda: internals.FlowRun(flow_run_data, client))
+            return _flow_runs.get(key, lambda: internals.RebuiltFlowRun(flow_run_data, client))
 
     with internals.entered(settings, flow_run, parameters, rest):
         _stop_if_cancelled()

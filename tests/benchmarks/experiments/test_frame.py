@@ -18,9 +18,9 @@ import pytest
 from runner_lab.benchmarks.experiments.frame import suite as suites
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment
 from runner_lab.benchmarks.experiments.frame.facts_file import FactsFile, read
-from runner_lab.benchmarks.experiments.frame.process import ExperimentProcess, Outcome
+from runner_lab.benchmarks.experiments.frame.process import ExperimentEnd, ExperimentProcess
 from runner_lab.benchmarks.experiments.frame.run import finding
-from runner_lab.benchmarks.experiments.frame.suite import Suite
+from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite
 from runner_lab.benchmarks.experiments.suites import EQUIVALENCE, FAULTS, HOSTS, PLACEMENT
 from runner_lab.records import findings
 from runner_lab.runners import catalog
@@ -113,17 +113,20 @@ def test_what_cannot_be_set_up_is_a_finding_and_is_not_tried_again(process, tmp_
 def test_what_became_of_an_experiment_is_said():
     threads = SPECS["threads"]
 
-    def found(name: str, outcome: Outcome) -> tuple[str, str]:
+    def found(name: str, outcome: ExperimentEnd) -> tuple[str, str]:
         one = finding(experiment(name), threads, outcome)
         json.dumps(asdict(one))
         return one.symbol, one.words
 
-    assert found("well", Outcome("done", {"told": 7}, 1.0)) == ("ok", "threads was told 7")
-    assert found("spoil", Outcome("hangs", {}, 61.2)) == ("bad", "hangs after 61 s")
-    assert found("fork", Outcome("hangs", {"child": 7}, 61.2)) == ("warn", "hangs after 61 s: left 7 behind")
-    assert found("die", Outcome("dies", {}, 1.0, "exit code 3")) == ("bad", "ends the flow's process (exit code 3)")
-    assert found("fail", Outcome("failed", {}, 1.0, "E: x")) == ("unknown", "the experiment failed: E: x")
-    assert found("well", Outcome("done", {}, 1.0)) == ("unknown", "the experiment noted no 'told'")
+    assert found("well", ExperimentEnd("done", {"told": 7}, 1.0)) == ("ok", "threads was told 7")
+    assert found("spoil", ExperimentEnd("hangs", {}, 61.2)) == ("bad", "hangs after 61 s")
+    assert found("fork", ExperimentEnd("hangs", {"child": 7}, 61.2)) == ("warn", "hangs after 61 s: left 7 behind")
+    assert found("die", ExperimentEnd("dies", {}, 1.0, "exit code 3")) == (
+        "bad",
+        "ends the flow's process (exit code 3)",
+    )
+    assert found("fail", ExperimentEnd("failed", {}, 1.0, "E: x")) == ("unknown", "the experiment failed: E: x")
+    assert found("well", ExperimentEnd("done", {}, 1.0)) == ("unknown", "the experiment noted no 'told'")
 
 
 @EVERY_SUITE
@@ -177,7 +180,7 @@ def test_experiments_that_cannot_be_told_apart_are_refused(files, message, tmp_p
 
     monkeypatch.setattr(suites, "files", new_experiments)
     with pytest.raises(ValueError, match=message):
-        Suite("faults", "t", ()).experiments()
+        ExperimentSuite("faults", "t", ()).experiments()
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from runner_lab.benchmarks.measuring import clocks
-from runner_lab.flows.graph.ledger import Entry, host_id
+from runner_lab.flows.graph.ledger import Execution, host_id
 from runner_lab.flows.graph.wiring import Outcome
 from runner_lab.records import record as records
 from runner_lab.reports.analysis import summary
@@ -23,9 +23,9 @@ def outcome() -> Outcome:
     return made
 
 
-def entries(host: str, offset_s: float = 0.0) -> list[Entry]:
-    hello = [Entry("hello", lane, 1, offset_s + 101.0 + lane, offset_s + 101.5 + lane, host) for lane in (0, 1)]
-    greet = [Entry("greet", lane, 1, offset_s + 102.5, offset_s + 102.75, host) for lane in (0, 1)]
+def entries(host: str, offset_s: float = 0.0) -> list[Execution]:
+    hello = [Execution("hello", lane, 1, offset_s + 101.0 + lane, offset_s + 101.5 + lane, host) for lane in (0, 1)]
+    greet = [Execution("greet", lane, 1, offset_s + 102.5, offset_s + 102.75, host) for lane in (0, 1)]
     return hello + greet
 
 

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,11 +27,12 @@ from runner_lab.runners.engine import Cluster, ClusterSettings
 from runner_lab.runners.engines.dask import ENGINE, Dask
 from runner_lab.runners.isolation.environment import free_port
 from runner_lab.runners.isolation.supervised import supervised
+from runner_lab.runners.isolation.waiting import wait_for
 from runner_lab.runners.spec import ArmError
 
 # In a process of its own, as it is for a user: this one may be the driver of the suite's Ray node already.
 MEASURE = """
-import json, sys, time
+import json, sys
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -43,6 +43,7 @@ from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.records.graph import GraphSpec
 from runner_lab.lab.health import reach
 from runner_lab.runners import catalog
+from runner_lab.runners.isolation.waiting import wait_for
 from runner_lab.runners.server import existing_server
 
 api_url, config, scratch, limit_s, *names = sys.argv[1:]
@@ -52,10 +53,7 @@ engine, settings = found.engine(arms[0]), found.settings(arms[0])
 for arm in arms:
     engine.check(arm, settings)
 with engine.cluster(2, settings, Path(scratch)) as cluster:
-    deadline_s = time.monotonic() + float(limit_s)
-    while engine.slots(cluster) != 2:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.2)
+    wait_for("the second slot", lambda: engine.slots(cluster) == 2, float(limit_s))
     site = Site(existing_server(api_url), engine, cluster, Path(scratch), float(limit_s), float(limit_s))
 
     @contextmanager
@@ -90,14 +88,15 @@ def elsewhere(scratch: Path, lab_server: Any, tmp_path: Path) -> Iterator[Any]:
         yield lambda *command: stack.enter_context(supervised(command, tmp_path / "cluster.log", environ, tmp_path))
 
 
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while True:
+def wait_for_port(port: int) -> None:
+    def listened_at() -> bool:
         try:
-            return socket.create_connection(("127.0.0.1", port)).close()
+            socket.create_connection(("127.0.0.1", port)).close()
         except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            return False
+        return True
+
+    wait_for(f"an answer at port {port}", listened_at, LIMIT_S)
 
 
 def measured(lab_server: Any, scratch: Path, tmp_path: Path, config: str, *arms: str) -> dict[tuple[str, str], Any]:
@@ -141,7 +140,7 @@ def test_dask_workers_need_nothing_of_this_project(python, elsewhere, lab_server
     elsewhere(python, "-m", "dask", "scheduler", "--host", address, "--no-dashboard")
     elsewhere(python, "-m", "dask", "worker", address, "--nthreads", "2", "--no-dashboard", "--no-nanny")
 
-    wait_for(port)
+    wait_for_port(port)
     config = f'dask.address = "{address}"\ndask.timeout_s = {LIMIT_S}'
     arms = ("dask", "lean-dask", "bare-dask")
     assert_whole(measured(lab_server, scratch, tmp_path, config, *arms), {"dask", "lean-dask"}, "bare-dask")
@@ -155,7 +154,7 @@ def test_ray_nodes_need_nothing_of_this_project(python, elsewhere, lab_server, s
     ports += ("--min-worker-port", "0", "--max-worker-port", "0")
     elsewhere(*start, *ports, "--num-cpus", "2", "--include-dashboard", "false", "--temp-dir", str(scratch / "far-ray"))
 
-    wait_for(client)
+    wait_for_port(client)
     arms = ("ray", "lean-ray", "bare-ray")
     config = f'ray.address = "ray://127.0.0.1:{client}"\nray.timeout_s = {LIMIT_S}'
     assert_whole(measured(lab_server, scratch, tmp_path, config, *arms), {"ray", "lean-ray"}, "bare-ray")

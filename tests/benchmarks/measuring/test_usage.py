@@ -145,7 +145,7 @@ def readings(monkeypatch):
 
     def share(apart_s: float, busy_s: float) -> float | None:
         meter = Meter(None)
-        first = metering._Cpu(100.0, 1.0, 0.0, None, 50.0)
+        first = metering._CpuTimes(100.0, 1.0, 0.0, None, 50.0)
         read = [first, replace(first, at_s=100.0 + apart_s, machine_busy_s=50.0 + busy_s)]
         monkeypatch.setattr(meter, "_cpu", lambda: read.pop(0))
         meter.start()

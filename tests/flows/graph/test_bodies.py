@@ -13,15 +13,15 @@ import pytest
 
 from runner_lab.flows.graph import bodies
 from runner_lab.flows.graph.bodies import PlannedFailure, perform
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 from runner_lab.records.graph import Work, greeting, payload
 
 APPEND = """
 import os, sys
-from runner_lab.flows.graph.ledger import Entry, Ledger
+from runner_lab.flows.graph.ledger import Execution, Ledger
 sys.stdin.readline()
 for lane in range(int(sys.argv[2])):
-    Ledger(sys.argv[1]).write(Entry("hello", lane, os.getpid(), 1.0, 2.0))
+    Ledger(sys.argv[1]).write(Execution("hello", lane, os.getpid(), 1.0, 2.0))
 """
 
 
@@ -44,7 +44,7 @@ def test_ledger_counts_what_processes_append_at_once(tmp_path):
 def test_ledger_counts_what_threads_of_one_process_append_at_once(tmp_path):
     def write(first):
         for lane in range(first, first + 100):
-            Ledger(tmp_path).write(Entry("world", lane, os.getpid(), 1.0, 2.0))
+            Ledger(tmp_path).write(Execution("world", lane, os.getpid(), 1.0, 2.0))
 
     threads = [threading.Thread(target=write, args=(first,)) for first in range(0, 400, 100)]
     for thread in threads:
@@ -56,11 +56,11 @@ def test_ledger_counts_what_threads_of_one_process_append_at_once(tmp_path):
 
 
 def test_ledger_leaves_out_the_half_line_of_a_killed_process(tmp_path):
-    whole = Entry("hello", 0, 11, 1.0, 2.0)
+    whole = Execution("hello", 0, 11, 1.0, 2.0)
     Ledger(tmp_path).write(whole)
     with open(tmp_path / "11.jsonl", "a") as file:
         file.write('{"name": "hello", "lane": 1, "pi')
-    Ledger(tmp_path).write(other := Entry("hello", 2, 12, 1.0, 2.0))
+    Ledger(tmp_path).write(other := Execution("hello", 2, 12, 1.0, 2.0))
 
     assert Ledger(tmp_path).entries() == [whole, other]
 
@@ -72,7 +72,7 @@ def test_ledger_without_executions_is_empty(tmp_path):
 
 def test_attempts_are_of_one_task_whatever_the_process(tmp_path):
     for pid, name, lane in [(1, "hello", 0), (2, "hello", 0), (2, "hello", 1), (1, "world", 0)]:
-        Ledger(tmp_path).write(Entry(name, lane, pid, 1.0, 2.0))
+        Ledger(tmp_path).write(Execution(name, lane, pid, 1.0, 2.0))
 
     assert Ledger(tmp_path).attempts("hello", 0) == 2
 
@@ -156,7 +156,7 @@ def test_no_work_does_nothing():
 
 def test_an_entry_is_one_short_line(tmp_path):
     """So that one write appends it whole."""
-    Ledger(tmp_path).write(Entry("gather", 10**6, 10**6, 123456.123456789, 123456.123456789))
+    Ledger(tmp_path).write(Execution("gather", 10**6, 10**6, 123456.123456789, 123456.123456789))
 
     (line,) = next(iter(tmp_path.iterdir())).read_text().splitlines()
     assert len(line) < 512

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from runner_lab.flows.graph import bodies
-from runner_lab.flows.graph.ledger import Collector, Entry, Ledger, RemoteLedger, host_id, ledger_at
+from runner_lab.flows.graph.ledger import Collector, Execution, Ledger, RemoteLedger, host_id, ledger_at
 from runner_lab.records.graph import Work
 
 
@@ -35,7 +35,7 @@ def test_the_id_holds_what_tells_two_boots_apart():
 
 
 def test_processes_of_two_hosts_with_one_number_write_files_of_their_own(tmp_path):
-    here = Entry("hello", 0, 11, 1.0, 2.0)
+    here = Execution("hello", 0, 11, 1.0, 2.0)
     Ledger(tmp_path).write(here)
     Ledger(tmp_path).write(there := replace(here, host="far/boot"))
 
@@ -62,7 +62,7 @@ def test_a_collector_loses_no_entry_of_many_at_once(tmp_path):
 
         def write(first: int) -> None:
             for lane in range(first, first + 20):
-                ledger_at(collector.address).write(Entry("world", lane, os.getpid(), 1.0, 2.0))
+                ledger_at(collector.address).write(Execution("world", lane, os.getpid(), 1.0, 2.0))
 
         threads = [threading.Thread(target=write, args=(first,)) for first in range(0, 160, 20)]
         for thread in threads:
@@ -81,13 +81,13 @@ def test_a_collector_answers_nobody_who_does_not_know_its_address(line, tmp_path
             stranger.sendall(line + b"\n")
             assert stranger.makefile("rb").read() == b""
         with pytest.raises(OSError, match="did not take a request"):
-            RemoteLedger(f"tcp://127.0.0.1:{port}/wrong").write(Entry("hello", 0, 1, 1.0, 2.0))
+            RemoteLedger(f"tcp://127.0.0.1:{port}/wrong").write(Execution("hello", 0, 1, 1.0, 2.0))
 
     assert Ledger(tmp_path).entries() == []
 
 
 def test_an_entry_knows_its_host(tmp_path):
-    Ledger(tmp_path).write(Entry("hello", 0, 1, 1.0, 2.0))
+    Ledger(tmp_path).write(Execution("hello", 0, 1, 1.0, 2.0))
 
     (line,) = next(iter(tmp_path.iterdir())).read_text().splitlines()
     assert json.loads(line)["host"] == host_id()

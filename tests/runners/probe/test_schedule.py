@@ -21,7 +21,7 @@ from runner_lab.records.task_stages import STAGES
 from runner_lab.runners.probe import points as probe_points
 from runner_lab.runners.probe import schedule as probe
 from runner_lab.runners.probe.points import POINTS, Point
-from runner_lab.runners.probe.schedule import Mark, Schedule
+from runner_lab.runners.probe.schedule import Schedule, Switch
 from runner_lab.runners.probe.spans import SpanFile, read_spans
 
 WORKERS = 2
@@ -150,7 +150,7 @@ def test_a_function_that_is_imported_in_mid_section_is_timed_from_the_next_mark_
 
 def test_a_mark_unpickled_in_its_own_process_changes_nothing(boundary, tmp_path):
     original = boundary.step
-    mark = Mark(str(tmp_path), "threads", True, os.getpid())
+    mark = Switch(str(tmp_path), "threads", True, os.getpid())
 
     assert pickle.loads(pickle.dumps(mark)) == mark
     assert boundary.step is original
@@ -158,7 +158,7 @@ def test_a_mark_unpickled_in_its_own_process_changes_nothing(boundary, tmp_path)
 
 def test_a_worker_forgets_the_probe_with_the_first_task_that_brings_no_mark(boundary, tmp_path):
     original, here = boundary.step, probe._probe
-    pickle.loads(pickle.dumps(Mark(str(tmp_path), "dask", True, os.getpid() + 1)))
+    pickle.loads(pickle.dumps(Switch(str(tmp_path), "dask", True, os.getpid() + 1)))
 
     with here._task():
         pass

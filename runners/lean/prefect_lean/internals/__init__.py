@@ -28,7 +28,7 @@ with imports_of(CALLS, FUTURES):
         whole_context,
     )
 with imports_of(CONTEXT):
-    from .incoming import FlowRun, Settings, complete_models, entered
+    from .incoming import RebuiltFlowRun, Settings, complete_models, entered
 with imports_of(CLIENTS):
     from .clients import async_client, close_clients, open_clients, thread_client
 with imports_of(EVENTS):
@@ -36,10 +36,10 @@ with imports_of(EVENTS):
 
 __all__ = [
     "TESTED_PREFECT_VERSIONS",
-    "FlowRun",
     "FlowRunPart",
     "LeanEventsWorker",
     "Origin",
+    "RebuiltFlowRun",
     "Recent",
     "Saving",
     "Settings",

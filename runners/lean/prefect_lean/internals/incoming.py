@@ -32,7 +32,7 @@ class Settings:
         return SettingsContext.model_construct(profile=self.profile, settings=self.settings)
 
 
-class FlowRun:
+class RebuiltFlowRun:
     """A flow run context rebuilt in a worker. Every task gets a copy with mutable parts of its own."""
 
     def __init__(self, data: bytes, client: Any) -> None:
@@ -82,7 +82,7 @@ def complete_models() -> None:
 @contextmanager
 def entered(
     settings: Settings | None,
-    flow_run: Callable[[Any], FlowRun] | None,
+    flow_run: Callable[[Any], RebuiltFlowRun] | None,
     parameters: dict[str, Any] | None,
     rest: Mapping[str, Any],
 ) -> Iterator[None]:
