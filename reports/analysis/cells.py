@@ -40,6 +40,7 @@ class Graph:
     payload_bytes: int
     failures: int
     batch: int = 1
+    asynchronous: bool = False
 
     @property
     def body_s(self) -> float:
@@ -270,6 +271,7 @@ def _graph(record: Record) -> Graph:
         payload_bytes=graph.payload_bytes,
         failures=graph.failures,
         batch=graph.batch,
+        asynchronous=graph.asynchronous,
     )
 
 
