@@ -129,7 +129,7 @@ def _both(width: int, seconds: float) -> tuple[GraphSpec, ...]:
     return tuple(GraphSpec("map", width=width, work=Work(kind, seconds)) for kind in kinds)
 
 
-_PREFECT = (BASELINE, CONTROL, "sequential", STOCK)
+_PREFECT = (BASELINE, CONTROL, "sequential", "gather", STOCK)
 
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
@@ -174,7 +174,7 @@ PROFILES: Mapping[str, Profile] = {
             suites={
                 "startup": _maps(2),
                 "map": _maps(8, 40, 120),
-                "work": _working(12, 0.05, 0.25),
+                "work": (*_working(12, 0.05, 0.25), GraphSpec("map", 16, Work("sleep", 0.25), asynchronous=True)),
                 "slots": _waiting(64, 0.25),
                 "payload": _carrying(8, 100_000, 1_000_000),
                 "overhead": _empty(8),

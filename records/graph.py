@@ -66,6 +66,8 @@ class GraphSpec:
         failures: attempts of each hello that raise, for `retrying`.
         retry_delay_s: seconds between two attempts.
         batch: items that one hello does one after another, each of them the work; `width` is items / `batch`.
+        asynchronous: the tasks are `async def`, and `sleep` waits without holding its thread. The arm of an event loop
+            runs every graph so.
 
     Raises:
         ValueError: a value out of range.
@@ -78,6 +80,7 @@ class GraphSpec:
     failures: Count = 0
     retry_delay_s: Number = 0.0
     batch: Count = 1
+    asynchronous: bool = False
 
     def __post_init__(self) -> None:
         if self.variant not in get_args(Variant):
@@ -96,6 +99,8 @@ class GraphSpec:
             )
         if self.variant == "chain" and (self.work.kind != "none" or self.payload_bytes or self.batch > 1):
             raise ValueError("a chain is of empty tasks: it takes no work, no payload and no batch")
+        if self.variant == "chain" and self.asynchronous:
+            raise ValueError("a chain is of tasks that are not asynchronous: its probe reads those alone")
 
     @property
     def id(self) -> str:
@@ -111,6 +116,8 @@ class GraphSpec:
             parts.append(f"b{self.batch}")
         if self.retry_delay_s:
             parts.append(f"d{self.retry_delay_s:g}s")
+        if self.asynchronous:
+            parts.append("async")
         return "-".join(parts)
 
     @property
@@ -136,8 +143,14 @@ class GraphSpec:
             return summarise([said(f"hello-{lane}", payload(lane, self.payload_bytes)) for lane in range(self.width)])
         return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
 
-    def ideal_s(self, workers: int, cores: int) -> float:
-        """The least that the bodies take: as many rounds as the workers need, CPU work no less than `cores` allow."""
+    def ideal_s(self, workers: int, cores: int, event_loop: bool = False) -> float:
+        """The least that the bodies take: as many rounds as the workers need, CPU work no less than `cores` allow.
+
+        Args:
+            event_loop: all run in one: waiting takes one round however many they are, computing one after another.
+        """
+        if event_loop:
+            workers = self.width if self.work.kind in ("none", "sleep") else 1
         rounds_s = math.ceil(self.width / workers) * self.body_s
         if self.work.kind in ("none", "sleep"):
             return rounds_s
@@ -171,6 +184,7 @@ class UserFlowSpec:
     failures: ClassVar[int] = 0
     batch: ClassVar[int] = 1
     body_s: ClassVar[float] = 0.0
+    asynchronous: ClassVar[bool] = False
 
     @property
     def id(self) -> str:

@@ -154,7 +154,7 @@ class Record:
     arm: str
     role: Role
     engine: str
-    """`none`, `threads`, `processes`, `dask` or `ray`."""
+    """Name of what executes: `none`, `asyncio`, `threads`, `processes`, `dask`, `ray`, or that of another engine."""
     runner: str
     """Class path of the task runner, or what stands in for it."""
     bare: bool

@@ -17,6 +17,8 @@ class ArmTraits:
     slots_share_gil: all worker slots are in one process (True), or each in its own (False); None: neither, or unknown.
     caveat: what no stopwatch shows, in one sentence.
     palette: place in the charts' palette; None: one is drawn from the arm's name.
+    event_loop: all tasks run in one event loop: those that wait do so all at once, those that compute take turns,
+        whether they hold the GIL or not. Its number of workers is 1 and limits nothing.
     """
 
     rank: int = 50
@@ -24,6 +26,7 @@ class ArmTraits:
     slots_share_gil: bool | None = None
     caveat: str = ""
     palette: int | None = None
+    event_loop: bool = False
 
 
 def before(engine: str, arm: str, variant: bool) -> ArmTraits:

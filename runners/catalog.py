@@ -29,7 +29,7 @@ CONTROL = "control"
 ENTRY_POINTS = "runner_lab.engines"
 """The group of entry points by which a distribution brings engines: each names an `Engine` or a class of one."""
 STOCK, LEAN, BARE = "(stock)", "(lean)", "(bare)"
-"""Groups of arms in a default selection: every engine's own, under Prefect, by a lean runner, without Prefect."""
+"""Groups of arms in a default selection: every engine's own runner, the lean one, the engine without Prefect."""
 
 _CONTROL_PALETTE = 2
 _ARM_KEYS = {"class", "engine", "options", "lean", "summary"}
@@ -55,7 +55,7 @@ class Catalog:
         return self.clusters.get(spec.engine, ClusterSettings())
 
     def select(self, names: Iterable[str], workers: int) -> list[RunnerSpec]:
-        """The named arms, each with as many worker slots.
+        """The named arms, each that has slots with as many.
 
         Raises:
             ArmError: no such arm.
@@ -65,7 +65,7 @@ class Catalog:
             if name not in self.arms:
                 raise ArmError(name, f"there is no such arm; there are {', '.join(self.arms)}")
             spec = self.arms[name]
-            chosen.append(spec if spec.direct else spec.with_workers(workers))
+            chosen.append(spec.with_workers(workers))
         return chosen
 
     def default(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -81,7 +81,7 @@ class Catalog:
 
     def _group(self, name: str) -> list[str]:
         sorts = {
-            STOCK: lambda arm: not (arm.direct or arm.lean or arm.bare),
+            STOCK: lambda arm: bool(arm.class_path) and not arm.lean,
             LEAN: lambda arm: arm.lean,
             BARE: lambda arm: arm.bare,
         }

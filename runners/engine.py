@@ -92,7 +92,8 @@ class Engine:
     arms: tuple[RunnerSpec, ...] = ()
     rank: int = 50
     """Place among all engines, from the simplest to run to the one with the most to look after. Direct calls are 0,
-    threads 10, processes 20, Dask 30, Ray 40. Arms are listed, and equally fast ones recommended, in this order."""
+    an event loop 5, threads 10, processes 20, Dask 30, Ray 40. Arms are listed, and equally fast ones recommended, in
+    this order."""
     reach: Reach = "process"
     """How far tasks go from the flow: no further than its own `process`, processes of its `host`, or a `cluster`."""
     concurrent = True
@@ -157,6 +158,7 @@ class Engine:
             reach=self.reach,
             slots_share_gil=self.slots_share_gil(spec, settings),
             caveat=self.caveat,
+            event_loop=spec.event_loop,
             palette=self.palette if spec.name in {own.name for own in self.arms} else None,
         )
 

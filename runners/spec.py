@@ -22,11 +22,12 @@ class RunnerSpec:
     Args:
         name: the arm's name.
         engine: name of what executes: `none` is the caller's own thread, any other is one of `runners.catalog`.
-        class_path: dotted path of the Prefect `TaskRunner` class; empty for direct calls and bare arms.
+        class_path: dotted path of the Prefect `TaskRunner` class; empty where no runner takes part.
         options: keyword arguments of the class, as the user gave them.
-        workers: worker slots; each slot runs one task at a time.
+        workers: worker slots; each slot runs one task at a time. 1 where no runner and no bare engine has slots.
         lean: a runner of `prefect_lean`.
         bare: the graph runs on the engine, with no Prefect.
+        event_loop: the tasks are asynchronous, and awaited together in the event loop of an asynchronous flow.
         summary: what it is, in a few words.
     """
 
@@ -37,12 +38,26 @@ class RunnerSpec:
     workers: int = 2
     lean: bool = False
     bare: bool = False
+    event_loop: bool = False
     summary: str = ""
 
     @property
     def direct(self) -> bool:
-        """Tasks are called, not submitted: no runner takes part."""
-        return not self.class_path and not self.bare
+        """Tasks are called one after another, not submitted: no runner takes part."""
+        return not (self.class_path or self.bare or self.event_loop)
+
+    @property
+    def has_slots(self) -> bool:
+        """How many tasks run at the same time is a number to be set: of a runner, or of a bare engine."""
+        return bool(self.class_path) or self.bare
+
+    @property
+    def runner(self) -> str:
+        """What runs the tasks, for records: the runner's class, or what stands in for it."""
+        if self.class_path:
+            return self.class_path
+        return "asyncio.gather" if self.event_loop else "direct calls" if self.direct else f"bare {self.engine}"
 
     def with_workers(self, workers: int) -> RunnerSpec:
-        return replace(self, workers=workers)
+        """The same in so many worker slots; itself where it has none to set."""
+        return replace(self, workers=workers) if self.has_slots else self

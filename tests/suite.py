@@ -5,6 +5,7 @@ Everything is started when the first test asks for it, and a guard ends what a k
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -179,12 +180,15 @@ def run_graph(arms: catalog.Catalog, scratch: Path, tmp_path: Path) -> Callable[
             with engine.bare(arm, cluster, LIMIT_S) as submitter:
                 outcome = wire(graph, str(ledger), Nodes(), submitter)
         else:
-            from runner_lab.flows.graph.fanout import fanout
+            from runner_lab.flows.graph.fanout import fanout, fanout_awaited
 
-            flow = fanout.with_options(timeout_seconds=LIMIT_S)
-            if not arm.direct:
+            flow = (fanout_awaited if arm.event_loop else fanout).with_options(timeout_seconds=LIMIT_S)
+            if arm.class_path:
                 flow = flow.with_options(task_runner=engine.task_runner(arm, cluster, scratch))
-            outcome = flow(graph, str(ledger), direct=arm.direct)
+            if arm.event_loop:
+                outcome = asyncio.run(flow(graph, str(ledger)))
+            else:
+                outcome = flow(graph, str(ledger), direct=arm.direct)
         return Ran(outcome, Ledger(ledger).entries()[before:], ledger)
 
     return run

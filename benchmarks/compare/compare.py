@@ -84,9 +84,9 @@ class UserFlow:
         Raises:
             ArmError: the arm has no task runner to give to a flow.
         """
-        if arm.direct or arm.bare:
-            what = "calls tasks directly" if arm.direct else "runs without Prefect"
-            raise ArmError(arm.name, f"{what}, which takes a flow written for it: compare yours under task runners")
+        if not arm.class_path:
+            what = "runs without Prefect" if arm.bare else "has no task runner"
+            raise ArmError(arm.name, f"{what}, and takes a flow written for it: compare yours under task runners")
 
     def label(self, profile: Profile) -> str:
         return f"{COMPARE}-{self.spec.name.partition('(')[0].replace('.', '-')}"

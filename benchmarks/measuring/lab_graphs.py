@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 import time
 from contextlib import nullcontext
@@ -54,16 +55,20 @@ def run_pass(cell: PlannedCell, site: Site, ledger: str) -> Pass:
             outcome = run(graph, ledger, nodes_for(site.cluster), submitter)
         return Pass(called_s, outcome, time.monotonic())
     from runner_lab.flows.graph.chain import chain
-    from runner_lab.flows.graph.fanout import fanout
+    from runner_lab.flows.graph.fanout import fanout, fanout_awaited
 
     probe = Schedule(ledger, cell.arm.engine, SECTION) if graph.variant == "chain" else None
-    flow: Any = (chain if probe else fanout).with_options(timeout_seconds=site.limit_s)
-    if not cell.arm.direct:
-        flow = flow.with_options(task_runner=site.engine.task_runner(cell.arm, site.cluster, site.scratch))
     arguments: dict[str, Any] = {"mark": probe} if probe else {}
+    flow: Any = chain if probe else fanout_awaited if cell.arm.event_loop else fanout
+    flow = flow.with_options(timeout_seconds=site.limit_s)
+    if cell.arm.class_path:
+        flow = flow.with_options(task_runner=site.engine.task_runner(cell.arm, site.cluster, site.scratch))
     with nullcontext() if cell.cold else without_heartbeats(), probe or nullcontext():
         called_s = time.monotonic()
-        outcome = flow(graph, ledger, direct=cell.arm.direct, **arguments)
+        if cell.arm.event_loop:
+            outcome = asyncio.run(flow(graph, ledger))
+        else:
+            outcome = flow(graph, ledger, direct=cell.arm.direct, **arguments)
         returned_s = time.monotonic()
     return Pass(called_s, outcome, returned_s, probe)
 

@@ -99,7 +99,7 @@ def blank_record(cell: PlannedCell, run_id: str, environment: dict[str, Any]) ->
     if isinstance(graph, GraphSpec):
         tasks = graph.tasks
         if graph.variant != "cached":
-            executions, ideal_s = graph.executions, graph.ideal_s(arm.workers, cores())
+            executions, ideal_s = graph.executions, graph.ideal_s(arm.workers, cores(), arm.event_loop)
     return Record(
         run_id=run_id,
         suite=cell.suite,
@@ -107,7 +107,7 @@ def blank_record(cell: PlannedCell, run_id: str, environment: dict[str, Any]) ->
         arm=arm.name,
         role=cell.role,
         engine=arm.engine,
-        runner=arm.class_path or ("direct calls" if arm.direct else f"bare {arm.engine}"),
+        runner=arm.runner,
         bare=arm.bare,
         lean=arm.lean,
         cold=cell.cold,

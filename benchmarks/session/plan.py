@@ -106,7 +106,7 @@ class Drawn(PlannedCell):
     free: bool = False
 
     def at(self, slots: int) -> PlannedCell:
-        arm = self.arm if self.arm.direct else self.arm.with_workers(slots)
+        arm = self.arm.with_workers(slots)
         stage = Stage(self.stage.name, arm.workers)
         return PlannedCell(self.suite, self.graph, arm, self.block, stage, self.cold)
 
@@ -114,10 +114,16 @@ class Drawn(PlannedCell):
 def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
     """Whether an arm can run a graph.
 
-    A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. A cluster that the lab
-    attaches to is not the lab's to start; and the probe of a chain reads the workers' clocks and wants its code there.
+    A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. Asynchronous tasks run in an
+    event loop or under a runner of Prefect's kind; a chain, whose probe is of other tasks, does not run in a loop.
+    A cluster that the lab attaches to is not the lab's to start; and the probe of a chain reads the workers' clocks and
+    wants its code there.
     """
     if attached and (cold or graph.variant == "chain"):
+        return False
+    if isinstance(graph, GraphSpec) and graph.asynchronous and (arm.bare or arm.direct):
+        return False
+    if arm.event_loop and graph.variant == "chain":
         return False
     return not arm.bare or (graph.variant in ("plain", "map") and not cold)
 

@@ -57,9 +57,18 @@ def hello(lane: int, work: Work, payload_bytes: int, failures: int, ledger: str,
     with recorded(ledger, "hello", lane):
         for _ in range(batch):
             perform(work)
-        if attempt < failures:
-            raise PlannedFailure(f"hello {lane}: attempt {attempt + 1} of {failures} that fail")
-        return f"hello-{lane}", payload(lane, payload_bytes)
+        return spoken(lane, payload_bytes, attempt, failures)
+
+
+def spoken(lane: int, payload_bytes: int, attempt: int, failures: int) -> tuple[str, bytes]:
+    """What a hello gives once its work is done; `attempt` counts from 0.
+
+    Raises:
+        PlannedFailure: it is one of those that fail.
+    """
+    if attempt < failures:
+        raise PlannedFailure(f"hello {lane}: attempt {attempt + 1} of {failures} that fail")
+    return f"hello-{lane}", payload(lane, payload_bytes)
 
 
 def world(lane: int, ledger: str) -> str:

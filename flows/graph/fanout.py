@@ -1,41 +1,53 @@
-"""The graph as a Prefect flow: one flow for all arms, `fanout.with_options(task_runner=...)`."""
+"""The graph as a Prefect flow: one for all arms, `fanout.with_options(task_runner=...)`, and one for an event loop."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from prefect import flow, runtime, task
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 
-from runner_lab.flows.graph import bodies
+from runner_lab.flows.graph import async_bodies
+from runner_lab.flows.graph.awaiting import await_map, await_wired
 from runner_lab.flows.graph.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire, wire_map
 from runner_lab.records.graph import GraphSpec
 
 
-def _nodes(**options: Any) -> Nodes:
+def _nodes(functions: Nodes, **options: Any) -> Nodes:
     return Nodes(
-        hello=task(name="create_hello", **options)(bodies.hello),
-        world=task(name="create_world", **options)(bodies.world),
-        greet=task(name="greet", **options)(bodies.greet),
-        gather=task(name="gather", **options)(bodies.gather),
+        hello=task(name="create_hello", **options)(functions.hello),
+        world=task(name="create_world", **options)(functions.world),
+        greet=task(name="greet", **options)(functions.greet),
+        gather=task(name="gather", **options)(functions.gather),
     )
 
 
-_PLAIN = _nodes(cache_policy=NO_CACHE, persist_result=False)
+_ASYNC = Nodes(async_bodies.hello, async_bodies.world, async_bodies.greet, async_bodies.gather)
 
+_UNCACHED: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 # The ledger's folder is one of the inputs, and each cell has its own: so a key holds within a cell, and for no other.
-_CACHED = _nodes(cache_policy=INPUTS + TASK_SOURCE, persist_result=True, cache_expiration=timedelta(hours=1))
+_KEPT: dict[str, Any] = {
+    "cache_policy": INPUTS + TASK_SOURCE,
+    "persist_result": True,
+    "cache_expiration": timedelta(hours=1),
+}
+_PLAIN = {False: _nodes(Nodes(), **_UNCACHED), True: _nodes(_ASYNC, **_UNCACHED)}
+_CACHED = {False: _nodes(Nodes(), **_KEPT), True: _nodes(_ASYNC, **_KEPT)}
+"""By whether the tasks are asynchronous."""
 
 
 def nodes(spec: GraphSpec) -> Nodes:
     """The graph's tasks, with the options of its variant."""
     if spec.variant == "cached":
-        return _CACHED
+        return _CACHED[spec.asynchronous]
+    plain = _PLAIN[spec.asynchronous]
     if spec.variant == "retrying":
-        hello = _PLAIN.hello.with_options(retries=spec.failures, retry_delay_seconds=spec.retry_delay_s)
-        return Nodes(hello, _PLAIN.world, _PLAIN.greet, _PLAIN.gather)
-    return _PLAIN
+        return replace(
+            plain, hello=plain.hello.with_options(retries=spec.failures, retry_delay_seconds=spec.retry_delay_s)
+        )
+    return plain
 
 
 @flow(name="fanout", persist_result=False)
@@ -49,5 +61,19 @@ def fanout(spec: GraphSpec, ledger: str, direct: bool = False) -> Outcome:
     """
     run = wire_map if spec.variant == "map" else wire
     outcome = run(spec, ledger, nodes(spec), DirectCalls() if direct else PrefectSubmits())
+    outcome.flow_run_id = runtime.flow_run.id
+    return outcome
+
+
+@flow(name="fanout-awaited", persist_result=False)
+async def fanout_awaited(spec: GraphSpec, ledger: str) -> Outcome:
+    """Run the graph in this flow's event loop: its tasks are asynchronous, and no runner takes part.
+
+    Args:
+        spec: the graph.
+        ledger: folder in which the bodies count themselves; it must exist.
+    """
+    run = await_map if spec.variant == "map" else await_wired
+    outcome = await run(spec, ledger, nodes(replace(spec, asynchronous=True)))
     outcome.flow_run_id = runtime.flow_run.id
     return outcome

@@ -157,7 +157,7 @@ def of(summary: Summary, kind: str, arm: str) -> Metg | None:
 
 
 def _tells(cell: Cell) -> bool:
-    return cell.ideal_s > 0 and cell.graph.body_s > 0
+    return cell.ideal_s > 0 and cell.graph.body_s > 0 and not cell.graph.asynchronous
 
 
 def _line(levels: dict[float, list[float]], short: float, long: float, n: int) -> Metg:

@@ -42,6 +42,11 @@ class Arm:
         """What its engine says of it; of a run from before engines did, what the lab knew then."""
         return self.told or before(self.engine, self.name, self.bare or self.lean)
 
+    @property
+    def has_slots(self) -> bool:
+        """How many is to be chosen: not of direct calls, which have one, nor of an event loop, which has no limit."""
+        return self.engine != "none" and not self.traits.event_loop
+
 
 @dataclass(frozen=True)
 class Run:

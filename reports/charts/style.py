@@ -59,10 +59,11 @@ PALETTE = (
     ("#d55e00", "s"),
     ("#009e73", "^"),
     ("#cc79a7", "D"),
+    ("#e69f00", "X"),
 )
 """Colours and markers, by the place that an arm's engine names (`ArmTraits.palette`)."""
 OTHERS = (
-    ("#e69f00", "X"),
+    ("#cc6677", "H"),
     ("#332288", "h"),
     ("#882255", "<"),
     ("#999933", ">"),

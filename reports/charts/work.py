@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.metg import TARGET, Metg
 from runner_lab.reports.analysis.metg import of as metg_of
 from runner_lab.reports.analysis.run import Arm
@@ -21,7 +22,7 @@ HIGHEST = 1.25
 
 def cpu_against_wait(summary: Summary) -> Drawing | Missing:
     """Efficiency (ideal over makespan) by task duration, a panel for each kind of work."""
-    cells = [cell for cell in summary.of("work") if cell.efficiency is not None and cell.graph.work.seconds > 0]
+    cells = [cell for cell in summary.of("work") if _shown(cell)]
     present = {cell.graph.work.kind for cell in cells}
     shown = [kind for kind in kinds.ALL if kind in present] + sorted(present - set(kinds.ALL))
     if not shown:
@@ -66,10 +67,15 @@ def _panel(axes: Axes, summary: Summary, kind: str, arms: list[Arm]) -> None:
 
 def efficiencies(summary: Summary, kind: str, arm: str) -> dict[float, float]:
     """Efficiency by duration in seconds, at the width with the most durations."""
-    cells = [c for c in summary.of("work", arm) if c.graph.work.kind == kind and c.efficiency is not None]
+    cells = [c for c in summary.of("work", arm) if c.graph.work.kind == kind and _shown(c)]
     widths = [cell.graph.width for cell in cells]
     width = max(widths, key=lambda w: (widths.count(w), w), default=0)
     return {c.graph.work.seconds: c.efficiency for c in cells if c.graph.width == width and c.efficiency is not None}
+
+
+def _shown(cell: Cell) -> bool:
+    """Of tasks that have a duration, and are no other ones than under direct calls."""
+    return cell.efficiency is not None and cell.graph.work.seconds > 0 and not cell.graph.asynchronous
 
 
 def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:

@@ -45,7 +45,9 @@ def batch_of(models: Sequence[ArmModel], request: Request) -> Batch | None:
     alone = min(time_s(m, request) for m in models)
     found = []
     for size in BATCHES:
-        if request.tasks / size < FEWEST_TASKS_A_WORKER * max(place(m, request, size).slots for m in models):
+        if request.tasks / size < FEWEST_TASKS_A_WORKER * max(
+            (place(m, request, size).slots for m in models if m.arm.has_slots), default=1
+        ):
             break
         best = min(models, key=lambda m: time_s(m, request, size))
         found.append(Batch(size, best.arm.label, time_s(best, request, size)))

@@ -18,6 +18,8 @@ WHY: dict[Bottleneck, str] = {
     "workers": "the worker slots",
     "gil": "the GIL: bodies take turns",
     "machine": "the machine's cores",
+    "loop": "the event loop, which runs the code of one task at a time",
+    "body": "the body of a task: all of them wait at once",
 }
 
 
@@ -54,8 +56,8 @@ def headline(answer: Answer) -> str:
 
 
 def placed(arm: Ranked) -> str:
-    """`threads with 64 slots`; direct calls have one and no choice."""
-    return arm.arm if arm.engine == "none" else f"{arm.arm} with {units.plural(arm.slots, 'slot')}"
+    """`threads with 64 slots`; the name alone where the number is none to choose."""
+    return arm.arm if not arm.has_slots else f"{arm.arm} with {units.plural(arm.slots, 'slot')}"
 
 
 def between(arm: Ranked) -> str:

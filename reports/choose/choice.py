@@ -31,6 +31,7 @@ class Ranked:
     recorded_s: seconds until Prefect's server would have taken every task run down, where it was seen to fall behind.
     efficiency: the bodies' own time on all workers over the predicted time; `None` for empty tasks.
     caveat: what no stopwatch shows, in one sentence.
+    has_slots: their number is to be chosen, unlike that of direct calls and of an event loop.
     """
 
     arm: str
@@ -47,6 +48,7 @@ class Ranked:
     leads: bool
     slot_bytes: float | None = None
     caveat: str = ""
+    has_slots: bool = True
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,7 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
         arm=found.arm.label,
         engine=found.arm.engine,
         slots=slots,
+        has_slots=found.arm.has_slots,
         seconds=predicted.seconds,
         low=predicted.low,
         high=predicted.high,
@@ -224,8 +227,8 @@ def _workers(request: Request, models: Sequence[ArmModel]) -> list[str]:
 
 
 def _measured_workers(models: Sequence[ArmModel]) -> tuple[int, ...]:
-    """Of the arms that have any: direct calls have one slot whatever is asked."""
-    return tuple(sorted({n for m in models if m.arm.engine != "none" for n in m.reach.worker_counts}))
+    """Of the arms that have a choice of them."""
+    return tuple(sorted({n for m in models if m.arm.has_slots for n in m.reach.worker_counts}))
 
 
 def _cores_of(request: Request, models: Sequence[ArmModel]) -> str:

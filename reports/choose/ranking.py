@@ -77,7 +77,7 @@ def placed(
 
     Arrays are welcome: verdict, map and `choose` ask this same function.
     """
-    counts = [found.slots(workers)] if workers or found.arm.engine == "none" else _counts(found, kind)
+    counts = [found.slots(workers)] if workers or not found.arm.has_slots else _counts(found, kind)
     times = np.array(
         [found.total_s(found.makespan_s(tasks, body_s, kind, payload_bytes, n), cold, n) for n in counts], dtype=float
     )
@@ -103,7 +103,11 @@ def place(found: ArmModel, request: Request, batch: int = 1) -> Placed:
     shape = (work.tasks, work.body_s, work.kind, work.payload_bytes)
     one = placed(found.on(request.cores), *shape, cold=request.cold, workers=request.workers)
     # Slots beyond the tasks have nothing to do.
-    slots = int(one.slots) if request.workers else min(int(one.slots), max(work.tasks, found.workers))
+    slots = (
+        int(one.slots)
+        if request.workers and found.arm.has_slots
+        else min(int(one.slots), max(work.tasks, found.workers))
+    )
     return Placed(slots, float(one.seconds))
 
 

@@ -15,10 +15,12 @@ import numpy as np
 CPU_KINDS = ("spin", "crunch")
 GIL_KINDS = ("spin",)
 """CPU work that holds the GIL: where slots share a process, one body runs at a time."""
+UNLIMITED = 10**9
+"""Slots of an event loop: one for every task."""
 OVERLAP = 6.0
 """Power of the mean that joins the three places: two that are equally busy hinder each other and take 12 % longer."""
 
-Bottleneck = Literal["submit", "workers", "gil", "machine"]
+Bottleneck = Literal["submit", "workers", "gil", "machine", "loop", "body"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Costs:
     starts_slots: each slot is a process that has to start; more of them than cores take longer.
     pool_in_run:  that start is part of every flow run, warm or cold, and so of `fixed_s`.
     measured_slots: of the run, which `fixed_s` and `cold_s` are for.
+    event_loop:   all tasks run in one thread's event loop: a slot for each, and whatever computes takes turns.
     cold_s:       seconds that a start from nothing adds, and its end: cluster, pool, first imports, shutdown.
     server_tasks_per_s: task runs a second the server took down when it was behind; `None` where it kept up.
     """
@@ -78,6 +81,14 @@ class Costs:
     starts_slots: bool = False
     pool_in_run: bool = False
     measured_slots: int = 1
+    event_loop: bool = False
+
+    @property
+    def serial_kinds(self) -> tuple[str, ...]:
+        """Kinds of work of which one body runs at a time, however many slots there are."""
+        if self.event_loop:
+            return CPU_KINDS
+        return GIL_KINDS if self.shares_gil else ()
 
     def with_fitted(self, values: Any, names: tuple[str, ...]) -> Costs:
         """The same with the fitted terms `names` set."""
@@ -111,7 +122,7 @@ def busy(costs: Costs, tasks: Any, working: Any, body_s: Any, kind: str, slots: 
     # The last task submitted still has to run.
     last = (body_s * np.minimum(working, 1.0) + costs.slot_s) * some
     serial = costs.driver_s * np.maximum(tasks - 1.0, 0.0) + last
-    if costs.shares_gil and kind in GIL_KINDS:
+    if kind in costs.serial_kinds:
         serial = costs.driver_s * tasks + body_s * working
     held = costs.slot_s * np.maximum(tasks / slots, some) + body_s * np.ceil(working / slots)
     if not cores:
@@ -153,7 +164,10 @@ def cold_start_s(costs: Costs, slots: Any, cores: int | None) -> Any:
 def bottleneck(costs: Costs, work: Workload, slots: int, cores: int | None) -> Bottleneck:
     """The place that decides the makespan of a workload."""
     places = busy(costs, work.tasks, work.working, work.body_s, work.kind, slots, cores)
-    gil = costs.shares_gil and work.kind in GIL_KINDS and slots > 1
+    if costs.event_loop:
+        waits = work.kind not in CPU_KINDS and work.body_s > costs.driver_s * work.tasks
+        return "body" if waits else "loop"
+    gil = work.kind in costs.serial_kinds and slots > 1
     if gil and work.body_s * work.working > 0.5 * max(places.workers, places.machine):
         return "gil"
     if places.serial > max(places.workers, places.machine) and costs.driver_s * work.tasks > work.body_s:

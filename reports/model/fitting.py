@@ -23,7 +23,7 @@ from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.model.costs import CPU_KINDS, Costs, makespan_s
+from runner_lab.reports.model.costs import CPU_KINDS, UNLIMITED, Costs, makespan_s
 from runner_lab.reports.model.model import ArmModel, Reach
 
 FEWEST_SIZES = 2
@@ -69,6 +69,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         starts_slots=not in_driver(arm),
         pool_in_run=arm.traits.reach == "host" and not arm.lean,
         measured_slots=slots_of(arm, warm[0]),
+        event_loop=arm.traits.event_loop,
     )
     priors = _priors(arm, warm, cpu)
     fitted = _fit_makespans(arm, warm, known, priors, cores, noise)
@@ -97,6 +98,9 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
 
 
 def slots_of(arm: Arm, cell: Cell) -> int:
+    """Bodies at a time."""
+    if arm.traits.event_loop:
+        return UNLIMITED
     return 1 if arm.engine == "none" else max(cell.workers, 1)
 
 
@@ -112,8 +116,11 @@ def shares_gil(arm: Arm) -> bool:
 
 
 def usable(cell: Cell) -> bool:
-    """Warm, of plain tasks, and measured: what the makespan is fitted to."""
-    if cell.suite == DRAWN:
+    """Warm, of plain tasks, and measured: what the makespan is fitted to.
+
+    Asynchronous tasks cost a runner something else; an event loop has them in every graph.
+    """
+    if cell.suite == DRAWN or cell.graph.asynchronous:
         return False
     return not cell.cold and cell.graph.variant in ("plain", "map") and cell.time_s is not None and cell.graph.tasks > 0
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.model.costs import CPU_KINDS, GIL_KINDS, Costs, Workload, cold_start_s, makespan_s
+from runner_lab.reports.model.costs import CPU_KINDS, UNLIMITED, Costs, Workload, cold_start_s, makespan_s
 
 SURE_SHARE = 0.25
 """Share of the misfit's variance that is left where the bodies are all of the time."""
@@ -67,7 +67,10 @@ class ArmModel:
         return self if cores is None or self.cores is None else replace(self, cores=cores)
 
     def slots(self, workers: Any) -> Any:
-        """Bodies at a time: direct calls have one, however many workers are asked for; arrays are welcome."""
+        """Bodies at a time; arrays are welcome. However many workers are asked for, direct calls have one, and an event
+        loop has one for every task."""
+        if self.costs.event_loop:
+            return UNLIMITED
         return 1 if self.arm.engine == "none" else self.workers if workers is None else workers
 
     def ideal_s(self, work: Workload, workers: Any = None) -> float:
@@ -76,6 +79,8 @@ class ArmModel:
         rounds_s = math.ceil(work.working / slots) * work.body_s
         if work.kind not in CPU_KINDS:
             return rounds_s
+        if self.costs.event_loop:
+            return work.working * work.body_s
         return max(rounds_s, work.working * work.body_s / min(slots, self.cores or slots))
 
     def makespan_s(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any = 0.0, workers: Any = None) -> Any:
@@ -119,9 +124,10 @@ class ArmModel:
         """What the bodies alone take at the least, one after another where they share a GIL; arrays are welcome."""
         slots = self.slots(workers)
         work = np.asarray(body_s, dtype=float) * np.asarray(tasks, dtype=float)
-        if kind in GIL_KINDS and self.costs.shares_gil:
+        if kind in self.costs.serial_kinds:
             return work
-        return work / (np.minimum(slots, self.cores or slots) if kind in CPU_KINDS else slots)
+        alone = work / (np.minimum(slots, self.cores or slots) if kind in CPU_KINDS else slots)
+        return np.maximum(alone, np.asarray(body_s, dtype=float))
 
     def _terms_variance(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any, workers: Any) -> Any:
         """Of the logarithm, to first order in the logarithms of the fitted terms (delta method)."""

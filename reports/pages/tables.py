@@ -70,7 +70,7 @@ def _decided(decision: Decision) -> Entry:
     level = [arm.arm for arm in decision.level]
     about = "~" if decision.estimate else ""
     detail = [f"{about}{units.seconds(decision.best.seconds)}"]
-    if decision.best.engine != "none":
+    if decision.best.has_slots:
         detail[0] += f", {units.plural(decision.best.slots, 'slot')}"
     return Entry(decision.best.arm, "\n".join([*detail, *([f"as fast: {units.listed(level)}"] if level else [])]))
 

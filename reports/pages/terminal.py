@@ -23,7 +23,14 @@ from runner_lab.reports.words import regret as regret_words
 from runner_lab.reports.words import units
 
 WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
-PLACES = {"submit": "driver", "workers": "workers", "gil": "GIL", "machine": "cores"}
+PLACES = {
+    "submit": "driver",
+    "workers": "workers",
+    "gil": "GIL",
+    "machine": "cores",
+    "loop": "event loop",
+    "body": "bodies",
+}
 
 
 def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
@@ -43,7 +50,7 @@ def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
 
 def _cell(decision: Decision) -> str:
     best = decision.best
-    slots = "" if best.engine == "none" else f" x{best.slots}"
+    slots = "" if not best.has_slots else f" x{best.slots}"
     level = "".join(f"\n= {arm.arm}" for arm in decision.level[:1])
     return f"{best.arm}{slots}\n{'~' if decision.estimate else ''}{units.seconds(best.seconds)}{level}"
 

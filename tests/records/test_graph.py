@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -24,6 +24,7 @@ PLAIN = st.builds(
     work=WORKS,
     payload_bytes=st.integers(0, 1000),
     batch=st.integers(1, 20),
+    asynchronous=st.booleans(),
 )
 RETRYING = st.builds(
     GraphSpec,
@@ -32,6 +33,7 @@ RETRYING = st.builds(
     work=WORKS,
     failures=st.integers(1, 5),
     retry_delay_s=st.floats(0, 10),
+    asynchronous=st.booleans(),
 )
 
 
@@ -143,6 +145,29 @@ def test_a_batch_has_the_ideal_time_of_its_items():
 )
 def test_no_lane_is_done_before_its_body_is_and_none_shares_a_slot(graph, workers, cores, ideal_s):
     assert graph.ideal_s(workers, cores) == pytest.approx(ideal_s)
+
+
+@pytest.mark.parametrize(
+    ("work", "batch", "ideal_s"),
+    [
+        (Work("sleep", 0.5), 1, 0.5),
+        (Work("sleep", 0.5), 3, 1.5),
+        (Work("spin", 0.5), 1, 4.0),
+        (Work("crunch", 0.5), 1, 4.0),
+    ],
+)
+def test_in_an_event_loop_all_wait_at_once_and_compute_in_turn(work, batch, ideal_s):
+    graph = GraphSpec(width=8, work=work, batch=batch, asynchronous=True)
+
+    assert graph.ideal_s(workers=1, cores=4, event_loop=True) == pytest.approx(ideal_s)
+
+
+def test_asynchronous_tasks_are_another_graph_with_the_same_outcome():
+    graph = GraphSpec("map", width=8, work=Work("sleep", 0.3))
+    other = replace(graph, asynchronous=True)
+
+    assert other.id == "map-w8-sleep300ms-async"
+    assert (other.result, other.tasks, other.executions) == (graph.result, graph.tasks, graph.executions)
 
 
 def test_ideal_never_has_more_cores_than_workers():

@@ -17,7 +17,10 @@ from runner_lab.runners import catalog
 def test_runs_that_do_not_tell_are_of_the_labs_engines_as_they_are():
     arms = catalog.load()
 
+    told_since = {"asyncio"}
     for name, spec in arms.arms.items():
+        if spec.engine in told_since:
+            continue
         assert before(spec.engine, name, spec.lean or spec.bare) == arms.traits(spec), name
 
 
@@ -30,7 +33,12 @@ def test_an_arm_of_the_users_has_its_engines_traits_and_no_colour_of_its_own():
 
 @pytest.mark.parametrize(
     "value",
-    [3, ["dask"], {"dask": 3}, *({"dask": {name: 1.5}} for name in ("rank", "reach", "palette", "caveat"))],
+    [
+        3,
+        ["dask"],
+        {"dask": 3},
+        *({"dask": {name: 1.5}} for name in ("rank", "reach", "palette", "caveat", "event_loop")),
+    ],
 )
 def test_a_plan_whose_traits_are_none_is_one_line(tmp_path, value):
     plan = RunPlan("a", "smoke", ("dask",), 1, 2, "threads", "pytest", "2026-01-01T00:00:00+00:00")

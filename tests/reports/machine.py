@@ -30,6 +30,7 @@ class Runner:
 
     submit_s: driver CPU a task. slot_cpu_s and slot_wait_s: a task's slot beyond its body, on a core and off it.
     fixed_s: before the first task of every flow run. cold_s: of a start from nothing. payload_s: a byte, on a core.
+    event_loop: a slot for every task, and one thread for whatever computes.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Runner:
     cold_s: float = 1.0
     payload_s: float = 0.0
     gil: bool = False
+    event_loop: bool = False
     lean: bool = False
     memory_mb: float = 200.0
 
@@ -55,6 +57,7 @@ RUNNERS = (
     Runner("lean-dask", "dask", 0.004, 0.012, 0.006, cold_s=4.0, payload_s=2e-8, lean=True, memory_mb=600),
     Runner("ray", "ray", 0.020, 0.12, 0.10, cold_s=13.0, payload_s=5e-9, memory_mb=1300),
 )
+GATHER = Runner("gather", "asyncio", 0.0001, 0.004, 0.002, cold_s=1.0, gil=True, event_loop=True, memory_mb=180)
 FULL = (
     ("startup", graph(2)),
     *(("overhead", graph(width)) for width in (4, 12, 24, 48)),
@@ -142,10 +145,15 @@ def independent(tasks: int, body_s: float, kind: str, payload_bytes: float = 0.0
 def makespan_s(runner: Runner, tasks: list[Task], workers: int = 2, cores: int = CORES) -> tuple[float, float, float]:
     """(makespan, time of all submits, core-seconds) of the tasks under a runner, exactly as simulated."""
     simulation = Simulation()
-    core, gil, slot = _Resource(cores), _Resource(1), _Resource(1 if runner.engine == "none" else workers)
+    slots = len(tasks) if runner.event_loop else 1 if runner.engine == "none" else workers
+    core, gil, slot = _Resource(cores), _Resource(1), _Resource(slots)
     server = _Resource(1)
     # Where the slots are in the flow's process, Prefect's own code takes turns with the bodies.
     own_process = (gil, core) if runner.gil else (core,)
+
+    def in_turn(kind: str) -> bool:
+        return runner.event_loop or (runner.gil and kind == "spin")
+
     done: set[int] = set()
     blocked: dict[int, list[tuple[int, Task]]] = {}
     missing = {place: len(task.needs) for place, task in enumerate(tasks)}
@@ -175,7 +183,7 @@ def makespan_s(runner: Runner, tasks: list[Task], workers: int = 2, cores: int =
         if task.kind == "sleep":
             yield "hold", task.body_s
         elif task.body_s:
-            yield from compute(task.body_s, (gil, core) if runner.gil and task.kind == "spin" else (core,))
+            yield from compute(task.body_s, (gil, core) if in_turn(task.kind) else (core,))
         yield "give", slot
         done.add(place)
         ended_at = simulation.now
@@ -269,7 +277,7 @@ def _record(
         error=None,
         started_at=f"2026-11-23T01:{block:02d}:00Z",
         tasks=tasks,
-        ideal_s=_ideal_s(spec, 1 if runner.engine == "none" else workers, cores),
+        ideal_s=_ideal_s(spec, spec.width if runner.event_loop else 1 if runner.engine == "none" else workers, cores),
         expected_executions=tasks,
         executions=tasks,
         expected_recorded=tasks,

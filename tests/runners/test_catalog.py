@@ -52,7 +52,7 @@ def test_has_an_arm_for_every_runner_and_bare_engine(arms):
     stock = {spec.name for spec in arms.arms.values() if not spec.lean}
 
     assert stock == {
-        *("sequential", "threads", "processes", "dask", "ray", "bare-threads", "bare-dask", "bare-ray"),
+        *("sequential", "gather", "threads", "processes", "dask", "ray", "bare-threads", "bare-dask", "bare-ray"),
         CONTROL,
     }
 
@@ -82,13 +82,16 @@ def test_control_is_the_baseline_under_another_name(arms):
 
 
 def test_selected_arms_have_the_same_workers_and_keep_their_order(arms):
-    chosen = arms.select(["dask", "threads", "sequential"], workers=5)
+    chosen = arms.select(["dask", "threads", "bare-ray", "sequential", "gather"], workers=5)
 
-    assert [(spec.name, spec.workers) for spec in chosen] == [("dask", 5), ("threads", 5), ("sequential", 1)]
+    assert [(spec.name, spec.workers) for spec in chosen] == [
+        *(("dask", 5), ("threads", 5), ("bare-ray", 5)),
+        *(("sequential", 1), ("gather", 1)),
+    ]
 
 
 def test_an_arm_that_is_not_there_is_refused_with_those_that_are(arms):
-    with pytest.raises(ArmError, match=r"arm 'thread': there is no such arm; there are sequential, threads,"):
+    with pytest.raises(ArmError, match=r"arm 'thread': there is no such arm; there are sequential, gather,"):
         arms.select(["thread"], workers=2)
 
 

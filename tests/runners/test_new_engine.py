@@ -133,7 +133,7 @@ def test_its_arms_are_among_the_others_by_its_rank(way, request):
     request.getfixturevalue(way)
     found = catalog.load()
 
-    assert list(found.engines) == ["none", "threads", "gathered", "processes", "dask", "ray"]
+    assert list(found.engines) == ["none", "asyncio", "threads", "gathered", "processes", "dask", "ray"]
     assert list(found.arms).index("bare-threads") < list(found.arms).index("gathered")
     assert list(found.arms).index("bare-gathered") < list(found.arms).index("processes")
     for arm in found.select(["gathered", "bare-gathered"], workers=3):

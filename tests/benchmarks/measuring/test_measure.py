@@ -101,7 +101,7 @@ def misbehaving(tmp_path, monkeypatch, make_cell):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["plain", "map"])
-@pytest.mark.parametrize("arm", ["sequential", "threads", "bare-threads", "dask", "bare-dask"])
+@pytest.mark.parametrize("arm", ["sequential", "gather", "threads", "bare-threads", "dask", "bare-dask"])
 def test_a_cell_has_all_its_figures(arm, variant, make_cell, measured, cluster_for, arms):
     graph = GraphSpec(variant, width=4, work=Work("sleep", 0.02), batch=2)
     cell = make_cell(arm, graph=graph)
@@ -196,7 +196,7 @@ def test_a_body_that_raises_is_an_error(make_cell, measured, monkeypatch):
     from runner_lab.flows.graph import fanout
 
     # As if the variant's retries had been left out.
-    monkeypatch.setattr(fanout, "nodes", lambda spec: fanout._PLAIN)
+    monkeypatch.setattr(fanout, "nodes", lambda spec: fanout._PLAIN[spec.asynchronous])
 
     record = measured(make_cell(graph=GraphSpec("retrying", width=2, failures=1)))
 
@@ -265,6 +265,14 @@ def test_a_blank_record_says_what_is_known_before(make_cell):
     assert json.loads(records.to_json(record))["environment"] == {"cores": 2}
     assert blank_record(make_cell("bare-dask"), "run", {}).runner == "bare dask"
     assert blank_record(make_cell("sequential"), "run", {}).runner == "direct calls"
+    assert blank_record(make_cell("gather"), "run", {}).runner == "asyncio.gather"
+
+
+def test_the_ideal_of_an_event_loop_is_one_round_of_waiting_and_all_of_the_computing(make_cell):
+    work = {kind: GraphSpec(width=4, work=Work(kind, 0.5)) for kind in ("sleep", "spin", "crunch")}
+    ideal_s = {kind: blank_record(make_cell("gather", graph=graph), "run", {}).ideal_s for kind, graph in work.items()}
+
+    assert ideal_s == {"sleep": 0.5, "spin": 2.0, "crunch": 2.0}
 
 
 @pytest.mark.parametrize(("local", "ideal_s"), [(True, 2.0), (False, 1.0)])

@@ -144,6 +144,28 @@ def test_a_bare_engine_has_no_cache_no_retries_and_no_cold_start(graph, arm, col
     assert applies(graph, ARMS[arm], cold) is expected
 
 
+@pytest.mark.parametrize(
+    ("arm", "expected"),
+    [("threads", True), ("lean-dask", True), ("gather", True), ("sequential", False), ("bare-threads", False)],
+)
+def test_asynchronous_tasks_need_a_runner_of_prefects_kind_or_an_event_loop(arm, expected):
+    assert applies(GraphSpec("map", asynchronous=True), ARMS[arm], cold=False) is expected
+
+
+@pytest.mark.parametrize(
+    ("graph", "expected"),
+    [
+        (GraphSpec(), True),
+        (GraphSpec("map"), True),
+        (GraphSpec("cached"), True),
+        (GraphSpec("retrying", failures=1), True),
+        (GraphSpec("chain"), False),
+    ],
+)
+def test_an_event_loop_runs_every_graph_but_a_chain(graph, expected):
+    assert applies(graph, ARMS["gather"], cold=False) is expected
+
+
 @pytest.mark.parametrize(("arm", "role"), [("threads", "baseline"), ("control", "control"), ("dask", "arm")])
 def test_roles(make_cell, arm, role):
     assert make_cell(arm).role == role

@@ -53,7 +53,7 @@ def nowhere(tmp_path, monkeypatch):
             "--lab-resume goes on as the run was begun: leave --lab-r",
         ),
         ({"runners": " , "}, UsageError, "--lab-runners names no arm"),
-        ({"runners": "threads,dusk"}, ArmError, "arm 'dusk': there is no such arm; there are sequential, threads,"),
+        ({"runners": "threads,dusk"}, ArmError, "arm 'dusk': there is no such arm; there are sequential, gather,"),
         ({"config": Path("absent.toml")}, ConfigError, "cannot read absent.toml: No such file or directory"),
         ({"resume": Path("absent")}, RecordError, "--lab-resume absent: no run to go on with there"),
     ],

@@ -1,4 +1,4 @@
-"""The Prefect flow in its three variants, on a real server, with no runner and with Prefect's default."""
+"""The Prefect flow in its variants, on a real server: with no runner, in an event loop, with Prefect's default."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("lab_server")]
 LIMIT_S = 300.0
 
 
-@pytest.fixture(params=["sequential", "threads"])
+@pytest.fixture(params=["sequential", "gather", "threads"])
 def arm(request, arms):
     return arms.arms[request.param]
 
@@ -24,6 +24,7 @@ def arm(request, arms):
     [
         GraphSpec(width=3),
         GraphSpec(width=3, payload_bytes=100_000),
+        GraphSpec("map", width=3, payload_bytes=1000),
         GraphSpec("retrying", width=3, failures=2),
         GraphSpec("cached", width=3),
     ],
@@ -81,7 +82,7 @@ def test_what_a_body_raises_comes_out_of_the_flow(run_graph, arm, monkeypatch):
     from runner_lab.flows.graph.bodies import PlannedFailure
 
     # As if the variant's retries had been left out.
-    monkeypatch.setattr(fanout, "nodes", lambda spec: fanout._PLAIN)
+    monkeypatch.setattr(fanout, "nodes", lambda spec: fanout._PLAIN[spec.asynchronous])
 
     with pytest.raises(PlannedFailure, match="hello 0: attempt 1 of 1"):
         run_graph(GraphSpec("retrying", width=1, failures=1), arm)

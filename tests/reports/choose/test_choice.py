@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runner_lab.records import run_plan
+from runner_lab.records.run_plan import RunPlan
+from runner_lab.records.traits import ArmTraits, before
 from runner_lab.reports.analysis.statistics import LARGEST_TIE
 from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.choose import answer as words
@@ -48,6 +51,34 @@ CASES = [
     for payload in (0.0, 2e5)
     if tasks * seconds <= 20
 ]
+
+
+@pytest.fixture(scope="module")
+def with_gather(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """The same machine with an event loop beside threads, whose records have one worker."""
+    records = machine.records(RUNNERS[:2], machine.QUICK)
+    loop = [replace(r, role="arm") for r in machine.records([machine.GATHER], machine.QUICK, workers=1)]
+    folder = synthetic.write(tmp_path_factory.mktemp("gather"), [*records, *loop])
+    names = ("threads", "control", "sequential", "gather")
+    traits = {name: before(name, name, False) for name in ("threads", "control")}
+    traits |= {"control": traits["threads"], "sequential": before("none", "sequential", False)}
+    traits |= {"gather": ArmTraits(rank=5, slots_share_gil=True, event_loop=True, caveat="one at a time")}
+    plan = RunPlan("simulated", "full", names, 7, 2, "threads", "pytest", "2026-11-23T01:00:00Z", traits=traits)
+    run_plan.write(folder, plan)
+    return summarise(folder)
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_an_event_loop_leads_for_many_tasks_that_wait_and_has_no_slots_to_choose(
+    with_gather: Summary, workers: int | None
+) -> None:
+    answer = choose(with_gather, Request(500, 0.3, "sleep", workers=workers))
+    gather = next(arm for arm in answer.ranked if arm.arm == "gather")
+    assert (gather.leads, gather.has_slots, gather.slots) == (True, False, 500)
+    assert words.placed(gather) == "gather"
+    assert "event loop" in words.WHY[gather.bottleneck]
+    assert 1 not in answer.measured_workers
+    assert {arm.arm for arm in choose(with_gather, Request(30, 2.0, "crunch")).leaders} == {"threads"}
 
 
 def times(summary: Summary, request: Request) -> dict[str, float]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner_lab.records.record import Record
+from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.analysis.cells import build as build_cell
 from runner_lab.reports.analysis.cells import collect
 from runner_lab.reports.analysis.run import Arm, arms
@@ -18,6 +19,7 @@ from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.model import fitting
 from runner_lab.reports.model.costs import Costs, Workload, bottleneck, makespan_s
 from runner_lab.reports.model.judgement import spared
+from runner_lab.reports.model.model import ArmModel
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, Runner, independent
 
@@ -118,6 +120,38 @@ def test_slots_that_are_processes_are_never_held_by_a_gil(tasks: int, seconds: f
 def test_which_slots_share_a_gil_is_the_engines_to_say(simulated: Summary) -> None:
     shares = {found.arm.name: found.costs.shares_gil for found in simulated.model.arms}
     assert {name for name, yes in shares.items() if yes} == {"sequential", "threads", "lean-threads"}
+
+
+@pytest.fixture(scope="module")
+def looped() -> ArmModel:
+    """The model of a simulated event loop."""
+    found = arms(machine.records([machine.GATHER], machine.QUICK, workers=1), None)[0]
+    arm = synthetic.replace(found, workers=1, told=ArmTraits(rank=5, slots_share_gil=True, event_loop=True))
+    cells = cells_of(machine.records([machine.GATHER], machine.QUICK, workers=1))
+    return fitting.fit(arm, [cell for cell in cells if cell.arm == arm.name], machine.CORES)
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("sleep", 0.3), ("spin", 0.1), ("crunch", 0.1)])
+@pytest.mark.parametrize("tasks", [20, 200])
+def test_an_event_loop_has_a_slot_for_every_task_that_waits_and_one_thread_for_computing(
+    looped: ArmModel, kind: str, seconds: float, tasks: int
+) -> None:
+    truth, _, _ = machine.makespan_s(machine.GATHER, independent(tasks, seconds, kind), workers=1)
+    predicted = looped.predict(Workload.of_items(tasks, seconds, kind))
+    assert predicted.seconds == pytest.approx(truth, rel=0.15)
+    assert predicted.low <= truth <= predicted.high
+    assert looped.predict(Workload.of_items(tasks, seconds, kind), workers=2) == predicted, "no number limits it"
+
+
+def test_what_decides_under_an_event_loop_is_its_thread_or_the_wait_and_never_a_slot_or_the_gil(
+    looped: ArmModel,
+) -> None:
+    def decides(tasks: int, seconds: float, kind: str) -> str:
+        return bottleneck(looped.costs, Workload.of_items(tasks, seconds, kind), looped.slots(None), looped.cores)
+
+    assert decides(20, 5.0, "sleep") == "body"
+    assert decides(5000, 0.1, "sleep") == "loop"
+    assert decides(20, 1.0, "spin") == decides(20, 1.0, "crunch") == "loop"
 
 
 @settings(max_examples=60, deadline=None)
