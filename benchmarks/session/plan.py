@@ -21,10 +21,15 @@ T = TypeVar("T")
 
 
 class Stage(NamedTuple):
-    """What is up while its cells are measured, one after another: a cluster that arms share, or one arm by itself."""
+    """What is up while its cells are measured, one after another: a cluster that arms share, or one arm by itself.
+
+    api_latency_s: round trip between it and Prefect's API. A cluster's processes are told where the API is when they
+        start, so that each distance has a cluster of its own.
+    """
 
     name: str
     workers: int
+    api_latency_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,17 +112,18 @@ class Drawn(PlannedCell):
 
     def at(self, slots: int) -> PlannedCell:
         arm = self.arm if self.arm.direct else self.arm.with_workers(slots)
-        stage = Stage(self.stage.name, arm.workers)
+        stage = self.stage._replace(workers=arm.workers)
         return PlannedCell(self.suite, self.graph, arm, self.block, stage, self.cold)
 
 
-def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
+def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False, moves_api: bool = False) -> bool:
     """Whether an arm can run a graph.
 
     A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. A cluster that the lab
-    attaches to is not the lab's to start; and the probe of a chain reads the workers' clocks and wants its code there.
+    attaches to is not the lab's to start, nor to start anew where a suite moves the API; and the probe of a chain reads
+    the workers' clocks and wants its code there.
     """
-    if attached and (cold or graph.variant == "chain"):
+    if attached and (cold or moves_api or graph.variant == "chain"):
         return False
     return not arm.bare or (graph.variant in ("plain", "map") and not cold)
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from runner_lab.records.cell_id import DRAWN
+from runner_lab.records.cell_id import API_FAR, API_NEAR, DRAWN
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell, Graph
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.model.costs import CPU_KINDS, Costs, makespan_s
+from runner_lab.reports.model.distance import api_trips
 from runner_lab.reports.model.model import ArmModel, Reach
 
 FEWEST_SIZES = 2
@@ -68,6 +69,8 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         starts_slots=not in_driver(arm),
         pool_in_run=arm.traits.reach == "host" and not arm.lean,
         measured_slots=slots_of(arm, warm[0]),
+        api_latency_s=warm[0].api_latency_s,
+        api_trips=api_trips(arm.name, cells, slots_of(arm, warm[0])),
     )
     priors = _priors(arm, warm, cpu)
     fitted = _fit_makespans(arm, warm, known, priors, cores, noise)
@@ -111,8 +114,8 @@ def shares_gil(arm: Arm) -> bool:
 
 
 def usable(cell: Cell) -> bool:
-    """Warm, of plain tasks, and measured: what the makespan is fitted to."""
-    if cell.suite == DRAWN:
+    """Warm, of plain tasks, measured, and as far from the API as the run is: what the makespan is fitted to."""
+    if cell.suite in (DRAWN, API_NEAR, API_FAR):
         return False
     return not cell.cold and cell.graph.variant in ("plain", "map") and cell.time_s is not None and cell.graph.tasks > 0
 
