@@ -108,10 +108,10 @@ def test_what_is_sent_arrives_whole_and_in_order_and_so_does_the_end(tmp_path):
 
 
 def test_a_server_that_is_not_there_is_not_there_by_way_of_the_relay(tmp_path):
-    with far_api(f"http://127.0.0.1:{free_port()}/api", 0.02, tmp_path / "log") as far, connected(far) as connection:
-        # Closed, or broken off: never an answer.
-        with suppress(ConnectionError):
-            assert connection.recv(1) == b""
+    near = f"http://127.0.0.1:{free_port()}/api"
+    # Closed, or broken off: never an answer.
+    with far_api(near, 0.02, tmp_path / "log") as far, connected(far) as connection, suppress(ConnectionError):
+        assert connection.recv(1) == b""
 
 
 class OwnClock(asyncio.SelectorEventLoop):
