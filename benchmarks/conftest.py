@@ -37,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with a run, to its end or to more blocks")
     lab.addoption("--lab-config", type=Path, metavar="FILE", help="arms and clusters (default: ./runners.toml)")
     lab.addoption("--lab-api-url", metavar="URL", help="use this Prefect server instead of starting one")
+    lab.addoption(
+        "--lab-api-latency",
+        metavar="TIME",
+        help="put Prefect's API this round trip away, as users have it: 80ms or 0.08",
+    )
     lab.addoption("--lab-database-url", metavar="URL", help="the lab's server uses this database instead of SQLite")
     lab.addoption(
         "--lab-server-setting",
@@ -71,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
         cell_timeout_s=option.lab_cell_timeout,
         server_settings=tuple(option.lab_server_setting),
         draws=None if option.lab_draws is None else (option.lab_draws, option.lab_seed),
+        api_latency=option.lab_api_latency,
         command=option.lab_command,
     )
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runner_lab.records.cell_id import API_FAR, API_NEAR
 from runner_lab.records.graph import AnyGraph, GraphSpec, Work, WorkKind
 from runner_lab.runners.catalog import BARE, BASELINE, CONTROL, LEAN, STOCK
 from runner_lab.runners.spec import RunnerSpec
@@ -25,6 +26,7 @@ class Suite:
     slots: its cells run under so many workers, and only where a worker is a thread of the flow's process.
     wide: a cell that by the narrower ones of its arm would take too long is left out, and the run says so.
     drawn: its work is the profile's `draws`, and the runners that measure it are decided when it is reached.
+    api_latency_s: round trip between its cells and Prefect's API, where it is not that of the run.
     without: sorts of arms that take no part: `bare` engines, the `control`, `direct` calls.
     """
 
@@ -35,6 +37,7 @@ class Suite:
     slots: int | None = None
     wide: bool = False
     drawn: bool = False
+    api_latency_s: float | None = None
     without: frozenset[str] = frozenset()
 
     def takes(self, arm: RunnerSpec) -> bool:
@@ -131,6 +134,11 @@ def _both(width: int, seconds: float) -> tuple[GraphSpec, ...]:
 
 _PREFECT = (BASELINE, CONTROL, "sequential", "gather", STOCK)
 
+FAR_S = 0.08
+"""How far from Prefect's API the far suite is: a round trip, as to Prefect Cloud or a company's server elsewhere."""
+_DISTANT = (GraphSpec("map", width=8), GraphSpec("map", width=32), GraphSpec("chain", width=15))
+"""What a distance does to independent tasks, by two numbers of them, and to tasks that each take another's result."""
+
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
@@ -184,8 +192,12 @@ PROFILES: Mapping[str, Profile] = {
                 "batching": _batched(32, Work("sleep", 0.02), 1, 4, 16),
                 "worker_scaling": _both(4, 0.25),
                 "task_stages": (GraphSpec("chain", width=25),),
+                API_NEAR: _DISTANT,
+                API_FAR: _DISTANT,
             },
             first_blocks={
+                API_NEAR: 3,
+                API_FAR: 3,
                 "work": 3,
                 "startup": 3,
                 "slots": 2,

@@ -25,6 +25,9 @@ def choose(
     startup: Annotated[
         Literal["warm", "cold"], Parameter(help="warm, or cold to count the start of the cluster or pool.")
     ] = "warm",
+    api_latency: Annotated[
+        str | None, Parameter(help="How far Prefect's API is, such as 80ms; by default as far as in the run.")
+    ] = None,
     run: Annotated[
         Path | None, Parameter(name="--from", help="The run to answer from; the newest under results/ by default.")
     ] = None,
@@ -38,7 +41,7 @@ def choose(
     from runner_lab.reports.choose import answer, asking, choice
     from runner_lab.reports.pages import terminal
 
-    asked = asking.request(tasks, task_seconds, work, payload, workers, startup, cores)
+    asked = asking.request(tasks, task_seconds, work, payload, workers, startup, cores, api_latency)
     found = choice.choose(summarise(asking.find_run(run)), asked)
     if as_json:
         OUT.print_json(answer.to_json(found))

@@ -33,6 +33,7 @@ def compare(
     resume: Annotated[Path | None, Parameter(help="Go on with a comparison, to its end or to more --blocks.")] = None,
     config: Config = None,
     api_url: Annotated[str | None, Parameter(help="Use this Prefect server instead of starting one.")] = None,
+    api_latency: Annotated[str | None, Parameter(help="Put Prefect's API this round trip away, such as 80ms.")] = None,
     database_url: Annotated[str | None, Parameter(help="Of the lab's own server, instead of SQLite.")] = None,
 ) -> None:
     """Run a flow of yours, unchanged, under each task runner, and say which to use for it.
@@ -59,6 +60,7 @@ def compare(
         api_url=api_url,
         database_url=database_url,
         cell_timeout_s=cell_timeout,
+        api_latency=api_latency,
     )
     try:
         interrupted, failed, folder = _compare(FlowRequest(flow, param or (), check_result), options)

@@ -44,6 +44,13 @@ def run(
     api_url: Annotated[
         str | None, Parameter(name=("--api-url", "--lab-api-url"), help="Use this Prefect server; starts none.")
     ] = None,
+    api_latency: Annotated[
+        str | None,
+        Parameter(
+            name=("--api-latency", "--lab-api-latency"),
+            help="Put Prefect's API this round trip away, such as 80ms: Prefect Cloud is 20 to 100 ms away.",
+        ),
+    ] = None,
     database_url: Annotated[
         str | None,
         Parameter(name=("--database-url", "--lab-database-url"), help="Of the lab's own server, instead of SQLite."),
@@ -85,6 +92,7 @@ def run(
         "--lab-resume": resume,
         "--lab-config": config,
         "--lab-api-url": api_url,
+        "--lab-api-latency": api_latency,
         "--lab-database-url": database_url,
         "--lab-cell-timeout": cell_timeout,
     }

@@ -17,6 +17,8 @@ RESIZED = (WORKER_SCALING, SLOTS, DRAWN)
 """Suites whose cells may have other numbers of workers than the run."""
 WIDTHS = ("map", "overhead")
 """Suites of empty graphs in several widths; the first one that a run has tells what a task costs."""
+API_NEAR, API_FAR = "api_near", "api_far"
+"""The suites that have the same graphs beside Prefect's API and with a distance put between."""
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,8 @@ class Record:
     hosts: tuple[str, ...] = ()
     """Names of hosts other than the driver's on which bodies ran. Where there is one, no startup, queue and seen
     latency: they would subtract one host's clock from another's."""
+    api_latency_s: Number = 0.0
+    """Round trip that was put between the cell and Prefect's API."""
     traffic: Traffic | None = None
     """What the server was asked, where it counts."""
     elapsed_s: Number = 0.0
@@ -202,7 +204,7 @@ class Record:
     """Share of the machine's CPU (0 to 1) that processes outside the lab used during the cell."""
     environment: dict[str, Any] = field(default_factory=dict)
     """profile, python, platform, cpu, cores (that the run may use), machine_cores, memory_bytes, governor, server
-    {database, lab, settings where it was given any}, versions, commit, bytecode."""
+    {database, lab, settings where it was given any}, api_latency_s (of the run), versions, commit, bytecode."""
     schema: Literal[2] = SCHEMA
 
     @property

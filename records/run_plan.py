@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from runner_lab.records import json_file, schema_1
 from runner_lab.records.cell_id import CellId
 from runner_lab.records.traits import ArmTraits
-from runner_lab.records.validation import SCHEMA, Count, RecordError, first_complaint
+from runner_lab.records.validation import SCHEMA, Count, Number, RecordError, first_complaint
 
 FILE_NAME = "run.json"
 
@@ -31,6 +31,7 @@ class RunPlan:
     arms: names, in the order they are shown.
     workers: of every arm, but in the suite that is about their number.
     planned_cells: cells times blocks.
+    api_latency_s: round trip that was put between the run and Prefect's API, but in suites with one of their own.
     cells: what was selected, each for any block; a resumed run selects no more. Empty: everything.
     traits: of the arms, by name; none in runs from before engines told them.
     """
@@ -49,6 +50,7 @@ class RunPlan:
     traits: dict[str, ArmTraits] = field(default_factory=dict)
     finished_at: str | None = None
     interrupted: bool = False
+    api_latency_s: Number = 0.0
     schema: Literal[1, 2] = SCHEMA
     """Of the lab that measured it."""
 

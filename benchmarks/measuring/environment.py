@@ -22,8 +22,12 @@ _PACKAGES = ("prefect", "prefect-lean", "runner-lab")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
-def describe(server: Server, profile: str) -> dict[str, Any]:
-    """A flat description, JSON-able: the `environment` of every record."""
+def describe(server: Server, profile: str, api_latency_s: float = 0.0) -> dict[str, Any]:
+    """A flat description, JSON-able: the `environment` of every record.
+
+    Args:
+        api_latency_s: round trip that the run has put between itself and the server.
+    """
     return {
         "profile": profile,
         "python": platform.python_version(),
@@ -34,6 +38,7 @@ def describe(server: Server, profile: str) -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "governor": governor(),
         "server": {"database": server.database, "lab": server.pid is not None, **_set(server)},
+        "api_latency_s": api_latency_s,
         "versions": {name: _version(name) for name in packages()},
         "commit": _commit(),
         "bytecode": _bytecode(),

@@ -124,6 +124,7 @@ def blank_record(cell: PlannedCell, run_id: str, environment: dict[str, Any]) ->
         expected_recorded=0 if arm.bare else tasks,
         recorded=None,
         visibility_lag_s=None,
+        api_latency_s=cell.stage.api_latency_s,
         environment=environment,
     )
 

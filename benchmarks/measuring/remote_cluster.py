@@ -61,18 +61,28 @@ def nodes_for(cluster: Cluster) -> Nodes:
     return Nodes(*(_by_value(node) for node in (plain.hello, plain.world, plain.greet, plain.gather)))
 
 
-def refuse_another_host(arm: str, address: str) -> None:
+def refuse_another_host(arm: str, address: str, relayed: bool = False) -> None:
     """The lab's own server listens on loopback, where only the processes of this host reach it.
+
+    Args:
+        relayed: so does what puts a server farther away, whosever the server is.
 
     Raises:
         ArmError: the cluster is on another host.
     """
-    if on_another_host(address):
+    if not on_another_host(address):
+        return
+    if relayed:
         raise ArmError(
             arm,
-            f"{address} is on another host, and does not reach the lab's own Prefect server: start one that it "
-            "reaches, and name it by --lab-api-url",
+            f"{address} is on another host, and does not reach the relay of --lab-api-latency on this one: leave "
+            "--lab-api-latency away, or leave this arm out",
         )
+    raise ArmError(
+        arm,
+        f"{address} is on another host, and does not reach the lab's own Prefect server: start one that it "
+        "reaches, and name it by --lab-api-url",
+    )
 
 
 def check_slots(arms: Iterable[RunnerSpec], catalog: Catalog, workers: int, given: bool, scratch: Path) -> list[str]:

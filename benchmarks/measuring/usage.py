@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psutil
 
 from runner_lab.records.record import Usage
+from runner_lab.runners import far_api
 from runner_lab.runners.isolation import guard
 
 _INTERVAL_S = 0.25
@@ -95,7 +96,8 @@ class Meter:
         return min(1.0, max(0.0, cpu_s) / (elapsed_s * (psutil.cpu_count() or 1)))
 
     def _trees(self) -> tuple[list[psutil.Process], list[psutil.Process]]:
-        """Workers and server: all that descends from the driver but its guard, and the server's own tree out of it.
+        """Workers and server: all that descends from the driver but its guard and the relays, and the server's own tree
+        out of it.
 
         From one look at the processes of the machine: it is taken in the driver, whose time is measured.
         """
@@ -106,7 +108,7 @@ class Meter:
             if process.pid in server_pids or _ppid(process) in server_pids:
                 server_pids.add(process.pid)
                 server.append(process)
-            elif process.pid not in guard.running:
+            elif process.pid not in guard.running | far_api.running:
                 workers.append(process)
         return workers, server
 

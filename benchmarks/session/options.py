@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner_lab.benchmarks.profiles import PROFILES, Profile
+from runner_lab.reports.choose import asking
+from runner_lab.runners import far_api
 
 DEFAULT_PROFILE = "quick"
 
@@ -20,6 +22,7 @@ class Options:
     """The `--lab-*` options, as given. `profile` is `DEFAULT_PROFILE` where it is not; a resumed run has its own.
 
     draws: pieces of work to draw, and the seed that they are drawn by; None: as the profile has it.
+    api_latency: round trip to put between the run and Prefect's API, such as `80ms`.
     command: what the user typed, where that is not this process's own command line.
     """
 
@@ -35,6 +38,7 @@ class Options:
     cell_timeout_s: float | None = None
     server_settings: tuple[str, ...] = ()
     draws: tuple[int, int] | None = None
+    api_latency: str | None = None
     command: str | None = None
 
 
@@ -57,6 +61,8 @@ def check(options: Options) -> None:
     if options.api_url and options.server_settings:
         raise UsageError("--lab-api-url uses a server that runs: --lab-server-setting is for one that the lab starts")
     server_settings(options.server_settings)
+    if api_latency_s(options) and options.api_url:
+        far_api.refuse_https(options.api_url)
     if options.resume:
         _check_resumed(options)
 
@@ -68,7 +74,11 @@ def _check_resumed(options: Options) -> None:
     """
     if options.out:
         raise UsageError("--lab-resume goes on in its own folder: leave --lab-out away")
-    for name, value in (("--lab-runners", options.runners), ("--workers", options.workers)):
+    for name, value in (
+        ("--lab-runners", options.runners),
+        ("--workers", options.workers),
+        ("--lab-api-latency", options.api_latency),
+    ):
         if value is not None:
             raise UsageError(f"--lab-resume goes on as the run was begun: leave {name} away")
 
@@ -112,6 +122,15 @@ def server_settings(given: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--lab-server-setting {setting}: PREFECT_NAME=VALUE is needed")
         found[name] = value
     return found
+
+
+def api_latency_s(options: Options) -> float:
+    """The round trip that is asked for, seconds; 0 where the API stays where it is.
+
+    Raises:
+        AskError: what is given is no duration, or longer than Prefect's clients would wait.
+    """
+    return 0.0 if options.api_latency is None else asking.api_latency_s("--lab-api-latency", options.api_latency)
 
 
 def names(runners: str | None, profile: Profile) -> list[str]:

@@ -21,10 +21,15 @@ T = TypeVar("T")
 
 
 class Stage(NamedTuple):
-    """What is up while its cells are measured, one after another: a cluster that arms share, or one arm by itself."""
+    """What is up while its cells are measured, one after another: a cluster that arms share, or one arm by itself.
+
+    api_latency_s: round trip between it and Prefect's API. A cluster's processes are told where the API is when they
+        start, so that each distance has a cluster of its own.
+    """
 
     name: str
     workers: int
+    api_latency_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,19 +112,19 @@ class Drawn(PlannedCell):
 
     def at(self, slots: int) -> PlannedCell:
         arm = self.arm.with_workers(slots)
-        stage = Stage(self.stage.name, arm.workers)
+        stage = self.stage._replace(workers=arm.workers)
         return PlannedCell(self.suite, self.graph, arm, self.block, stage, self.cold)
 
 
-def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False) -> bool:
+def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False, moves_api: bool = False) -> bool:
     """Whether an arm can run a graph.
 
     A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. Asynchronous tasks run in an
     event loop or under a runner of Prefect's kind; a chain, whose probe is of other tasks, does not run in a loop.
-    A cluster that the lab attaches to is not the lab's to start; and the probe of a chain reads the workers' clocks and
-    wants its code there.
+    A cluster that the lab attaches to is not the lab's to start, nor to start anew where a suite moves the API; and the
+    probe of a chain reads the workers' clocks and wants its code there.
     """
-    if attached and (cold or graph.variant == "chain"):
+    if attached and (cold or moves_api or graph.variant == "chain"):
         return False
     if isinstance(graph, GraphSpec) and graph.asynchronous and (arm.bare or arm.direct):
         return False

@@ -15,9 +15,10 @@ from runner_lab.benchmarks.measuring.remote_cluster import check_slots, refuse_a
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
 from runner_lab.benchmarks.profiles import Profile, Suite
 from runner_lab.benchmarks.session import forecast
+from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.drawn import Draws, draws
 from runner_lab.benchmarks.session.interrupts import Interrupts
-from runner_lab.benchmarks.session.options import Options, blocks, check, server_settings
+from runner_lab.benchmarks.session.options import Options, api_latency_s, blocks, check, server_settings
 from runner_lab.benchmarks.session.plan import CellError, Drawn, PlannedCell, Search, Stage, Wide, applies, order
 from runner_lab.benchmarks.session.progress import Progress
 from runner_lab.benchmarks.session.run_folder import RunFolder, new_run_id, now
@@ -26,11 +27,12 @@ from runner_lab.benchmarks.session.stages import Limits, Stages
 from runner_lab.benchmarks.session.thrift import spared
 from runner_lab.benchmarks.session.workload import SessionWorkload
 from runner_lab.records.cell_id import CellId
-from runner_lab.records.graph import GraphSpec
+from runner_lab.records.graph import AnyGraph, GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import LeftOut, RunPlan
 from runner_lab.runners import catalog as catalogs
 from runner_lab.runners.catalog import BASELINE, Catalog
+from runner_lab.runners.far_api import far_url, refuse_https
 from runner_lab.runners.isolation.environment import environment as lab_environment
 from runner_lab.runners.isolation.environment import free_port, isolated
 from runner_lab.runners.isolation.guard import guarded, new_scratch
@@ -60,10 +62,16 @@ class Session:
         self._folder: RunFolder | None = None
         self.progress = Progress((), BASELINE)
         check(options)
+        self._earlier = RunFolder.resume(options.resume) if options.resume else None
+        self._api_latency_s = self._earlier.plan.api_latency_s if self._earlier else api_latency_s(options)
         self._scratch = new_scratch()
         self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
         self._port = free_port()
-        api_url = options.api_url or f"http://127.0.0.1:{self._port}/api"
+        self._relay_port = free_port()
+        api_url = (options.api_url or f"http://127.0.0.1:{self._port}/api").rstrip("/")
+        if self._api_latency_s:
+            refuse_https(api_url)
+            api_url = far_url(api_url, self._relay_port)
         self._stack.enter_context(isolated(lab_environment(self._scratch / "home", api_url)))
         try:
             self._plan(options)
@@ -72,7 +80,7 @@ class Session:
             raise
 
     def _plan(self, options: Options) -> None:
-        earlier = RunFolder.resume(options.resume) if options.resume else None
+        earlier = self._earlier
         if options.out:
             RunFolder.refuse_taken(options.out)
         self.profile: Profile = self._workload.profile(
@@ -92,7 +100,6 @@ class Session:
         self.catalog.refuse_missing(self.arms)
         for arm in self.arms:
             self._workload.check_arm(arm)
-        self._earlier = earlier
         self._positions: dict[CellId, int] = {}
 
     @property
@@ -118,20 +125,20 @@ class Session:
         blocks = min(self.blocks, self.profile.first_blocks.get(suite.name, self.blocks))
         make = Search if suite.search else Wide if suite.wide else PlannedCell
         return [
-            make(suite.name, graph, arm, block, self._stage(arm), suite.cold)
+            make(suite.name, graph, arm, block, self._stage(arm, suite), suite.cold)
             for graph in self.profile.graphs(suite.name)
             for base in self.arms
-            if suite.takes(base) and applies(graph, base, suite.cold, bool(self._attached(base)))
+            if suite.takes(base) and self._applies(suite, graph, base, suite.cold)
             for arm in self._sizes(base, suite)
             for block in range(blocks)
         ]
 
     def _drawn_cells(self, suite: Suite) -> list[PlannedCell]:
         return [
-            Drawn(suite.name, draw.graph, arm, block, self._stage(arm), draw.cold, draw.free)
+            Drawn(suite.name, draw.graph, arm, block, self._stage(arm, suite), draw.cold, draw.free)
             for draw in draws(*self.profile.draws, self.workers)
             for arm in self.arms
-            if suite.takes(arm) and applies(draw.graph, arm, draw.cold, bool(self._attached(arm)))
+            if suite.takes(arm) and self._applies(suite, draw.graph, arm, draw.cold)
             for block in range(2)
         ]
 
@@ -164,12 +171,14 @@ class Session:
         self._interrupts = self._stack.enter_context(Interrupts())
         for arm in self.arms:
             self.catalog.check(arm)
-            if (address := self._attached(arm)) and not self.options.api_url:
-                refuse_another_host(arm.name, address)
+            if (address := self._attached(arm)) and (self._api_latency_s or not self.options.api_url):
+                refuse_another_host(arm.name, address, relayed=bool(self._api_latency_s))
         given = bool(self.options.workers or self._earlier)
         for warning in check_slots(self.arms, self.catalog, self.workers, given, scratch):
             self._say(f"warning: {warning}")
         self._server = self._start_server(scratch / "home")
+        places = ApiPlaces(self._server.api_url, scratch, self._stack, {self._api_latency_s: self._relay_port})
+        places.url(self._api_latency_s)
         self._folder = self._earlier or RunFolder.create(*self._new_folder())
         self._before = tuple(self.folder.records)
         self._draws = Draws(self.folder.path)
@@ -179,10 +188,10 @@ class Session:
         self.folder.save(planned_cells=self._planned(), blocks=self.blocks, cells=cells)
         for warning in self.folder.warnings:
             self._say(f"warning: {warning}")
-        self._environment = environment.describe(self._server, self.profile.name)
+        self._environment = environment.describe(self._server, self.profile.name, self._api_latency_s)
         limits = Limits(cell_s=self._cell_timeout_s)
-        self._first_flow(Stages(self.catalog, self._server, scratch, limits, lab_graphs.warm_up, self._say))
-        self._stages = Stages(self.catalog, self._server, scratch, limits, self._workload.warm_up, self._say)
+        self._first_flow(Stages(self.catalog, self._server, places, scratch, limits, lab_graphs.warm_up, self._say))
+        self._stages = Stages(self.catalog, self._server, places, scratch, limits, self._workload.warm_up, self._say)
 
     def _first_flow(self, stages: Stages) -> None:
         """Run one: the first flow of a process pays for imports and caches.
@@ -191,8 +200,9 @@ class Session:
             ServerError: it failed.
         """
         direct = self.catalog.arms["sequential"]
+        stage = Stage(direct.name, 1, self._api_latency_s)
         try:
-            with stages.ready(PlannedCell("startup", GraphSpec(width=1), direct, 0, Stage(direct.name, 1))):
+            with stages.ready(PlannedCell("startup", GraphSpec(width=1), direct, 0, stage)):
                 # The warm-up that comes with it is the flow.
                 pass
         except Exception as error:
@@ -306,9 +316,15 @@ class Session:
         """Server, guard and environment; a second call does no harm."""
         self._stack.close()
 
-    def _stage(self, arm: RunnerSpec) -> Stage:
+    def _stage(self, arm: RunnerSpec, suite: Suite) -> Stage:
         shared = arm.bare or self.catalog.engine(arm).shares(arm)
-        return Stage(arm.engine if shared else arm.name, arm.workers)
+        latency_s = self._api_latency_s if suite.api_latency_s is None else suite.api_latency_s
+        return Stage(arm.engine if shared else arm.name, arm.workers, latency_s)
+
+    def _applies(self, suite: Suite, graph: AnyGraph, arm: RunnerSpec, cold: bool) -> bool:
+        if suite.api_latency_s and (self.options.api_url or "").startswith("https"):
+            return False
+        return applies(graph, arm, cold, bool(self._attached(arm)), suite.api_latency_s is not None)
 
     def _attached(self, arm: RunnerSpec) -> str | None:
         return self.catalog.engine(arm).attached(arm, self.catalog.settings(arm))
@@ -371,6 +387,7 @@ class Session:
             baseline=BASELINE,
             command=without_password(self.options.command or shlex.join([self._workload.program, *sys.argv[1:]])),
             started_at=now(),
+            api_latency_s=self._api_latency_s,
             traits={arm.name: self.catalog.traits(arm) for arm in self.arms},
         )
         return out or results / run_id, plan

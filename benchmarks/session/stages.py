@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner_lab.benchmarks.measuring.measure import Site, one_line
+from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell, Stage
 from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.engine import Cluster
@@ -27,6 +28,7 @@ class Stages:
     """At most one stage's cluster is up at a time.
 
     Args:
+        places: where Prefect's API is for the cells of a stage.
         warm: one pass under an arm, so that no cell pays for what the first use of a worker costs.
         say: told of a cluster that does not stop.
     """
@@ -35,6 +37,7 @@ class Stages:
         self,
         catalog: Catalog,
         server: Server,
+        places: ApiPlaces,
         scratch: Path,
         limits: Limits,
         warm: Callable[[PlannedCell, Site], None],
@@ -42,6 +45,7 @@ class Stages:
     ) -> None:
         self._catalog = catalog
         self._server = server
+        self._places = places
         self._scratch = scratch
         self._limits = limits
         self._warm_up = warm
@@ -61,7 +65,8 @@ class Stages:
         """
         if cell.cold:
             self.close()
-            yield self._site(cell, None)
+            with self._places.at(cell.stage.api_latency_s):
+                yield self._site(cell, None)
             return
         self._enter(cell)
         try:
@@ -99,6 +104,8 @@ class Stages:
         if stage == self._stage:
             return
         self.close()
+        # Before its cluster, whose processes are told where the API is when they start.
+        self._stack.enter_context(self._places.at(cell.stage.api_latency_s))
         engine, settings = self._catalog.engine(cell.arm), self._catalog.settings(cell.arm)
         if engine.shares_cluster and not engine.shares(cell.arm):
             # What it names as its place is the runner's to start or find, in every flow run.

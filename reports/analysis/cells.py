@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from runner_lab.records.cell_id import DRAWN, SLOTS, WORKER_SCALING, CellId
+from runner_lab.records.cell_id import API_FAR, API_NEAR, DRAWN, SLOTS, WORKER_SCALING, CellId
 from runner_lab.records.graph import AnyGraph
 from runner_lab.records.record import COMPARE, FlowRun, Record
 from runner_lab.reports.analysis import statistics
@@ -18,7 +18,7 @@ from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 
 SUITES = (
     *("startup", "map", "work", SLOTS, "metg", "payload", "overhead", "cached", "retrying"),
-    *("batching", WORKER_SCALING, "scale", "task_stages", COMPARE, DRAWN),
+    *("batching", WORKER_SCALING, API_NEAR, API_FAR, "scale", "task_stages", COMPARE, DRAWN),
 )
 FEW_BLOCKS = 5
 """Blocks below which one suite's A/A pairs say too little, and the whole run's are used."""
@@ -69,6 +69,7 @@ class Cell:
     overhead_s: core-seconds a task costs beyond its body, (makespan - ideal) x workers / tasks.
     recorded:   task runs the server had recorded, over all blocks, of `expected_recorded`.
     errors:     the reason of each failed block.
+    api_latency_s: round trip that was put between the cell and Prefect's API.
     flow_runs:  by block, where the cell is a user's flow.
     resized:    under another number of workers than the rest of its arm.
     queue, body, seen: quantiles over the tasks of all blocks; `queue_p95_s` is the mean of each block's own.
@@ -110,6 +111,7 @@ class Cell:
     background_cpu: float | None
     errors: tuple[tuple[int, str], ...]
     flow_runs: dict[int, FlowRun]
+    api_latency_s: float = 0.0
 
 
 SHORTEST_S = 1e-9
@@ -215,6 +217,7 @@ def build(group: Sequence[Record], versus: Comparison | None, resized: bool = Fa
         background_cpu=highest(r.background_cpu for r in group),
         errors=tuple((r.block, r.error or "no reason given") for r in group if r.status != "ok"),
         flow_runs={r.block: r.flow_run for r in group if r.flow_run is not None},
+        api_latency_s=first.api_latency_s,
     )
 
 

@@ -12,8 +12,8 @@ from runner_lab.records.cell_id import RESIZED, CellId
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import RunPlan
 from runner_lab.records.traits import ArmTraits, before
-from runner_lab.records.validation import RecordError
-from runner_lab.reports.words.units import listed, plural, printable
+from runner_lab.records.validation import LARGEST, RecordError
+from runner_lab.reports.words.units import exactly, listed, plural, printable
 
 DEEPEST = 5
 """Levels of an environment that are taken apart."""
@@ -50,7 +50,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Run:
-    """The run as a whole. `partial` says in words what is missing, `None` for a run that is complete."""
+    """The run as a whole. `partial` says in words what is missing, `None` for a run that is complete.
+
+    api_latency_s: round trip that it has put between itself and Prefect's API.
+    """
 
     run_id: str
     profile: str | None
@@ -63,6 +66,12 @@ class Run:
     baseline: str
     control: str | None
     partial: str | None
+    api_latency_s: float = 0.0
+
+    @property
+    def place(self) -> str | None:
+        """`API 80 ms away`, where it was not beside the run."""
+        return f"API {exactly(self.api_latency_s)} away" if self.api_latency_s else None
 
 
 def read_plan(run_dir: Path) -> tuple[RunPlan | None, list[str]]:
@@ -90,6 +99,7 @@ def describe(records: Sequence[Record], plan: RunPlan | None) -> Run:
         baseline=_baseline(records, plan),
         control=next((r.arm for r in records if r.role == "control"), None),
         partial=_partial(records, plan),
+        api_latency_s=plan.api_latency_s if plan else _latency_s(records[0].environment),
     )
 
 
@@ -187,6 +197,11 @@ def elsewhere(records: Sequence[Record]) -> list[str]:
         f"Task bodies of {arms} ran on {hosts}, which is not the driver's host: no startup, queue and seen latency "
         "there, as two hosts' clocks are never subtracted."
     ]
+
+
+def _latency_s(environment: dict[str, Any]) -> float:
+    told = environment.get("api_latency_s")
+    return float(told) if isinstance(told, (int, float)) and 0 < told < LARGEST else 0.0
 
 
 def _text(value: Any, limit: int = 200) -> str | None:

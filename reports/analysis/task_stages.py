@@ -12,6 +12,7 @@ from runner_lab.records.task_stages import STAGES, TaskStages
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.statistics import Estimate
 
+SUITE = "task_stages"
 ALLOWED = 0.02
 """Share of a task's time that the probe may add before the report warns of it."""
 
@@ -50,7 +51,10 @@ def collect(records: Sequence[Record], arms: Sequence[str]) -> StagesOfArms:
     """What these records tell; those of cells that failed do not count."""
     by_arm: dict[str, list[TaskStages]] = {}
     for record in records:
-        if record.status == "ok" and record.task_stages is not None and record.task_stages.probed_s:
+        # The chains of other suites are there for other questions, one of them far from the API.
+        if record.suite != SUITE or record.status != "ok" or record.task_stages is None:
+            continue
+        if record.task_stages.probed_s:
             by_arm.setdefault(record.arm, []).append(record.task_stages)
     strata = [logs for found in by_arm.values() if (logs := _log_ratios(found))]
     return StagesOfArms(

@@ -44,7 +44,8 @@ def question(answer: Answer) -> str:
     if asked.workers and answer.measured_workers and asked.workers > answer.measured_workers[-1]:
         workers += f" (extrapolated: at most {answer.measured_workers[-1]} were measured)"
     cores = "" if asked.cores is None else f", {units.plural(asked.cores, 'core')}"
-    return f"{units.plural(asked.tasks, 'task')}{body}{carrying}{workers}{cores}, {start}"
+    away = "" if asked.api_latency_s is None else f", the API {units.exactly(asked.api_latency_s)} away"
+    return f"{units.plural(asked.tasks, 'task')}{body}{carrying}{workers}{cores}{away}, {start}"
 
 
 def headline(answer: Answer) -> str:
@@ -67,7 +68,7 @@ def between(arm: Ranked) -> str:
 
 def reasons(answer: Answer) -> tuple[str, ...]:
     """A few lines: what decides the time, who comes next, batching, when the answer changes."""
-    lines = [*_why(answer), *_batch(answer), *_changes(answer), *_server(answer)]
+    lines = [*_why(answer), *_batch(answer), *_changes(answer), *_distance(answer), *_server(answer)]
     return tuple(lines)
 
 
@@ -139,6 +140,29 @@ def _changes(answer: Answer) -> list[str]:
     if not told:
         return ["No other length or number of tasks within a factor of 1000 changes the answer."]
     return [f"The answer changes {'; '.join(told)}."]
+
+
+def _distance(answer: Answer) -> list[str]:
+    """Where the API's distance changes the runner, and what a task waits for that takes another's result."""
+    found = answer.distance
+    if found is None:
+        return []
+    lines = []
+    if found.arm != found.beside:
+        before = f"{units.exactly(found.beside_s)} away" if found.beside_s else "beside the server"
+        lines.append(f"With the API {units.exactly(found.latency_s)} away: {found.arm}; {before}: {found.beside}.")
+    waiting = {arm: trips for arm, trips in found.links.items() if trips}
+    if waiting and answer.request.api_latency_s:
+        each = [f"{_trips(n)} ({units.about(n * found.latency_s)}) under {arm}" for arm, n in waiting.items()]
+        free = [arm for arm in found.links if arm not in waiting]
+        none = f", for none under {units.listed(free)}" if free else ""
+        lines.append(f"A task that takes another's result waits for {units.listed(each)}{none}.")
+    return lines
+
+
+def _trips(trips: float) -> str:
+    shown = units.digits(float(f"{trips:.2g}")).removesuffix(".00").removesuffix(".0")
+    return f"{shown} round trip{'' if shown == '1' else 's'}"
 
 
 def _server(answer: Answer) -> list[str]:

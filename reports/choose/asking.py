@@ -18,6 +18,8 @@ MOST_TASKS = 10**8
 LONGEST_S = 1e7
 LARGEST_BYTES = 1e13
 MOST_WORKERS = 10**5
+LONGEST_API_LATENCY_S = 5.0
+"""Round trips beyond this are no place that an API is at, and Prefect's clients begin to give up."""
 
 Work = Literal["io", "cpu", "cpu-no-gil", "none", "sleep", "spin", "crunch"]
 KINDS: dict[Work, Kind] = {
@@ -47,6 +49,7 @@ def request(
     workers: str | None = None,
     startup: Literal["warm", "cold"] = "warm",
     cores: str | None = None,
+    api_latency: str | None = None,
 ) -> Request:
     """The question, from the words of the command line.
 
@@ -74,7 +77,17 @@ def request(
         workers=None if workers is None else _count("--workers", workers, MOST_WORKERS),
         cold=startup == "cold",
         cores=None if cores is None else _count("--cores", cores, MOST_WORKERS),
+        api_latency_s=None if api_latency is None else api_latency_s("--api-latency", api_latency),
     )
+
+
+def api_latency_s(option: str, text: str) -> float:
+    """A round trip to Prefect's API, seconds.
+
+    Raises:
+        AskError: it is no duration, or longer than 5 s.
+    """
+    return _measure(option, text, _SECONDS, "80ms or 0.08", LONGEST_API_LATENCY_S)
 
 
 def find_run(given: Path | None, results: Path = RESULTS) -> Path:

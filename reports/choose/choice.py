@@ -11,6 +11,7 @@ from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import ranking
 from runner_lab.reports.choose.alternatives import Batch, Change, batch_of, changes_of, half_used_from
 from runner_lab.reports.choose.asking import MEASURE
+from runner_lab.reports.choose.distance import Distance, distance_of
 from runner_lab.reports.choose.ranking import Request, place, simplicity, time_s
 from runner_lab.reports.model import costs
 from runner_lab.reports.model.costs import Bottleneck
@@ -70,6 +71,7 @@ class Answer:
     """Duration of a task from which the named arm spends at least half of its time on the bodies."""
     changes: tuple[Change, ...]
     cautions: tuple[str, ...]
+    distance: Distance | None = None
 
     @property
     def leaders(self) -> tuple[Ranked, ...]:
@@ -86,7 +88,7 @@ def choose(summary: Summary, request: Request) -> Answer:
     Raises:
         CannotChoose: the run's cells carry no model of any arm, or no cold start where one is asked for.
     """
-    models = candidates(summary, request.cold)
+    models = _placed(summary, request)
     if not models:
         raise CannotChoose(
             f"run {summary.run.run_id} cannot answer: it needs two widths of empty tasks"
@@ -107,12 +109,13 @@ def choose(summary: Summary, request: Request) -> Answer:
         half_s=half_used_from(named, request),
         changes=tuple(changes_of(models, request, named)),
         cautions=(*_vague(ranked), *_cautions(summary, request, models)),
+        distance=distance_of(candidates(summary, request.cold), request),
     )
 
 
 def rank(summary: Summary, request: Request) -> tuple[Ranked, ...]:
     """The arms that can be predicted, the named one first, the others by time; nothing where there is none."""
-    models = candidates(summary, request.cold)
+    models = _placed(summary, request)
     if not models:
         return ()
     leading = ranking.leaders(models, request)
@@ -124,6 +127,11 @@ def candidates(summary: Summary, cold: bool) -> list[ArmModel]:
     """The arms that can be predicted, simplest first."""
     models = [m for m in summary.model.arms if not cold or m.costs.cold_s is not None]
     return sorted(models, key=lambda m: simplicity(m.arm))
+
+
+def _placed(summary: Summary, request: Request) -> list[ArmModel]:
+    """The candidates, as far from Prefect's API as the request has it."""
+    return [found.away(request.api_latency_s) for found in candidates(summary, request.cold)]
 
 
 def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) -> Ranked:
@@ -173,7 +181,7 @@ def _vague(ranked: Sequence[Ranked]) -> list[str]:
 def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) -> list[str]:
     work = request.workload()
     most = max(models, key=lambda m: m.reach.tasks).reach
-    lines = [*_workers(request, models)]
+    lines = [*_workers(request, models), *_distance(request, summary)]
     beyond = [
         f"{told} (measured up to {limit})"
         for over, told, limit in (
@@ -224,6 +232,22 @@ def _workers(request: Request, models: Sequence[ArmModel]) -> list[str]:
         ]
     counts = units.listed([str(count) for count in measured])
     return [f"{units.plural(request.workers, 'worker')}, by the model and not by measurement: {counts} were measured."]
+
+
+def _distance(request: Request, summary: Summary) -> list[str]:
+    """Where the run cannot tell what the distance does that is asked about."""
+    asked_s = request.api_latency_s
+    unknown = [
+        found.arm.label
+        for found in summary.model.arms
+        if asked_s not in (None, found.costs.api_latency_s) and found.costs.api_trips is None
+    ]
+    if asked_s is None or not unknown:
+        return []
+    return [
+        f"The run has not measured what a distant API does to {units.listed(unknown)}: measure with "
+        f"--lab-api-latency {units.exactly(asked_s).replace(' ', '')}, or the full profile."
+    ]
 
 
 def _measured_workers(models: Sequence[ArmModel]) -> tuple[int, ...]:

@@ -32,6 +32,7 @@ class Request:
     workers: slots; `None` for as many as each arm does best with.
     cold:    the time includes starting, and stopping, what the arm runs on.
     cores:   of the machine that is asked about; `None`: of the one that was measured.
+    api_latency_s: round trip to Prefect's API; `None`: where it was in the run.
     """
 
     tasks: int
@@ -41,6 +42,7 @@ class Request:
     workers: int | None = None
     cold: bool = False
     cores: int | None = None
+    api_latency_s: float | None = None
 
     @classmethod
     def of(cls, graph: GraphSpec, cold: bool, workers: int | None) -> Request:

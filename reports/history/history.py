@@ -20,7 +20,7 @@ from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate, Noise
 from runner_lab.reports.analysis.summary import Summary
-from runner_lab.reports.history.timings import Timing, Timings
+from runner_lab.reports.history.timings import API_LATENCY, Timing, Timings
 
 FILE_NAME = "history.sqlite"
 RESULTS = "results"
@@ -100,6 +100,8 @@ class Kept:
             f"{self.workers} workers",
             facts.get("cpu", ""),
             facts.get("cores", ""),
+            # Kept before the lab could move the API, and so beside it.
+            facts.get(API_LATENCY, "0.0"),
         )
 
 

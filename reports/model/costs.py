@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from runner_lab.reports.model.distance import ApiTrips
+
 CPU_KINDS = ("spin", "crunch")
 GIL_KINDS = ("spin",)
 """CPU work that holds the GIL: where slots share a process, one body runs at a time."""
@@ -65,6 +67,8 @@ class Costs:
     measured_slots: of the run, which `fixed_s` and `cold_s` are for.
     event_loop:   all tasks run in one thread's event loop: a slot for each, and whatever computes takes turns.
     cold_s:       seconds that a start from nothing adds, and its end: cluster, pool, first imports, shutdown.
+    api_latency_s: round trip to Prefect's API with which all of this was measured.
+    api_trips:    round trips that a task and a flow run wait for.
     server_tasks_per_s: task runs a second the server took down when it was behind; `None` where it kept up.
     """
 
@@ -82,6 +86,8 @@ class Costs:
     pool_in_run: bool = False
     measured_slots: int = 1
     event_loop: bool = False
+    api_latency_s: float = 0.0
+    api_trips: ApiTrips | None = None
 
     @property
     def serial_kinds(self) -> tuple[str, ...]:
@@ -94,6 +100,15 @@ class Costs:
         """The same with the fitted terms `names` set."""
         terms: dict[str, Any] = dict(zip(names, map(float, values), strict=True))
         return replace(self, **terms)
+
+    def away(self, api_latency_s: float) -> Costs:
+        """The same with the API that round trip away; as it was where the run has not measured what that does."""
+        if self.api_trips is None:
+            return self
+        farther_s = api_latency_s - self.api_latency_s
+        start_s = None if self.cold_s is None else max(self.cold_s + self.api_trips.flow_run * farther_s, 0.0)
+        slot_s = max(self.slot_s + self.api_trips.task * farther_s, 0.0)
+        return replace(self, slot_s=slot_s, cold_s=start_s, api_latency_s=api_latency_s)
 
     def start_factor(self, slots: Any, cores: int | None) -> Any:
         """How much longer the slots' processes take to start than as many as were measured: imports are CPU work."""

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from runner_lab.records.cell_id import DRAWN
+from runner_lab.records.cell_id import API_FAR, API_NEAR, DRAWN
 from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.model.costs import CPU_KINDS, UNLIMITED, Costs, makespan_s
+from runner_lab.reports.model.distance import api_trips
 from runner_lab.reports.model.model import ArmModel, Reach
 
 FEWEST_SIZES = 2
@@ -70,6 +71,8 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         pool_in_run=arm.traits.reach == "host" and not arm.lean,
         measured_slots=slots_of(arm, warm[0]),
         event_loop=arm.traits.event_loop,
+        api_latency_s=warm[0].api_latency_s,
+        api_trips=api_trips(arm.name, cells, slots_of(arm, warm[0])),
     )
     priors = _priors(arm, warm, cpu)
     fitted = _fit_makespans(arm, warm, known, priors, cores, noise)
@@ -116,11 +119,11 @@ def shares_gil(arm: Arm) -> bool:
 
 
 def usable(cell: Cell) -> bool:
-    """Warm, of plain tasks, and measured: what the makespan is fitted to.
+    """Warm, of plain tasks, measured, and as far from the API as the run is: what the makespan is fitted to.
 
     Asynchronous tasks cost a runner something else; an event loop has them in every graph.
     """
-    if cell.suite == DRAWN or cell.graph.asynchronous:
+    if cell.suite in (DRAWN, API_NEAR, API_FAR) or cell.graph.asynchronous:
         return False
     return not cell.cold and cell.graph.variant in ("plain", "map") and cell.time_s is not None and cell.graph.tasks > 0
 

@@ -66,6 +66,10 @@ class ArmModel:
         """The same arm on a machine with so many cores of the same kind; `None`: the run's own."""
         return self if cores is None or self.cores is None else replace(self, cores=cores)
 
+    def away(self, api_latency_s: float | None) -> ArmModel:
+        """The same arm with Prefect's API that round trip away; `None`: as far as it was in the run."""
+        return self if api_latency_s is None else replace(self, costs=self.costs.away(api_latency_s))
+
     def slots(self, workers: Any) -> Any:
         """Bodies at a time; arrays are welcome. However many workers are asked for, direct calls have one, and an event
         loop has one for every task."""

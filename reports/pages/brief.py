@@ -35,8 +35,8 @@ def text(summary: Summary, report: str | None = None, news: Sequence[str] = ()) 
     where = f"Report: `{report}`" if report else ""
     if report and report.startswith("http"):
         where = linked("Report", report)
-    facts = [f"Run {escape(run.run_id)}", f"{run.blocks} blocks", f"{run.measured} measurements"]
-    lines += ["", " · ".join(facts), *(["", where] if where else [])]
+    facts = [f"Run {escape(run.run_id)}", f"{run.blocks} blocks", f"{run.measured} measurements", run.place or ""]
+    lines += ["", " · ".join(filter(None, facts)), *(["", where] if where else [])]
     return "\n".join(lines) + "\n"
 
 

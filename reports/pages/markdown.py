@@ -26,7 +26,7 @@ def text(
 ) -> str:
     """GitHub-flavoured Markdown. Whatever comes from the records is escaped."""
     run = summary.run
-    facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else ""]
+    facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else "", run.place or ""]
     facts += [f"{run.blocks} blocks", f"{run.measured} measurements", escape(run.started_at or "")]
     lines = [f"# {escape(titled(summary))}", ""]
     if run.partial:

@@ -87,13 +87,41 @@ def scaling(summary: Summary) -> Table | None:
     return Table("worker_scaling", "What more workers gain", columns, rows, f"{_SCALING}{cores}")
 
 
+def distance(summary: Summary) -> Table | None:
+    """An arm a row: round trips to Prefect's API that a task and a flow run wait for."""
+    found = [(model.arm.label, trips) for model in summary.model.arms if (trips := model.costs.api_trips) is not None]
+    if not found:
+        return None
+    columns = (
+        Column("Arm", numeric=False),
+        Column("A task alone", "Round trips that a task waits for which takes no other's result, its slot held."),
+        Column("A task in a chain", "Round trips that a task waits for which takes the result of another one."),
+        Column("A flow run", "Round trips before the first submit and after the last result."),
+    )
+    rows = tuple(
+        (Entry(label), *(_round_trips(trips) for trips in (known.task, known.link, known.flow_run)))
+        for label, known in found
+    )
+    note = (
+        f"Round trips to Prefect's API, from the same graphs beside it and {units.exactly(found[0][1].latency_s)} "
+        "away. 0 where none can be told from noise."
+    )
+    return Table("distance", "What a distant API costs", columns, rows, note)
+
+
 def of(summary: Summary) -> list[Table]:
     """Those that the run has records for."""
     tables = (
-        *(metg(summary), batching(summary), scaling(summary)),
+        *(metg(summary), batching(summary), scaling(summary), distance(summary)),
         *(scale_tables.cost_by_width(summary), scale_tables.requests_a_task(summary)),
     )
     return [table for table in tables if table is not None]
+
+
+def _round_trips(trips: float | None) -> Entry:
+    if trips is None:
+        return Entry(units.NONE)
+    return Entry("0" if trips == 0 else f"{trips:.1f}", sort=trips)
 
 
 def _metg(found: Metg | None) -> Entry:

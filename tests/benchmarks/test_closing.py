@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ import pytest
 from runner_lab.benchmarks import conftest as plugin
 from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
+from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.plan import CellError
 from runner_lab.benchmarks.session.run_folder import RunFolder
 from runner_lab.benchmarks.session.session import Options, Session
@@ -135,7 +136,8 @@ def test_a_cluster_that_does_not_stop_is_told_and_blamed_on_nobody(tmp_path, mon
         raise TimeoutError("the workers\ndo not end")
 
     said, arms = [], catalog.load()
-    stages = Stages(arms, SERVER, tmp_path, Limits(), lambda cell, site: None, said.append)
+    places = ApiPlaces(SERVER.api_url, tmp_path, ExitStack())
+    stages = Stages(arms, SERVER, places, tmp_path, Limits(), lambda cell, site: None, said.append)
     monkeypatch.setattr(arms.engines["dask"], "cluster", stubborn)
     with stages.ready(make_cell("dask")):
         pass

@@ -87,6 +87,30 @@ def test_an_arm_that_fails_fails_its_own_tests_and_the_rest_go_on(start_lab, tmp
     assert [row["params"]["arm"] for row in rows] == ["threads"]
 
 
+def test_a_run_far_from_the_api_says_so_and_a_suite_has_a_distance_of_its_own(start_lab, tmp_path, lab_server):
+    options = ("--lab-runners", "threads,dask", "--lab-blocks", "1", "--lab-out", "out")
+    where = ("--lab-api-url", lab_server.api_url, "--lab-api-latency", "40ms", "--lab-profile", "full")
+    run = start_lab(*options, *where, select="(api_ and map-w8) or (overhead and w8-)")
+    printed, errors = run.communicate()
+    out = tmp_path / "out"
+
+    assert run.returncode == 0, printed + errors
+    found = written(out)
+    assert {(r["suite"], r["arm"], r["api_latency_s"]) for r in found} == {
+        (suite, arm, seconds)
+        for suite, seconds in (("overhead", 0.04), ("api_near", 0.0), ("api_far", 0.08))
+        for arm in ("threads", "dask")
+    }
+    assert {(r["status"], r["recorded"] == r["expected_recorded"]) for r in found} == {("ok", True)}
+    assert {r["environment"]["api_latency_s"] for r in found} == {0.04}
+    assert json.loads((out / "run.json").read_text())["api_latency_s"] == 0.04
+    # Each flow run asks before its first task and after its last: far away that takes round trips.
+    around = {(r["suite"], r["arm"]): r["phases"]["total_s"] - r["phases"]["makespan_s"] for r in found}
+    assert all(around["api_far", arm] >= 4 * 0.08 for arm in ("threads", "dask"))
+    assert "API 40 ms away" in (out / "report.md").read_text()
+    assert "API 40 ms away" in (out / "report.html").read_text()
+
+
 def test_a_run_whose_server_does_not_answer_ends_with_one_line_and_code_2(start_lab, tmp_path):
     run = start_lab("--lab-runners", "threads", "--lab-out", "out", "--lab-api-url", "http://127.0.0.1:1/api")
     printed, errors = run.communicate()

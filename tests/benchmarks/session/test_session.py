@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from runner_lab.benchmarks import bench_overhead
+from runner_lab.benchmarks import bench_api_far, bench_api_near, bench_overhead
+from runner_lab.benchmarks.profiles import FAR_S
 from runner_lab.benchmarks.session.options import UsageError
 from runner_lab.benchmarks.session.session import Options, Session
 from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.records.record import RecordError
 from runner_lab.records.run_plan import RunPlan
+from runner_lab.reports.choose.asking import AskError
 from runner_lab.runners.catalog import ConfigError
+from runner_lab.runners.server import ServerError
 from runner_lab.runners.spec import ArmError
 
 ROOT = Path(__file__).parents[3]
@@ -43,6 +48,15 @@ def nowhere(tmp_path, monkeypatch):
             UsageError,
             "--lab-api-url uses a server that runs",
         ),
+        ({"api_latency": "soon"}, AskError, "--lab-api-latency soon: cannot be read; write it like 80ms or 0.08"),
+        ({"api_latency": "-80ms"}, AskError, "--lab-api-latency -80ms: must be from 0 to 5 seconds"),
+        ({"api_latency": "6"}, AskError, "--lab-api-latency 6: must be from 0 to 5 seconds"),
+        (
+            {"api_latency": "80ms", "api_url": "https://me:pw@h/api"},
+            ServerError,
+            "https://me:***@h/api cannot be put farther away: --lab-api-latency works with http:// alone",
+        ),
+        ({"resume": Path("a"), "api_latency": "80ms"}, UsageError, "--lab-resume goes on as the run was begun: leave"),
         ({"server_settings": ("PREFECT_A",)}, UsageError, "--lab-server-setting PREFECT_A: PREFECT_NAME=VALUE is"),
         ({"server_settings": ("PATH=/",)}, UsageError, "--lab-server-setting PATH=/: PREFECT_NAME=VALUE is needed"),
         ({"resume": Path("a"), "out": Path("b")}, UsageError, "--lab-resume goes on in its own folder"),
@@ -78,8 +92,8 @@ def test_a_refused_session_gives_environment_and_folder_back():
 def earlier(tmp_path):
     """The folder of a run of two blocks that is to be resumed."""
 
-    def made(profile: str = "smoke") -> Path:
-        plan = RunPlan("r", profile, ("threads",), 2, 3, "threads", "pytest", "2026-01-01T00:00:00+00:00")
+    def made(profile: str = "smoke", **told) -> Path:
+        plan = RunPlan("r", profile, ("threads",), 2, 3, "threads", "pytest", "2026-01-01T00:00:00+00:00", **told)
         (tmp_path / "run.json").write_text(json.dumps(asdict(plan)))
         return tmp_path
 
@@ -99,6 +113,56 @@ def test_an_earlier_run_keeps_its_profile_and_workers_and_may_get_more_blocks(ea
 
         assert (session.profile.name, session.workers, session.blocks) == ("smoke", 3, blocks)
         assert {cell.block for cell in session.cells(bench_overhead.SUITE)} == set(range(blocks))
+
+
+def test_an_earlier_run_keeps_how_far_its_api_is(earlier):
+    session = Session(LabGraphs(), Options(resume=earlier(api_latency_s=0.08)))
+    session.release()
+
+    assert {cell.stage.api_latency_s for cell in session.cells(bench_overhead.SUITE)} == {0.08}
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [(None, 0.0), ("0", 0.0), ("80ms", 0.08), ("0.08", 0.08), (".02 s", 0.02)]
+)
+def test_a_runs_cells_are_as_far_from_the_api_as_it_is_told_and_so_is_what_it_starts(given, seconds):
+    import os
+
+    with planned(profile="full", runners="threads,bare-threads,control", api_latency=given) as session:
+        near, far, others = (session.cells(module.SUITE) for module in (bench_api_near, bench_api_far, bench_overhead))
+        api_url = os.environ["PREFECT_API_URL"]
+    with planned(profile="full", runners="threads", api_latency=given, api_url="http://me@h:1/p/api") as session:
+        theirs = os.environ["PREFECT_API_URL"]
+
+    assert {cell.stage.api_latency_s for cell in others} == {seconds}
+    assert {cell.stage.api_latency_s for cell in near} == {0.0}
+    assert {cell.stage.api_latency_s for cell in far} == {FAR_S}
+    assert [cell.graph for cell in near] == [cell.graph for cell in far]
+    assert {cell.arm.name for cell in far} == {"threads"}
+    assert len({cell.stage for cell in (*near, *far)}) == 2
+    assert api_url.startswith("http://127.0.0.1:")
+    assert (theirs == "http://me@h:1/p/api") == (seconds == 0)
+    assert (theirs[: len("http://me@")], theirs[-len("/p/api") :]) == ("http://me@", "/p/api")
+
+
+def test_a_suite_far_from_the_api_has_no_cells_where_nothing_can_be_put_between(tmp_path):
+    (tmp_path / "runners.toml").write_text('[dask]\naddress = "tcp://h:1"\n')
+    with planned(profile="full", runners="threads,dask") as session:
+        attached = session.cells(bench_api_far.SUITE)
+    with planned(profile="full", runners="threads", api_url="https://h/api") as session:
+        secured = session.cells(bench_api_far.SUITE)
+
+    assert {cell.arm.name for cell in attached} == {"threads"}
+    assert secured == []
+
+
+@contextmanager
+def planned(**options) -> Iterator[Session]:
+    session = Session(LabGraphs(), Options(**options))
+    try:
+        yield session
+    finally:
+        session.release()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from runner_lab.benchmarks.measuring.lab_graphs import measure_graph, warm_up
 from runner_lab.benchmarks.measuring.measure import blank_record, measure
+from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.plan import CellError
 from runner_lab.benchmarks.session.stages import Limits, Stages
 from runner_lab.records.graph import GraphSpec
@@ -19,14 +22,16 @@ pytestmark = pytest.mark.slow
 def stages(lab_server, scratch):
     """Stages on a catalog, with a Dask cluster of its own where one is asked for."""
     made = []
+    with ExitStack() as relays:
+        places = ApiPlaces(lab_server.api_url, scratch, relays)
 
-    def stages_of(found: catalog.Catalog) -> Stages:
-        made.append(Stages(found, lab_server, scratch, Limits(cell_s=300.0, quiet_s=300.0), warm_up))
-        return made[-1]
+        def stages_of(found: catalog.Catalog) -> Stages:
+            made.append(Stages(found, lab_server, places, scratch, Limits(cell_s=300.0, quiet_s=300.0), warm_up))
+            return made[-1]
 
-    yield stages_of
-    for each in made:
-        each.close()
+        yield stages_of
+        for each in made:
+            each.close()
 
 
 def test_a_cluster_that_does_not_start_fails_its_stage_and_no_other(stages, arms, make_cell):
