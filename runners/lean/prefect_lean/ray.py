@@ -60,6 +60,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
     Args:
         crash_reruns: How often a task may run again after the worker that ran it has died: Ray's `max_retries`. None
             leaves it to Ray (by default 3) and to `remote_options`, as the stock runner does.
+        record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
 
     All other arguments are those of `RayTaskRunner`.
     """
@@ -93,6 +94,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
 
     def __enter__(self) -> LeanRayTaskRunner:
         super().__enter__()
+        self._begin_events()
         self._let_go = LetGo()
         # What is large goes to the object store, from which a worker reads it without a copy.
         self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef), large_apart=True)
@@ -112,7 +114,10 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         finally:
             self._let_go.clear(closed=self._owns_ray)
             self._stored = (b"", None)
-            super().__exit__(*exc_info)
+            try:
+                super().__exit__(*exc_info)
+            finally:
+                self._end_recording()
 
     def _send(self, submitted: Submitted, package: Package) -> LeanRayFuture:
         function = self._remote_function(submitted.task)
@@ -122,6 +127,12 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         self._submitted[submitted.task_run_id] = future
         self._let_go.tick()
         return future
+
+    def _count_processes(self) -> int:
+        return int(ray.cluster_resources().get("CPU", 1))
+
+    def _ends_its_workers(self) -> bool:
+        return self._owns_ray and not self.address
 
     def _settle(self, all_ended: bool) -> None:
         """Record the deaths of workers that nobody has asked about.
@@ -163,7 +174,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
 
     def _arguments(self) -> dict[str, Any]:
         names = ("address", "init_kwargs", "crash_reruns")
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return super()._arguments() | {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
 class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):

@@ -19,7 +19,13 @@ from .internals.savings import EVENTS, FUTURES
 
 
 class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
-    """`ThreadPoolTaskRunner` whose futures know their state. Same arguments."""
+    """`ThreadPoolTaskRunner` whose futures know their state.
+
+    Args:
+        record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
+
+    All other arguments are those of `ThreadPoolTaskRunner`.
+    """
 
     _stock = ("prefect.task_runners", "ThreadPoolTaskRunner")
 
@@ -32,7 +38,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         if FUTURES.on():
             self._cancel_events = _CancelEvents()
         if EVENTS.on():
-            self._end_events = internals.events_here()
+            self._end_events = internals.events_here(self.record)
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
@@ -63,7 +69,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         internals.forget_no_assets(flow_run_context, task_run_id)
 
     def _arguments(self) -> dict[str, Any]:
-        return {"max_workers": self._max_workers}
+        return super()._arguments() | {"max_workers": self._max_workers}
 
 
 class _CancelEvents(dict[UUID, threading.Event]):

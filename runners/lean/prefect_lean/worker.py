@@ -24,6 +24,9 @@ _settings: internals.Recent[internals.Settings] = internals.Recent()
 _flow_runs: internals.Recent[internals.RebuiltFlowRun] = internals.Recent()
 _loading = threading.local()
 
+_LEAN_ONLY = ("crash_reruns", "record")
+"""Arguments of lean runners that their stock bases do not take."""
+
 
 def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     """Run one task of a driver's `Context.pack` and return its final state.
@@ -37,6 +40,7 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     finally:
         _loading.upstream = ()
     rest: dict[str, Any] = fields.pop("context")
+    recording = internals.Recording(*fields.pop("recording"))
     parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)
     # What was packed to be rebuilt once, where that is not to be had.
     for name, saving in (("settings", internals.savings.SETTINGS), ("flow_run", internals.savings.FLOW_RUN)):
@@ -64,7 +68,7 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
             )
             return _flow_runs.get(key, lambda: internals.RebuiltFlowRun(flow_run_data, client))
 
-    with internals.entered(settings, flow_run, parameters, rest):
+    with internals.entered(settings, flow_run, parameters, rest, recording):
         _stop_if_cancelled()
         try:
             return _run(fields)
@@ -126,7 +130,7 @@ def revive_runner(origins: Sequence[tuple[str, str]], kwargs: dict[str, Any]) ->
     `origins`. Where the integration is missing too, threads.
     """
     # The stock base knows nothing of what the lean one adds.
-    stock_kwargs = {name: value for name, value in kwargs.items() if name != "crash_reruns"}
+    stock_kwargs = {name: value for name, value in kwargs.items() if name not in _LEAN_ONLY}
     for origin in origins:
         try:
             # A class of a script is not in the `__main__` of a worker, and one of a user may take other arguments.

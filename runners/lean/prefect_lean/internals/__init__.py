@@ -27,12 +27,13 @@ with imports_of(CALLS, FUTURES):
         settings_context,
         whole_context,
     )
+    from .recording import Recording, recording_here
 with imports_of(CONTEXT):
     from .incoming import RebuiltFlowRun, Settings, complete_models, entered
 with imports_of(CLIENTS):
     from .clients import async_client, close_clients, open_clients, thread_client
 with imports_of(EVENTS):
-    from .events import LeanEventsWorker, events_here, events_workers
+    from .events import LeanEventsWorker, events_here, events_workers, take_over
 
 __all__ = [
     "TESTED_PREFECT_VERSIONS",
@@ -41,6 +42,7 @@ __all__ = [
     "Origin",
     "RebuiltFlowRun",
     "Recent",
+    "Recording",
     "Saving",
     "Settings",
     "SettingsPart",
@@ -60,10 +62,12 @@ __all__ = [
     "forget_no_assets",
     "new_id",
     "open_clients",
+    "recording_here",
     "rest_of_context",
     "savings",
     "settings_context",
     "source_digest",
+    "take_over",
     "thread_client",
     "unpacked",
     "whole_context",
