@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+import dask
 import distributed
 from dask._task_spec import Task as GraphTask
 from distributed.scheduler import KilledWorker
@@ -75,7 +76,9 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
                 if self._client is None:
                     given = self.address is not None or self._cluster is not None
                     self._owns_cluster = not given and not _has_client()
-                    return super().client
+                    # A task may start processes. Workers of Dask may not where they are daemons.
+                    with dask.config.set({"distributed.worker.daemon": False}):
+                        return super().client
         return self._client
 
     def cancel_all(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
@@ -222,6 +224,7 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             return
         self._let_go.tick()
         try:
+            timeout = _alarms_let_in(self._wrapped_future, timeout)
             result = ray.get(self._wrapped_future, timeout=timeout)
         except ray.exceptions.GetTimeoutError:
             return
@@ -236,6 +239,8 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         self._let_go.tick()
         try:
+            if self._final_state is None:
+                timeout = _alarms_let_in(self._wrapped_future, timeout)
             return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
         except _DEATHS as death:
             if self._final_state is not None:
@@ -249,6 +254,20 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             # Ray gives the dependents of a task, which it never runs, the error of the task.
             return self._submitted.not_ready()
         return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
+
+
+def _alarms_let_in(reference: Any, timeout: float | None) -> float | None:
+    """Wait for a task outside of Ray where an alarm is set, as by the timeout of a flow, and return what time is left.
+
+    What the handler of a signal raises while `ray.get` waits is lost.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "getitimer"):
+        return timeout
+    if not signal.getitimer(signal.ITIMER_REAL)[0]:
+        return timeout
+    done = threading.Event()
+    reference._on_completed(lambda _: done.set())
+    return timeout if done.wait(timeout) else 0
 
 
 def _worker_of(reference: Any) -> str:

@@ -15,7 +15,7 @@ from prefect.tasks import Task
 from . import internals
 from .context import LeanRunner
 from .futures import LeanConcurrentFuture
-from .internals.savings import EVENTS, FUTURES
+from .internals.savings import EVENTS, FUTURES, MENDED
 
 
 class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
@@ -32,11 +32,14 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._end_events: Callable[[], None] = lambda: None
+        self._end_mending: Callable[[], None] = lambda: None
 
     def __enter__(self) -> LeanThreadPoolTaskRunner:
         super().__enter__()
         if FUTURES.on():
             self._cancel_events = _CancelEvents()
+        if MENDED.on():
+            self._end_mending = internals.mend()
         if EVENTS.on():
             self._end_events = internals.events_here(self.record)
         return self
@@ -45,6 +48,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         try:
             super().__exit__(exc_type, exc_value, traceback)
         finally:
+            self._end_mending()
             self._end_events()
 
     def submit(  # type: ignore[override]

@@ -34,11 +34,16 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     `upstream` are what the call leaves out: the states of the futures among the task's arguments, which the engine has
     resolved, and what is large.
     """
-    _loading.upstream = upstream
+    return internals.portable(_run_call(call, shared, upstream))
+
+
+def _run_call(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
+    _loading.upstream = [internals.writable(value) for value in upstream] if _ray() is not None else upstream
     try:
         fields: dict[str, Any] = pickle.loads(call)
     finally:
         _loading.upstream = ()
+    _as_in_main(fields["task"])
     rest: dict[str, Any] = fields.pop("context")
     recording = internals.Recording(*fields.pop("recording"))
     parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)
@@ -88,10 +93,14 @@ def _stop_if_cancelled() -> None:
         raise CancelledRun("The task was cancelled before it began.")
 
 
-def _cancelled() -> bool:
+def _ray() -> Any:
     # Not imported here: a worker of one engine need not have the other. Prefect loads prefect-ray into workers that
     # have it, and with it a lazy `ray`: to touch that one would import Ray, 30 MB in each process.
-    ray = sys.modules.get("ray") if "ray._private.worker" in sys.modules else None
+    return sys.modules.get("ray") if "ray._private.worker" in sys.modules else None
+
+
+def _cancelled() -> bool:
+    ray = _ray()
     distributed = sys.modules.get("distributed")
     # Either may be loaded where it does not run this task, and then has no answer.
     if ray is not None:
@@ -116,6 +125,20 @@ def _run(fields: dict[str, Any], context: dict[str, Any] | None = None) -> Any:
             return await run_task_async(**fields, return_type="state")
 
     return asyncio.run(run_async())
+
+
+def _as_in_main(task: Any) -> None:
+    """Let a task hand functions of its script to processes of its own, where this one has imported the script as well.
+
+    They came by value, and `pickle` takes a function for one of the script only if it is the very same.
+    """
+    main = sys.modules.get("__main__")
+    for name, value in getattr(task.fn, "__globals__", {}).items():
+        if getattr(value, "__module__", None) != "__main__" or not hasattr(value, "__code__"):
+            continue
+        own = getattr(main, name, None)
+        if own is not value and getattr(own, "__code__", None) == value.__code__:
+            setattr(main, name, value)
 
 
 def upstream_value(index: int) -> Any:

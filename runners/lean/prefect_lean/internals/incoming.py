@@ -18,7 +18,7 @@ from prefect.settings.context import get_current_settings
 from .origin import client_key
 from .packed import unpacked
 from .recording import ALL, Recording
-from .savings import CLIENTS, EVENTS
+from .savings import CLIENTS, EVENTS, MENDED
 
 
 class Settings:
@@ -111,6 +111,10 @@ def entered(
             client = stack.enter_context(thread_client(key))
         else:
             client = get_client(sync_client=True)
+        if MENDED.on():
+            from .mended import mend
+
+            stack.callback(mend())
         if EVENTS.on():
             from .events import events_by_address
 

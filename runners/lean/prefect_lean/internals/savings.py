@@ -120,6 +120,7 @@ BURSTS = Saving("bursts", "every event is handed from thread to thread to thread
 RELATED = Saving("related", "what is related to a task is gathered for each of its events.", needs=(EVENTS,))
 WINDOW = Saving("window", "events are sent as they come, and a server that is slower loses some.", needs=(EVENTS,))
 FINAL = Saving("final", "every state is recorded.", needs=(EVENTS,))
+MENDED = Saving("mended", "overlapping tasks may lose lines that `log_prints` takes, and some dataclasses fail.")
 FUTURES = Saving("futures", "every task asks the API for the states of its upstream tasks.")
 POOL = Saving("pool", _STOCK_PATH, needs=(CALLS,))
 
@@ -132,6 +133,7 @@ __all__ = [
     "FINAL",
     "FLOW_RUN",
     "FUTURES",
+    "MENDED",
     "POOL",
     "RELATED",
     "SETTINGS",
