@@ -109,9 +109,7 @@ class LeanRemoteRunner(LeanRunner):
         """Its workers have ended if it ends them."""
         folder, self._folder = self._folder, None
         try:
-            if folder is not None:
-                if EVENTS.on():
-                    internals.take_over(folder)
+            if folder is not None and (not EVENTS.on() or internals.take_over(folder)):
                 shutil.rmtree(folder, ignore_errors=True)
         finally:
             self._end_events()

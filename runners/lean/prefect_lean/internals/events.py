@@ -271,14 +271,20 @@ def _by_worker_of(key: str, recording: Recording) -> Callable[[], None]:
     return end
 
 
-def take_over(folder: str) -> None:
-    """Send by the events worker of this context what processes that have ended left in `folder`."""
+def take_over(folder: str) -> bool:
+    """Send what processes that have ended left in `folder`. Returns whether there is an events worker to do so."""
     from .waiting import kept_events
 
-    worker = events_worker_here.get()
-    if worker is not None:
-        for events in kept_events(folder):
-            worker.take_over(events)
+    # A generator flow may be ended in another context than it began in.
+    here = events_worker_here.get()
+    worker = here or _held(client_key(get_current_settings()))
+    if worker is None:
+        return False
+    for events in kept_events(folder):
+        worker.take_over(events)
+    if here is None:
+        worker.release()
+    return True
 
 
 def _held(key: str) -> LeanEventsWorker | None:

@@ -47,6 +47,8 @@ _STALLED_S = 60.0
 _GIVEN_UP_S = 900.0
 
 _TRIES = 3
+_NAMED = 5
+_SENDS_PER_YIELD = 64
 _IDLE_S = 1.0
 _LONGEST_IDLE_S = 30.0
 _ASKED_AT_ONCE = 200
@@ -104,6 +106,7 @@ class Window:
         self._acknowledged = 0
         self._latency_s = 0.0
         self._asked = 0
+        self._sends = 0
         self._marked_s = 0.0
         self._progress_s = self._acknowledged_s = time.monotonic()
         self._sender: asyncio.Task[None] | None = None
@@ -124,6 +127,11 @@ class Window:
         with contextlib.suppress(asyncio.CancelledError):
             await self._sender
         self.waiting.close()
+        if lost := list(dict.fromkeys(self.not_recorded)):
+            _tell(
+                f"prefect-lean: the server has not recorded {len(lost)} task runs, among them"
+                f" {', '.join(map(str, lost[:_NAMED]))}."
+            )
 
     async def emit(self, event: Event) -> None:
         self._came.append(event)
@@ -146,6 +154,10 @@ class Window:
     def is_moving(self) -> bool:
         """Whether the server has taken something within the limit."""
         return time.monotonic() - self._progress_s < wait_limit_s()
+
+    def is_sent(self) -> bool:
+        """Whether nothing waits here that would end with this process. Asked by other threads."""
+        return not self._came and (self.waiting.is_kept or not self.waiting)
 
     # --- sending ---
 
@@ -187,6 +199,10 @@ class Window:
         return True
 
     async def _send_next(self) -> None:
+        self._sends += 1
+        if self._sends % _SENDS_PER_YIELD == 0:
+            # Else nothing else on the loop has a turn while there is room.
+            await asyncio.sleep(0)
         event = self.waiting.first()
         if await self._emit(event):
             task_run_id = _recorded_as(event)
@@ -228,7 +244,8 @@ class Window:
         self._asked += 1
         if self._asked % 2 == 0:
             # That one may have been dropped, and a later one not.
-            index = random.randrange(index, len(self.under_way))
+            last = len(self.under_way) - 1
+            index = last if self._asked % 4 == 0 else random.randint(index, last)
         probe = self.under_way[index]
         try:
             reached = await self._is_recorded(probe)
