@@ -187,7 +187,8 @@ class _Environment:
 
 def _request(job: Job, package: Package, environment: bytes, pool: ProcessPool) -> None:
     try:
-        upstream = cloudpickle.dumps([future.result() for future in package.upstream])
+        # What came back from a process once may need the same care on its way to the next one.
+        upstream = cloudpickle.dumps([internals.portable(future.result()) for future in package.upstream])
         job.request = (package.call, package.shared, upstream, environment)
         pool.submit(job)
     except BaseException as failed:
