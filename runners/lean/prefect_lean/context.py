@@ -28,9 +28,21 @@ class LeanRunner:
 
     _stock: tuple[str, str]
 
+    def __init__(self, *args: Any, record: str = "all", **kwargs: Any) -> None:
+        if record not in ("all", "final"):
+            raise ValueError(f"record is 'all' or 'final', not {record!r}")
+        super().__init__(*args, **kwargs)
+        self.record = record
+
+    def duplicate(self) -> Any:
+        # Set afterwards: a subclass may take no more arguments than the stock runner gives it.
+        twin = super().duplicate()  # type: ignore[misc]
+        twin.record = self.record
+        return twin
+
     def _arguments(self) -> dict[str, Any]:
         """The arguments that make an equal runner."""
-        raise NotImplementedError
+        return {} if self.record == "all" else {"record": self.record}
 
     @classmethod
     def _origins(cls) -> list[tuple[str, str]]:
@@ -73,6 +85,7 @@ class Context:
         parameters: dict[str, Any],
         wait_for: Iterable[Any] | None,
         dependencies: dict[str, set[Any]] | None,
+        recording: internals.Recording,
     ) -> Package:
         """Raises what pickling raises when an argument or the task cannot be pickled."""
         inputs = {name: internals.collect_task_run_inputs_sync(value) for name, value in parameters.items()}
@@ -93,6 +106,7 @@ class Context:
                 "dependencies": {name: found for name, found in inputs.items() if found},
                 "context": context(task, task_run_id, inputs),
                 "whole_context": whole,
+                "recording": tuple(recording),
             }
         )
         return Package(pickler.file.getvalue(), self.shared(), tuple(pickler.upstream))

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+import dask
 import distributed
 from dask._task_spec import Task as GraphTask
 from distributed.scheduler import KilledWorker
@@ -51,6 +52,7 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         crash_reruns: How often a task may run again after the worker that ran it has died. None leaves that to the
             scheduler (`distributed.scheduler.allowed-failures`, by default 3), as the stock runner does. A number
             costs a message to the scheduler and back for every submit.
+        record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
 
     All other arguments are those of `DaskTaskRunner`.
     """
@@ -74,7 +76,9 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
                 if self._client is None:
                     given = self.address is not None or self._cluster is not None
                     self._owns_cluster = not given and not _has_client()
-                    return super().client
+                    # A task may start processes. Workers of Dask may not where they are daemons.
+                    with dask.config.set({"distributed.worker.daemon": False}):
+                        return super().client
         return self._client
 
     def cancel_all(self) -> None:
@@ -87,6 +91,7 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
 
     def __enter__(self) -> LeanDaskTaskRunner:
         super().__enter__()
+        self._begin_events()
         # What is large Dask sends beside its pickles, without a copy.
         self._context = Context(future_type=distributed.Future, large_apart=True)
         return self
@@ -101,7 +106,10 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
             self.cancel_all()
             self._settle()
         finally:
-            super().__exit__(*args)
+            try:
+                super().__exit__(*args)
+            finally:
+                self._end_recording()
         # They end with the workers of the cluster, which then cannot say so any more.
         for future, worker in stopped:
             future.was_stopped(worker)
@@ -127,6 +135,14 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         self._submitted[submitted.task_run_id] = future
         return future
 
+    def _count_processes(self) -> int:
+        return len(self.client.nthreads())
+
+    def _ends_its_workers(self) -> bool:
+        # Without processes of their own, its workers end with this one.
+        workers = getattr(self._cluster, "workers", {}) if self._owns_cluster else {}
+        return any(isinstance(worker, distributed.Nanny) for worker in workers.values())
+
     def _unfinished(self) -> list[LeanDaskFuture]:
         return [future for future in unsettled(self._submitted) if not future.wrapped_future.done()]
 
@@ -151,7 +167,7 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         return [(unfinished[key], worker) for worker, keys in found.items() for key in keys if key in unfinished]
 
     def _arguments(self) -> dict[str, Any]:
-        return {
+        return super()._arguments() | {
             name: getattr(self, name)
             for name in (
                 *("address", "cluster_class", "cluster_kwargs", "adapt_kwargs", "client_kwargs"),

@@ -33,6 +33,7 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
     Args:
         crash_reruns: How often a task may run again after the process that ran it has died. None is never, as in the
             stock runner.
+        record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
 
     All other arguments are those of `ProcessPoolTaskRunner`.
     """
@@ -66,7 +67,7 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         # runner, they would be started and stopped for every task.
         super(ProcessPoolTaskRunner, self).__enter__()
         if EVENTS.on():
-            self._end_events = internals.events_here()
+            self._end_events = internals.events_here(self.record)
         self._context = Context(future_type=Future)
         self._environment = _Environment()
         self._cancelled = False
@@ -154,7 +155,7 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
                 self._stop_message_forwarding()
 
     def _arguments(self) -> dict[str, Any]:
-        arguments = {
+        arguments = super()._arguments() | {
             "max_workers": self._max_workers,
             "subprocess_message_processor_factories": self.subprocess_message_processor_factories,
             "crash_reruns": self.crash_reruns,
@@ -186,7 +187,8 @@ class _Environment:
 
 def _request(job: Job, package: Package, environment: bytes, pool: ProcessPool) -> None:
     try:
-        upstream = cloudpickle.dumps([future.result() for future in package.upstream])
+        # What came back from a process once may need the same care on its way to the next one.
+        upstream = cloudpickle.dumps([internals.portable(future.result()) for future in package.upstream])
         job.request = (package.call, package.shared, upstream, environment)
         pool.submit(job)
     except BaseException as failed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
@@ -60,6 +62,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
     Args:
         crash_reruns: How often a task may run again after the worker that ran it has died: Ray's `max_retries`. None
             leaves it to Ray (by default 3) and to `remote_options`, as the stock runner does.
+        record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
 
     All other arguments are those of `RayTaskRunner`.
     """
@@ -93,6 +96,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
 
     def __enter__(self) -> LeanRayTaskRunner:
         super().__enter__()
+        self._begin_events()
         self._let_go = LetGo()
         # What is large goes to the object store, from which a worker reads it without a copy.
         self._context = Context(future_type=(ray.ObjectRef, ClientObjectRef), large_apart=True)
@@ -112,7 +116,10 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         finally:
             self._let_go.clear(closed=self._owns_ray)
             self._stored = (b"", None)
-            super().__exit__(*exc_info)
+            try:
+                super().__exit__(*exc_info)
+            finally:
+                self._end_recording()
 
     def _send(self, submitted: Submitted, package: Package) -> LeanRayFuture:
         function = self._remote_function(submitted.task)
@@ -122,6 +129,12 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         self._submitted[submitted.task_run_id] = future
         self._let_go.tick()
         return future
+
+    def _count_processes(self) -> int:
+        return int(ray.cluster_resources().get("CPU", 1))
+
+    def _ends_its_workers(self) -> bool:
+        return self._owns_ray and not self.address
 
     def _settle(self, all_ended: bool) -> None:
         """Record the deaths of workers that nobody has asked about.
@@ -163,7 +176,7 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
 
     def _arguments(self) -> dict[str, Any]:
         names = ("address", "init_kwargs", "crash_reruns")
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+        return super()._arguments() | {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
 class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
@@ -211,6 +224,7 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             return
         self._let_go.tick()
         try:
+            timeout = _alarms_let_in(self._wrapped_future, timeout)
             result = ray.get(self._wrapped_future, timeout=timeout)
         except ray.exceptions.GetTimeoutError:
             return
@@ -225,6 +239,8 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         self._let_go.tick()
         try:
+            if self._final_state is None:
+                timeout = _alarms_let_in(self._wrapped_future, timeout)
             return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
         except _DEATHS as death:
             if self._final_state is not None:
@@ -238,6 +254,20 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             # Ray gives the dependents of a task, which it never runs, the error of the task.
             return self._submitted.not_ready()
         return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
+
+
+def _alarms_let_in(reference: Any, timeout: float | None) -> float | None:
+    """Wait for a task outside of Ray where an alarm is set, as by the timeout of a flow, and return what time is left.
+
+    What the handler of a signal raises while `ray.get` waits is lost.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "getitimer"):
+        return timeout
+    if not signal.getitimer(signal.ITIMER_REAL)[0]:
+        return timeout
+    done = threading.Event()
+    reference._on_completed(lambda _: done.set())
+    return timeout if done.wait(timeout) else 0
 
 
 def _worker_of(reference: Any) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -13,7 +16,10 @@ from prefect.tasks import Task
 from . import internals
 from .context import Context, LeanRunner, Package
 from .crash import Submitted, flow_run_ended_badly
-from .internals.savings import Saving
+from .internals.savings import EVENTS, Saving
+
+# Workers come and go.
+_COUNT_AGAIN_S = 10.0
 
 
 class LeanRemoteRunner(LeanRunner):
@@ -21,6 +27,7 @@ class LeanRemoteRunner(LeanRunner):
 
     Args:
         crash_reruns: How often a task may run again after the worker that ran it has died.
+        record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
     """
 
     _context: Context
@@ -32,6 +39,11 @@ class LeanRemoteRunner(LeanRunner):
     def __init__(self, *args: Any, crash_reruns: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.crash_reruns = crash_reruns
+        self.recording: tuple[Any, ...] | None = None
+        """In a worker, how it records the tasks that it is given: so do the tasks that those submit."""
+        self._counted: tuple[float, int] | None = None
+        self._folder: str | None = None
+        self._end_events: Callable[[], None] = lambda: None
         self._flow_run_id: UUID | None = None
 
     def submit(
@@ -54,20 +66,54 @@ class LeanRemoteRunner(LeanRunner):
         submitted = Submitted.of(task, internals.new_id(), self)
         self._flow_run_id = submitted.flow_run_id
         try:
-            package = self._context.pack(task, submitted.task_run_id, parameters, wait_for, dependencies)
+            package = self._context.pack(
+                task, submitted.task_run_id, parameters, wait_for, dependencies, self._recording()
+            )
         except Exception as unpicklable:
             return self._unsent(submitted, unpicklable)
         return self._send(submitted, package)
 
     def duplicate(self) -> Any:
-        # Set afterwards: a subclass may take no more arguments than the stock runner gives it.
-        twin = super().duplicate()  # type: ignore[misc]
+        twin = super().duplicate()
         twin.crash_reruns = self.crash_reruns
         return twin
 
     def _send(self, submitted: Submitted, package: Package) -> PrefectFuture[Any]:
         """Hand a task to the engine."""
         raise NotImplementedError
+
+    def _recording(self) -> internals.Recording:
+        """How workers record the tasks of this runner."""
+        if self.recording is not None:
+            return internals.Recording(*self.recording)
+        now = time.monotonic()
+        if self._counted is None or now - self._counted[0] > _COUNT_AGAIN_S:
+            self._counted = now, self._count_processes()
+        if self._folder is None and self._ends_its_workers():
+            self._folder = tempfile.mkdtemp(prefix="prefect-lean-")
+        return internals.Recording(self.record, self._counted[1], self._folder)
+
+    def _count_processes(self) -> int:
+        """Those that send events of the tasks, each of its own ones."""
+        return 1
+
+    def _ends_its_workers(self) -> bool:
+        """Whether its workers are on this machine and end with it: then it sends what they cannot send any more."""
+        return False
+
+    def _begin_events(self) -> None:
+        if EVENTS.on() and self.recording is None:
+            self._end_events = internals.events_here(self.record)
+
+    def _end_recording(self) -> None:
+        """Its workers have ended if it ends them."""
+        folder, self._folder = self._folder, None
+        try:
+            if folder is not None and (not EVENTS.on() or internals.take_over(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            self._end_events()
+            self._end_events = lambda: None
 
     def _unsent(self, submitted: Submitted, unpicklable: Exception) -> PrefectFuture[Any]:
         raise unpicklable

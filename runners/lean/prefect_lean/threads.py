@@ -15,30 +15,40 @@ from prefect.tasks import Task
 from . import internals
 from .context import LeanRunner
 from .futures import LeanConcurrentFuture
-from .internals.savings import EVENTS, FUTURES
+from .internals.savings import EVENTS, FUTURES, MENDED
 
 
 class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
-    """`ThreadPoolTaskRunner` whose futures know their state. Same arguments."""
+    """`ThreadPoolTaskRunner` whose futures know their state.
+
+    Args:
+        record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
+
+    All other arguments are those of `ThreadPoolTaskRunner`.
+    """
 
     _stock = ("prefect.task_runners", "ThreadPoolTaskRunner")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._end_events: Callable[[], None] = lambda: None
+        self._end_mending: Callable[[], None] = lambda: None
 
     def __enter__(self) -> LeanThreadPoolTaskRunner:
         super().__enter__()
         if FUTURES.on():
             self._cancel_events = _CancelEvents()
+        if MENDED.on():
+            self._end_mending = internals.mend()
         if EVENTS.on():
-            self._end_events = internals.events_here()
+            self._end_events = internals.events_here(self.record)
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         try:
             super().__exit__(exc_type, exc_value, traceback)
         finally:
+            self._end_mending()
             self._end_events()
 
     def submit(  # type: ignore[override]
@@ -63,7 +73,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         internals.forget_no_assets(flow_run_context, task_run_id)
 
     def _arguments(self) -> dict[str, Any]:
-        return {"max_workers": self._max_workers}
+        return super()._arguments() | {"max_workers": self._max_workers}
 
 
 class _CancelEvents(dict[UUID, threading.Event]):

@@ -24,6 +24,9 @@ _settings: internals.Recent[internals.Settings] = internals.Recent()
 _flow_runs: internals.Recent[internals.RebuiltFlowRun] = internals.Recent()
 _loading = threading.local()
 
+_LEAN_ONLY = ("crash_reruns", "record")
+"""Arguments of lean runners that their stock bases do not take."""
+
 
 def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     """Run one task of a driver's `Context.pack` and return its final state.
@@ -31,12 +34,18 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     `upstream` are what the call leaves out: the states of the futures among the task's arguments, which the engine has
     resolved, and what is large.
     """
-    _loading.upstream = upstream
+    return internals.portable(_run_call(call, shared, upstream))
+
+
+def _run_call(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
+    _loading.upstream = [internals.writable(value) for value in upstream] if _ray() is not None else upstream
     try:
         fields: dict[str, Any] = pickle.loads(call)
     finally:
         _loading.upstream = ()
+    _as_in_main(fields["task"])
     rest: dict[str, Any] = fields.pop("context")
+    recording = internals.Recording(*fields.pop("recording"))
     parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)
     # What was packed to be rebuilt once, where that is not to be had.
     for name, saving in (("settings", internals.savings.SETTINGS), ("flow_run", internals.savings.FLOW_RUN)):
@@ -64,7 +73,7 @@ def run(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
             )
             return _flow_runs.get(key, lambda: internals.RebuiltFlowRun(flow_run_data, client))
 
-    with internals.entered(settings, flow_run, parameters, rest):
+    with internals.entered(settings, flow_run, parameters, rest, recording):
         _stop_if_cancelled()
         try:
             return _run(fields)
@@ -84,10 +93,14 @@ def _stop_if_cancelled() -> None:
         raise CancelledRun("The task was cancelled before it began.")
 
 
-def _cancelled() -> bool:
+def _ray() -> Any:
     # Not imported here: a worker of one engine need not have the other. Prefect loads prefect-ray into workers that
     # have it, and with it a lazy `ray`: to touch that one would import Ray, 30 MB in each process.
-    ray = sys.modules.get("ray") if "ray._private.worker" in sys.modules else None
+    return sys.modules.get("ray") if "ray._private.worker" in sys.modules else None
+
+
+def _cancelled() -> bool:
+    ray = _ray()
     distributed = sys.modules.get("distributed")
     # Either may be loaded where it does not run this task, and then has no answer.
     if ray is not None:
@@ -114,6 +127,20 @@ def _run(fields: dict[str, Any], context: dict[str, Any] | None = None) -> Any:
     return asyncio.run(run_async())
 
 
+def _as_in_main(task: Any) -> None:
+    """Let a task hand functions of its script to processes of its own, where this one has imported the script as well.
+
+    They came by value, and `pickle` takes a function for one of the script only if it is the very same.
+    """
+    main = sys.modules.get("__main__")
+    for name, value in getattr(task.fn, "__globals__", {}).items():
+        if getattr(value, "__module__", None) != "__main__" or not hasattr(value, "__code__"):
+            continue
+        own = getattr(main, name, None)
+        if own is not value and getattr(own, "__code__", None) == value.__code__:
+            setattr(main, name, value)
+
+
 def upstream_value(index: int) -> Any:
     """Stands for an upstream future, or for what is large, in a pickled call."""
     return _loading.upstream[index]
@@ -126,7 +153,7 @@ def revive_runner(origins: Sequence[tuple[str, str]], kwargs: dict[str, Any]) ->
     `origins`. Where the integration is missing too, threads.
     """
     # The stock base knows nothing of what the lean one adds.
-    stock_kwargs = {name: value for name, value in kwargs.items() if name != "crash_reruns"}
+    stock_kwargs = {name: value for name, value in kwargs.items() if name not in _LEAN_ONLY}
     for origin in origins:
         try:
             # A class of a script is not in the `__main__` of a worker, and one of a user may take other arguments.

@@ -22,7 +22,8 @@ from prefect.task_runners import ProcessPoolTaskRunner
 from prefect_lean.internals import savings
 from prefect_lean.internals.savings import Saving
 
-NAMES = ("calls", "context", "settings", "flow-run", "clients", "events", "bursts", "related", "futures", "pool")
+NAMES = ("calls", "context", "settings", "flow-run", "clients", "events", "bursts", "related", "window", "final")
+NAMES += ("mended", "futures", "pool")
 CHANGED = "prefect.somewhere:something"
 
 
@@ -72,7 +73,7 @@ def test_each_saving_is_lost_by_itself(lose):
     lost_with = {
         "calls": {"calls", "pool"},
         "context": {"context", "settings", "flow-run", "clients"},
-        "events": {"events", "related"},
+        "events": {"events", "related", "window", "final"},
     }
     internals = importlib.import_module("prefect_lean.internals")
     available = {name for name in NAMES if of(internals, name).on()}

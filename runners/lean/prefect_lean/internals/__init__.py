@@ -8,7 +8,7 @@ from . import savings
 from .flushing import flush_events
 from .packed import unpacked
 from .recent import Recent, digest
-from .savings import CALLS, CLIENTS, CONTEXT, EVENTS, FUTURES, TESTED_PREFECT_VERSIONS, Saving, imports_of
+from .savings import CALLS, CLIENTS, CONTEXT, EVENTS, FUTURES, MENDED, TESTED_PREFECT_VERSIONS, Saving, imports_of
 from .source import source_digest
 
 # A name that is imported may be gone from Prefect. Whoever uses one of these has asked its saving first.
@@ -27,12 +27,16 @@ with imports_of(CALLS, FUTURES):
         settings_context,
         whole_context,
     )
+    from .portable import portable, writable
+    from .recording import Recording, recording_here
 with imports_of(CONTEXT):
     from .incoming import RebuiltFlowRun, Settings, complete_models, entered
 with imports_of(CLIENTS):
     from .clients import async_client, close_clients, open_clients, thread_client
+with imports_of(MENDED):
+    from .mended import mend
 with imports_of(EVENTS):
-    from .events import LeanEventsWorker, events_here, events_workers
+    from .events import LeanEventsWorker, events_here, events_workers, take_over
 
 __all__ = [
     "TESTED_PREFECT_VERSIONS",
@@ -41,6 +45,7 @@ __all__ = [
     "Origin",
     "RebuiltFlowRun",
     "Recent",
+    "Recording",
     "Saving",
     "Settings",
     "SettingsPart",
@@ -58,13 +63,18 @@ __all__ = [
     "flow_run_context",
     "flush_events",
     "forget_no_assets",
+    "mend",
     "new_id",
     "open_clients",
+    "portable",
+    "recording_here",
     "rest_of_context",
     "savings",
     "settings_context",
     "source_digest",
+    "take_over",
     "thread_client",
     "unpacked",
     "whole_context",
+    "writable",
 ]

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from typing import Any
 
@@ -20,10 +21,17 @@ from prefect.settings.context import get_current_settings
 
 from .origin import client_key, events_worker_here
 from .recent import Recent
-from .savings import BURSTS, RELATED
+from .recording import ALL, Held, Recording, recording_here
+from .savings import BURSTS, FINAL, RELATED, WINDOW
 
 # Long enough for the events of one short task to come in together, short beside the lag of the server.
 _BURST_S = 0.01
+
+# How often it is looked for task runs that have been held back for long enough.
+_SWEEP_S = 1.0
+
+# How soon a task goes on that had to wait with its event since too many wait already.
+_FULL_S = 0.05
 
 # Bursts that may be empty before the loop hands the waiting over to a thread again: a tenth of a second.
 _LOOKS = 10
@@ -40,6 +48,9 @@ class LeanEventsWorker(EventsWorker):
     They are the same for all tasks of a flow run.
 
     It serves one address, where Prefect has one worker for all addresses of a kind.
+
+    What the server cannot record as fast as it comes waits here (see `window`). With `record="final"`, what is said of
+    a task before its end is not sent where the end comes soon.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -50,14 +61,77 @@ class LeanEventsWorker(EventsWorker):
         self._retired = False
         self._holding = threading.Lock()
         self._related: Recent[list[RelatedResource]] = Recent(size=64)
+        self._held = Held()
+        self._sweeping = False
+        self._share = ALL
+        self._window: Any = None
 
     def send(self, item: Any) -> None:
         # Prefect finds one worker for all addresses: the one that was put there last. The event's context knows better.
         mine = events_worker_here.get()
         if mine is None or mine is self or mine._stopped:
-            super().send(item)
+            self._send(item)
         else:
-            mine.send(item)
+            mine._send(item)
+
+    def _send(self, item: Any) -> None:
+        # Memory is bounded: where it is full the task waits, unless the server has taken nothing for long.
+        while (window := self._window) is not None and window.waiting.is_full() and window.is_moving():
+            if threading.get_ident() == window.thread:
+                break
+            time.sleep(_FULL_S)
+        if recording_here.get().states != "final" or not FINAL.on():
+            super().send(item)
+            return
+        self._send_each(self._held.take(item))
+        if self._held and not self._sweeping and self._loop is not None:
+            self._sweeping = True
+            self._loop.call_soon_threadsafe(self._sweep)
+
+    def _send_each(self, items: Iterable[tuple[Context, Event]]) -> None:
+        for context, event in items:
+            context.run(super().send, event)
+
+    def _sweep(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._send_each(self._held.due())
+        self._sweeping = bool(self._held) and self._loop is not None
+        if self._sweeping and self._loop is not None:
+            self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def _stop(self, at_exit: bool = False) -> None:
+        if not self._stopped:
+            self._send_each(self._held.due(after_s=0))
+        super()._stop(at_exit)
+
+    def share(self, recording: Recording) -> None:
+        """Have this process keep to its share of what the server holds."""
+        if recording != self._share:
+            self._share = recording
+            if (window := self._window) is not None and self._loop is not None:
+                self._loop.call_soon_threadsafe(window.share, recording.processes, recording.folder)
+
+    def take_over(self, events: list[Event]) -> None:
+        """Send what another process could not send any more."""
+        if (window := self._window) is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(window.take_over, events)
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        async with super()._lifespan():
+            if not WINDOW.on():
+                yield
+                return
+            from .window import Window, is_windowed
+
+            if not is_windowed(self._client):
+                yield
+                return
+            window = Window(self._client, self._orchestration_client)
+            window.share(self._share.processes, self._share.folder)
+            async with window:
+                self._client = self._window = window  # type: ignore[assignment]
+                yield
 
     def hold(self) -> bool:
         """Keep it from stopping until `release`. False when it is too late for that."""
@@ -148,39 +222,69 @@ _events_workers: Recent[LeanEventsWorker] = Recent(size=4, dropped=LeanEventsWor
 
 
 @contextmanager
-def events_by_address(key: str) -> Iterator[None]:
+def events_by_address(key: str, recording: Recording = ALL) -> Iterator[None]:
     """Send the events of this context by an events worker of the current address, which has this `key`."""
-    end = _by_worker_of(key)
+    end = _by_worker_of(key, recording)
     try:
         yield
     finally:
         end()
 
 
-def events_here() -> Callable[[], None]:
+def events_here(states: str = "all") -> Callable[[], None]:
     """Send the events of this context likewise: those of its threads, or those that its pool hands to it.
 
     Returns what ends that.
     """
+    recording = Recording(states)
     # In a process of a pool, what tasks run in has seen to it; its events go to the driver, whatever the address.
     if EventsWorker._client_override is not None:
-        return lambda: None
-    return _by_worker_of(client_key(get_current_settings()))
+        return _recorded_by(recording)
+    return _by_worker_of(client_key(get_current_settings()), recording)
 
 
-def _by_worker_of(key: str) -> Callable[[], None]:
-    worker = _held(key)
-    if worker is None:
-        return lambda: None
-    token = events_worker_here.set(worker)
+def _recorded_by(recording: Recording) -> Callable[[], None]:
+    token = recording_here.set(recording)
 
     def end() -> None:
         # A generator flow may be ended in another context than it began in.
+        with contextlib.suppress(ValueError):
+            recording_here.reset(token)
+
+    return end
+
+
+def _by_worker_of(key: str, recording: Recording) -> Callable[[], None]:
+    worker = _held(key)
+    end_recording = _recorded_by(recording)
+    if worker is None:
+        return end_recording
+    worker.share(recording)
+    token = events_worker_here.set(worker)
+
+    def end() -> None:
+        end_recording()
         with contextlib.suppress(ValueError):
             events_worker_here.reset(token)
         worker.release()
 
     return end
+
+
+def take_over(folder: str) -> bool:
+    """Send what processes that have ended left in `folder`. Returns whether there is an events worker to do so."""
+    from .waiting import kept_events
+
+    # A generator flow may be ended in another context than it began in.
+    here = events_worker_here.get()
+    worker = here or _held(client_key(get_current_settings()))
+    if worker is None:
+        return False
+    for events in kept_events(folder):
+        worker.take_over(events)
+    if here is None:
+        worker.release()
+    return True
 
 
 def _held(key: str) -> LeanEventsWorker | None:

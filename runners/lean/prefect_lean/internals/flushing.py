@@ -11,12 +11,17 @@ from .savings import EVENTS
 # Events that cannot be sent, since the server is gone say, must not keep a process from ending.
 _FLUSH_S = 5.0
 
+_LOOK_S = 0.005
+
 
 def flush_events() -> None:
     """Wait until the events of this process are sent, or for some seconds."""
     deadline = time.monotonic() + _FLUSH_S
     for worker in _workers():
         _wait_until_empty(worker._queue, deadline - time.monotonic())
+        window = getattr(worker, "_window", None)
+        while window is not None and not window.is_sent() and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
 
 
 def _workers() -> list[Any]:

@@ -17,7 +17,8 @@ from prefect.settings.context import get_current_settings
 
 from .origin import client_key
 from .packed import unpacked
-from .savings import CLIENTS, EVENTS
+from .recording import ALL, Recording
+from .savings import CLIENTS, EVENTS, MENDED
 
 
 class Settings:
@@ -79,12 +80,21 @@ def complete_models() -> None:
     TaskRunContext.model_rebuild(_types_namespace=types)
 
 
+def _twin(task_runner: Any, recording: Recording) -> Any:
+    """For the tasks that a task submits. A lean one has them recorded in the same way."""
+    twin = task_runner.duplicate()
+    if hasattr(twin, "recording"):
+        twin.recording = tuple(recording)
+    return twin
+
+
 @contextmanager
 def entered(
     settings: Settings | None,
     flow_run: Callable[[Any], RebuiltFlowRun] | None,
     parameters: dict[str, Any] | None,
     rest: Mapping[str, Any],
+    recording: Recording = ALL,
 ) -> Iterator[None]:
     """As `hydrated_context`, from parts that were rebuilt before, and what `rest` has as Prefect sends it."""
     with ExitStack() as stack:
@@ -101,17 +111,21 @@ def entered(
             client = stack.enter_context(thread_client(key))
         else:
             client = get_client(sync_client=True)
+        if MENDED.on():
+            from .mended import mend
+
+            stack.callback(mend())
         if EVENTS.on():
             from .events import events_by_address
 
-            stack.enter_context(events_by_address(key))
+            stack.enter_context(events_by_address(key, recording))
         if flow_run is not None:
             rebuilt = flow_run(client)
-            task_runner = stack.enter_context(rebuilt.flow.task_runner.duplicate())
+            task_runner = stack.enter_context(_twin(rebuilt.flow.task_runner, recording))
             stack.enter_context(rebuilt.context(client, task_runner, parameters))
         elif flow_run_context := rest.get("flow_run_context"):
             complete_models()
-            task_runner = stack.enter_context(flow_run_context["flow"].task_runner.duplicate())
+            task_runner = stack.enter_context(_twin(flow_run_context["flow"].task_runner, recording))
             context = FlowRunContext(**flow_run_context, client=client, task_runner=task_runner, detached=True)
             stack.enter_context(context)
         if task_run_context := rest.get("task_run_context"):

@@ -108,6 +108,25 @@ PINS: dict[str, dict[str, dict[str, str]]] = {
             "e1ccd3874ded856e1b4f93463c31958a": "3.7.0 to 3.9.1"
         },
     },
+    "window": {
+        "prefect.events.clients:EventsClient.emit()": {"efc13ec8d9a0c8f7bfec65c236109ffc": "3.7.0 to 3.9.1"},
+        "prefect.client.orchestration:PrefectClient.read_task_run()": {
+            "4c0fe046e24b6106d2f02b15b2e487a2": "3.7.0 to 3.9.1"
+        },
+        "prefect.client.orchestration:PrefectClient.read_task_runs()": {
+            "ae35541065004afb9a305ca873f3bbb1": "3.7.0 to 3.9.1"
+        },
+    },
+    "final": {
+        "prefect.utilities.engine:emit_task_run_state_change_event": {
+            "bb3b4568ba398a153e8f78033981e911": "3.7.0 to 3.9.1"
+        },
+    },
+    "mended": {
+        "prefect.logging.loggers:patch_print": {"d7be908e8fc8f5f8a532dbde80965765": "3.7.0 to 3.9.1"},
+        "prefect.logging.loggers:print_as_log()": {"c2d1076c4574f1811bfc5e05a2d7eedb": "3.7.0 to 3.9.1"},
+        "prefect.utilities.collections:replace()": {"806a9df29e88a648930cb1d433d0da84": "3.7.0 to 3.9.1"},
+    },
     "futures": {
         "prefect.futures:PrefectTaskRunFuture": {"34f788659e4cc838e2a02a3905263918": "3.7.0 to 3.9.1"},
         "prefect.futures:PrefectWrappedFuture": {"5712f62d2aa64fd31a2fc92a5b60c3d7": "3.7.0 to 3.9.1"},

@@ -118,6 +118,9 @@ EVENTS = Saving("events", "workers send events to the API that they sent the fir
 # Prefect 3.9 takes what is queued already without a hand-over. It does not wait for more to come, as a burst does.
 BURSTS = Saving("bursts", "every event is handed from thread to thread to thread.", needs=(EVENTS,))
 RELATED = Saving("related", "what is related to a task is gathered for each of its events.", needs=(EVENTS,))
+WINDOW = Saving("window", "events are sent as they come, and a server that is slower loses some.", needs=(EVENTS,))
+FINAL = Saving("final", "every state is recorded.", needs=(EVENTS,))
+MENDED = Saving("mended", "overlapping tasks may lose lines that `log_prints` takes, and some dataclasses fail.")
 FUTURES = Saving("futures", "every task asks the API for the states of its upstream tasks.")
 POOL = Saving("pool", _STOCK_PATH, needs=(CALLS,))
 
@@ -127,12 +130,15 @@ __all__ = [
     "CLIENTS",
     "CONTEXT",
     "EVENTS",
+    "FINAL",
     "FLOW_RUN",
     "FUTURES",
+    "MENDED",
     "POOL",
     "RELATED",
     "SETTINGS",
     "TESTED_PREFECT_VERSIONS",
+    "WINDOW",
     "Saving",
     "imports_of",
     "moved",
