@@ -59,9 +59,15 @@ def _failures(summary: Summary) -> list[str]:
     for arm in summary.arms:
         cells = [cell for cell in summary.cells if cell.arm == arm.name]
         measured = sum(cell.ok + cell.failed for cell in cells)
-        if failed := sum(cell.failed for cell in cells):
-            what = "failed altogether" if failed == measured else f"failed {failed} of {measured} measurements"
-            lines.append(f"{arm.label} {what}; the reasons are under Failures. Its figures are from the rest.")
+        failed = sum(cell.failed for cell in cells)
+        if failed and failed == measured:
+            # Of a flow the verdict has said it, with the reason.
+            lines += [] if summary.flow else [f"{arm.label} failed altogether; the reasons are under Failures."]
+        elif failed:
+            lines.append(
+                f"{arm.label} failed {failed} of {measured} measurements; the reasons are under Failures. Its figures "
+                "are from the rest."
+            )
     return lines
 
 
