@@ -140,7 +140,7 @@ class Session:
 
     def _drawn_cells(self, suite: Suite) -> list[PlannedCell]:
         return [
-            Drawn(suite.name, draw.graph, arm, block, self._stage(arm), draw.cold, draw.free)
+            Drawn(suite.name, draw.graph, arm, block, self._stage(arm), draw.cold, free=draw.free)
             for draw in draws(*self.profile.draws, self.workers)
             for arm in self.arms
             if suite.takes(arm) and applies(draw.graph, arm, draw.cold, bool(self._attached(arm)))
