@@ -73,6 +73,9 @@ def _failures(summary: Summary) -> list[str]:
 
 def _control(summary: Summary) -> list[str]:
     noise, run = summary.noise, summary.run
+    if not any(cell.ok for cell in summary.cells):
+        # Nothing went well, which is said already.
+        return []
     if run.control is None:
         return [
             "No A/A control in this run, so its noise is not known and 10 % is taken for it: run with the control arm."

@@ -269,7 +269,8 @@ def _compared(cell: Cell, block: int) -> bool:
 
 def _task_runs(summary: Summary) -> list[str]:
     """Task runs by final state: once for all where every run had the same."""
-    kinds = {told(run.states) for run in flow_runs(summary)}
+    # A run that was stopped has none.
+    kinds = {told(run.states) for run in flow_runs(summary) if run.states}
     if not kinds:
         return []
     if len(kinds) == 1:
