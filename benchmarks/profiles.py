@@ -83,6 +83,8 @@ class Profile:
     draws: how many pieces of work are drawn for the suite that is `drawn`, and the seed.
     thrift: what is measured again, and what is not, where the run is to be over in time; None: all of it is.
     counted: the lab's server counts what it is asked.
+    baseline: the arm that all others are compared with.
+    suitable_slots: where no number of workers is given, each arm has as many as suit it, and not all the same.
     """
 
     name: str
@@ -94,6 +96,8 @@ class Profile:
     draws: tuple[int, int] = (0, 0)
     thrift: Thrift | None = None
     counted: bool = False
+    baseline: str = BASELINE
+    suitable_slots: bool = False
 
     def graphs(self, suite: str) -> tuple[AnyGraph, ...]:
         return self.suites.get(suite, ())

@@ -18,17 +18,19 @@ def compare(
     flow: Annotated[str, Parameter(help="FILE.py:FLOW, or FILE.py where the file has one flow.")],
     *,
     runners: Annotated[
-        str | None, Parameter(help="Arms, such as threads,dask,lean-dask; threads,processes,dask,ray by default.")
+        str | None, Parameter(help="Arms beside yours, such as dask,lean-dask; threads,processes,dask,ray by default.")
     ] = None,
     param: Annotated[
         list[str] | None, Parameter(negative="", help="NAME=VALUE, a JSON value or text; once for each parameter.")
     ] = None,
     blocks: Annotated[int | None, Parameter(help="Measurements of each arm; 5 by default.")] = None,
-    workers: Annotated[int | None, Parameter(help="Worker slots; the lab's cores, at least 2, by default.")] = None,
+    workers: Annotated[
+        int | None, Parameter(help="Worker slots of each runner but yours; by default as many as suit it.")
+    ] = None,
     check_result: Annotated[
         bool, Parameter(help="Whether all arms must return the same; not for impure flows.")
     ] = True,
-    cell_timeout: Annotated[float, Parameter(help="Seconds that one run of the flow may take.")] = 300.0,
+    cell_timeout: Annotated[float, Parameter(help="Seconds after which a run of the flow is stopped.")] = 300.0,
     out: Annotated[Path | None, Parameter(help="The run's folder; results/TIME-compare-FLOW by default.")] = None,
     resume: Annotated[Path | None, Parameter(help="Go on with a comparison, to its end or to more --blocks.")] = None,
     config: Config = None,
@@ -38,8 +40,8 @@ def compare(
 ) -> None:
     """Run a flow of yours, unchanged, under each task runner, and say which to use for it.
 
-    Arms take turns in blocks, beside threads a second time (the control), which tells noise from difference. Each
-    cluster runs the flow once unmeasured, to be warm: a flow runs about twice as often as there are measurements.
+    The flow's own runner comes first (yours), and a second time (the control), which tells noise from difference; all
+    others are compared with it. Each runner has a process of its own, which runs the flow once unmeasured, to be warm.
     Results are compared; task runs are counted by final state.
 
     Exit code 0: all went well. 1: the flow failed, or returned another result, under some arm; the others are measured

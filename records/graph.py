@@ -167,7 +167,7 @@ class UserFlowSpec:
     file: its file's name.
     direct_calls: `FILE:LINE TASK` of each call of a task that goes past the runner.
     submits: whether its source may hand a task to the runner.
-    own_runner: class of the task runner it brings, which the arms' take the place of; empty for Prefect's default.
+    own_runner: class of the task runner that it declares; empty where that is Prefect's default.
     """
 
     name: str

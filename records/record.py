@@ -22,6 +22,8 @@ from runner_lab.records.validation import SCHEMA, STRICT, Count, Number, Printab
 FILE_NAME = "records.jsonl"
 COMPARE = "compare"
 """The suite of a user's flow."""
+YOURS = "yours"
+"""The arm that is the runner which a user's flow declares, as its author made it: the baseline of a comparison."""
 
 Status = Literal["ok", "error"]
 Role = Literal["baseline", "control", "arm"]

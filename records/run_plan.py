@@ -29,7 +29,8 @@ class LeftOut:
 class RunPlan:
     """
     arms: names, in the order they are shown.
-    workers: of every arm, but in the suite that is about their number.
+    workers: of every arm, but in the suite that is about their number, and where `slots` says otherwise.
+    slots: by arm, where each has its own number; 0: no limit, or not known (its traits say which).
     planned_cells: cells times blocks.
     api_latency_s: round trip that was put between the run and Prefect's API, but in suites with one of their own.
     cells: what was selected, each for any block; a resumed run selects no more. Empty: everything.
@@ -48,6 +49,7 @@ class RunPlan:
     cells: tuple[CellId, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     traits: dict[str, ArmTraits] = field(default_factory=dict)
+    slots: dict[str, Count] = field(default_factory=dict)
     finished_at: str | None = None
     interrupted: bool = False
     api_latency_s: Number = 0.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Reach = Literal["process", "host", "cluster"]
+Slots = Literal["counted", "no limit", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class ArmTraits:
     palette: place in the charts' palette; None: one is drawn from the arm's name.
     event_loop: all tasks run in one event loop: those that wait do so all at once, those that compute take turns,
         whether they hold the GIL or not. Its number of workers is 1 and limits nothing.
+    slots: whether the arm's number of workers is one; it is 0 where there is no limit, or none is known.
     """
 
     rank: int = 50
@@ -27,6 +29,7 @@ class ArmTraits:
     caveat: str = ""
     palette: int | None = None
     event_loop: bool = False
+    slots: Slots = "counted"
 
 
 def before(engine: str, arm: str, variant: bool) -> ArmTraits:

@@ -16,12 +16,16 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from runner_lab.records.record import YOURS
 from runner_lab.records.traits import ArmTraits
 from runner_lab.runners import engines as engine_files
 from runner_lab.runners.engine import CLUSTER_VALUES, ClusterSettings, Engine, load_runner_class
 from runner_lab.runners.spec import ArmError, RunnerSpec
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
 
 BASELINE = "threads"
 CONTROL = "control"
@@ -54,8 +58,8 @@ class Catalog:
     def settings(self, spec: RunnerSpec) -> ClusterSettings:
         return self.clusters.get(spec.engine, ClusterSettings())
 
-    def select(self, names: Iterable[str], workers: int) -> list[RunnerSpec]:
-        """The named arms, each that has slots with as many.
+    def select(self, names: Iterable[str], workers: int | None, cores: int = 1) -> list[RunnerSpec]:
+        """The named arms, each that has slots with as many; with None each with as many as suit it on so many cores.
 
         Raises:
             ArmError: no such arm.
@@ -65,8 +69,21 @@ class Catalog:
             if name not in self.arms:
                 raise ArmError(name, f"there is no such arm; there are {', '.join(self.arms)}")
             spec = self.arms[name]
-            chosen.append(spec.with_workers(workers))
+            if spec.has_slots and not spec.as_declared:
+                spec = spec.with_workers(workers or self.engine(spec).suitable_slots(spec, cores))
+            chosen.append(spec)
         return chosen
+
+    def with_yours(self, runner: TaskRunner[Any]) -> Catalog:
+        """With the runner that a flow declares as an arm, which the control then is a second time."""
+        runner_class = type(runner)
+        class_path = f"{runner_class.__module__}.{runner_class.__qualname__}"
+        engine = _engine_of(runner_class, self.engines)
+        slots, options = self.engines[engine].declared(runner)
+        summary = "the flow's own runner, as it declares it"
+        yours = RunnerSpec(YOURS, engine, class_path, options, slots, summary=summary, as_declared=True)
+        control = replace(yours, name=CONTROL, summary="the same a second time (A/A)")
+        return replace(self, arms={YOURS: yours, **self.arms, CONTROL: control})
 
     def default(self, names: Iterable[str]) -> tuple[list[str], list[str]]:
         """A default selection: `names`, its groups resolved, less the arms whose engine is not installed; and a line
@@ -112,6 +129,9 @@ class Catalog:
         Raises:
             ArmError: the arm cannot start here.
         """
+        if spec.as_declared:
+            # Its author has made it already.
+            return
         self.engine(spec).check(spec, self.settings(spec))
 
 
@@ -134,7 +154,7 @@ def load(config: Path | None = None) -> Catalog:
         if not isinstance(tables, dict):
             raise ConfigError('arms: must hold tables: [arms.NAME] with class = "..."')
         for name, table in tables.items():
-            if name in arms:
+            if name in (*arms, YOURS):
                 raise ArmError(name, "is the lab's own and keeps its meaning: give yours another name")
             if not name.strip() or "," in name:
                 raise ArmError(name, "a name must not be empty or hold a comma: --lab-runners could not name it")
@@ -206,7 +226,7 @@ def _own_arms(engines: Mapping[str, Engine]) -> dict[str, RunnerSpec]:
         for spec in engine.arms:
             if spec.engine != engine.name:
                 raise ConfigError(f"engine {engine.name!r}: its arm {spec.name!r} names the engine {spec.engine!r}")
-            if spec.name in (*arms, CONTROL):
+            if spec.name in (*arms, YOURS, CONTROL):
                 raise ConfigError(f"engine {engine.name!r}: there is an arm {spec.name!r} already")
             arms[spec.name] = spec
     return arms
@@ -250,7 +270,12 @@ def _guess_engine(name: str, class_path: str, engines: Mapping[str, Engine]) -> 
         if module in {package.module for package in engine.requires} and engine.missing():
             # It cannot be imported to be asked: as an arm of an engine that is missing it is listed as such.
             return engine.name
-    for base in load_runner_class(RunnerSpec(name, "none", class_path)).__mro__:
+    return _engine_of(load_runner_class(RunnerSpec(name, "none", class_path)), engines)
+
+
+def _engine_of(runner_class: type[TaskRunner[Any]], engines: Mapping[str, Engine]) -> str:
+    """That of the nearest class with an engine; `none` where there is none."""
+    for base in runner_class.__mro__:
         for engine in engines.values():
             if base.__name__ in engine.runner_classes:
                 return engine.name

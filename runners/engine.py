@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from runner_lab.records.traits import ArmTraits, Reach
+from runner_lab.records.traits import ArmTraits, Reach, Slots
 from runner_lab.runners.spec import ArmError, RunnerSpec
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ class Engine:
     """Place in the charts' palette; by default one is drawn from the arm's name, and so keeps."""
     worker_option: str | None = None
     """The keyword of the runner's class that sets the number of worker slots."""
+    unlimited = False
+    """Its runner may have no limit of worker slots, which 0 of them stands for."""
     shares_cluster = False
     """One cluster serves all arms of this engine for a block, and is warm when they are measured."""
     own_place: frozenset[str] = frozenset()
@@ -153,6 +155,7 @@ class Engine:
 
     def traits(self, spec: RunnerSpec, settings: ClusterSettings) -> ArmTraits:
         """What readers of a run, who need not have this engine, are told of one of its arms."""
+        slots: Slots = "counted" if spec.workers else "no limit" if self.unlimited else "unknown"
         return ArmTraits(
             rank=self.rank,
             reach=self.reach,
@@ -160,11 +163,12 @@ class Engine:
             caveat=self.caveat,
             event_loop=spec.event_loop,
             palette=self.palette if spec.name in {own.name for own in self.arms} else None,
+            slots=slots,
         )
 
     def shares(self, spec: RunnerSpec) -> bool:
         """Whether the arm runs on the engine's shared cluster."""
-        return self.shares_cluster and not self.own_place & spec.options.keys()
+        return self.shares_cluster and not spec.as_declared and not self.own_place & spec.options.keys()
 
     def attached(self, spec: RunnerSpec, settings: ClusterSettings) -> str | None:
         """The address of the cluster that the arm runs on, where that one runs already."""
@@ -172,6 +176,8 @@ class Engine:
 
     def resizable(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
         """Whether the number of workers is the lab's to set: not of a cluster it attaches to, or of options given."""
+        if spec.as_declared:
+            return False
         if self.shares_cluster:
             return self.shares(spec) and not settings.address and not settings.cluster_class
         return self.worker_option is not None and self.worker_option not in spec.options
@@ -179,6 +185,16 @@ class Engine:
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         """Where its tasks would run, in words."""
         return "this process"
+
+    def suitable_slots(self, spec: RunnerSpec, cores: int) -> int:
+        """Worker slots of an arm that nobody has set: the cores, and at least 2; or what its own options say."""
+        own = spec.options.get(self.worker_option) if self.worker_option else None
+        return own if isinstance(own, int) and own > 0 else max(2, cores)
+
+    def declared(self, runner: TaskRunner[Any]) -> tuple[int, dict[str, Any]]:
+        """Worker slots of a runner that a user has made, 0 where they are not known, and its options that say where it
+        runs."""
+        return 0, {}
 
     @contextmanager
     def cluster(self, workers: int, settings: ClusterSettings, scratch: Path) -> Iterator[Cluster]:

@@ -24,11 +24,14 @@ class RunnerSpec:
         engine: name of what executes: `none` is the caller's own thread, any other is one of `runners.catalog`.
         class_path: dotted path of the Prefect `TaskRunner` class; empty where no runner takes part.
         options: keyword arguments of the class, as the user gave them.
-        workers: worker slots; each slot runs one task at a time. 1 where no runner and no bare engine has slots.
+        workers: worker slots; each slot runs one task at a time. 1 where no runner and no bare engine has slots; 0: no
+            limit, or a number that is not known.
         lean: a runner of `prefect_lean`.
         bare: the graph runs on the engine, with no Prefect.
         event_loop: the tasks are asynchronous, and awaited together in the event loop of an asynchronous flow.
         summary: what it is, in a few words.
+        as_declared: it is the runner that a user's flow declares, used as its author made it. The lab neither builds
+            nor resizes it, and gives it no cluster.
     """
 
     name: str
@@ -40,6 +43,7 @@ class RunnerSpec:
     bare: bool = False
     event_loop: bool = False
     summary: str = ""
+    as_declared: bool = False
 
     @property
     def direct(self) -> bool:

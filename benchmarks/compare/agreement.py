@@ -1,4 +1,4 @@
-"""Do all arms return the same result? The first one of a run is what the others are held against."""
+"""Do all arms return the same result? The first one of a run is what the others are compared with."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ class Agreement:
         self._alike = alike
         self._first: tuple[str, Any] | None = None
         self._given_up: tuple[Result, str] | None = None
+
+    @property
+    def wants_result(self) -> bool:
+        """Whether the next result matters."""
+        return self.checks and not self.given_up
 
     @property
     def given_up(self) -> bool:

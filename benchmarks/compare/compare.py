@@ -8,22 +8,28 @@ from pathlib import Path
 
 from runner_lab.benchmarks.compare import user_flow, user_runs
 from runner_lab.benchmarks.compare.agreement import Agreement
+from runner_lab.benchmarks.compare.driver_process import Drivers
 from runner_lab.benchmarks.compare.output import captured
 from runner_lab.benchmarks.compare.user_flow import LoadedFlow
+from runner_lab.benchmarks.compare.user_runs import FlowSite
 from runner_lab.benchmarks.measuring.measure import Site
 from runner_lab.benchmarks.profiles import Profile, Suite
 from runner_lab.benchmarks.session import options
+from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.options import Options, UsageError
 from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.benchmarks.session.session import Session
+from runner_lab.benchmarks.session.stages import Limits, Say
 from runner_lab.records.graph import UserFlowSpec
-from runner_lab.records.record import COMPARE, Record
-from runner_lab.runners.catalog import BASELINE, CONTROL, STOCK
+from runner_lab.records.record import COMPARE, YOURS, Record
+from runner_lab.runners.catalog import CONTROL, STOCK, Catalog
+from runner_lab.runners.server import Server
 from runner_lab.runners.spec import ArmError, RunnerSpec
 
 SUITE = Suite(COMPARE)
-ARMS = (BASELINE, CONTROL, STOCK)
-"""By default: what Prefect and its integrations bring. The lean arms and a user's own are named by --runners."""
+ARMS = (YOURS, CONTROL, STOCK)
+"""By default: the flow's own runner, and what Prefect and its integrations bring. The lean arms and a user's own are
+named by --runners."""
 BLOCKS = 5
 OUTPUT = "output.log"
 
@@ -38,15 +44,14 @@ class FlowRequest:
 
 
 class UserFlow:
-    """The workload of a comparison: one flow, and what its results are held against."""
+    """The workload of a comparison: one flow, and what its results are compared with."""
 
     program = "runner-lab"
 
     def __init__(self, asked: FlowRequest) -> None:
         self._asked = asked
-        self._warm: set[str] = set()
         self._loaded: LoadedFlow | None = None
-        self.agreement = Agreement(asked.check_result, alike=(BASELINE, CONTROL))
+        self.agreement = Agreement(asked.check_result, alike=(YOURS, CONTROL))
 
     @property
     def loaded(self) -> LoadedFlow:
@@ -73,11 +78,14 @@ class UserFlow:
         if resumed not in (None, COMPARE):
             raise UsageError(f"--lab-resume {asked.resume}: go on with it by pytest benchmarks --lab-resume")
         self._loaded = user_flow.load(self._asked.target, self._asked.parameters, scratch)
-        return Profile(COMPARE, ARMS, BLOCKS, {COMPARE: (self.spec,)})
+        return Profile(COMPARE, ARMS, BLOCKS, {COMPARE: (self.spec,)}, baseline=YOURS, suitable_slots=True)
+
+    def catalog(self, catalog: Catalog) -> Catalog:
+        return catalog.with_yours(self.loaded.flow.task_runner)
 
     def arms(self, asked: Options, profile: Profile) -> list[str]:
-        """The arms that are named, with the baseline and the control, which every comparison needs."""
-        return list(dict.fromkeys([BASELINE, CONTROL, *options.names(asked.runners, profile)]))
+        """The arms that are named, with the flow's own runner and the control, which every comparison needs."""
+        return list(dict.fromkeys([YOURS, CONTROL, *options.names(asked.runners, profile)]))
 
     def check_arm(self, arm: RunnerSpec) -> None:
         """
@@ -88,17 +96,30 @@ class UserFlow:
             what = "runs without Prefect" if arm.bare else "has no task runner"
             raise ArmError(arm.name, f"{what}, and takes a flow written for it: compare yours under task runners")
 
+    def repeats(self, arm: RunnerSpec, catalog: Catalog) -> bool:
+        """Where the flow's own runner is Prefect's default, `threads` is the same once more."""
+        yours = catalog.arms[YOURS]
+        return (
+            not arm.as_declared
+            and not catalog.engine(arm).shares_cluster
+            and (arm.class_path, arm.workers) == (yours.class_path, yours.workers)
+            and not arm.options
+        )
+
     def label(self, profile: Profile) -> str:
         return f"{COMPARE}-{self.spec.name.partition('(')[0].replace('.', '-')}"
 
-    def warm_up(self, cell: PlannedCell, site: Site) -> None:
-        """Run the flow itself. What runs in this process is warm once for all blocks."""
-        if site.engine.warm_for != "run" or cell.arm.name not in self._warm:
-            user_runs.warm_up(cell, site, self.loaded, self.agreement)
-            self._warm.add(cell.arm.name)
+    def stages(
+        self, catalog: Catalog, server: Server, places: ApiPlaces, scratch: Path, limits: Limits, say: Say
+    ) -> Drivers:
+        return Drivers(self.loaded, catalog, server, scratch, limits, self._warm_up, say)
+
+    def _warm_up(self, cell: PlannedCell, site: FlowSite) -> None:
+        user_runs.warm_up(cell, site, self.agreement)
 
     def measure(self, cell: PlannedCell, site: Site, blank: Record) -> Record:
-        return user_runs.measure_flow(cell, site, blank, self.loaded, self.agreement)
+        assert isinstance(site, FlowSite)
+        return user_runs.measure_flow(cell, site, blank, self.agreement)
 
 
 def plan(session: Session, flow: UserFlow) -> list[PlannedCell]:
@@ -151,6 +172,6 @@ def _recall_reference(session: Session, flow: UserFlow, cells: Sequence[PlannedC
     if flow.agreement.given_up:
         return
     # The baseline's warm-up is the pass whose result is judged first.
-    failure = session.prepare(next(cell for cell in cells if cell.arm.name == BASELINE))
+    failure = session.prepare(next(cell for cell in cells if cell.arm.name == YOURS))
     if failure is not None:
-        flow.agreement.give_up(f"{BASELINE} gave no result to compare with: {failure}")
+        flow.agreement.give_up(f"{YOURS} gave no result to compare with: {failure}")

@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,14 @@ _LONGEST_VALUES = 40
 
 @dataclass(frozen=True)
 class LoadedFlow:
-    """The flow, and the values it is called with."""
+    """The flow, and the values it is called with.
+
+    module, name: by which another process imports it (`again`).
+    """
 
     spec: UserFlowSpec
+    module: str
+    name: str
     flow: Flow[Any, Any]
     parameters: dict[str, Any]
 
@@ -62,7 +68,17 @@ def load(target: str, given: Sequence[str], scratch: Path) -> LoadedFlow:
         submits=sites.may_submit,
         own_runner=_own_runner(flow),
     )
-    return LoadedFlow(spec, flow, parameters)
+    return LoadedFlow(spec, module.__name__, name, flow, parameters)
+
+
+def again(module: str, name: str, parameters: dict[str, Any]) -> LoadedFlow:
+    """The flow in another process than the one that has loaded it, whose path this one has.
+
+    Raises:
+        Exception: what the import raises.
+    """
+    flow = _named(import_module(module), name)
+    return LoadedFlow(UserFlowSpec(name), module, name, flow, parameters)
 
 
 def _split(target: str) -> tuple[str, str]:
@@ -82,9 +98,7 @@ def _find(module: ModuleType, name: str, file_name: str) -> tuple[str, Flow[Any,
             return next(iter(flows.items()))
         chosen = f"say which: {' or '.join(f'{file_name}:{key}' for key in flows)}" if flows else listed
         raise FlowError(f"{file_name}: {chosen}")
-    found: Any = module
-    for part in name.split("."):
-        found = getattr(found, part, None)
+    found = _named(module, name)
     if isinstance(found, Flow):
         return name, found
     if isinstance(found, Task):
@@ -93,6 +107,14 @@ def _find(module: ModuleType, name: str, file_name: str) -> tuple[str, Flow[Any,
         raise FlowError(f"{file_name}:{name} is no flow: it needs @flow above it; {listed}")
     near = difflib.get_close_matches(name, flows, n=1)
     raise FlowError(f"{file_name} has no {name}; {f'did you mean {near[0]}?' if near else listed}")
+
+
+def _named(module: ModuleType, name: str) -> Any:
+    """What a name with dots stands for, such as a flow that is a method of an instance; None where there is none."""
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _parameters(flow: Flow[Any, Any], name: str, given: Sequence[str]) -> tuple[dict[str, Any], str]:
@@ -104,7 +126,9 @@ def _parameters(flow: Flow[Any, Any], name: str, given: Sequence[str]) -> tuple[
             raise FlowError(f"--param {text}: must be NAME=VALUE, such as n=100")
         texts[key.strip()] = value
     signature = inspect.signature(flow.fn)
-    known = signature.parameters
+    # A flow that is a method gives itself its instance, or its class.
+    bound = hasattr(flow.fn, "__prefect_self__") or hasattr(flow.fn, "__prefect_cls__")
+    known = dict([*signature.parameters.items()][bound:])
     free = any(p.kind is p.VAR_KEYWORD for p in known.values())
     if (unknown := [key for key in texts if key not in known]) and not free:
         takes = f"it takes {', '.join(known)}" if known else "it takes none"

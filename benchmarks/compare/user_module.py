@@ -11,8 +11,11 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _MOST_FOLDERS = 8
 """Folders that the imports of one file may put on the path."""
@@ -40,16 +43,43 @@ def load(path: Path, scratch: Path) -> ModuleType:
     name = _unshadowed(name, path, scratch)
     for _ in range(_MOST_FOLDERS):
         try:
-            return importlib.import_module(name)
+            with _no_flow_begins():
+                return importlib.import_module(name)
         except ModuleNotFoundError as error:
             # A script that lies in a package, or one that is started from the folder above.
             folder = _folder_of(error.name or "", path)
             if folder is None or str(folder) in sys.path:
                 raise FlowError(_reason(path, error)) from error
             _put_on_path(folder)
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, _FlowBegins) as error:
             raise FlowError(_reason(path, error)) from error
     raise FlowError(f"{path.name} cannot be imported: its modules lie in too many folders")
+
+
+class _FlowBegins(BaseException):
+    """No exception that the file itself would catch."""
+
+
+@contextmanager
+def _no_flow_begins() -> Iterator[None]:
+    """Let no flow be run, served or deployed meanwhile, however it is called.
+
+    Raises:
+        _FlowBegins: by what would begin one.
+    """
+    from prefect import Flow
+
+    def refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise _FlowBegins
+
+    before = {name: getattr(Flow, name) for name in ("__call__", "serve", "deploy")}
+    for name in before:
+        setattr(Flow, name, refuse)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(Flow, name, function)
 
 
 def _unshadowed(name: str, path: Path, scratch: Path) -> str:
@@ -89,11 +119,19 @@ def _reason(path: Path, error: BaseException) -> str:
     """One line, with the line of the user's file that failed."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     where = f"{path.name}:{lines[-1]}" if lines else path.name
+    if isinstance(error, _FlowBegins):
+        # The outermost line is the one that runs at the import.
+        return _starts_at_import(path, lines[0] if lines else None)
     if isinstance(error, SyntaxError):
         return f"{Path(error.filename or path).name}:{error.lineno} is not Python: {error.msg}"
     if isinstance(error, SystemExit):
         return f"{where} ends the program when the file is imported: put it under if __name__ == '__main__':"
     return f"{where} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _starts_at_import(path: Path, line: int | None) -> str:
+    where = path.name if line is None else f"{path.name}:{line}"
+    return f"{where} starts a flow when the file is imported: put it under if __name__ == '__main__':"
 
 
 def _refuse_what_runs(path: Path) -> None:
@@ -115,10 +153,7 @@ def _refuse_what_runs(path: Path) -> None:
             continue
         for node in ast.walk(statement):
             if isinstance(node, ast.Call) and _starts(node.func, flows):
-                raise FlowError(
-                    f"{path.name}:{node.lineno} starts a flow when the file is imported: "
-                    "put it under if __name__ == '__main__':"
-                )
+                raise FlowError(_starts_at_import(path, node.lineno))
 
 
 def _is_flow(decorator: ast.expr) -> bool:

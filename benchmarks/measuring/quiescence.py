@@ -15,6 +15,9 @@ _SLOWEST_S = 0.5
 """A task: a server that records fewer than two task runs a second is given up, however many still come."""
 _POLLING = 0.02
 """Share of the time waited that lies between two questions: to count thousands of task runs is work for the server."""
+_NO_MORE_S = 5.0
+"""Task runs that the driver began and the server does not know may never have come into being, as when an upstream took
+them along: where the whole server has been still for so long, they do not come."""
 _REST_S, _REST_POLL_S = 2.0, 0.5
 _AWAY_S = 10.0
 """Of a server that does not even answer nobody need wait for the rest."""
@@ -85,6 +88,8 @@ class Settled:
 def wait_settled(api_url: str, flow_run_id: str, least: int, limit_s: float, since_s: float | None = None) -> Settled:
     """Ask the server until at least `least` task runs have ended, none is left and none has come for a second.
 
+    Where fewer have come and all of them have ended, it is enough that nothing has come to the server for five seconds.
+
     Args:
         since_s: what the lag counts from (`time.monotonic`): the return of the flow; the call by default.
 
@@ -93,17 +98,25 @@ def wait_settled(api_url: str, flow_run_id: str, least: int, limit_s: float, sin
     """
     begun_s = time.monotonic() if since_s is None else since_s
 
-    def over(found: tuple[list[str], int, int, int], same_s: float, waited_s: float) -> bool:
-        _, not_ready, every, ended = found
-        return (same_s >= _STILL_S and every == ended + not_ready >= least) or waited_s > limit_s
+    def over(found: tuple[list[str], int, int, int, int], same_s: float, waited_s: float) -> bool:
+        _, not_ready, every, ended, _ = found
+        enough_s = _STILL_S if every >= least else _NO_MORE_S
+        return (same_s >= enough_s and every == ended + not_ready) or waited_s > limit_s
 
     with ServerRuns(api_url, limit_s) as runs:
 
-        def ask() -> tuple[list[str], int, int, int]:
+        def ask() -> tuple[list[str], int, int, int, int]:
             family = runs.family(flow_run_id)
-            return family, runs.count(family, name="NotReady"), runs.count(family), runs.count(family, FINAL)
+            not_ready, every, ended = (
+                runs.count(family, name="NotReady"),
+                runs.count(family),
+                runs.count(family, FINAL),
+            )
+            # Where some are missing, whatever comes to the server may be followed by them.
+            elsewhere = runs.count() if every == ended + not_ready < least else 0
+            return family, not_ready, every, ended, elsewhere
 
-        (family, not_ready, every, ended), changed_s = _watch(ask, over)
+        (family, not_ready, every, ended, _), changed_s = _watch(ask, over)
         states = {state.capitalize(): runs.count(family, (state,)) for state in FINAL}
         cached = runs.count(family, name="Cached")
         states = {

@@ -40,7 +40,7 @@ class Meter:
     does not wait for the workers it ends, whose time would be missing from the second reading, all of it.
 
     Args:
-        server_pid: the server's process, started by this one; None where it is not on this machine or not the lab's.
+        server_pid: the server's process, started by the lab; None where it is not on this machine or not the lab's.
         local_workers: whether the workers are children of this process; elsewhere they cannot be seen.
     """
 
@@ -50,6 +50,7 @@ class Meter:
         self._local_workers = local_workers
         self._peaks = [0, 0, 0]
         self._worker_cpu_s: dict[psutil.Process, tuple[float, float]] = {}
+        self._server: list[psutil.Process] | None = None
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -104,13 +105,27 @@ class Meter:
         workers: list[psutil.Process] = []
         server: list[psutil.Process] = []
         server_pids = set() if self._server_pid is None else {self._server_pid}
-        for process in _descendants(self._driver):
+        descendants = _descendants(self._driver)
+        if self._server is None:
+            self._server = self._server_elsewhere(descendants)
+        server += self._server
+        for process in descendants:
             if process.pid in server_pids or _ppid(process) in server_pids:
                 server_pids.add(process.pid)
                 server.append(process)
             elif process.pid not in guard.running | far_api.running:
                 workers.append(process)
         return workers, server
+
+    def _server_elsewhere(self, descendants: Iterable[psutil.Process]) -> list[psutil.Process]:
+        """The server's tree where another process than the driver has started it, looked for once."""
+        if self._server_pid is None or self._server_pid in {process.pid for process in descendants}:
+            return []
+        try:
+            server = psutil.Process(self._server_pid)
+        except psutil.Error:
+            return []
+        return [server, *_descendants(server)]
 
     def _cpu(self) -> _CpuTimes:
         workers, server = self._trees()

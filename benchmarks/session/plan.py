@@ -37,6 +37,7 @@ class PlannedCell:
     """One graph under one arm, in one block.
 
     cold: the arm starts its own cluster or pool, and stops it, within the cell.
+    baseline: name of the arm that the others are compared with.
     """
 
     suite: str
@@ -45,6 +46,7 @@ class PlannedCell:
     block: int
     stage: Stage
     cold: bool = False
+    baseline: str = BASELINE
 
     @property
     def id(self) -> CellId:
@@ -63,7 +65,7 @@ class PlannedCell:
 
     @property
     def role(self) -> Role:
-        roles: dict[str, Role] = {BASELINE: "baseline", CONTROL: "control"}
+        roles: dict[str, Role] = {self.baseline: "baseline", CONTROL: "control"}
         return roles.get(self.arm.name, "arm")
 
 

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -18,14 +18,21 @@ from runner_lab.benchmarks.session import forecast
 from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.drawn import Draws, draws
 from runner_lab.benchmarks.session.interrupts import Interrupts
-from runner_lab.benchmarks.session.options import Options, api_latency_s, blocks, check, server_settings
+from runner_lab.benchmarks.session.options import (
+    Options,
+    UsageError,
+    api_latency_s,
+    blocks,
+    check,
+    server_settings,
+)
 from runner_lab.benchmarks.session.plan import CellError, Drawn, PlannedCell, Search, Stage, Wide, applies, order
 from runner_lab.benchmarks.session.progress import Progress
 from runner_lab.benchmarks.session.run_folder import RunFolder, new_run_id, now
 from runner_lab.benchmarks.session.search import durations
-from runner_lab.benchmarks.session.stages import Limits, Stages
+from runner_lab.benchmarks.session.stages import Limits, Say, Stages
 from runner_lab.benchmarks.session.thrift import spared
-from runner_lab.benchmarks.session.workload import SessionWorkload
+from runner_lab.benchmarks.session.workload import CellSites, SessionWorkload
 from runner_lab.records.cell_id import CellId
 from runner_lab.records.graph import AnyGraph, GraphSpec
 from runner_lab.records.record import Record
@@ -39,7 +46,6 @@ from runner_lab.runners.isolation.guard import guarded, new_scratch
 from runner_lab.runners.server import Server, ServerError, existing_server, lab_server, without_password
 from runner_lab.runners.spec import RunnerSpec
 
-Say = Callable[[str], None]
 _REST_LIMIT_S = 60.0
 """For the server after a cell that failed; on one that others use as well it never comes to rest."""
 
@@ -58,7 +64,7 @@ class Session:
         self.options = options
         self._say = say
         self._stack = ExitStack()
-        self._stages: Stages | None = None
+        self._stages: CellSites | None = None
         self._folder: RunFolder | None = None
         self.progress = Progress((), BASELINE)
         check(options)
@@ -86,7 +92,12 @@ class Session:
         self.profile: Profile = self._workload.profile(
             options, earlier.plan.profile if earlier else None, self._scratch
         )
-        self.catalog: Catalog = catalogs.load(options.config or catalogs.default_config())
+        if earlier and earlier.plan.baseline != self.profile.baseline:
+            raise UsageError(
+                f"--lab-resume {options.resume}: its arms are compared with {earlier.plan.baseline}, and this lab "
+                f"compares with {self.profile.baseline}: start a new run"
+            )
+        self.catalog: Catalog = self._workload.catalog(catalogs.load(options.config or catalogs.default_config()))
         self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
         self.blocks = blocks(options, earlier.plan.blocks if earlier else self.profile.blocks)
         self._without: list[str] = []
@@ -96,11 +107,19 @@ class Session:
             names = list(self._workload.arms(options, self.profile))
             if options.runners is None:
                 names, self._without = self.catalog.default(names)
-        self.arms: list[RunnerSpec] = self.catalog.select(names, self.workers)
+        self.arms: list[RunnerSpec] = self._arms(names, earlier.plan if earlier else None)
         self.catalog.refuse_missing(self.arms)
         for arm in self.arms:
             self._workload.check_arm(arm)
         self._positions: dict[CellId, int] = {}
+
+    def _arms(self, names: Sequence[str], earlier: RunPlan | None) -> list[RunnerSpec]:
+        """The arms with their worker slots: those of the run that is resumed, or as many as were asked for, or suit."""
+        each = self.profile.suitable_slots and not self.options.workers
+        arms = self.catalog.select(names, None if each and not earlier else self.workers, environment.cores())
+        if earlier and earlier.slots:
+            arms = [arm if arm.as_declared else arm.with_workers(earlier.slots[arm.name]) for arm in arms]
+        return [arm for arm in arms if not self._workload.repeats(arm, self.catalog)]
 
     @property
     def folder(self) -> RunFolder:
@@ -125,7 +144,7 @@ class Session:
         blocks = min(self.blocks, self.profile.first_blocks.get(suite.name, self.blocks))
         make = Search if suite.search else Wide if suite.wide else PlannedCell
         return [
-            make(suite.name, graph, arm, block, self._stage(arm, suite), suite.cold)
+            make(suite.name, graph, arm, block, self._stage(arm, suite), suite.cold, self.profile.baseline)
             for graph in self.profile.graphs(suite.name)
             for base in self.arms
             if suite.takes(base) and self._applies(suite, graph, base, suite.cold)
@@ -135,7 +154,7 @@ class Session:
 
     def _drawn_cells(self, suite: Suite) -> list[PlannedCell]:
         return [
-            Drawn(suite.name, draw.graph, arm, block, self._stage(arm, suite), draw.cold, draw.free)
+            Drawn(suite.name, draw.graph, arm, block, self._stage(arm, suite), draw.cold, free=draw.free)
             for draw in draws(*self.profile.draws, self.workers)
             for arm in self.arms
             if suite.takes(arm) and self._applies(suite, draw.graph, arm, draw.cold)
@@ -155,7 +174,7 @@ class Session:
         for cell in ordered:
             self._positions[cell.id] = counts.setdefault(cell.block, 0)
             counts[cell.block] += 1
-        self.progress = Progress(ordered, BASELINE)
+        self.progress = Progress(ordered, self.profile.baseline)
         return ordered
 
     def start(self) -> None:
@@ -174,7 +193,8 @@ class Session:
             if (address := self._attached(arm)) and (self._api_latency_s or not self.options.api_url):
                 refuse_another_host(arm.name, address, relayed=bool(self._api_latency_s))
         given = bool(self.options.workers or self._earlier)
-        for warning in check_slots(self.arms, self.catalog, self.workers, given, scratch):
+        resizable = [arm for arm in self.arms if not arm.as_declared]
+        for warning in check_slots(resizable, self.catalog, self.workers, given, scratch):
             self._say(f"warning: {warning}")
         self._server = self._start_server(scratch / "home")
         places = ApiPlaces(self._server.api_url, scratch, self._stack, {self._api_latency_s: self._relay_port})
@@ -191,7 +211,7 @@ class Session:
         self._environment = environment.describe(self._server, self.profile.name, self._api_latency_s)
         limits = Limits(cell_s=self._cell_timeout_s)
         self._first_flow(Stages(self.catalog, self._server, places, scratch, limits, lab_graphs.warm_up, self._say))
-        self._stages = Stages(self.catalog, self._server, places, scratch, limits, self._workload.warm_up, self._say)
+        self._stages = self._workload.stages(self.catalog, self._server, places, scratch, limits, self._say)
 
     def _first_flow(self, stages: Stages) -> None:
         """Run one: the first flow of a process pays for imports and caches.
@@ -288,13 +308,13 @@ class Session:
                 self._come_to_rest(stages)
         return record
 
-    def _started(self) -> Stages:
+    def _started(self) -> CellSites:
         assert self._stages is not None
         return self._stages
 
-    def _come_to_rest(self, stages: Stages) -> None:
+    def _come_to_rest(self, stages: CellSites) -> None:
         """Leave nothing of a cell that failed to the next: tasks may still run in its cluster, or be on their way."""
-        stages.close()
+        stages.drop()
         # Of a server that does not answer the next cell will tell.
         with suppress(UnansweredError):
             quiescence.wait_still(self._server.api_url, _REST_LIMIT_S)
@@ -384,10 +404,11 @@ class Session:
             arms=tuple(arm.name for arm in self.arms),
             blocks=self.blocks,
             workers=self.workers,
-            baseline=BASELINE,
+            baseline=self.profile.baseline,
             command=without_password(self.options.command or shlex.join([self._workload.program, *sys.argv[1:]])),
             started_at=now(),
             api_latency_s=self._api_latency_s,
             traits={arm.name: self.catalog.traits(arm) for arm in self.arms},
+            slots={arm.name: arm.workers for arm in self.arms} if self.profile.suitable_slots else {},
         )
         return out or results / run_id, plan

@@ -15,6 +15,8 @@ from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.server import Server
 
+Say = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -41,7 +43,7 @@ class Stages:
         scratch: Path,
         limits: Limits,
         warm: Callable[[PlannedCell, Site], None],
-        say: Callable[[str], None] = lambda line: None,
+        say: Say = lambda line: None,
     ) -> None:
         self._catalog = catalog
         self._server = server
@@ -77,6 +79,10 @@ class Stages:
             # What went wrong may have left the cluster in any state: the next cell gets a new one.
             self.close()
             raise
+
+    def drop(self) -> None:
+        """Stop what the last cell was measured on: all that is up."""
+        self.close()
 
     def close(self) -> None:
         """Stop what is up. What of it does not stop is told, and left to the guard: it is not the next cell's fault."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -9,10 +10,31 @@ from runner_lab.benchmarks.measuring import lab_graphs
 from runner_lab.benchmarks.measuring.measure import Site
 from runner_lab.benchmarks.profiles import Profile
 from runner_lab.benchmarks.session import options
+from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.options import Options
 from runner_lab.benchmarks.session.plan import PlannedCell
+from runner_lab.benchmarks.session.stages import Limits, Say, Stages
 from runner_lab.records.record import Record
+from runner_lab.runners.catalog import Catalog
+from runner_lab.runners.server import Server
 from runner_lab.runners.spec import RunnerSpec
+
+
+class CellSites(Protocol):
+    """Brings up what cells are measured on, one after another, and keeps it up as long as cells share it."""
+
+    def ready(self, cell: PlannedCell) -> AbstractContextManager[Site]:
+        """The site for `cell`, up and warm.
+
+        Raises:
+            CellError: it does not come up.
+        """
+
+    def drop(self) -> None:
+        """Stop what the last cell was measured on, which may be in any state."""
+
+    def close(self) -> None:
+        """Stop what is up; never raises for what does not stop."""
 
 
 class SessionWorkload(Protocol):
@@ -44,11 +66,25 @@ class SessionWorkload(Protocol):
             ArmError: it cannot be measured under this arm.
         """
 
+    def catalog(self, catalog: Catalog) -> Catalog:
+        """`catalog` with the arms that only this workload has; called once it has its profile."""
+
+    def repeats(self, arm: RunnerSpec, catalog: Catalog) -> bool:
+        """Whether an arm would be another one's runner once more, and so is not measured."""
+
     def label(self, profile: Profile) -> str:
         """What a new run's folder is called, after its time."""
 
-    def warm_up(self, cell: PlannedCell, site: Site) -> None:
-        """One pass that is not measured: no cell pays for what the first use of a worker costs."""
+    def stages(
+        self, catalog: Catalog, server: Server, places: ApiPlaces, scratch: Path, limits: Limits, say: Say
+    ) -> CellSites:
+        """What brings up what each cell is measured on.
+
+        Args:
+            places: where Prefect's API is; what a process starts finds it where its own environment says.
+            scratch: folder for files, with a short path.
+            say: told of what does not stop.
+        """
 
     def measure(self, cell: PlannedCell, site: Site, blank: Record) -> Record:
         """One pass; `blank` with what came of it.
@@ -72,11 +108,19 @@ class LabGraphs:
     def check_arm(self, arm: RunnerSpec) -> None:
         """All of them."""
 
+    def catalog(self, catalog: Catalog) -> Catalog:
+        return catalog
+
+    def repeats(self, arm: RunnerSpec, catalog: Catalog) -> bool:
+        return False
+
     def label(self, profile: Profile) -> str:
         return profile.name
 
-    def warm_up(self, cell: PlannedCell, site: Site) -> None:
-        lab_graphs.warm_up(cell, site)
+    def stages(
+        self, catalog: Catalog, server: Server, places: ApiPlaces, scratch: Path, limits: Limits, say: Say
+    ) -> CellSites:
+        return Stages(catalog, server, places, scratch, limits, lab_graphs.warm_up, say)
 
     def measure(self, cell: PlannedCell, site: Site, blank: Record) -> Record:
         return lab_graphs.measure_graph(cell, site, blank)

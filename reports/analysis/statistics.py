@@ -32,7 +32,7 @@ SMALLEST_TIE_BAND = 0.05
 LARGEST_TIE_BAND = 0.25
 """Two arms that may differ by more than this are never called a tie, however noisy the run."""
 LARGEST_TIE = 1.5
-"""An arm that takes this many times the fastest one's time is no tie, however little is known of either."""
+"""A prediction that takes this many times the fastest one's time is no tie. Of measurements the control decides."""
 UNMEASURED_THRESHOLD = 0.10
 """Noise threshold of a run that has no A/A control to tell it."""
 
@@ -61,6 +61,21 @@ class Noise:
     def covers_one(self) -> bool:
         """False only where the control shows a difference between two identical arms."""
         return self.ratio is None or self.ratio.low is None or self.ratio.low <= 1 <= (self.ratio.high or math.inf)
+
+    @property
+    def single(self) -> float:
+        """The relative difference within which one pair of identical arms stays, 19 times in 20.
+
+        One pair of the control tells as little of the spread as one value can: Student's t with one degree of freedom
+        reaches 12.7 times as far.
+        """
+        if self.ratio is None:
+            return max(SMALLEST_TIE_BAND, self.threshold)
+        if self.sigma is None:
+            reach = t_quantile(1) * abs(math.log(self.ratio.value))
+        else:
+            reach = t_quantile(max(1, self.ratio.n - 1)) * self.sigma
+        return max(SMALLEST_TIE_BAND, self.threshold, _safe_exp(reach) - 1)
 
 
 @dataclass(frozen=True)
@@ -183,23 +198,20 @@ def tie_band(blocks: int, floor: Noise, pooled: bool) -> float:
 def level_with_best(by_block: Mapping[str, Mapping[int, float]], floor: Noise) -> tuple[str, ...]:
     """The arm with the smallest figure, then those that a paired comparison with it cannot call slower.
 
-    Of figures above 0 by arm and block. With one block, where nothing can be tested, those within 5 % of it. An arm
-    whose mean is more than `LARGEST_TIE` times the smallest is never level: a noisy run leaves open much that no reader
-    would call near.
+    Of figures above 0 by arm and block. However far apart two arms are, they are level as long as two identical ones
+    may be as far apart in such a run: what the control says of one block is in `Noise.single`.
     """
     means = {arm: geometric_mean([list(values.values())]).value for arm, values in by_block.items()}
     first, *others = sorted(means, key=lambda arm: means[arm])
-    slower = {arm for arm in others if _slower(by_block[arm], by_block[first], means[arm] / means[first], floor)}
+    slower = {arm for arm in others if _slower(by_block[arm], by_block[first], floor)}
     return (first, *(arm for arm in others if arm not in slower))
 
 
-def _slower(own: Mapping[int, float], best: Mapping[int, float], ratio: float, floor: Noise) -> bool:
-    """By far, else by the blocks that both have; by the `ratio` of the means where these are too few for a test."""
-    if ratio > LARGEST_TIE:
-        return True
+def _slower(own: Mapping[int, float], best: Mapping[int, float], floor: Noise) -> bool:
+    """By the blocks that both have."""
     pairs = {block: math.log(value / best[block]) for block, value in own.items() if block in best}
     if len(pairs) < 2:
-        return ratio > 1 + max(SMALLEST_TIE_BAND, floor.threshold)
+        return any(log > math.log1p(floor.single) for log in pairs.values())
     return compare([pairs], floor).verdict == "slower"
 
 

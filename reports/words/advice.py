@@ -59,14 +59,23 @@ def _failures(summary: Summary) -> list[str]:
     for arm in summary.arms:
         cells = [cell for cell in summary.cells if cell.arm == arm.name]
         measured = sum(cell.ok + cell.failed for cell in cells)
-        if failed := sum(cell.failed for cell in cells):
-            what = "failed altogether" if failed == measured else f"failed {failed} of {measured} measurements"
-            lines.append(f"{arm.label} {what}; the reasons are under Failures. Its figures are from the rest.")
+        failed = sum(cell.failed for cell in cells)
+        if failed and failed == measured:
+            # Of a flow the verdict has said it, with the reason.
+            lines += [] if summary.flow else [f"{arm.label} failed altogether; the reasons are under Failures."]
+        elif failed:
+            lines.append(
+                f"{arm.label} failed {failed} of {measured} measurements; the reasons are under Failures. Its figures "
+                "are from the rest."
+            )
     return lines
 
 
 def _control(summary: Summary) -> list[str]:
     noise, run = summary.noise, summary.run
+    if not any(cell.ok for cell in summary.cells):
+        # Nothing went well, which is said already.
+        return []
     if run.control is None:
         return [
             "No A/A control in this run, so its noise is not known and 10 % is taken for it: run with the control arm."

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from runner_lab.records.record import COMPARE, FlowRun
+from runner_lab.records.record import COMPARE, YOURS, FlowRun
 from runner_lab.reports.analysis.cells import Cell
+from runner_lab.reports.analysis.estimate import Estimate
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.analysis.statistics import LARGEST_TIE, level_with_best
+from runner_lab.reports.analysis.statistics import Comparison, Noise, level_with_best
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.ranking import simplicity
 from runner_lab.reports.words import units
 
-NOISY = LARGEST_TIE - 1
-"""Two identical arms that may differ by more than this leave nothing but a guess."""
+NOISY = 0.5
+"""Two identical runners that may differ by more than this leave nothing but a guess."""
+MORE_BLOCKS = 5
 TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
 """Final states of task runs that a reader has to know of."""
+_SLOTS = {"threads": ("thread", "threads"), "processes": ("process", "processes")}
+"""What a slot is, by engine; a worker elsewhere."""
+
+Timed = Sequence[tuple[Arm, Cell]]
 
 
 def words(summary: Summary) -> tuple[str, ...]:
@@ -25,8 +31,9 @@ def words(summary: Summary) -> tuple[str, ...]:
     timed = ranked(summary)
     lines = [
         *_headline(summary, timed),
-        *_times(summary, timed),
-        *_failed(summary),
+        *_more_slots(summary, timed),
+        *_times(timed),
+        *(_failed(summary) if timed else []),
         *_results(summary),
         *_task_runs(summary),
     ]
@@ -39,8 +46,6 @@ def hedged(line: str, summary: Summary) -> str:
         return f"Measured once, so no more than a first look: {line}"
     if not summary.noise.covers_one:
         return f"With an A/A control that is off, no more than a first look: {line}"
-    if summary.flow and summary.noise.threshold > NOISY:
-        return f"In so noisy a run no more than a first look: {line}"
     return line
 
 
@@ -76,27 +81,135 @@ def told(states: Counter[str] | dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in states.items()) or "none"
 
 
-def _headline(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
+def named(arm: Arm) -> str:
+    """How a sentence names a runner: `threads`; the flow's own as `your flow's runner`."""
+    return "your flow's runner" if arm.name == YOURS else arm.label
+
+
+def slots(arm: Arm) -> str:
+    """`2 threads`, `threads without a limit`, `4 workers`; nothing where they are not known."""
+    one, many = _SLOTS.get(arm.engine, ("worker", "workers"))
+    if arm.traits.slots == "no limit":
+        return f"{many} without a limit"
+    return "" if arm.traits.slots == "unknown" else f"1 {one}" if arm.workers == 1 else f"{arm.workers} {many}"
+
+
+def gain(ratio: Estimate) -> str:
+    """`4.7x faster (3.9 to 5.6x)`, always above 1, of a ratio of times; `3.1x slower`."""
+    faster = ratio.value < 1
+    value = 1 / ratio.value if faster else ratio.value
+    told = f"{units.times(value)} {'faster' if faster else 'slower'}"
+    if ratio.low is None or ratio.high is None:
+        return told
+    low, high = (1 / ratio.high, 1 / ratio.low) if faster else (ratio.low, ratio.high)
+    if ratio.vague:
+        return f"{told} ({units.TOO_WIDE})"
+    return f"{told} ({units.span(units.times(low), units.times(high))})"
+
+
+def _described(arm: Arm) -> str:
+    """With its slots: `threads (no limit)`, `your flow's runner (ThreadPoolTaskRunner, 2 threads)`."""
+    runner = arm.runner.rpartition(".")[2] if arm.name == YOURS else ""
+    told = ", ".join(filter(None, (runner, slots(arm).replace("threads without a limit", "no limit of threads"))))
+    return f"{named(arm)} ({told})" if told else named(arm)
+
+
+def _headline(summary: Summary, timed: Timed) -> list[str]:
     flow = summary.flow
     assert flow is not None
     if not timed:
-        return [f"{flow.name} failed under every arm: mend that first. The reasons are under Failures."]
+        return _hopeless(summary)
     if _past_all_runners(summary):
         return [_no_runner(summary)]
     if len(timed) == 1:
-        return [f"Only {timed[0][0].label} got through {flow.name}, so there is nothing to compare it with."]
+        return [f"Only {named(timed[0][0])} got through {flow.name}, so there is nothing to compare it with."]
     noise = summary.noise_by_suite.get(COMPARE, summary.noise)
-    level = level_with_best({arm.label: cell.by_block for arm, cell in timed}, noise)
-    choice = min((arm for arm, _ in timed if arm.label in level), key=simplicity).label
-    base = summary.label(summary.run.baseline)
-    rivals = [label for label in level if label != choice]
-    if choice == base:
-        also = f"; {units.listed(rivals)} cannot be told from it" if rivals else ": no other runner was faster"
-        return [hedged(f"Stay with {choice} for {flow.name}{also}.", summary)]
-    versus = next(cell.versus for arm, cell in timed if arm.label == choice)
-    gain = "" if versus is None else f": {_gain(versus.ratio.value)} {base}"
-    also = f"; {units.listed(rivals)} cannot be told from it" if rivals else ""
-    return [hedged(f"Take {choice} for {flow.name}{gain}{also}.", summary)]
+    base = next((arm for arm, _ in timed if arm.name == summary.run.baseline), None)
+    if base is None:
+        first, cell = timed[0]
+        took = units.seconds(cell.time_s.value) if cell.time_s else units.NONE
+        return [
+            f"{_lost(summary)} failed, so nothing is compared with it. The shortest time is {took}, under "
+            f"{_described(first)}."
+        ]
+    level = set(level_with_best({arm.name: cell.by_block for arm, cell in timed}, noise))
+    if base.name in level:
+        rivals = [(arm, cell.versus) for arm, cell in timed if arm.name in level and arm is not base]
+        return _stay(summary, base, rivals, noise)
+    return _take(summary, base, [(arm, cell.versus) for arm, cell in timed if arm.name in level and cell.versus])
+
+
+def _lost(summary: Summary) -> str:
+    arm = next((arm for arm in summary.arms if arm.name == summary.run.baseline), None)
+    return "The baseline" if arm is None else named(arm).replace("your", "Your")
+
+
+def _stay(summary: Summary, base: Arm, rivals: Sequence[tuple[Arm, Comparison | None]], noise: Noise) -> list[str]:
+    """The baseline is the best, or may be."""
+    flow = summary.flow.name if summary.flow else ""
+    once = summary.paired_blocks == 1
+    unsure = [(arm, versus) for arm, versus in rivals if versus is None or versus.verdict != "tie"]
+    if unsure and (once or noise.threshold > NOISY):
+        others = units.listed([named(base), *(arm.label for arm, _ in unsure)])
+        apart = 1 + (noise.single if once else noise.threshold)
+        why = (
+            f"two runs under {named(base)} alone may differ by {units.times(apart)} here"
+            if noise.ratio is not None
+            else "the noise of this run is not known"
+        )
+        return [
+            f"Nothing can be told of {others} for {flow}: {why}. Close other programs and measure again with "
+            f"--blocks {max(MORE_BLOCKS, 2 * summary.run.blocks)}."
+        ]
+    once_told = "Measured once, so a first look only: stay" if once else "Stay"
+    stay = f"{once_told} with {_described(base)} for {flow}"
+    if not rivals:
+        return [f"{stay}: no other runner is faster."]
+    level = [arm.label for arm, versus in rivals if versus is not None and versus.verdict == "tie"]
+    lines = [f"{stay}: {_as_fast(level)}." if level else f"{stay}: no other runner is faster for sure."]
+    if unsure:
+        told = [arm.label if versus is None else f"{arm.label} {gain(versus.ratio)}" for arm, versus in unsure]
+        lines.append(
+            f"This run cannot tell {units.listed(told)} from it: more repeats would "
+            f"(--blocks {summary.run.blocks + MORE_BLOCKS})."
+        )
+    return lines
+
+
+def _take(summary: Summary, base: Arm, level: Sequence[tuple[Arm, Comparison]]) -> list[str]:
+    """One is faster than the baseline for sure."""
+    flow = summary.flow.name if summary.flow else ""
+    sure = [pair for pair in level if pair[1].verdict == "faster"] or list(level)
+    choice, versus = min(sure, key=lambda pair: simplicity(pair[0]))
+    others = [arm.label for arm, _ in level if arm is not choice]
+    also = f" {_as_fast(others)}." if others else ""
+    lead = "Measured once, so a first look only: take" if summary.paired_blocks == 1 else "Take"
+    return [f"{lead} {_described(choice)} for {flow}: {gain(versus.ratio)} than {_described(base)}.{also}"]
+
+
+def _as_fast(labels: Sequence[str]) -> str:
+    return f"{units.listed(labels)} {'is' if len(labels) == 1 else 'are'} as fast within this run's noise"
+
+
+def _more_slots(summary: Summary, timed: Timed) -> list[str]:
+    """Where the flow's runner has too few slots: a runner of its kind with more is faster for sure."""
+    yours = next((arm for arm in summary.arms if arm.name == YOURS), None)
+    if yours is None or yours.traits.slots != "counted":
+        return []
+    for arm, cell in timed:
+        more = arm.traits.slots == "no limit" or arm.workers > yours.workers
+        if arm.engine == yours.engine and more and cell.versus and cell.versus.verdict == "faster":
+            many = slots(arm) if arm.traits.slots == "no limit" else f"{arm.label} with {slots(arm)}"
+            return [f"Your flow's runner has {slots(yours)}; {many} are {gain(cell.versus.ratio)}."]
+    return []
+
+
+def _hopeless(summary: Summary) -> list[str]:
+    flow = summary.flow.name if summary.flow else ""
+    reasons = {units.printable(reason) for cell in summary.cells for _, reason in cell.errors}
+    if len(reasons) == 1:
+        return [f"{flow} failed under every runner: {reasons.pop()}. Mend that first."]
+    return [f"{flow} failed under every runner. Mend that first:", *_failed(summary)]
 
 
 def _no_runner(summary: Summary) -> str:
@@ -110,26 +223,25 @@ def _no_runner(summary: Summary) -> str:
     return f"{lead} called its tasks directly, and handed none to any runner: {cure}."
 
 
-def _gain(ratio: float) -> str:
-    return f"{units.times(1 / ratio)} as fast as" if ratio < 1 else f"{units.times(ratio)} the time of"
-
-
-def _times(summary: Summary, timed: Sequence[tuple[Arm, Cell]]) -> list[str]:
+def _times(timed: Timed) -> list[str]:
     if not timed:
         return []
-    shown = [f"{units.seconds(cell.time_s.value)} under {arm.label}" for arm, cell in timed if cell.time_s]
-    return [f"One run took {units.listed(shown)}."]
+    shown = []
+    for arm, cell in timed:
+        if cell.time_s:
+            told = slots(arm).replace("threads without a limit", "no limit")
+            shown.append(f"{arm.label} {units.seconds(cell.time_s.value)}{f' ({told})' if told else ''}")
+    return [f"Time of one run: {', '.join(shown)}."]
 
 
 def _failed(summary: Summary) -> list[str]:
-    """A line for each arm that failed, with the first reason."""
-    lines = []
+    """A line for each reason, the first of each arm."""
+    told: dict[tuple[str, str], list[str]] = {}
     for cell in summary.cells:
         if cell.errors:
-            label = summary.label(cell.arm)
             every = "every time" if not cell.ok else f"{cell.failed} of {cell.ok + cell.failed} times"
-            lines.append(f"Under {label} it failed {every}: {units.printable(cell.errors[0][1])}")
-    return lines
+            told.setdefault((every, units.printable(cell.errors[0][1])), []).append(summary.label(cell.arm))
+    return [f"Under {units.listed(labels)} it failed {every}: {reason}" for (every, reason), labels in told.items()]
 
 
 def _results(summary: Summary) -> list[str]:
@@ -147,7 +259,7 @@ def _results(summary: Summary) -> list[str]:
         return [f"Results could not be compared: {units.printable(remark)}."]
     if found["nothing"]:
         return ["The flow returned nothing, so there was no result to compare."]
-    return ["All arms returned the same result."] if len(ranked(summary)) > 1 else []
+    return ["All runners returned the same result."] if len(ranked(summary)) > 1 else []
 
 
 def _compared(cell: Cell, block: int) -> bool:
@@ -157,7 +269,8 @@ def _compared(cell: Cell, block: int) -> bool:
 
 def _task_runs(summary: Summary) -> list[str]:
     """Task runs by final state: once for all where every run had the same."""
-    kinds = {told(run.states) for run in flow_runs(summary)}
+    # A run that was stopped has none.
+    kinds = {told(run.states) for run in flow_runs(summary) if run.states}
     if not kinds:
         return []
     if len(kinds) == 1:
@@ -192,6 +305,6 @@ def _subflows(summary: Summary) -> list[str]:
     if not most:
         return []
     return [
-        f"{units.plural(most, 'task run')} of each run belong to sub-flows, which keep the task runners of their own: "
-        "no arm changes how those run. To compare a sub-flow, name it."
+        f"{units.plural(most, 'task run')} of each run belong to sub-flows with task runners of their own: no runner "
+        "measured here changes how those run. To compare a sub-flow, name it."
     ]

@@ -17,7 +17,7 @@ class Described:
 
     direct_calls: `FILE:LINE TASK` of each call of a task that goes past the runner.
     submits: whether its source may hand a task to the runner.
-    own_runner: the task runner it brings, which the arms' take the place of.
+    own_runner: class of the task runner it declares; empty where that is Prefect's default.
     """
 
     name: str
@@ -32,8 +32,7 @@ class Described:
         Args:
             said: a reader knows already that no task of it goes to a runner.
         """
-        past = [] if said and not self.submits else self._past_the_runner()
-        return [*past, *self._replaced()]
+        return [] if said and not self.submits else self._past_the_runner()
 
     def _past_the_runner(self) -> list[str]:
         if not self.direct_calls:
@@ -47,11 +46,6 @@ class Described:
             f"{self.name} calls its tasks directly, never by .submit or .map: no runner will help it. {where}; "
             "write TASK.submit(...), or TASK.map(...) for many, and compare again."
         ]
-
-    def _replaced(self) -> list[str]:
-        if not self.own_runner:
-            return []
-        return [f"{self.name} brings a {self.own_runner}: each arm's runner takes its place."]
 
 
 def described(flow: UserFlowSpec) -> Described:

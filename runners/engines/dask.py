@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine
 from runner_lab.runners.spec import ArmError, RunnerSpec
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
 
 _CLUSTER_KEYS = {**RUNNING_CLUSTER, "cluster_class": "text", "cluster_kwargs": "a table"}
 _LOCAL_CLUSTERS = ("distributed.LocalCluster", "dask.distributed.LocalCluster")
@@ -98,6 +101,14 @@ class Dask(Engine):
 
         with distributed.Client(cluster.address, set_as_default=False) as client:
             return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
+
+    def declared(self, runner: TaskRunner[Any]) -> tuple[int, dict[str, Any]]:
+        places = {name: place for name in ("address", "cluster_class") if (place := getattr(runner, name, None))}
+        shape = getattr(runner, "cluster_kwargs", None) or {}
+        workers, threads = shape.get("n_workers"), shape.get("threads_per_worker")
+        known = not places and isinstance(workers, int) and isinstance(threads, int)
+        slots = int(workers) * int(threads) if known and workers and threads else 0
+        return slots, {**places, **({"cluster_kwargs": shape} if shape else {})}
 
     def address(self, host: str, port: int) -> str:
         return f"tcp://{host}:{port}"

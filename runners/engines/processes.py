@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from runner_lab.runners.engine import ClusterSettings, Engine
 from runner_lab.runners.spec import RunnerSpec
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
 
 
 class Processes(Engine):
@@ -34,6 +39,9 @@ class Processes(Engine):
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         return f"{spec.workers} processes on this machine"
+
+    def declared(self, runner: TaskRunner[Any]) -> tuple[int, dict[str, Any]]:
+        return getattr(runner, "_max_workers", 0), {}
 
 
 ENGINE = Processes()

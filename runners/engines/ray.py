@@ -6,11 +6,14 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine
 from runner_lab.runners.spec import RunnerSpec
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
 
 _QUIET = {"namespace": "prefect", "log_to_driver": False, "logging_level": "CRITICAL"}
 _STARTS = 4
@@ -103,6 +106,12 @@ class Ray(Engine):
             return {node: _answer(answer) for node, answer in answers.items()}
         finally:
             ray.shutdown()
+
+    def declared(self, runner: TaskRunner[Any]) -> tuple[int, dict[str, Any]]:
+        address, start = getattr(runner, "address", None), getattr(runner, "init_kwargs", None) or {}
+        slots = start.get("num_cpus")
+        place = {"address": address} if address else {}
+        return (slots if isinstance(slots, int) and not address else 0), {**place, "init_kwargs": start}
 
     def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
         if cluster or not self.shares(spec):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from runner_lab.runners.engine import Cluster, Engine
+from runner_lab.runners.engine import Cluster, Engine, load_runner_class
 from runner_lab.runners.spec import RunnerSpec
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
 
 
 class Threads(Engine):
@@ -20,6 +25,7 @@ class Threads(Engine):
     caveat = "Threads share the flow's process: no other host takes part, and a crash of it takes all tasks along."
     palette = 1
     worker_option = "max_workers"
+    unlimited = True
     arms = (
         RunnerSpec("threads", "threads", "prefect.task_runners.ThreadPoolTaskRunner", summary="Prefect's default"),
         RunnerSpec(
@@ -31,6 +37,18 @@ class Threads(Engine):
         ),
         RunnerSpec("bare-threads", "threads", bare=True, summary="concurrent.futures threads, no Prefect"),
     )
+
+    def suitable_slots(self, spec: RunnerSpec, cores: int) -> int:
+        """As many as the runner's class has by itself: threads that wait take no core."""
+        return self.declared(load_runner_class(spec)(**spec.options))[0]
+
+    def declared(self, runner: TaskRunner[Any]) -> tuple[int, dict[str, Any]]:
+        threads = getattr(runner, "_max_workers", sys.maxsize)
+        # `sys.maxsize` is Prefect's word for no limit.
+        return (0 if threads >= sys.maxsize else threads), {}
+
+    def options(self, spec: RunnerSpec, cluster: Cluster | None, scratch: Path = Path()) -> dict[str, Any]:
+        return super().options(spec, cluster, scratch) if spec.workers else dict(spec.options)
 
     @contextmanager
     def bare(self, spec: RunnerSpec, cluster: Cluster, limit_s: float) -> Iterator[BareThreads]:

@@ -156,10 +156,10 @@ def test_a_flow_of_the_project_is_compared(everything, project):
     records, warnings = record_files.read(project / found)
 
     assert not warnings
-    assert sorted(record.arm for record in records) == ["control", "lean-dask", "processes", "threads"]
+    assert sorted(record.arm for record in records) == ["control", "lean-dask", "processes", "yours"]
     assert {(record.status, record.error) for record in records} == {("ok", None)}
     assert all(record.value_s is not None and record.value_s > 0 for record in records)
-    assert "All arms returned the same result." in said
+    assert "All runners returned the same result." in said
     assert "5 Completed" in said
 
 
@@ -263,7 +263,7 @@ def test_without_dask_and_ray_there_are_threads_and_processes(least, project):
         assert rows[arm] is None
     for arm, extra in (("dask", "dask"), ("lean-dask", "dask"), ("ray", "ray"), ("lean-ray", "ray")):
         assert f"pip install 'runner-lab[{extra}]'" in rows[arm]
-    assert "All arms returned the same result." in said
+    assert "All runners returned the same result." in said
     assert re.search(r"^block 0  processes  [\d.]+ s", said, re.MULTILINE)
     refused = least.run("runner-lab", "compare", "flows/etl.py", "--runners", "threads,ray", cwd=project, code=2)
     assert "pip install 'runner-lab[ray]'" in refused.splitlines()[-1]

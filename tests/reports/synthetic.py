@@ -181,7 +181,7 @@ def makespan_s(truth: Truth, suite: str, spec: GraphSpec) -> float:
     """The makespan without noise."""
     tasks = 3 * spec.width + 1
     kind, seconds = spec.work.kind, spec.work.seconds
-    workers = 1 if truth.engine == "none" else truth.spin_workers if kind == "spin" else truth.workers
+    workers = 1 if truth.engine == "none" else truth.spin_workers if kind == "spin" else truth.workers or 1
     body = spec.width * spec.batch * seconds / workers
     cost = truth.fixed_s + truth.per_task_s * tasks * (0.6 if suite == "cached" else 1) + truth.quadratic_s * tasks**2
     payload = spec.payload_bytes * 2e-8 * spec.width * (1 if truth.engine in ("none", "threads") else 5)
@@ -219,7 +219,7 @@ def _record(
     )
     first = startup + 4 * truth.per_task_s
     items = spec.width * spec.batch
-    ideal = items * spec.work.seconds / (1 if truth.engine == "none" else truth.workers)
+    ideal = items * spec.work.seconds / (1 if truth.engine == "none" else truth.workers or 1)
     waits = np.sort(rng.gamma(2.0, makespan / 6, latencies))
     executions = 0 if suite == "cached" else tasks + spec.failures * spec.width
     expected = 0 if truth.bare else tasks

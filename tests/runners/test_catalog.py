@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 import textwrap
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,61 @@ def test_selected_arms_have_the_same_workers_and_keep_their_order(arms):
         *(("dask", 5), ("threads", 5), ("bare-ray", 5)),
         *(("sequential", 1), ("gather", 1)),
     ]
+
+
+def test_arms_that_nobody_has_given_slots_get_what_suits_them(arms):
+    chosen = arms.select(["threads", "lean-threads", "processes", "dask", "ray", "sequential"], None, cores=6)
+
+    # Prefect's threads have no limit, which 0 stands for.
+    assert {spec.name: spec.workers for spec in chosen} == {
+        **{"threads": 0, "lean-threads": chosen[1].workers, "processes": 6, "dask": 6, "ray": 6, "sequential": 1}
+    }
+    assert arms.traits(chosen[0]).slots == "no limit"
+    assert [spec.workers for spec in arms.select(["processes", "dask"], None, cores=1)] == [2, 2]
+    lean, options = chosen[1], arms.engine(chosen[1]).options(chosen[1], None)
+    assert (lean.workers == 0) == ("max_workers" not in options)
+
+
+def test_slots_that_are_asked_for_are_everybodys_but_yours(arms):
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    found = arms.with_yours(ThreadPoolTaskRunner(max_workers=7))
+    chosen = found.select(["yours", "control", "threads", "dask"], workers=3)
+
+    assert [(spec.name, spec.workers) for spec in chosen] == [("yours", 7), ("control", 7), ("threads", 3), ("dask", 3)]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "engine", "workers", "slots"),
+    [
+        ("prefect.task_runners.ThreadPoolTaskRunner", {}, "threads", 0, "no limit"),
+        ("prefect.task_runners.ThreadPoolTaskRunner", {"max_workers": 4}, "threads", 4, "counted"),
+        ("prefect.task_runners.ProcessPoolTaskRunner", {"max_workers": 3}, "processes", 3, "counted"),
+        ("prefect_dask.DaskTaskRunner", {}, "dask", 0, "unknown"),
+        (
+            "prefect_dask.DaskTaskRunner",
+            {"cluster_kwargs": {"n_workers": 2, "threads_per_worker": 3}},
+            "dask",
+            6,
+            "counted",
+        ),
+        ("prefect_dask.DaskTaskRunner", {"address": "tcp://127.0.0.1:1"}, "dask", 0, "unknown"),
+        ("prefect_ray.RayTaskRunner", {"init_kwargs": {"num_cpus": 2}}, "ray", 2, "counted"),
+        ("prefect_lean.LeanDaskTaskRunner", {}, "dask", 0, "unknown"),
+    ],
+)
+def test_the_runner_that_a_flow_declares_is_an_arm_and_the_control(arms, path, options, engine, workers, slots):
+    module, _, name = path.rpartition(".")
+    found = arms.with_yours(getattr(import_module(module), name)(**options))
+    yours, control = found.arms["yours"], found.arms["control"]
+
+    assert (yours.engine, yours.workers, yours.as_declared) == (engine, workers, True)
+    assert yours.class_path.endswith(f".{name}")
+    assert found.traits(yours).slots == slots
+    assert replace(control, name="yours", summary=yours.summary) == yours
+    assert not found.engine(yours).shares(yours)
+    assert found.engine(yours).attached(yours, found.settings(yours)) == options.get("address")
+    found.check(yours)
 
 
 def test_an_arm_that_is_not_there_is_refused_with_those_that_are(arms):

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from runner_lab.benchmarks.measuring.environment import cores
 from runner_lab.records import record as records
 from runner_lab.runners.isolation import environment as isolation
 from runner_lab.runners.isolation.waiting import wait_for
@@ -59,15 +60,16 @@ def test_a_comparison_ends_with_records_and_a_report(start, tmp_path, lab_server
     assert run.returncode == 0, printed + errors
     found = read(out)
     assert [(r.arm, r.role, r.status) for r in found] == [
-        ("threads", "baseline", "ok"),
+        ("yours", "baseline", "ok"),
         ("control", "control", "ok"),
         ("dask", "arm", "ok"),
     ]
     assert {r.flow_run.result for r in found} == {"same"}
     assert {tuple(r.flow_run.states.items()) for r in found} == {(("Completed", 2),)}
     plan = json.loads((out / "run.json").read_text())
-    assert (plan["planned_cells"], plan["interrupted"]) == (3, False)
-    assert "All arms returned the same result." in printed
+    assert (plan["planned_cells"], plan["interrupted"], plan["baseline"]) == (3, False, "yours")
+    assert plan["slots"] == {"yours": 0, "control": 0, "dask": max(2, cores())}
+    assert "All runners returned the same result." in printed
     assert f"report: {Path('out') / 'report.html'}" in printed
     assert "Which task runner for report?" in (out / "report.html").read_text()
     assert "Traceback" not in printed + errors

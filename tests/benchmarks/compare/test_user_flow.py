@@ -42,6 +42,10 @@ def refused(target: str, scratch: Path, *parameters: str) -> str:
         ("beside/report.py:report", [], "report", {}),
         ("shop/orders/daily.py:daily", ['items=["a", "bc"]'], 'daily(items=["a", "bc"])', {"items": ["a", "bc"]}),
         ("two_flows.py:two", [], "two", {}),
+        ("methods.py:scale.of", ["n=4"], "scale.of(n=4)", {"n": 4}),
+        ("methods.py:scale.of", [], "scale.of", {}),
+        ("methods.py:Scale.of_unit", [], "Scale.of_unit", {}),
+        ("methods.py:Scale.fixed", ["n=4"], "Scale.fixed(n=4)", {"n": 4}),
     ],
 )
 def test_finds_the_flow(tmp_path, target, given, name, parameters):
@@ -69,6 +73,12 @@ def test_text_that_looks_like_a_number_is_text_where_the_flow_takes_text(tmp_pat
         ("two_flows.py:helper", [], "two_flows.py:helper is no flow: it needs @flow above it; there are one, two"),
         ("beside/rates.py", [], "rates.py: there is no flow in it"),
         ("runs_at_import.py", [], "runs_at_import.py:9 starts a flow when the file is imported: put it under if"),
+        (
+            "runs_in_a_function.py",
+            [],
+            "runs_in_a_function.py:13 starts a flow when the file is imported: put it under",
+        ),
+        ("methods.py:scale.of", ["self=1"], "--param self: scale.of has no such parameter; it takes n"),
         ("etl_map.py:etl", [], "etl needs n: give it as --param n=VALUE"),
         ("etl_map.py:etl", ["m=3"], "--param m: etl has no such parameter; it takes n, factor"),
         ("etl_map.py:etl", ["n"], "--param n: must be NAME=VALUE, such as n=100"),
@@ -97,6 +107,18 @@ def test_a_file_that_cannot_be_imported_is_one_line_with_its_place(tmp_path, sou
     (tmp_path / name).write_text(source)
 
     assert message in refused(str(tmp_path / name), tmp_path)
+
+
+def test_a_flow_that_another_file_begins_at_its_import_is_refused_too(tmp_path, monkeypatch):
+    (tmp_path / "begins.py").write_text(
+        "from prefect import flow\n\n\n@flow\ndef inner():\n    pass\n\n\ndef go():\n    inner()\n"
+    )
+    (tmp_path / "asks.py").write_text(
+        "from begins import go\nfrom prefect import flow\n\n\n@flow\ndef outer():\n    pass\n\n\n"
+        "try:\n    go()\nexcept Exception:\n    pass\n"
+    )
+
+    assert "asks.py:11 starts a flow when the file is imported" in refused(str(tmp_path / "asks.py"), tmp_path)
 
 
 def test_a_file_named_like_a_module_that_is_loaded_already_is_loaded_all_the_same(tmp_path, monkeypatch):

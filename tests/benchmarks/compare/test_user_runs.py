@@ -1,10 +1,11 @@
-"""Flows as users write them, run on the suite's server as a comparison runs them."""
+"""Flows as users write them, run on the suite's server as a comparison runs them, but in this process."""
 
 from __future__ import annotations
 
 import functools
 import os
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from runner_lab.benchmarks.compare import user_runs
 from runner_lab.benchmarks.compare.agreement import Agreement
 from runner_lab.benchmarks.compare.user_flow import load
+from runner_lab.benchmarks.compare.user_runs import FlowSite
 from runner_lab.benchmarks.measuring import measure
 from runner_lab.benchmarks.measuring.measure import Site
 from runner_lab.benchmarks.session.plan import PlannedCell, Stage
@@ -28,17 +30,24 @@ def compare(arms, lab_server, scratch, cluster_for, monkeypatch):
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
 
-    def run(target, *given, under=("threads",), check=True, limit_s=60.0):
+    def run(target, *given, under=("yours",), check=True):
         user = load(str(FLOWS / target), given, scratch)
-        agreement = Agreement(check, alike=("threads", "control"))
+        catalog = arms.with_yours(user.flow.task_runner)
+        agreement = Agreement(check, alike=("yours", "control"))
         records = []
         for position, name in enumerate(under):
-            arm = arms.arms[name].with_workers(2)
-            site = Site(lab_server, arms.engine(arm), cluster_for(arm), scratch, limit_s, 60.0)
-            cell = PlannedCell("compare", user.spec, arm, 0, Stage(name, 2))
+            arm = catalog.arms[name] if catalog.arms[name].as_declared else catalog.arms[name].with_workers(2)
+            place = Site(lab_server, catalog.engine(arm), cluster_for(arm), scratch, 60.0, 60.0)
+
+            class Here:
+                def run(self, measured, judged, arm=arm, place=place):
+                    return user_runs.run_pass(arm, place, user, measured, judged)
+
+            site = FlowSite(lab_server, place.engine, None, scratch, 60.0, 60.0, Here())
+            cell = PlannedCell("compare", user.spec, arm, 0, Stage(name, 2), baseline="yours")
             blank = measure.blank_record(cell, "run", {})
             ready = lambda _, site=site: nullcontext(site)  # noqa: E731
-            body = functools.partial(user_runs.measure_flow, user=user, agreement=agreement)
+            body = functools.partial(user_runs.measure_flow, agreement=agreement)
             records.append(measure.measure(cell, position, ready, blank, body))
         return records
 
@@ -46,7 +55,7 @@ def compare(arms, lab_server, scratch, cluster_for, monkeypatch):
 
 
 def test_a_mapping_flow_with_parameters_under_two_runners(compare):
-    records = compare("etl_map.py:etl", "n=3", under=("threads", "lean-threads"))
+    records = compare("etl_map.py:etl", "n=3", under=("yours", "lean-threads"))
 
     assert [(r.status, r.error) for r in records] == [("ok", None)] * 2
     assert [r.flow_run.result for r in records] == ["same", "same"]
@@ -55,7 +64,7 @@ def test_a_mapping_flow_with_parameters_under_two_runners(compare):
         assert (record.flow_run.submitted, record.flow_run.direct) == (7, 0)
         assert (record.recorded, record.expected_recorded, record.tasks) == (7, 7, 7)
         assert 0 < record.value_s < 60
-    assert {str(r.cell) for r in records} == {"compare/etl(n=3)/threads", "compare/etl(n=3)/lean-threads"}
+    assert {str(r.cell) for r in records} == {"compare/etl(n=3)/yours", "compare/etl(n=3)/lean-threads"}
 
 
 @pytest.mark.parametrize(
@@ -68,6 +77,9 @@ def test_a_mapping_flow_with_parameters_under_two_runners(compare):
         ("generator.py:chunks", ["n=2"], 2, [[], [1]]),
         ("typed.py:typed", ['config={"region": "eu"}', "day=2026-11-23", "code=7"], 1, "eu 10 23.11.2026 7"),
         ("flows.py", [], 2, None),
+        ("methods.py:scale.of", [], 2, [3, 6]),
+        ("methods.py:Scale.of_unit", ["n=3"], 2, [10, 30]),
+        ("methods.py:Scale.fixed", [], 2, [5, 10]),
     ],
 )
 def test_flows_of_every_kind_end_well_and_their_results_can_be_compared(
@@ -100,7 +112,7 @@ def test_direct_calls_go_past_the_runner(compare):
 
 
 def test_what_sub_flows_submit_is_not_the_arms(compare):
-    (record,) = compare("subflows.py:world")
+    (record,) = compare("subflows.py:world", under=("lean-threads",))
 
     assert record.status == "ok"
     assert record.flow_run.submitted == 1
@@ -117,35 +129,47 @@ def test_a_failing_flow_is_an_error_with_its_reason_and_its_task_runs(compare):
 
 
 def test_each_pass_begins_with_an_empty_cache(compare):
-    records = compare("cached.py:saving", under=("threads", "control"))
+    records = compare("cached.py:saving", under=("yours", "control"))
 
     assert [r.flow_run.states for r in records] == [{"Completed": 1, "Cached": 1}] * 2
 
 
 def test_a_flow_that_disagrees_with_itself_is_no_runners_fault(compare):
-    records = compare("impure.py", under=("threads", "control", "lean-threads"))
+    records = compare("impure.py", under=("yours", "control", "lean-threads"))
 
     assert [r.status for r in records] == ["ok"] * 3
     assert [r.flow_run.result for r in records] == ["same", "unsteady", "unsteady"]
-    assert "two runs under threads alone differ already" in records[2].flow_run.remark
+    assert "two runs under yours alone differ already" in records[2].flow_run.remark
 
 
-def test_a_flow_that_takes_too_long_is_stopped_and_says_so(compare):
-    (record,) = compare("slow.py:slow", limit_s=1.0)
+@pytest.mark.parametrize(("flow", "timeout_s"), [("limited", 50), ("unlimited", None)])
+def test_the_flows_own_timeout_is_what_it_declares(compare, monkeypatch, flow, timeout_s):
+    seen = []
+    monkeypatch.setattr(Agreement, "judge", lambda self, arm, value: (seen.append(value), ("same", ""))[1])
 
-    assert record.status == "error"
-    assert record.error == "TimeoutError: not done after 1 s (--cell-timeout), and stopped"
+    compare(f"own_timeout.py:{flow}", under=("yours", "lean-threads"))
+
+    assert seen == [timeout_s] * 2
 
 
-def test_tasks_that_wait_for_tasks_of_a_full_pool_are_stopped_too(compare):
-    (record,) = compare("nested_submits.py:deep", limit_s=3.0)
+def test_a_runner_that_the_flow_hands_down_is_the_arms(compare):
+    for record in compare("hands_down.py:hands_down", under=("yours", "lean-threads")):
+        assert (record.status, record.error) == ("ok", None)
+        assert record.flow_run.subflow_tasks == 0
 
-    assert record.status == "error"
-    assert "--cell-timeout" in record.error
+
+def test_task_runs_that_never_came_into_being_are_neither_waited_for_nor_missing(compare):
+    begun_s = time.monotonic()
+    (record,) = compare("refused.py:refused")
+
+    assert (record.status, record.error) == ("ok", None)
+    assert record.recorded == record.expected_recorded
+    # Without it the lab would wait for a minute, in which the server says nothing new.
+    assert time.monotonic() - begun_s < 45
 
 
 def test_workers_import_what_the_flow_does(compare):
-    records = compare("beside/report.py", under=("threads", "processes"))
+    records = compare("beside/report.py", under=("yours", "processes"))
 
     assert [(r.status, r.error) for r in records] == [("ok", None)] * 2
     assert [r.flow_run.result for r in records] == ["same"] * 2
@@ -153,9 +177,9 @@ def test_workers_import_what_the_flow_does(compare):
 
 
 def test_another_result_is_an_error_unless_it_was_asked_for(compare):
-    records = compare("whose_process.py", under=("threads", "processes"))
-    assert records[1].error == "another result: 'worker', but 'main' under threads"
+    records = compare("whose_process.py", under=("yours", "processes"))
+    assert records[1].error == "another result: 'worker', but 'main' under yours"
     assert records[1].flow_run.result == "different"
 
-    (unasked,) = compare("whose_process.py", under=("threads",), check=False)
+    (unasked,) = compare("whose_process.py", check=False)
     assert (unasked.status, unasked.flow_run.result) == ("ok", "unasked")

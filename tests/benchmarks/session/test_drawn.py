@@ -24,7 +24,7 @@ def asked(tmp_path_factory) -> Draws:
 
 def drawn(arm: str, graph: GraphSpec = WAITING, block: int = 0, free: bool = True) -> Drawn:
     spec = catalog.load().arms[arm]
-    return Drawn("regret", graph, spec, block, Stage(arm, spec.workers), False, free)
+    return Drawn("regret", graph, spec, block, Stage(arm, spec.workers), False, free=free)
 
 
 def test_a_seed_draws_the_same_work_again_and_another_one_other_work():

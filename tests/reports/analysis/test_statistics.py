@@ -183,9 +183,45 @@ def test_two_wildly_different_blocks_stay_finite() -> None:
     assert comparison.ratio.vague
 
 
-def test_an_arm_that_takes_three_times_as_long_is_not_level_however_noisy_the_run() -> None:
+def test_what_two_identical_arms_may_differ_by_tells_no_arm_from_the_best() -> None:
     noisy = {"threads": {0: 2.0, 1: 10.0}, "dask": {0: 1.8, 1: 1.1}}
-    assert level_with_best(noisy, noise([])) == ("dask",)
+    assert level_with_best(noisy, noise([])) == ("dask", "threads")
     near = {"threads": {0: 1.0, 1: 1.5}, "dask": {0: 1.1, 1: 1.0}}
     assert level_with_best(near, noise([])) == ("dask", "threads")
+    apart = {"threads": {0: 3.0, 1: 3.1, 2: 3.05}, "dask": {0: 1.0, 1: 1.05, 2: 1.02}}
+    assert level_with_best(apart, noise(one(0.01, -0.02, 0.01))) == ("dask",)
+
+
+def test_in_one_block_the_control_says_what_can_be_told() -> None:
     assert level_with_best({"threads": {0: 1.3}, "dask": {0: 1.0}, "ray": {0: 1.04}}, noise([])) == ("dask", "ray")
+    # The control took 0.099 s where the baseline took 1.97 s: 26 times is nothing.
+    floor = noise(one(np.log(0.099 / 1.97)))
+    assert level_with_best({"threads": {0: 1.97}, "lean-threads": {0: 0.076}}, floor) == ("lean-threads", "threads")
+    quiet = noise(one(np.log(1.01)))
+    assert level_with_best({"threads": {0: 1.97}, "lean-threads": {0: 0.076}}, quiet) == ("lean-threads",)
+    assert level_with_best({"threads": {0: 1.0}, "dask": {1: 9.0}}, noise([])) == ("threads", "dask"), "no common block"
+
+
+@pytest.mark.parametrize("sigma", [0.03, 0.3, 1.0])
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_identical_arms_are_level_however_noisy_the_run(sigma: float, n: int) -> None:
+    """Each with a control of its own, whose ratio shares the baseline with the arm's."""
+    rng = np.random.default_rng(17)
+    told_apart = 0
+    for _ in range(TRIALS):
+        yours, control, dask = np.exp(rng.normal(0, sigma, (3, n)))
+        floor = noise([dict(enumerate(np.log(control / yours)))])
+        by_arm = {"yours": dict(enumerate(yours)), "dask": dict(enumerate(dask))}
+        told_apart += len(level_with_best(by_arm, floor)) == 1
+    assert told_apart <= 0.06 * TRIALS
+
+
+def test_a_large_difference_in_a_quiet_run_is_told() -> None:
+    rng = np.random.default_rng(19)
+    seen = 0
+    for _ in range(TRIALS):
+        yours, control, dask = np.exp(rng.normal(0, 0.03, (3, 5)))
+        floor = noise([dict(enumerate(np.log(control / yours)))])
+        by_arm = {"yours": dict(enumerate(yours)), "dask": dict(enumerate(dask / 1.5))}
+        seen += level_with_best(by_arm, floor) == ("dask",)
+    assert seen >= 0.97 * TRIALS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from runner_lab.records import record as records
 from runner_lab.records.record import FlowRun, Phases, Record, RecordError
+from runner_lab.records.traits import ArmTraits, Slots
 from runner_lab.reports.analysis.summary import summarise
 from runner_lab.reports.choose import asking
 from runner_lab.reports.words import advice, verdict
@@ -16,13 +18,24 @@ from tests.reports import synthetic
 from tests.reports.conftest import SCRIPT, render
 from tests.reports.synthetic import CONTROL, THREADS, Truth
 
+YOURS = replace(THREADS, name="yours", workers=0)
 SLOW, FAST = Truth("dask", "dask", per_task_s=0.2), Truth("ray", "ray", per_task_s=0.01)
 DIRECT = replace(synthetic.FLOW, direct_calls=("etl.py:7 clean", "etl.py:9 load"), submits=False)
 
 
+def traits(lines: list[Record]) -> dict[str, ArmTraits]:
+    """Threads are limited where they are counted."""
+    found = {}
+    for line in lines:
+        slots: Slots = "counted" if line.workers else "no limit" if line.engine == "threads" else "unknown"
+        found[line.arm] = ArmTraits({"threads": 10, "dask": 30, "ray": 40}[line.engine], slots=slots)
+    return found
+
+
 def told(folder: Path, lines: list[Record]) -> tuple[str, str]:
     """Verdict and warnings."""
-    found = summarise(synthetic.write(folder, lines, synthetic.plan(lines)))
+    baseline = next(line.arm for line in lines if line.role == "baseline")
+    found = summarise(synthetic.write(folder, lines, synthetic.plan(lines, baseline=baseline, traits=traits(lines))))
     return "\n".join(verdict.of(found)), "\n".join(advice.warnings(found))
 
 
@@ -32,71 +45,133 @@ def test_a_faster_arm_is_named_with_its_gain(tmp_path):
     assert words.splitlines() == [
         words.splitlines()[0],
         words.splitlines()[1],
-        "All arms returned the same result.",
+        "All runners returned the same result.",
         "Task runs in each run, by final state: 7 Completed.",
     ]
-    assert words.startswith("Take ray for etl(n=3): 2.0")
-    assert "as fast as threads." in words.splitlines()[0]
+    assert re.fullmatch(
+        r"Take ray \(2 workers\) for etl\(n=3\): 2\.0\dx faster \([\d.]+x\N{EN DASH}[\d.]+x\) than threads \(2 .*",
+        words.splitlines()[0],
+    )
+    assert re.fullmatch(
+        r"Time of one run: ray [\d.]+ ms \(2 workers\), threads [\d.]+ ms \(2 threads\), dask [\d.]+ ms \(2 work.*",
+        words.splitlines()[1],
+    )
     assert warnings == ""
 
 
 def test_where_none_is_faster_threads_stays(tmp_path):
     words, _ = told(tmp_path, synthetic.comparison((THREADS, CONTROL, SLOW)))
 
-    assert words.startswith("Stay with threads for etl(n=3): no other runner was faster.")
+    assert words.startswith("Stay with threads (2 threads) for etl(n=3): no other runner is faster.")
 
 
 def test_where_none_can_be_told_apart_the_simplest_is_named(tmp_path):
     level = replace(FAST, per_task_s=THREADS.per_task_s)
     words, _ = told(tmp_path, synthetic.comparison((THREADS, CONTROL, level)))
 
-    assert words.startswith("Stay with threads for etl(n=3); ray cannot be told from it.")
+    assert words.startswith("Stay with threads (2 threads) for etl(n=3): ray is as fast within this run's noise.")
 
 
-def test_in_a_noisy_run_nothing_is_sure_and_what_took_six_times_as_long_is_not_near(tmp_path):
+def timed(times: dict[str, tuple[float, ...]]) -> list[Record]:
+    """A comparison with these times by arm, block after block."""
+    truths = {"yours": YOURS, "control": replace(YOURS, name="control", role="control"), "dask": SLOW}
+    lines = synthetic.comparison([truths[arm] for arm in times], blocks=len(times["yours"]))
+    return [
+        replace(line, phases=Phases(makespan_s=times[line.arm][line.block], total_s=times[line.arm][line.block]))
+        for line in lines
+    ]
+
+
+def test_in_a_noisy_run_nothing_is_told_and_the_words_say_what_to_do(tmp_path):
     rough = [replace(truth, noise=0.6) for truth in (THREADS, CONTROL, replace(SLOW, per_task_s=0.12))]
     words, _ = told(tmp_path, synthetic.comparison(rough, blocks=2))
 
-    assert words.startswith("In so noisy a run no more than a first look: Stay with threads")
-    assert "dask cannot be told" not in words
+    assert words.startswith("Nothing can be told of threads and dask for etl(n=3): two runs under threads alone may")
+    assert "Close other programs and measure again with --blocks 5." in words.splitlines()[0]
 
 
-def test_nobody_is_told_to_stay_with_what_took_three_times_as_long(tmp_path):
-    times = {"threads": (2.0, 10.0), "control": (2.2, 9.0), "dask": (1.8, 1.1)}
-    lines = [
-        replace(record, phases=Phases(makespan_s=times[record.arm][record.block], total_s=1.0))
-        for record in synthetic.comparison((THREADS, CONTROL, SLOW), blocks=2)
-    ]
-    words, _ = told(tmp_path, lines)
+@pytest.mark.parametrize(
+    "times",
+    [
+        # Two identical runs were twenty times apart: that another is 26 times as fast may be the same chance.
+        {"yours": (1.97,), "control": (0.099,), "dask": (0.076,)},
+        {"yours": (2.0, 10.0), "control": (2.2, 1.0), "dask": (1.8, 1.1)},
+    ],
+)
+def test_what_two_identical_runs_may_differ_by_is_no_verdict(tmp_path, times):
+    words, _ = told(tmp_path, timed(times))
 
-    assert "Take dask for etl(n=3)" in words.splitlines()[0]
-    assert "cannot be told" not in words
+    assert words.startswith(
+        "Nothing can be told of your flow's runner and dask for etl(n=3): two runs under your flow's"
+    )
+    assert "Take" not in words
+    assert "Stay" not in words
+    assert "faster" not in words
 
 
-def test_one_block_is_a_first_look(tmp_path):
-    words, warnings = told(tmp_path, synthetic.comparison((THREADS, CONTROL, SLOW), blocks=1))
+def test_what_stands_out_of_the_noise_in_one_block_is_a_first_look(tmp_path):
+    words, warnings = told(tmp_path, timed({"yours": (2.0,), "control": (2.02,), "dask": (0.1,)}))
 
-    assert words.startswith("Measured once, so no more than a first look: Stay with threads")
+    assert words.startswith("Measured once, so a first look only: take dask (2 workers) for etl(n=3): 20x faster than")
     assert "(--blocks 5)" in warnings
     assert "--lab" not in warnings
+
+
+def test_where_more_threads_than_yours_win_it_is_said_plainly(tmp_path):
+    yours = replace(THREADS, name="yours", workers=2, per_task_s=0.06)
+    unlimited = replace(THREADS, role="arm", workers=0)
+    lines = synthetic.comparison((yours, replace(yours, name="control", role="control"), unlimited, SLOW))
+    words, _ = told(tmp_path, lines)
+
+    first, second, *_ = words.splitlines()
+    assert re.match(r"Take threads \(no limit of threads\) for etl\(n=3\): (2.9|3)\S*x faster \(", first)
+    assert re.match(r"Your flow's runner has 2 threads; threads without a limit are (2.9|3)\S*x faster \(", second)
+
+
+def test_what_a_run_cannot_tell_is_named_with_its_interval(tmp_path):
+    quiet, rival = (1.0, 1.02, 0.99, 1.01, 1.0), (0.8, 1.2, 0.7, 1.3, 0.75)
+    words, _ = told(tmp_path, timed({"yours": quiet, "control": quiet[::-1], "dask": rival}))
+
+    first, second, *_ = words.splitlines()
+    assert first == (
+        "Stay with your flow's runner (yours, no limit of threads) for etl(n=3): no other runner is faster for sure."
+    )
+    assert second.startswith("This run cannot tell dask 1.")
+    assert second.endswith("from it: more repeats would (--blocks 10).")
+
+
+def test_a_run_whose_baseline_failed_names_the_shortest_time_and_no_verdict(tmp_path):
+    broken = replace(YOURS, fails="ValueError: no")
+    words, _ = told(tmp_path, synthetic.comparison((broken, FAST, SLOW)))
+
+    assert words.startswith("Your flow's runner failed, so nothing is compared with it. The shortest time is")
+    assert "Under yours it failed every time: ValueError: no" in words
 
 
 def test_an_arm_that_fails_is_told_with_its_reason_and_the_rest_is_judged(tmp_path):
     broken = replace(SLOW, fails="TypeError: cannot pickle '_thread.lock' object")
     words, warnings = told(tmp_path, synthetic.comparison((THREADS, CONTROL, broken, FAST)))
 
-    assert words.startswith("Take ray")
+    assert words.startswith("Take ray (2 workers)")
     assert "Under dask it failed every time: TypeError: cannot pickle '_thread.lock' object" in words
-    assert "dask failed altogether" in warnings
+    assert "failed" not in warnings, "said once, with its reason"
 
 
 def test_a_flow_that_fails_everywhere_has_no_runner(tmp_path):
     truths = [replace(truth, fails="ValueError: no") for truth in (THREADS, CONTROL, SLOW)]
-    words, _ = told(tmp_path, synthetic.comparison(truths, blocks=1))
+    words, warnings = told(tmp_path, synthetic.comparison(truths, blocks=1))
     run = render(tmp_path)
 
-    assert words.startswith("etl(n=3) failed under every arm: mend that first.")
+    assert words == "etl(n=3) failed under every runner: ValueError: no. Mend that first."
+    assert warnings == ""
     assert "ValueError: no" in run.html
+
+
+def test_arms_that_fail_for_one_reason_share_a_line(tmp_path):
+    broken = [replace(truth, fails="ValueError: no") for truth in (SLOW, FAST)]
+    words, _ = told(tmp_path, synthetic.comparison((THREADS, CONTROL, replace(SLOW, name="lean-dask"), *broken)))
+
+    assert words.splitlines().count("Under dask and ray it failed every time: ValueError: no") == 1
 
 
 def test_another_result_is_told_and_no_fast_time(tmp_path):
@@ -158,8 +233,7 @@ def test_what_the_source_alone_shows_is_told_too(tmp_path):
     assert (
         "Some tasks are called directly, so no runner makes them faster: etl.py:7 calls clean and etl.py:9" in warnings
     )
-    assert "brings a DaskTaskRunner: each arm's runner takes its place" in warnings
-    assert "4 task runs of each run belong to sub-flows" in warnings
+    assert "4 task runs of each run belong to sub-flows with task runners of their own" in warnings
 
 
 def test_the_page_holds_nothing_of_graphs_that_were_not_run(tmp_path):

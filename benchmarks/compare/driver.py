@@ -1,0 +1,99 @@
+"""The process in which a user's flow runs under one arm: its passes come in by standard input, a line of JSON each.
+
+What the flow leaves behind there (variables of the environment, globals of its modules, a working folder, logging) no
+other arm sees, and the lab can end it at any moment with all that it has started.
+
+A process pool imports this module in each of its processes, since it is the main one: so it imports little by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runner_lab.benchmarks.measuring.measure import Site
+
+READY, REFUSED = "ready", "refused"
+"""Files in its home: there as soon as it can run the flow; why it cannot, as text."""
+BEGUN, RETURNED, REPLY = "begun", "returned", "reply"
+"""Files of each pass, with its number: the flow is called, it has returned, what came of it."""
+
+
+def main(order_file: str, home: str) -> None:
+    """Set up what the arm runs on, then run the flow as often as it is asked for.
+
+    Args:
+        order_file: a pickled `driver_process.Order`.
+        home: folder with a short path, removed at the end.
+    """
+    # Nobody that this process starts shall hold its input.
+    requests = os.fdopen(os.dup(0), "r")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    order = pickle.loads(Path(order_file).read_bytes())
+    sys.path[:] = order.path
+    from runner_lab.benchmarks.compare import user_flow, user_runs
+    from runner_lab.benchmarks.measuring import quiescence
+    from runner_lab.benchmarks.measuring.measure import one_line
+    from runner_lab.runners.isolation import guard
+    from runner_lab.runners.isolation.supervised import without_mark
+
+    without_mark()
+    folder = Path(home)
+    with ExitStack() as stack:
+        scratch = stack.enter_context(guard.guarded(folder))
+        doing = "importing the flow failed"
+        try:
+            user = user_flow.again(order.module, order.flow, order.parameters)
+            stack.callback(quiescence.send_rest)
+            doing = f"the {order.engine.name} cluster did not start"
+            site = stack.enter_context(_site(order, scratch))
+        except Exception as error:
+            traceback.print_exc()
+            _write(folder / REFUSED, f"{doing}: {one_line(error)}".encode())
+            return
+        _write(folder / READY, b"")
+        for request in map(json.loads, requests):
+            number = request["number"]
+
+            def mark(name: str, number: int = number) -> None:
+                (folder / f"{name}-{number}").touch()
+
+            passed = user_runs.run_pass(order.arm, site, user, request["measured"], request["judged"], mark)
+            _write(folder / f"{REPLY}-{number}", pickle.dumps(passed))
+
+
+@contextmanager
+def _site(order: Any, scratch: Path) -> Iterator[Site]:
+    """What the arm runs on, with the cluster up that it shares with none."""
+    from runner_lab.benchmarks.measuring.measure import Site
+    from runner_lab.runners.engine import Cluster
+
+    def site(cluster: Cluster) -> Site:
+        return Site(order.server, order.engine, cluster, scratch, order.limits.cell_s, order.limits.quiet_s)
+
+    if order.engine.shares(order.arm):
+        with order.engine.cluster(order.arm.workers, order.settings, scratch) as cluster:
+            yield site(cluster)
+    else:
+        # What it names as its place is the runner's to start or find, in every flow run.
+        address = order.arm.options.get("address")
+        yield site(Cluster(address, local=address is None))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole at any moment."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
