@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from runner_lab.benchmarks.experiments.flow_runs import NEVER, states
-from runner_lab.benchmarks.measuring import quiescence, server_runs
+from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.benchmarks.measuring.server_runs import ServerRuns, UnansweredError
 from runner_lab.benchmarks.session.plan import CellError
 from runner_lab.runners.isolation import waiting
@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
     clock = Clock()
-    for module in (quiescence, server_runs, waiting):
+    for module in (quiescence, waiting):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
