@@ -239,7 +239,7 @@ def test_collecting_starts_and_writes_nothing(tmp_path, users_environment):
     )
 
     assert done.returncode == 0, done.stdout
-    assert "bench_overhead[plain-w2-dask-block0]" in done.stdout
+    assert "bench_map[map-w4-dask-block0]" in done.stdout
     # Nothing of what could start or write anything is even imported.
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert imported.isdisjoint({"prefect", "distributed", "ray", "matplotlib"})
