@@ -222,7 +222,7 @@ def test_clusters_are_declared_by_engine(declare):
         ("[arms.x]\nclass = 3", "arm 'x': class: a dotted path is needed"),
         ('[arms.x]\nclass = "Runner"', "arm 'x': class: a dotted path is needed"),
         ('[arms.x]\nclass = "a.B"\noptions = 3', "arm 'x': options: must be a table"),
-        ('[arms.x]\nclass = "a.B"\nengine = "spark"', "arm 'x': engine: 'spark' is not one of none, threads"),
+        ('[arms.x]\nclass = "a.B"\nengine = "spark"', "arm 'x': engine: 'spark' is not one of none, asyncio, threads"),
         ('[arms.x]\nclass = "a.B"\nengine = "none"\nlean = "yes"', "arm 'x': lean: must be true or false"),
         ('[arms.x]\nclass = "a.B"\nengine = "none"\nsummary = 3', "arm 'x': summary: must be text"),
         ('[arms]\nx = "a.B"', "arm 'x': must be a table"),
