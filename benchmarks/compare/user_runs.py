@@ -164,7 +164,8 @@ def _settle(site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
             raise
         raise FlowFailedError(passed.raised, FlowRun({})) from error
     elsewhere = max(0, settled.subflow_tasks - seen.handed_down)
-    flow_run = FlowRun(settled.states, seen.submitted, seen.direct, elsewhere)
+    # What a sub-flow hands to the runner that it has from the flow goes to the arm's as well.
+    flow_run = FlowRun(settled.states, seen.submitted + seen.handed_down, seen.direct, elsewhere)
     if passed.raised is not None:
         raise FlowFailedError(passed.raised, flow_run)
     if settled.flow_state != "Completed":

@@ -34,7 +34,7 @@ HOW = {
     "uv run runner-lab publish results/four-workers": PUBLISHING,
     "uv run runner-lab publish results/four-workers --api-url http://127.0.0.1:4200/api "
     "--report-url http://lab.example/four-workers/report.html": READ,
-    "uv run runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask,ray --param n=8 --blocks 2": READ,
+    "uv run runner-lab compare my_flow.py:my_flow --runners processes,lean-dask --param n=8 --blocks 2": READ,
     "uv run runner-lab placement": READ,
     "uv run runner-lab placement --only dask,background --json": READ,
     "uv run runner-lab faults": READ,

@@ -35,7 +35,7 @@ def read(out: Path) -> list[records.Record]:
     [
         (["absent.py:etl"], "runner-lab: absent.py: there is no such file; name the flow as FILE.py:FLOW"),
         (["absent.py", "--blocks", "0"], "runner-lab: --blocks 0: at least 1 is needed"),
-        (["two_flows.py:one", "--runners", "bare-dask"], "runner-lab: arm 'bare-dask': runs without Prefect, which"),
+        (["two_flows.py:one", "--runners", "bare-dask"], "runner-lab: arm 'bare-dask': runs without Prefect, and"),
     ],
 )
 def test_what_makes_no_comparison_is_one_line_and_code_2(start, tmp_path, arguments, message):
