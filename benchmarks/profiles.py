@@ -155,7 +155,7 @@ PROFILES: Mapping[str, Profile] = {
                 "map": _maps(4, 16),
                 "work": _waiting(4, 0.1),
                 "overhead": _empty(6),
-                "payload": _carrying(6, 100_000),
+                "payload": _carrying(4, 100_000),
                 "cached": (GraphSpec("cached", width=6),),
                 "retrying": (GraphSpec("retrying", width=6, failures=1),),
             },
