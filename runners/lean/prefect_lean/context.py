@@ -85,7 +85,7 @@ class Context:
         parameters: dict[str, Any],
         wait_for: Iterable[Any] | None,
         dependencies: dict[str, set[Any]] | None,
-        recording: internals.Recording,
+        recording: internals.Recording | None = None,
     ) -> Package:
         """Raises what pickling raises when an argument or the task cannot be pickled."""
         inputs = {name: internals.collect_task_run_inputs_sync(value) for name, value in parameters.items()}
@@ -106,7 +106,7 @@ class Context:
                 "dependencies": {name: found for name, found in inputs.items() if found},
                 "context": context(task, task_run_id, inputs),
                 "whole_context": whole,
-                "recording": tuple(recording),
+                "recording": tuple(recording or ()),
             }
         )
         return Package(pickler.file.getvalue(), self.shared(), tuple(pickler.upstream))
