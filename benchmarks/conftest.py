@@ -9,7 +9,7 @@ from typing import NoReturn
 import pytest
 
 from runner_lab.benchmarks.session import rows
-from runner_lab.benchmarks.session.plan import PlannedCell
+from runner_lab.benchmarks.session.plan import PlannedCell, Wide
 from runner_lab.benchmarks.session.session import Options, Session
 from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.records.record import Record, RecordError
@@ -131,7 +131,8 @@ def measured(request: pytest.FixtureRequest, benchmark):
 
     def measure_kept(cell: PlannedCell) -> None:
         if reason := lab.left_out(cell):
-            request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.label} not measured: {reason}]"
+            if isinstance(cell, Wide):
+                request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.label} not measured: {reason}]"
             pytest.skip(f"{cell.label}, block {cell.block}: not measured: {reason}")
         # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
         # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.

@@ -22,8 +22,8 @@ def regret(
     """Test a run's answers: draw work that it has not seen, ask it, and measure what it names beside the others.
 
     Regret is the measured time under the runner that is named, over that under the best one: 1.00 is right, 1.20 costs
-    a user 20 %. Runners predicted to take more than 2.5 times the best time are not measured. The measurements go into
-    the run's folder and its report, and take no part in its answers. About half a minute for each piece of work.
+    a user 20 %. Runners predicted to take more than twice the best time are not measured. The measurements go into
+    the run's folder and its report, and take no part in its answers. About a minute for each piece of work.
 
     Example: runner-lab regret --draws 10 --seed 1
     """

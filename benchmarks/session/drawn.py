@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 FEWEST_TASKS, MOST_TASKS = 10, 1000
 SHORTEST_S, LONGEST_S = 0.01, 5.0
-MOST_EMPTY = 400
-"""Empty tasks: the server takes down some 40 a second, and each cell waits for that."""
-LONGEST_RUN_S = 8.0
+MOST_EMPTY = 300
+"""Empty tasks: the server takes down some 30 a second, and each cell waits for that."""
+LONGEST_RUN_S = 5.0
 """Seconds that the bodies of a draw may take on their slots."""
 MANY_SLOTS = 32
 """Slots that the bodies of a waiting draw are reckoned with where it may have as many as it likes."""
 PAYLOADS_BYTES = (10_000, 100_000, 1_000_000)
 MOST_PAYLOAD_BYTES = 50e6
-WORTH_MEASURING = 2.5
+WORTH_MEASURING = 2.0
 """A runner that by the prediction takes more than this many times the best one's time is not measured."""
 WORTH_REPEATING = 1.25
 """One that was measured within this many times the best one's time is measured a second time."""

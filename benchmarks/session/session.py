@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 from runner_lab.benchmarks.measuring import environment, lab_graphs, measure, quiescence
@@ -253,7 +254,9 @@ class Session:
         if self.profile.thrift is None or self.options.blocks is not None:
             return None
         elapsed_s = time.monotonic() - self._began_s
-        reason = spared(cell, records, self.profile.thrift, elapsed_s, lambda: self.progress.expected_s(cell) or 0.0)
+        shares_gil = self.catalog.traits(cell.arm).slots_share_gil is True
+        expected_s = partial(self.progress.expected_s, cell)
+        reason = spared(cell, records, self.profile.thrift, elapsed_s, expected_s, shares_gil)
         if reason is not None:
             self._spare(cell)
         return reason

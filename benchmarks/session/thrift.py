@@ -19,20 +19,31 @@ FEWEST_BLOCKS = 2
 
 
 def spared(
-    cell: PlannedCell, records: Sequence[Record], thrift: Thrift, elapsed_s: float, expected_s: Callable[[], float]
+    cell: PlannedCell,
+    records: Sequence[Record],
+    thrift: Thrift,
+    elapsed_s: float,
+    expected_s: Callable[[], float | None],
+    shares_gil: bool,
 ) -> str | None:
     """Why `cell` is not measured, in words; None where it is.
 
     Args:
         records: of the run so far.
         elapsed_s: since the run began, seconds.
-        expected_s: gives the seconds that the cell will take.
+        expected_s: gives the seconds that the cell will take, where that is known.
+        shares_gil: the slots of its arm are in one process.
     """
+    if cell.suite in thrift.stock and (cell.arm.lean or cell.role == "control" or cell.arm.event_loop):
+        return "measured under Prefect's own runners"
+    if cell.graph.work.kind == "crunch" and not (shares_gil and cell.arm.has_slots):
+        # Elsewhere it is the same as CPU work that holds the GIL: no two bodies share one.
+        return "no GIL to release"
     if _dear(cell, records, thrift.longest_s):
         return f"would take over {thrift.longest_s:g} s"
     if cell.block == 0:
         return None
-    if elapsed_s + expected_s() > thrift.end_s:
+    if elapsed_s + (expected_s() or 0.0) > thrift.end_s:
         return "the run's time is over"
     if (known := known_to(cell.id, records)) is not None and known <= thrift.known_to:
         return f"known to {known:.0%}"

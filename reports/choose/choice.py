@@ -197,7 +197,7 @@ def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) ->
     ]
     if beyond:
         lines.append(f"Beyond what was measured, by the model: {units.listed(beyond)}.")
-    if work.kind != "none" and work.kind not in most.kinds:
+    if work.kind != "none" and all(work.kind not in m.reach.kinds for m in models):
         gil = " Slots that share a process are taken to share its GIL, others not." if work.kind == "spin" else ""
         lines.append(f"The run measured no {work.kind} tasks: what they cost is taken from the others.{gil}")
     if work.payload_bytes and all(m.costs.payload_s is None for m in models):

@@ -21,7 +21,7 @@ AS_GOOD = 1.02
 """A simpler arm, or fewer slots, may take this many times the fastest's time and is named all the same."""
 MOST_THREADS = 256
 """Slots that are advised at most where a slot is a thread."""
-MOST_PROCESSES_A_CORE = 8
+MOST_PROCESSES_A_CORE = 4
 """The same where a slot is a process, which takes memory and a start of its own."""
 
 

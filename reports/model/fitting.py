@@ -68,7 +68,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         cold_s=None,
         server_tasks_per_s=_server_limit(warm),
         starts_slots=not in_driver(arm),
-        pool_in_run=arm.traits.reach == "host" and not arm.lean,
+        pool_in_run=arm.traits.reach == "host",
         measured_slots=slots_of(arm, warm[0]),
         event_loop=arm.traits.event_loop,
         api_latency_s=warm[0].api_latency_s,

@@ -9,12 +9,12 @@ import pytest
 from runner_lab.benchmarks.profiles import Thrift
 from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.benchmarks.session.thrift import known_to, spared
-from runner_lab.records.graph import GraphSpec
+from runner_lab.records.graph import GraphSpec, Work
 from runner_lab.records.record import Phases
 from runner_lab.runners.spec import RunnerSpec
 from tests.reports import synthetic
 
-THRIFT = Thrift(end_s=100.0, known_to=0.1, longest_s=3.0)
+THRIFT = Thrift(end_s=100.0, known_to=0.1, longest_s=3.0, stock=frozenset({"cached"}))
 GRAPH = GraphSpec("map", width=8)
 [BLANK] = synthetic.records([synthetic.THREADS], [("map", GRAPH)], blocks=1)
 
@@ -35,7 +35,7 @@ def measured(seconds: float, block: int = 0, graph: GraphSpec = GRAPH, suite: st
 
 
 def asked(planned: PlannedCell, records, elapsed_s: float = 0.0, expected_s: float = 1.0) -> str | None:
-    return spared(planned, records, THRIFT, elapsed_s, lambda: expected_s)
+    return spared(planned, records, THRIFT, elapsed_s, lambda: expected_s, shares_gil=True)
 
 
 def test_the_first_block_is_measured_whatever_the_time():
@@ -83,3 +83,21 @@ def test_the_two_narrowest_maps_are_measured_however_dear():
     slow = [measured(5.0, graph=GraphSpec("map", width=8))]
 
     assert asked(cell(graph=GraphSpec("map", width=40)), slow) is None
+
+
+@pytest.mark.parametrize(
+    ("suite", "lean", "told"), [("cached", True, True), ("cached", False, False), ("map", True, False)]
+)
+def test_suites_of_stock_runners_are_not_measured_by_lean_ones(suite, lean, told):
+    planned = cell(suite=suite)
+    planned = replace(planned, arm=replace(planned.arm, lean=lean))
+
+    assert (asked(planned, []) is not None) == told
+
+
+def test_work_that_releases_the_gil_is_measured_where_there_is_one_to_release():
+    crunch = GraphSpec("map", width=8, work=Work("crunch", 0.1))
+    planned = cell(suite="work", graph=crunch)
+
+    assert spared(planned, [], THRIFT, 0.0, lambda: 1.0, shares_gil=True) is None
+    assert spared(planned, [], THRIFT, 0.0, lambda: 1.0, shares_gil=False) == "no GIL to release"
