@@ -71,9 +71,8 @@ def maps(summary: Summary) -> list[Map]:
     return [
         _map(kind, cold, models)
         for cold in (True, False)
-        if len(models := candidates(summary, cold)) > 1
         for kind in kinds.SEARCHED
-        if all(kind in m.reach.kinds for m in models)
+        if len(models := candidates(summary, cold, kind)) > 1 and all(kind in m.reach.kinds for m in models)
     ]
 
 

@@ -14,7 +14,7 @@ from runner_lab.reports.choose.asking import MEASURE
 from runner_lab.reports.choose.distance import Distance, distance_of
 from runner_lab.reports.choose.ranking import Request, place, simplicity, time_s
 from runner_lab.reports.model import costs
-from runner_lab.reports.model.costs import Bottleneck
+from runner_lab.reports.model.costs import CPU_KINDS, Bottleneck
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.words import units
 
@@ -109,7 +109,7 @@ def choose(summary: Summary, request: Request) -> Answer:
         half_s=half_used_from(named, request),
         changes=tuple(changes_of(models, request, named)),
         cautions=(*_vague(ranked), *_cautions(summary, request, models)),
-        distance=distance_of(candidates(summary, request.cold), request),
+        distance=distance_of(candidates(summary, request.cold, request.kind), request),
     )
 
 
@@ -123,15 +123,22 @@ def rank(summary: Summary, request: Request) -> tuple[Ranked, ...]:
     return tuple(_ranked(m, request, summary, m in leading) for m in order)
 
 
-def candidates(summary: Summary, cold: bool) -> list[ArmModel]:
-    """The arms that can be predicted, simplest first."""
-    models = [m for m in summary.model.arms if not cold or m.costs.cold_s is not None]
+def candidates(summary: Summary, cold: bool, kind: str = "none") -> list[ArmModel]:
+    """The arms that can be predicted, simplest first.
+
+    No event loop for work that computes: it is made for waiting, and one body would stop all others.
+    """
+    models = [
+        m
+        for m in summary.model.arms
+        if (not cold or m.costs.cold_s is not None) and not (m.costs.event_loop and kind in CPU_KINDS)
+    ]
     return sorted(models, key=lambda m: simplicity(m.arm))
 
 
 def _placed(summary: Summary, request: Request) -> list[ArmModel]:
     """The candidates, as far from Prefect's API as the request has it."""
-    return [found.away(request.api_latency_s) for found in candidates(summary, request.cold)]
+    return [found.away(request.api_latency_s) for found in candidates(summary, request.cold, request.kind)]
 
 
 def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) -> Ranked:
@@ -204,7 +211,7 @@ def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) ->
         lines.append("The run measured no payload: moving it is taken to cost nothing.")
     if summary.model.skipped:
         lines.append(f"Too little measured for a prediction: {units.listed(summary.model.skipped)}.")
-    missing = [m.arm.label for m in summary.model.arms if m not in models]
+    missing = [m.arm.label for m in summary.model.arms if request.cold and m.costs.cold_s is None]
     if missing:
         lines.append(f"No cold start was measured for {units.listed(missing)}.")
     if summary.run.partial:

@@ -61,7 +61,7 @@ def decisions(summary: Summary) -> Decisions | None:
 
 def _decision(summary: Summary, request: Request) -> Decision:
     ranked = rank(summary, request)
-    reach = [found.reach for found in candidates(summary, request.cold)]
+    reach = [found.reach for found in candidates(summary, request.cold, request.kind)]
     beyond = (
         request.tasks > BEYOND * max(one.tasks for one in reach)
         or request.seconds > BEYOND * max(one.body_s for one in reach)

@@ -17,7 +17,7 @@ from runner_lab.reports.model.model import ArmModel
 
 ONE_SIDED = 1.645
 """Standard deviations beyond which one arm counts as slower than another: 95 %, one-sided."""
-AS_GOOD = 1.02
+AS_GOOD = 1.05
 """A simpler arm, or fewer slots, may take this many times the fastest's time and is named all the same."""
 MOST_THREADS = 256
 """Slots that are advised at most where a slot is a thread."""

@@ -7,6 +7,7 @@ import statistics as exact
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from runner_lab.records.cell_id import DRAWN
 from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
@@ -18,6 +19,15 @@ CLOSE = ("metg",)
 """Suites no graph of which is kept out: their durations lie so close that a neighbour would give the answer away."""
 ENOUGH_HELD_OUT = 3
 """Held-out cells of an arm from which their error, and not that of the fit, says how good its model is."""
+
+POOLED_WEIGHT = 8
+"""Degrees of freedom that what is usual in a run counts for beside an arm's own cells."""
+LEAST_MISFIT = 0.08
+"""Standard deviation of log(predicted / measured) that a model of this form has at least."""
+MOST_OFF = 3.0
+"""Times the usual misfit that one held-out cell counts for at most."""
+USUAL_NOISE = 0.06
+"""Standard deviation of the logarithm of one measurement, before the run has told: that of a quiet machine."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,10 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
             compared += 1
             truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
             named += min((c.arm for c in alike), key=lambda name: under_own[name]) in truly
-    models = tuple(_with_error(found, [h for h in held if h.arm == name]) for name, found in fitted.items())
+    every = [c for c in cells if c.arm in fitted and c.suite != DRAWN]
+    models = tuple(
+        _with_error(found, [c for c in every if c.arm == name], every, held) for name, found in fitted.items()
+    )
     return RunModel(
         arms=models,
         held_out=tuple(held),
@@ -118,10 +131,43 @@ def _expected_s(found: ArmModel, cell: Cell) -> float:
     return fitting.expected_s(found.costs, cell, fitting.slots_of(found.arm, cell), found.cores)
 
 
-def _with_error(found: ArmModel, held: Sequence[HeldOut]) -> ArmModel:
-    if len(held) < ENOUGH_HELD_OUT:
-        return found
-    squares = [math.log(h.predicted_s / h.measured_s) ** 2 for h in held if h.predicted_s > 0]
-    weight = fitting.MISFIT_WEIGHT
-    misfit = math.sqrt((weight * found.misfit**2 + sum(squares)) / (weight + len(squares)))
-    return replace(found, misfit=misfit, free=int(weight) + len(squares))
+def _with_error(found: ArmModel, cells: Sequence[Cell], every: Sequence[Cell], held: Sequence[HeldOut]) -> ArmModel:
+    """The arm with its spreads pooled with those of the run's other arms.
+
+    Its own few cells tell little of them, and the arms share the machine and so most of its noise.
+    """
+    logs = [math.log(h.predicted_s / h.measured_s) for h in held if h.predicted_s > 0]
+    own = [math.log(h.predicted_s / h.measured_s) for h in held if h.predicted_s > 0 and h.arm == found.arm.name]
+    misfit, free = found.misfit, found.free
+    if len(own) >= ENOUGH_HELD_OUT:
+        # By the median: one cell that a busy machine spoiled is not the model's error.
+        usual = max(1.4826 * exact.median(map(abs, logs)), LEAST_MISFIT)
+        misfit = _pooled(usual, [min(abs(log), MOST_OFF * usual) ** 2 for log in own])
+        free = POOLED_WEIGHT + len(own)
+    return replace(
+        found,
+        misfit=misfit,
+        free=free,
+        noise=_noise([c for c in cells if not c.cold], [c for c in every if not c.cold]),
+        cold_noise=_noise([c for c in cells if c.cold], [c for c in every if c.cold]),
+    )
+
+
+def _noise(own: Sequence[Cell], every: Sequence[Cell]) -> float:
+    """Standard deviation of the logarithm of one measurement."""
+    return _pooled(_pooled(USUAL_NOISE, _deviations(every)), _deviations(own))
+
+
+def _pooled(usual: float, squares: Sequence[float]) -> float:
+    """A standard deviation from squares of deviations, together with what is usual."""
+    return math.sqrt((POOLED_WEIGHT * usual**2 + sum(squares)) / (POOLED_WEIGHT + len(squares)))
+
+
+def _deviations(cells: Sequence[Cell]) -> list[float]:
+    """Squares that sum up to the cells' own spread, as many as its degrees of freedom."""
+    found = []
+    for cell in cells:
+        logs = [math.log(value) for value in cell.by_block.values()]
+        if len(logs) > 1:
+            found += [exact.variance(logs)] * (len(logs) - 1)
+    return found

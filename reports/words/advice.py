@@ -10,7 +10,7 @@ ENOUGH_BLOCKS = 5
 BUSY = 0.10
 """Share of the machine's CPU that others may use in a cell before the cell counts as disturbed."""
 
-QUIET = 0.10
+QUIET = 0.15
 """What the same runner, measured twice, differs by at most on a quiet machine; relative."""
 APART = 1.5
 """Times as much that a task of the control may cost as one of the baseline, or the other way round."""

@@ -16,6 +16,8 @@ HEADLINE = {
     "CPU 1 s": "CPU tasks of 1 s",
     "1 ms or less": "tasks of 1 ms or less",
 }
+WIDE = 4.0
+"""Upper over lower end from which an interval is not printed."""
 ASK = "For your own numbers: runner-lab choose --tasks 500 --task-seconds 2 --work cpu"
 
 
@@ -70,7 +72,9 @@ def _cost_of_a_task(rows: Sequence[ArmRow]) -> list[str]:
     told = []
     for cost, label, marginal in costs:
         low, high = marginal.per_task_s.low, marginal.per_task_s.high
-        between = f" ({units.span(units.seconds(max(low, 0.0)), units.seconds(high))})" if low and high else ""
+        # With two or three blocks an interval may say nothing: then it is not a figure to print.
+        told_apart = low is not None and high is not None and low > 0 and high / low < WIDE
+        between = f" ({units.span(units.seconds(low), units.seconds(high))})" if told_apart and low and high else ""
         told.append(
             f"{units.seconds(cost)} under {label}{between}" if cost > 0 else f"too little to tell under {label}"
         )

@@ -25,6 +25,8 @@ HOW = {
     "uv run runner-lab report results/four-workers": RUN,
     "uv run runner-lab choose --tasks 2000 --task-seconds 0.3 --work sleep --payload 200kB "
     "--from results/four-workers": RUN,
+    "uv run runner-lab choose --tasks 500 --task-seconds 2 --work cpu": RUN,
+    "uv run runner-lab regret --draws 10 --seed 1": READ,
     "uv run runner-lab diff results/before results/after": RUN,
     "uv run runner-lab history": RUN,
     "uv run runner-lab history --profile quick --json": RUN,
