@@ -93,7 +93,7 @@ def describe(records: Sequence[Record], plan: RunPlan | None) -> Run:
         command=_text(plan.command if plan else None, limit=500),
         started_at=_text(started_at),
         finished_at=_text(plan.finished_at if plan else None),
-        blocks=max(plan.blocks if plan else 0, 1 + max(record.block for record in records)),
+        blocks=1 + max(record.block for record in records),
         measured=len(records),
         planned=plan.planned_cells if plan else None,
         baseline=_baseline(records, plan),

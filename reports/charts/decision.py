@@ -22,7 +22,7 @@ from runner_lab.reports.words import kinds, units
 
 TITLE = "Decision map"
 STOCK_ALPHA, LEAN_ALPHA = 0.85, 0.45
-SMALLEST_LABELLED = 0.06
+SMALLEST_LABELLED = 0.08
 """Share of a panel below which a region carries no name."""
 REFERENCE_TASKS = 1000
 

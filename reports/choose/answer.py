@@ -51,6 +51,8 @@ def question(answer: Answer) -> str:
 def headline(answer: Answer) -> str:
     first, *others = answer.leaders
     said = f"Take {placed(first)}: {units.seconds(first.seconds)} ({between(first)})."
+    if other := answer.without_async:
+        said += f" It needs async tasks; with others take {placed(other)}: {units.seconds(other.seconds)}."
     if not others:
         return said
     return f"{said} As fast within this run's noise: {units.listed([placed(arm) for arm in others])}."

@@ -72,6 +72,8 @@ class Answer:
     changes: tuple[Change, ...]
     cautions: tuple[str, ...]
     distance: Distance | None = None
+    without_async: Ranked | None = None
+    """The arm to name where tasks are no async functions, if the named one needs them to be."""
 
     @property
     def leaders(self) -> tuple[Ranked, ...]:
@@ -109,6 +111,7 @@ def choose(summary: Summary, request: Request) -> Answer:
         half_s=half_used_from(named, request),
         changes=tuple(changes_of(models, request, named)),
         cautions=(*_vague(ranked), *_cautions(summary, request, models)),
+        without_async=without_async(summary, request, ranked),
         distance=distance_of(candidates(summary, request.cold, request.kind), request),
     )
 
@@ -121,6 +124,17 @@ def rank(summary: Summary, request: Request) -> tuple[Ranked, ...]:
     leading = ranking.leaders(models, request)
     order = [leading[0], *sorted((m for m in models if m is not leading[0]), key=lambda m: time_s(m, request))]
     return tuple(_ranked(m, request, summary, m in leading) for m in order)
+
+
+def without_async(summary: Summary, request: Request, ranked: Sequence[Ranked]) -> Ranked | None:
+    """The arm to name where tasks are no async functions, if the one that is named needs them to be."""
+    models = _placed(summary, request)
+    loops = {found.arm.label for found in models if found.costs.event_loop}
+    others = [found for found in models if not found.costs.event_loop]
+    if not ranked or ranked[0].arm not in loops or not others:
+        return None
+    label = ranking.named(others, request).arm.label
+    return next(arm for arm in ranked if arm.arm == label)
 
 
 def candidates(summary: Summary, cold: bool, kind: str = "none") -> list[ArmModel]:

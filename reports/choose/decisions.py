@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner_lab.reports.analysis.summary import Summary
-from runner_lab.reports.choose.choice import Ranked, candidates, rank
+from runner_lab.reports.choose.choice import Ranked, candidates, rank, without_async
 from runner_lab.reports.choose.ranking import Request
 
 COUNTS = (10, 100, 1_000, 10_000)
@@ -26,12 +26,14 @@ class Decision:
 
     level:    arms that cannot be told from it, by time.
     estimate: the work is beyond what the run measured.
+    without_async: the runner where tasks are no async functions, if `best` needs them to be.
     """
 
     tasks: int
     best: Ranked
     level: tuple[Ranked, ...]
     estimate: bool
+    without_async: Ranked | None = None
 
 
 @dataclass(frozen=True)
@@ -67,4 +69,5 @@ def _decision(summary: Summary, request: Request) -> Decision:
         or request.seconds > BEYOND * max(one.body_s for one in reach)
         or (request.kind != "none" and all(request.kind not in one.kinds for one in reach))
     )
-    return Decision(request.tasks, ranked[0], tuple(arm for arm in ranked[1:] if arm.leads), beyond)
+    level = tuple(arm for arm in ranked[1:] if arm.leads)
+    return Decision(request.tasks, ranked[0], level, beyond, without_async(summary, request, ranked))

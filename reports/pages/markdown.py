@@ -32,9 +32,9 @@ def text(
     if run.partial:
         lines += [f"**PARTIAL: {escape(run.partial)}**", ""]
     lines += [" · ".join(filter(None, facts)), "", "## Verdict", ""]
-    lines += [f"- {escape(line)}" for line in verdict]
     if not summary.flow and (decided := tables.decided(summary)):
-        lines += ["", *lines_of(decided)]
+        lines += [*lines_of(decided), ""]
+    lines += [f"- {escape(line)}" for line in verdict]
     if warnings:
         lines += ["", "## Before you rely on it", "", *(f"- {escape(line)}" for line in warnings)]
     for chart in charts:

@@ -51,6 +51,10 @@ class Table:
     rows_are: str = "cells"
 
 
+MOST_LEVEL = 2
+"""Runners that are as fast as the one named, and are named beside it."""
+
+
 def decided(summary: Summary) -> Table | None:
     """Which runner for which work, each cell with its slots and its time; `None` where the run cannot tell."""
     found = decisions(summary)
@@ -68,11 +72,18 @@ def decided(summary: Summary) -> Table | None:
 
 def _decided(decision: Decision) -> Entry:
     level = [arm.arm for arm in decision.level]
+    if len(level) > MOST_LEVEL:
+        level = [*level[:MOST_LEVEL], f"{len(level) - MOST_LEVEL} more"]
     about = "~" if decision.estimate else ""
     detail = [f"{about}{units.seconds(decision.best.seconds)}"]
     if decision.best.has_slots:
         detail[0] += f", {units.plural(decision.best.slots, 'slot')}"
-    return Entry(decision.best.arm, "\n".join([*detail, *([f"as fast: {units.listed(level)}"] if level else [])]))
+    if other := decision.without_async:
+        slots = f", {units.plural(other.slots, 'slot')}" if other.has_slots else ""
+        detail.append(f"without async tasks: {other.arm}, {about}{units.seconds(other.seconds)}{slots}")
+    elif level:
+        detail.append(f"as fast: {units.listed(level)}")
+    return Entry(decision.best.arm, "\n".join(detail))
 
 
 def checked(summary: Summary) -> Table | None:

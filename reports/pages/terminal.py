@@ -14,7 +14,7 @@ from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.statistics import Verdict
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import answer as words
-from runner_lab.reports.choose.choice import Answer, Ranked
+from runner_lab.reports.choose.choice import Answer
 from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
 from runner_lab.reports.choose.regret import Regret
 from runner_lab.reports.history.difference import Difference
@@ -45,14 +45,23 @@ def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
     Console(width=width, file=text, color_system=None).print(table)
     start = "from a cold start" if found.cold else "on warm workers"
     lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    return (*lines, f"Runner x slots and time {start}; = as fast; ~ an estimate, beyond what was measured.")
+    key = f"Runner x slots and time {start}; = as fast; ~ an estimate, beyond what was measured."
+    loops = any(decision.without_async for row in found.rows.values() for decision in row)
+    return (*lines, key, *(["gather needs async tasks; else: the runner without them."] if loops else []))
 
 
 def _cell(decision: Decision) -> str:
     best = decision.best
     slots = "" if not best.has_slots else f" x{best.slots}"
-    level = "".join(f"\n= {arm.arm}" for arm in decision.level[:1])
-    return f"{best.arm}{slots}\n{'~' if decision.estimate else ''}{units.seconds(best.seconds)}{level}"
+    about = "~" if decision.estimate else ""
+    if other := decision.without_async:
+        # What most people have: tasks that are no async functions.
+        more = (
+            f"\nelse {other.arm}{f' x{other.slots}' if other.has_slots else ''}\n{about}{units.seconds(other.seconds)}"
+        )
+    else:
+        more = "".join(f"\n= {arm.arm}" for arm in decision.level[:1])
+    return f"{best.arm}{slots}\n{about}{units.seconds(best.seconds)}{more}"
 
 
 def show(answer: Answer, out: Console) -> None:
@@ -72,11 +81,13 @@ def show(answer: Answer, out: Console) -> None:
             units.seconds(arm.seconds),
             words.between(arm),
             units.digits(arm.cpu_s),
-            _memory(arm),
+            units.NONE if arm.memory_bytes is None else units.size(arm.memory_bytes),
             PLACES[arm.bottleneck],
             style="bold" if arm.leads else None,
         )
     out.print(table)
+    if slots := [f"{units.size(arm.slot_bytes)} under {arm.arm}" for arm in answer.ranked if arm.slot_bytes]:
+        _say(out, f"One more slot takes {units.listed(slots)}.")
     for title, lines in (
         ("Why", words.reasons(answer)),
         ("What no stopwatch shows", words.beyond_time(answer)),
@@ -86,14 +97,6 @@ def show(answer: Answer, out: Console) -> None:
             out.print(Text(title, style="bold"))
             for line in lines:
                 out.print(Padding(Text(line), (0, 0, 0, 2)))
-
-
-def _memory(arm: Ranked) -> str:
-    """`1.2 GB, 180 MB a slot`, the latter where a slot is a process."""
-    if arm.memory_bytes is None:
-        return units.NONE
-    a_slot = f", {units.size(arm.slot_bytes)} a slot" if arm.slot_bytes else ""
-    return f"{units.size(arm.memory_bytes)}{a_slot}"
 
 
 def show_regret(found: Regret, out: Console) -> None:

@@ -60,6 +60,8 @@ def _headline(found: Decisions | None, rows: Sequence[ArmRow]) -> list[str]:
 
 def choice(decision: Decision) -> str:
     """`threads with 64 slots (lean-threads as fast)`."""
+    if other := decision.without_async:
+        return f"{placed(decision.best)} ({placed(other)} if they are not async)"
     level = [arm.arm for arm in decision.level]
     return f"{placed(decision.best)} ({units.listed(level)} as fast)" if level else placed(decision.best)
 
