@@ -156,7 +156,7 @@ PROFILES: Mapping[str, Profile] = {
                 "startup": _maps(2),
                 "map": _maps(4, 16),
                 "work": _waiting(4, 0.1),
-                "overhead": _empty(6),
+                "overhead": _empty(2, 6),
                 "payload": _carrying(4, 100_000),
                 "cached": (GraphSpec("cached", width=6),),
                 "retrying": (GraphSpec("retrying", width=6, failures=1),),

@@ -138,7 +138,8 @@ def busy(costs: Costs, tasks: Any, working: Any, body_s: Any, kind: str, slots: 
     last = (body_s * np.minimum(working, 1.0) + costs.slot_s) * some
     serial = costs.driver_s * np.maximum(tasks - 1.0, 0.0) + last
     if kind in costs.serial_kinds:
-        serial = costs.driver_s * tasks + body_s * working
+        # With one slot it is the slot where bodies come one after another, and no second place for them.
+        serial = np.where(np.asarray(slots) == 1, serial, costs.driver_s * tasks + body_s * working)
     held = costs.slot_s * np.maximum(tasks / slots, some) + body_s * np.ceil(working / slots)
     if not cores:
         return Places(serial, held, 0.0 * serial)
@@ -162,11 +163,12 @@ def makespan_s(
 ) -> Any:
     """First submit to last result, seconds: what is fixed, the busiest of the three places, and the payload."""
     places = busy(costs, tasks, working, body_s, kind, slots, cores)
-    longest = np.maximum(np.maximum(places.serial, places.workers), places.machine)
-    scale = np.maximum(longest, 1e-12)
-    joined = scale * sum((place / scale) ** OVERLAP for place in (places.serial, places.workers, places.machine)) ** (
-        1 / OVERLAP
-    )
+    # The last task has its body to itself, whatever the places hindered each other before.
+    tasks, working, body_s = (np.asarray(value, dtype=float) for value in (tasks, working, body_s))
+    last = (body_s * np.minimum(working, 1.0) + costs.slot_s) * np.minimum(tasks, 1.0)
+    before = [np.maximum(place - last, 0.0) for place in (places.serial, places.workers, places.machine)]
+    scale = np.maximum(np.maximum.reduce(before), 1e-12)
+    joined = last + scale * sum((place / scale) ** OVERLAP for place in before) ** (1 / OVERLAP)
     fixed = costs.fixed_s * (costs.start_factor(slots, cores) if costs.pool_in_run else 1.0)
     return fixed + joined + (costs.payload_s or 0.0) * np.asarray(payload_bytes, dtype=float)
 

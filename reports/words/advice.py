@@ -129,6 +129,12 @@ def _blocks(summary: Summary) -> list[str]:
     if not most:
         # Nothing went well, which is said already.
         return []
+    if most < ENOUGH_BLOCKS and summary.model.median_error is not None:
+        return [
+            f"A cell was measured {'once' if most == 1 else f'{most} times'} at most: enough for the answers, whose "
+            "intervals say how sure they are. To compare single cells measure with "
+            f"{_option(summary, 'blocks')} 7 or the full profile."
+        ]
     if most == 1:
         return [
             "One block only: there is no interval and no verdict. Run at least 5 blocks "

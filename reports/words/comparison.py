@@ -42,7 +42,7 @@ def words(summary: Summary) -> tuple[str, ...]:
 
 def hedged(line: str, summary: Summary) -> str:
     """The first line of a verdict, with what is the matter with the run as a whole put before it."""
-    if summary.paired_blocks == 1:
+    if summary.paired_blocks == 1 and summary.model.median_error is None:
         return f"Measured once, so no more than a first look: {line}"
     if not summary.noise.covers_one:
         return f"With an A/A control that is off, no more than a first look: {line}"
