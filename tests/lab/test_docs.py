@@ -154,6 +154,32 @@ for words in json.load(sys.stdin):
 """
 
 
+def rows(page: Path, caption: str) -> dict[str, list[str]]:
+    """The rows of the first table below a heading, by their first column."""
+    table = page.read_text().partition(caption)[2].partition("\n| ")[2].partition("\n\n")[0]
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in table.splitlines()[2:]]
+    return {first: others for first, *others in cells}
+
+
+@pytest.mark.parametrize(
+    ("duty", "work"),
+    [
+        ("many short tasks that wait", "waits 0.3 s"),
+        ("many tasks that wait, in a flow that is async", "waits 0.3 s"),
+        ("CPU work in Python", "CPU 1 min"),
+        ("few tasks, or tasks of a millisecond", "1 ms or less"),
+    ],
+)
+def test_the_runner_for_a_duty_is_what_the_sample_run_names_for_such_work(duty, work):
+    duties = rows(ROOT / "docs" / "production.md", "## Which runner for which duty")
+    [take] = [cells[0] for name, cells in duties.items() if name.startswith(duty)]
+    first = re.search(r"`([a-z-]+)`", take)
+    sample = rows(ROOT / "docs" / "sample-report" / "report.md", "## Verdict")
+
+    assert first
+    assert first.group(1) in " ".join(sample[work])
+
+
 @pytest.mark.slow
 def test_those_that_measure_are_collected(folder):
     asked = []
