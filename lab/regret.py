@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +37,8 @@ def regret(
 
     folder = asking.find_run(run)
     options = [f"--lab-resume={folder}", f"--lab-draws={draws}", f"--lab-seed={seed}", "-k=bench_regret", "-q"]
-    code = pytest_session.measure(options)
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
+        code = pytest_session.measure(options)
     if code in (2, 130):
         end(code)
     found = regrets.regret(summarise(folder))
