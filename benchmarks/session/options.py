@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner_lab.benchmarks.profiles import PROFILES, Profile
-from runner_lab.reports.choose import asking
 from runner_lab.runners import far_api
 
 DEFAULT_PROFILE = "quick"
@@ -130,7 +129,12 @@ def api_latency_s(options: Options) -> float:
     Raises:
         AskError: what is given is no duration, or longer than Prefect's clients would wait.
     """
-    return 0.0 if options.api_latency is None else asking.api_latency_s("--lab-api-latency", options.api_latency)
+    if options.api_latency is None:
+        return 0.0
+    # Not at the top: it brings scipy, which is no module of the measuring side's.
+    from runner_lab.reports.choose import asking
+
+    return asking.api_latency_s("--lab-api-latency", options.api_latency)
 
 
 def names(runners: str | None, profile: Profile) -> list[str]:

@@ -79,12 +79,18 @@ def _panel(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:
 
 
 def _regions(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:
-    """Each arm where it is named."""
+    """Each arm where it is named, painted over those before it: regions cut one by one leave gaps between three.
+
+    What is painted over is wiped out first, since colours let the page through.
+    """
     first = drawn.first
+    left = np.ones_like(first, dtype=float)
     for place in np.unique(first):
         arm = drawn.models[place].arm
         look: dict[str, Any] = {"colors": [marks[arm.name].colour], "alpha": _alpha(arm)}
-        axes.contourf(drawn.tasks, drawn.durations_s, (first == place).astype(float), levels=[0.5, 2], **look)
+        axes.contourf(drawn.tasks, drawn.durations_s, left, levels=[0.5, 2], colors=[style.SURFACE])
+        axes.contourf(drawn.tasks, drawn.durations_s, left, levels=[0.5, 2], **look)
+        left[first == place] = 0.0
 
 
 def _alpha(arm: Arm) -> float:

@@ -65,6 +65,7 @@ def test_choose_prints_json_that_holds_the_same(run: Path, capsys: pytest.Captur
         "workers": 8,
         "cold": True,
         "cores": None,
+        "api_latency_s": None,
     }
     assert {arm["arm"] for arm in data["ranked"]} == {runner.name for runner in machine.RUNNERS}
     assert any("8 workers" in caution for caution in data["cautions"])

@@ -18,7 +18,7 @@ from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.choose import answer as words
 from runner_lab.reports.choose import atlas
 from runner_lab.reports.choose.choice import CannotChoose, candidates, choose
-from runner_lab.reports.choose.ranking import Request, time_s
+from runner_lab.reports.choose.ranking import AS_GOOD, Request, time_s
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, independent
 
@@ -249,10 +249,11 @@ def test_the_map_agrees_with_the_answers(summary: Summary) -> None:
             request = Request(int(drawn.tasks[column]), float(drawn.durations_s[row]), drawn.kind, cold=drawn.cold)
             predicted = times(summary, request)
             first = drawn.models[int(drawn.first[row, column])]
-            assert predicted[first.arm.name] == pytest.approx(min(predicted.values()))
+            assert predicted[first.arm.name] <= AS_GOOD * min(predicted.values()) * (1 + 1e-9)
+            assert first.arm.label == choose(summary, request).ranked[0].arm
         assert sum(share for share, _ in drawn.shares()) == pytest.approx(1)
         assert (drawn.tie < 0).any()
         assert (drawn.tie > 0).any()
-    pays = found[3].pays_from(1000)
+    pays = found[1].pays_from(1000)
     assert pays is not None
     assert 0.005 < pays < 0.1

@@ -156,7 +156,7 @@ def test_a_deep_environment_is_read_or_refused_in_one_line(tmp_path: Path, depth
     nested = '{"a":' * depth + "1" + "}" * depth
     (tmp_path / FILE_NAME).write_text(to_line(record).replace('{"deep":1}', nested) + "\n")
     if depth == 100:
-        assert list(timings.read(tmp_path).facts) == ["a.a.a.a.a"]
+        assert "a.a.a.a.a" in timings.read(tmp_path).facts
         return
     with pytest.raises(RecordError, match=r"^.*line 1 dropped: not a record: .*recursion limit.*$"):
         timings.read(tmp_path)
