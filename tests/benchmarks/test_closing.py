@@ -71,7 +71,7 @@ def test_after_a_cell_that_failed_its_cluster_goes_and_the_server_comes_to_rest(
 
     session.measure(cell)
 
-    assert session._stages.close.call_count == len(waits) == rests
+    assert session._stages.drop.call_count == len(waits) == rests
     assert [record.status for record in session.records] == [status]
 
 
@@ -103,7 +103,7 @@ def test_what_a_cell_needs_is_brought_up_or_the_reason_told(session, waits, make
     session._stages.ready = ready
 
     assert session.prepare(make_cell("threads")) == reason
-    assert session._stages.close.call_count == len(waits) == bool(error)
+    assert session._stages.drop.call_count == len(waits) == bool(error)
 
 
 def test_a_run_is_finished_though_the_server_does_not_stop(session, monkeypatch):

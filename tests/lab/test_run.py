@@ -35,6 +35,7 @@ GIVEN = {
     "--lab-database-url": "postgresql+asyncpg://host/db",
     "--lab-server-setting": "PREFECT_X=1",
     "--lab-cell-timeout": "9.0",
+    "--lab-api-latency": "80ms",
 }
 
 
@@ -53,7 +54,7 @@ def test_the_plugin_has_no_other_options():
     plugin.pytest_addoption(parser)
     options = {name for option in parser.getgroup("lab").options for name in option.names()}
 
-    assert options == {*GIVEN, "--lab-command"}
+    assert options == {*GIVEN, "--lab-command", "--lab-draws", "--lab-seed"}, "those of `regret` are its own"
 
 
 def test_options_of_pytest_come_after_two_dashes(handed, capsys):

@@ -36,8 +36,10 @@ def test_nothing_grows_with_the_number_of_tasks(arm, until):
         released(arm, until)
         for worker in events_workers():
             worker.wait_until_empty()
-            # Events wait in a buffer of a fixed size until the server has confirmed them.
-            worker._client._unconfirmed_events.clear()
+            # Events wait in buffers of a fixed size until the server has confirmed and recorded them.
+            window = worker._client
+            window.under_way.clear()
+            window._client._unconfirmed_events.clear()
         gc.collect()
         kinds = (type(found) for found in gc.get_objects())
         # Containers and references belong to some object, or to a log of a fixed size as Dask's scheduler has them.

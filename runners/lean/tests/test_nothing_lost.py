@@ -99,7 +99,8 @@ def test_process_ends_when_the_server_has_taken_the_last_event(begin, until, tmp
     with lab.lab_server(tmp_path / "home") as server:
         _, err = ended(begin(server.api_url, engine, 80, ahead=24, record=record))
         all_recorded(server.api_url, 80, until)
-        if record == "all":
+        if (engine, record) == ("threads", "all"):
+            # Others take so long to end that it may have them all by then.
             assert "prefect-lean: waiting until the server has taken the last" in err
 
 
@@ -108,16 +109,17 @@ def test_server_that_restarts_meanwhile(begin, until, tmp_path, engine):
     """What it had in its queues is gone with it, and is sent again."""
     port = free_port()
     with lab.lab_server(tmp_path / "home", port=port) as server:
-        process = begin(server.api_url, engine, 120, ahead=60)
+        tasks = 120 if engine == "threads" else 600
+        process = begin(server.api_url, engine, tasks, ahead=60)
         assert process.stdout is not None
         assert process.stdout.readline() == "returned\n"
         before = completed(server.api_url)
         os.kill(server.pid, signal.SIGKILL)
         time.sleep(1)
-    assert before < 120
+    assert before < tasks
     with lab.lab_server(tmp_path / "home", port=port) as server:
         ended(process)
-        all_recorded(server.api_url, 120, until)
+        all_recorded(server.api_url, tasks, until)
 
 
 def test_wider_than_the_queue_of_a_server(begin, until, tmp_path):
@@ -126,7 +128,7 @@ def test_wider_than_the_queue_of_a_server(begin, until, tmp_path):
         process = begin(server.api_url, "threads", 3_400, ahead=None)
         _, err = process.communicate(timeout=3600)
         assert process.returncode == 0, err[-2000:]
-        assert "queue is full" not in server.log_path.read_text()
+        assert "queue is full" not in server.log.read_text()
         deadline = time.monotonic() + 1800
         while completed(server.api_url) < 3_400 and time.monotonic() < deadline:
             time.sleep(1)

@@ -142,7 +142,10 @@ def test_what_cannot_travel(pair):
         return {name: arm.run(lambda body=body: outcome(body)) for name, body in bodies.items()}
 
     stock, lean = pair
-    assert outcomes(lean) == outcomes(stock)
+    of_stock, of_lean = outcomes(stock), outcomes(lean)
+    # A lean runner brings the exception itself where it can.
+    assert of_lean["exception"] in ("Stubborn", of_stock["exception"])
+    assert of_lean | {"exception": ""} == of_stock | {"exception": ""}
 
 
 def test_large_arguments(arm):
