@@ -286,6 +286,7 @@ class Session:
             records = [self._measured(cell, position)]
         self.progress.done(cell, records)
         if isinstance(cell, Search):
+            self._positions |= {record.id: position for record in records}
             self.folder.save(planned_cells=self._planned())
         return records
 
