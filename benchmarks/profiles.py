@@ -178,7 +178,7 @@ PROFILES: Mapping[str, Profile] = {
                 "retrying": (GraphSpec("retrying", width=2, failures=1),),
             },
             first_blocks={"startup": 4, "work": 1, "slots": 1, "payload": 1, "overhead": 1, "cached": 1, "retrying": 1},
-            # With the report it is over within 8 minutes on two cores, whatever else the machine does meanwhile.
+            # With the report it is over within 8 minutes on two quiet cores; the first block is measured whole on any.
             thrift=Thrift(
                 end_s=430.0, known_to=0.1, longest_s=2.0, stock=frozenset({"overhead", "cached", "retrying"})
             ),
