@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.analysis.task_stages import ALLOWED
 from runner_lab.reports.words import comparison, units
@@ -11,7 +13,7 @@ BUSY = 0.10
 """Share of the machine's CPU that others may use in a cell before the cell counts as disturbed."""
 
 QUIET = 0.15
-"""What the same runner, measured twice, differs by at most on a quiet machine; relative."""
+"""What the same runner, measured twice, differs by at most in the median of its cells on a quiet machine; relative."""
 APART = 1.5
 """Times as much that a task of the control may cost as one of the baseline, or the other way round."""
 
@@ -95,9 +97,9 @@ def _control(summary: Summary) -> list[str]:
             f"A/A control off: the baseline against itself came out at {units.times(noise.ratio.value)} ({span}), "
             "which should cover 1. Verdicts claim less accordingly. Let the machine come to rest and run more blocks."
         ]
-    if noise.threshold > QUIET:
+    if (usual := _control_difference(summary)) > QUIET:
         return [
-            f"The machine was busy: the same runner measured twice differs by up to {units.percent(noise.threshold)}, "
+            f"The machine was busy: the same runner measured twice differs by {units.percent(usual)} in the median, "
             f"where a quiet machine gives {units.percent(QUIET)} or less. Times are less sure than usual: their "
             "intervals say how much. Close other programs and measure again."
         ]
@@ -112,6 +114,15 @@ def _control(summary: Summary) -> list[str]:
             "claim less accordingly; more blocks would help."
         ]
     return []
+
+
+def _control_difference(summary: Summary) -> float:
+    """How far control and baseline are apart in the median of their cells, relative; 0 without any.
+
+    Not the noise threshold: from two blocks its interval says nothing.
+    """
+    ratios = [cell.versus.ratio.value for cell in summary.cells if cell.arm == summary.run.control and cell.versus]
+    return median(max(ratio, 1 / ratio) for ratio in ratios) - 1 if ratios else 0.0
 
 
 def _control_cost(summary: Summary) -> float | None:

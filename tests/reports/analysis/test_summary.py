@@ -199,3 +199,11 @@ def test_runners_that_cost_the_same_are_said_to(tmp_path: Path) -> None:
     found = summarise(synthetic.write(tmp_path, synthetic.records((*synthetic.SMOKE[:2], twin), blocks=5, latencies=3)))
     words = verdict.of(found)[0]
     assert "(twin as fast)" in words or "(threads as fast)" in words
+
+
+@pytest.mark.parametrize(("noise", "told"), [(0.02, False), (0.6, True)])
+def test_a_busy_machine_is_told_by_what_the_control_differs_by(tmp_path: Path, noise: float, told: bool) -> None:
+    """Also with two blocks, whose interval says nothing."""
+    truths = [replace(truth, noise=noise) for truth in (synthetic.THREADS, synthetic.CONTROL)]
+    found = summarise(synthetic.write(tmp_path, synthetic.records(truths, blocks=2, latencies=3)))
+    assert any("The machine was busy" in warning for warning in advice.warnings(found)) == told
