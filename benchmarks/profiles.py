@@ -1,6 +1,6 @@
 """How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on, `lean` for
 what the lean runners save, `choice` for what `runner-lab choose` and the decision map rest on, `scale` for very wide
-graphs.
+graphs, `calibrate` for what `runner-lab advise` needs.
 
 `cached` and `retrying` are as wide as `overhead`, and `payload` as one of `map`: that is what they are compared with.
 """
@@ -160,6 +160,18 @@ PROFILES: Mapping[str, Profile] = {
                 "payload": _carrying(4, 100_000),
                 "cached": (GraphSpec("cached", width=6),),
                 "retrying": (GraphSpec("retrying", width=6, failures=1),),
+            },
+        ),
+        Profile(
+            # What `runner-lab advise` needs where no run is: every term of the model once, within two minutes.
+            "calibrate",
+            (BASELINE, "sequential", "gather", STOCK, LEAN),
+            blocks=1,
+            suites={
+                "startup": _maps(2),
+                "map": _maps(8, 32),
+                "work": (GraphSpec("map", 8, Work("spin", 0.1)),),
+                "payload": _carrying(8, 1_000_000),
             },
         ),
         Profile(

@@ -65,7 +65,7 @@ def compare(
         api_latency=api_latency,
     )
     try:
-        interrupted, failed, folder = _compare(FlowRequest(flow, param or (), check_result), options)
+        interrupted, failed, folder = measured(FlowRequest(flow, param or (), check_result), options)
     except (ValueError, RuntimeError) as error:
         # The same options are `--lab-...` to pytest, where others have names of their own.
         raise LabError(one_line(error).replace("--lab-", "--")) from error
@@ -74,7 +74,7 @@ def compare(
         end(130 if interrupted else 1)
 
 
-def _compare(asked: Any, options: Any) -> tuple[bool, int, Path]:
+def measured(asked: Any, options: Any) -> tuple[bool, int, Path]:
     """Measure, with a progress line; whether it was interrupted, how many cells failed, and the run's folder."""
     from runner_lab.benchmarks.compare.compare import UserFlow, plan, run
     from runner_lab.benchmarks.session.session import Session

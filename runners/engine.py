@@ -229,6 +229,15 @@ class Engine:
         workers = {self.worker_option: spec.workers} if self.worker_option else {}
         return {**workers, **spec.options}
 
+    def in_code(self, spec: RunnerSpec) -> str:
+        """What a flow declares to have the arm's runner: `ThreadPoolTaskRunner(max_workers=8)`."""
+        name = spec.class_path.rpartition(".")[2]
+        return f"{name}({', '.join(f'{key}={value!r}' for key, value in self.keywords(spec).items())})"
+
+    def keywords(self, spec: RunnerSpec) -> dict[str, Any]:
+        """The keywords of `in_code`: what a user would write, and nothing that only the lab needs."""
+        return self.options(spec, None)
+
     @contextmanager
     def bare(self, spec: RunnerSpec, cluster: Cluster, limit_s: float) -> Iterator[BareSubmitter]:
         """The engine without Prefect; a result that takes longer than `limit_s` raises TimeoutError."""

@@ -66,7 +66,8 @@ def main(order_file: str, home: str) -> None:
             def mark(name: str, number: int = number) -> None:
                 (folder / f"{name}-{number}").touch()
 
-            passed = user_runs.run_pass(order.arm, site, user, request["measured"], request["judged"], mark)
+            asked = request["measured"], request["judged"]
+            passed = user_runs.run_pass(order.arm, site, user, *asked, mark, order.profile)
             _write(folder / f"{REPLY}-{number}", pickle.dumps(passed))
 
 

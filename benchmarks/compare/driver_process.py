@@ -39,6 +39,7 @@ class Order:
 
     path: where it finds modules (`sys.path`).
     module, flow: the flow's, by which it is imported there.
+    profile: folder for the entries of its profile; None where none is taken.
     """
 
     path: list[str]
@@ -50,6 +51,7 @@ class Order:
     settings: ClusterSettings
     server: Server
     limits: Limits
+    profile: str | None = None
 
 
 class DriverProcess:
@@ -153,6 +155,7 @@ class Drivers:
     Args:
         warm: one pass under an arm that is not measured: no cell pays for imports and first connections.
         say: told of what does not stop.
+        profile: folder for the entries of a profile of the flow; None where none is taken.
     """
 
     def __init__(
@@ -164,8 +167,10 @@ class Drivers:
         limits: Limits,
         warm: Callable[[PlannedCell, FlowSite], None],
         say: Say = lambda line: None,
+        profile: Path | None = None,
     ) -> None:
         self._user = user
+        self._profile = profile
         self._catalog = catalog
         self._server = server
         self._scratch = scratch
@@ -223,6 +228,7 @@ class Drivers:
             settings=self._catalog.settings(arm),
             server=self._server,
             limits=self._limits,
+            profile=None if self._profile is None else str(self._profile),
         )
         self._up[arm.name] = DriverProcess(order, self._scratch / f"f{self._started}")
         if engine.shares(arm):

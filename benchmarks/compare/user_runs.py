@@ -180,17 +180,19 @@ def run_pass(
     measured: bool,
     judged: bool,
     mark: Callable[[str], None] = lambda name: None,
+    profile: str | None = None,
 ) -> Passed:
     """Run the flow once under an arm, as it is but for its runner, in this process.
 
     Args:
         mark: told `begun` as the flow is called and `returned` when it has returned.
+        profile: folder for the entries of its profile; None where none is taken.
     """
     # What it persists is for no other pass to find, and needed until its result has been read.
     with TemporaryDirectory(prefix="results-", dir=site.scratch, ignore_cleanup_errors=True) as storage:
 
         def run() -> tuple[float, float, Counts, Any, BaseException | None]:
-            return _run(arm, site, user, storage, mark)
+            return _run(arm, site, user, storage, mark, profile)
 
         (called_s, returned_s, seen, result, raised), spent = metered(site, run) if measured else (run(), {})
         pickled, unjudged = _pickled(result) if judged and raised is None else (b"", "")
@@ -198,7 +200,12 @@ def run_pass(
 
 
 def _run(
-    arm: RunnerSpec, site: Site, user: LoadedFlow, storage: str, mark: Callable[[str], None]
+    arm: RunnerSpec,
+    site: Site,
+    user: LoadedFlow,
+    storage: str,
+    mark: Callable[[str], None],
+    profile: str | None,
 ) -> tuple[float, float, Counts, Any, BaseException | None]:
     from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
@@ -206,6 +213,10 @@ def _run(
     counting = _Counting(runner)
     hooks: list[Any] = [_NoteRunId(counting), *(user.flow.on_running_hooks or [])]
     flow = user.flow.with_options(task_runner=runner, on_running=hooks)
+    if profile is not None:
+        from runner_lab.benchmarks.advise.probe import profiled
+
+        flow = profiled(flow, profile)
     with without_heartbeats(), temporary_settings({PREFECT_LOCAL_STORAGE_PATH: storage}), counting.entered():
         mark("begun")
         called_s = time.monotonic()

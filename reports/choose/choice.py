@@ -159,7 +159,7 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
     work, slots, here = request.workload(), place(found, request).slots, found.on(request.cores)
     predicted = here.predict(work, request.cold, slots)
     limit = found.costs.server_tasks_per_s
-    driver_bytes, workers_bytes, slot_bytes = _memory(found, summary)
+    driver_bytes, workers_bytes, slot_bytes = memory(found, summary)
     return Ranked(
         arm=found.arm.label,
         engine=found.arm.engine,
@@ -181,7 +181,7 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
     )
 
 
-def _memory(found: ArmModel, summary: Summary) -> tuple[float | None, float, float | None]:
+def memory(found: ArmModel, summary: Summary) -> tuple[float | None, float, float | None]:
     """The highest that the run saw, bytes: of the driver, of all workers, and of each slot that is a process."""
     own = [c.peak_rss_bytes for c in summary.cells if c.arm == found.arm.name and not c.resized]
     driver = max((rss.driver for rss in own if rss.driver is not None), default=None)

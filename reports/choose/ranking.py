@@ -79,7 +79,7 @@ def placed(
 
     Arrays are welcome: verdict, map and `choose` ask this same function.
     """
-    counts = [found.slots(workers)] if workers or not found.arm.has_slots else _counts(found, kind)
+    counts = [found.slots(workers)] if workers or not found.arm.has_slots else slot_counts(found, kind)
     times = np.array(
         [found.total_s(found.makespan_s(tasks, body_s, kind, payload_bytes, n), cold, n) for n in counts], dtype=float
     )
@@ -87,7 +87,7 @@ def placed(
     return Placed(np.asarray(counts)[first], np.take_along_axis(times, first[None], axis=0)[0])
 
 
-def _counts(found: ArmModel, kind: str) -> list[int]:
+def slot_counts(found: ArmModel, kind: str) -> list[int]:
     """Numbers of slots to think about: for bodies that compute the cores, for those that wait many more."""
     cores = found.cores or found.workers
     if kind != "sleep":

@@ -26,7 +26,7 @@ def html(
 ) -> str:
     """The page. Whatever comes from the records is escaped; nothing is fetched from anywhere."""
     drawn = [(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts]
-    return _render(
+    return filled(
         "report.html.j2",
         run=summary.run,
         verdict=verdict,
@@ -49,7 +49,7 @@ def html(
 
 def alone(findings: Sequence[Findings], warnings: Sequence[str]) -> str:
     """The page of a folder that holds findings of experiments, and no records."""
-    return _render(
+    return filled(
         "findings.html.j2",
         title=findings[0].title,
         warnings=warnings,
@@ -73,7 +73,7 @@ def _sections(findings: Sequence[Findings]) -> list[dict[str, Any]]:
     ]
 
 
-def _render(template: str, **values: Any) -> str:
+def filled(template: str, **values: Any) -> str:
     environment = Environment(
         loader=PackageLoader("runner_lab.reports.pages"),
         autoescape=True,

@@ -130,6 +130,11 @@ class Dask(Engine):
         place = {"address": cluster.address} if cluster else {"cluster_kwargs": local_cluster(spec.workers)}
         return {**place, **spec.options}
 
+    def keywords(self, spec: RunnerSpec) -> dict[str, Any]:
+        if not self.shares(spec):
+            return dict(spec.options)
+        return {"cluster_kwargs": {"n_workers": spec.workers, "threads_per_worker": 1}, **spec.options}
+
     @contextmanager
     def bare(self, spec: RunnerSpec, cluster: Cluster, limit_s: float) -> Iterator[BareDask]:
         import distributed

@@ -119,6 +119,9 @@ class Ray(Engine):
             return dict(spec.options)
         return {"init_kwargs": local_node(spec.workers, scratch), **spec.options}
 
+    def keywords(self, spec: RunnerSpec) -> dict[str, Any]:
+        return {"init_kwargs": {"num_cpus": spec.workers}, **spec.options} if self.shares(spec) else dict(spec.options)
+
     @contextmanager
     def bare(self, spec: RunnerSpec, cluster: Cluster, limit_s: float) -> Iterator[BareRay]:
         yield BareRay(limit_s)

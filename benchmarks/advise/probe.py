@@ -1,0 +1,575 @@
+"""What a flow and its tasks do, noted from within their processes: an entry a line, a file for each process.
+
+Prefect's own seams carry it: the function of a task is wrapped in a copy of the task as it is submitted or called, so
+that it travels to whatever process runs it, under any runner. Times are `time.monotonic`, which all processes of a
+machine share; CPU is that of the thread.
+
+Entries, by their `k`:
+
+- `process`: the file's first. `runtime`: address of CPython's state, by which `sampler` tells a wait for the GIL.
+- `flow`: the function of the flow begins or ends (`end`).
+- `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`.
+- `call`: a task called directly; `call` is its number, which its `body` has as well.
+- `wait`: the thread waited for the task runs `ids`.
+- `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting for
+  a core), `arg` and `out` bytes as pickled, `failed`.
+- `gil`: since its process began, what holds the GIL: the normal equations of a regression (`_Knocker`).
+  `pool`: CPU of libraries' own threads while a task ran.
+- `pools`: threads of libraries in the process.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import itertools
+import json
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, cast
+
+_KNOCK_S = 0.005
+_HELD_S = 0.00025
+"""Lateness, less what the scheduler explains, from which the GIL was held by somebody."""
+_LOOK_S = 0.1
+"""Between two looks at the threads that are not Python's."""
+_SIZING_SHARE = 0.005
+_SIZING_FREE_S = 0.05
+"""Sizes of values are taken as long as that costs less than this share of the time, and this much at the start."""
+_LARGEST_TEXT = 120
+_LIBRARIES = {"numpy", "scipy", "sklearn", "torch", "polars"}
+"""Those whose threads are looked for, once they are imported."""
+
+_call: ContextVar[int | None] = ContextVar("runner_lab_call", default=None)
+_numbers = itertools.count()
+
+
+class Probe:
+    """The entries of one process."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.pid = os.getpid()
+        self._file = os.open(Path(folder) / f"{self.pid}.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        self._began_s = time.monotonic()
+        self._sizing_s = 0.0
+        self.knocker = _Knocker(self)
+        self.note(k="process", pid=self.pid, runtime=_runtime_address())
+
+    def note(self, **entry: Any) -> None:
+        os.write(self._file, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+
+    def size(self, value: Any) -> int | None:
+        """Bytes of `value` as pickled; None where that would cost too much, or does not work."""
+        began = time.monotonic()
+        if self._sizing_s > _SIZING_FREE_S + _SIZING_SHARE * (began - self._began_s):
+            return None
+        try:
+            return _pickled_bytes(value)
+        except Exception:
+            return None
+        finally:
+            self._sizing_s += time.monotonic() - began
+
+
+_probe: Probe | None = None
+_lock = threading.Lock()
+
+
+def probe(folder: str) -> Probe:
+    """That of this process, with its seams in place; a child that was forked gets its own."""
+    global _probe
+    if _probe is None or _probe.pid != os.getpid():
+        with _lock:
+            if _probe is None or _probe.pid != os.getpid():
+                first = _probe is None
+                _probe = Probe(folder)
+                if first:
+                    _install(folder)
+    return _probe
+
+
+def profiled(flow: Any, folder: str) -> Any:
+    """A copy of a flow that notes what it does."""
+    probe(folder)
+    clone = copy.copy(flow)
+    clone.fn = _flow_function(flow.fn)
+    return clone
+
+
+def _install(folder: str) -> None:
+    from prefect import Task
+    from prefect.task_runners import TaskRunner
+
+    task_class = cast(Any, Task)
+    task_class.__call__ = _noting_call(task_class.__call__, folder)
+    for runner_class in _family(TaskRunner):
+        if "submit" in vars(runner_class):
+            runner_class.submit = _noting_submit(runner_class.submit, folder)
+
+
+def _family(of: Any) -> list[Any]:
+    return [of, *(found for child in of.__subclasses__() for found in _family(child))]
+
+
+def _noting_call(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def noting(task: Any, *args: Any, **kwargs: Any) -> Any:
+        here, number = probe(folder), next(_numbers)
+        token = _call.set(number)
+        entry = {"k": "call", "call": number, "task": _name(task), "async": bool(task.isasync)} | _begun()
+        try:
+            return call(_measured(task, folder), *args, **kwargs)
+        finally:
+            _call.reset(token)
+            here.note(**entry, where=_where(), **_ended())
+
+    return noting
+
+
+def _noting_submit(submit: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    @functools.wraps(submit)
+    def noting(runner: Any, task: Any, parameters: Any, wait_for: Any = None, **kwargs: Any) -> Any:
+        here = probe(folder)
+        entry = {"k": "submit", "task": _name(task), "async": bool(task.isasync)} | _begun()
+        deps = _futures((parameters, list(wait_for) if wait_for is not None else None))
+        # Not what the call before it has set: a submitted task is nobody's direct call.
+        token = _call.set(None)
+        try:
+            future = submit(runner, _measured(task, folder), parameters, wait_for, **kwargs)
+        finally:
+            _call.reset(token)
+        _watch(type(future), folder)
+        here.note(**entry, id=_id(future), deps=deps, runner=type(runner).__name__, where=_where(), **_ended())
+        return future
+
+    return noting
+
+
+_watched: set[type] = set()
+
+
+def _watch(future_class: type, folder: str) -> None:
+    if future_class in _watched:
+        return
+    _watched.add(future_class)
+    for name in ("result", "wait"):
+        method = getattr(future_class, name, None)
+        if callable(method):
+            setattr(future_class, name, _noting_wait(method, folder))
+
+
+def _noting_wait(method: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def noting(future: Any, *args: Any, **kwargs: Any) -> Any:
+        entry = _begun()
+        try:
+            return method(future, *args, **kwargs)
+        finally:
+            ended = _ended()
+            # A result that was there already is worth no entry.
+            if ended["t1"] - entry["t0"] > 0.0005:
+                probe(folder).note(k="wait", ids=[_id(future)], **entry, **ended)
+
+    return noting
+
+
+def _begun() -> dict[str, Any]:
+    return {"tid": threading.get_native_id(), "t0": time.monotonic(), "c0": time.thread_time()}
+
+
+def _ended() -> dict[str, Any]:
+    return {"t1": time.monotonic(), "c1": time.thread_time()}
+
+
+def _id(future: Any) -> str:
+    return str(getattr(future, "task_run_id", None) or id(future))
+
+
+def _name(task: Any) -> str:
+    return str(task.name)[:_LARGEST_TEXT]
+
+
+def _futures(value: Any) -> list[str]:
+    """The task runs whose results a value waits for."""
+    from prefect.futures import PrefectFuture
+    from prefect.utilities.collections import visit_collection
+
+    found: list[str] = []
+
+    def visit(item: Any) -> Any:
+        if isinstance(item, PrefectFuture):
+            found.append(_id(item))
+        return item
+
+    try:
+        visit_collection(value, visit_fn=visit, return_data=False, max_depth=4)
+    except Exception:
+        return found
+    return list(dict.fromkeys(found))
+
+
+def _where() -> str:
+    """`FILE:LINE` of the user's code that is being run."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] not in ("prefect", "prefect_dask", "prefect_ray", "prefect_lean", "runner_lab"):
+            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        if module.startswith("runner_lab.flows"):
+            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+        frame = cast(Any, frame.f_back)
+    return ""
+
+
+def _measured(task: Any, folder: str) -> Any:
+    """A copy of the task whose function notes what it does."""
+    if getattr(task.fn, "_runner_lab_noted", False):
+        return task
+    clone = copy.copy(task)
+    wrap = _async_function if inspect.iscoroutinefunction(task.fn) else _function
+    if inspect.isasyncgenfunction(task.fn):
+        wrap = _async_generator
+    elif inspect.isgeneratorfunction(task.fn):
+        wrap = _generator
+    clone.fn = wrap(task.fn, folder, _name(task))
+    clone.fn._runner_lab_noted = True
+    return clone
+
+
+def _function(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        with _Body(folder, name, (args, kwargs)) as body:
+            body.value = fn(*args, **kwargs)
+            return body.value
+
+    return noting
+
+
+def _generator(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    def noting(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        with _Body(folder, name, (args, kwargs)):
+            yield from fn(*args, **kwargs)
+
+    return noting
+
+
+def _async_function(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def noting(*args: Any, **kwargs: Any) -> Any:
+        with _Body(folder, name, (args, kwargs), shared=True) as body:
+            body.value = await _Stepped(fn(*args, **kwargs), body)
+            return body.value
+
+    return noting
+
+
+def _async_generator(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+    @functools.wraps(fn)
+    async def noting(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        with _Body(folder, name, (args, kwargs), shared=True):
+            async for item in fn(*args, **kwargs):
+                yield item
+
+    return noting
+
+
+def _flow_function(fn: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(fn):
+
+        @functools.wraps(fn)
+        async def noting(*args: Any, **kwargs: Any) -> Any:
+            _flow_mark(fn)
+            try:
+                return await fn(*args, **kwargs)
+            finally:
+                _flow_mark(fn, end=True)
+
+        return noting
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        return fn
+
+    @functools.wraps(fn)
+    def noting_sync(*args: Any, **kwargs: Any) -> Any:
+        _flow_mark(fn)
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            _flow_mark(fn, end=True)
+
+    return noting_sync
+
+
+def _flow_mark(fn: Callable[..., Any], end: bool = False) -> None:
+    if _probe is not None:
+        loop = inspect.iscoroutinefunction(fn)
+        _probe.note(
+            k="flow",
+            **{"end": end, "async": loop},
+            tid=threading.get_native_id(),
+            t=time.monotonic(),
+            c=time.thread_time(),
+        )
+        if end:
+            _probe.knocker.save()
+
+
+class _Body:
+    """One attempt of a task's function.
+
+    Args:
+        shared: its thread runs others meanwhile: it is an event loop's, and `cpu_s` is counted step by step.
+    """
+
+    def __init__(self, folder: str, name: str, arguments: Any, shared: bool = False) -> None:
+        self._probe = probe(folder)
+        self._name = name
+        self._shared = shared
+        self.cpu_s = 0.0
+        self.value: Any = None
+        self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": _call.get()}
+        self._entry |= {"id": _task_run_id(), "arg": self._probe.size(arguments), "async": shared}
+
+    def __enter__(self) -> _Body:
+        tid = threading.get_native_id()
+        self._entry |= {"tid": tid, "children0": _children_s(), "queued0": _queued_s(tid)}
+        if not self._shared:
+            self._probe.knocker.enter(self, self._name)
+        self._entry |= {"t0": time.monotonic(), "c0": time.thread_time()}
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        entry = self._entry
+        entry |= {"t1": time.monotonic(), "c1": time.thread_time(), "failed": kind is not None}
+        entry["cpu"] = self.cpu_s if self._shared else entry["c1"] - entry["c0"]
+        entry["children"] = _children_s() - entry.pop("children0")
+        queued = _queued_s(entry["tid"])
+        before = entry.pop("queued0")
+        entry["queued"] = None if queued is None or before is None or self._shared else queued - before
+        if not self._shared:
+            self._probe.knocker.leave(self)
+        entry["out"] = self._probe.size(self.value) if kind is None else 0
+        self._probe.note(**entry)
+
+
+class _Stepped:
+    """An awaitable whose steps are timed: a coroutine's CPU apart from that of the others in its thread."""
+
+    def __init__(self, coroutine: Any, body: _Body) -> None:
+        self._coroutine = coroutine
+        self._body = body
+
+    def __await__(self) -> Any:
+        inner = self._coroutine.__await__()
+        given: Any = None
+        thrown: BaseException | None = None
+        while True:
+            began = time.thread_time()
+            try:
+                asked = inner.send(given) if thrown is None else inner.throw(thrown)
+            except StopIteration as end:
+                return end.value
+            finally:
+                self._body.cpu_s += time.thread_time() - began
+            given, thrown = None, None
+            try:
+                given = yield asked
+            except BaseException as error:
+                thrown = error
+
+
+def _task_run_id() -> str | None:
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    return str(context.task_run.id) if context else None
+
+
+def _children_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _queued_s(tid: int) -> float | None:
+    """Seconds that a thread was ready to run and had no core; None where the system does not tell."""
+    try:
+        with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _foreign_s() -> float:
+    """CPU seconds so far of this process's threads that are not Python's: those of libraries."""
+    own = {str(thread.native_id) for thread in threading.enumerate()}
+    total = 0
+    try:
+        for tid in os.listdir("/proc/self/task"):
+            if tid not in own:
+                with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
+                    total += int(file.read().split()[0])
+    except (OSError, IndexError, ValueError):
+        return total / 1e9
+    return total / 1e9
+
+
+def _pickled_bytes(value: Any) -> int:
+    """Without copying what is large: buffers of arrays are counted, not written."""
+    outside: list[Any] = []
+    try:
+        text = pickle.dumps(value, protocol=5, buffer_callback=outside.append)
+    except Exception:
+        import cloudpickle
+
+        outside.clear()
+        text = cloudpickle.dumps(value, protocol=5, buffer_callback=outside.append)
+    return len(text) + sum(buffer.raw().nbytes for buffer in outside)
+
+
+def _runtime_address() -> int | None:
+    try:
+        import ctypes
+
+        return ctypes.addressof(ctypes.c_char.in_dll(ctypes.pythonapi, "_PyRuntime"))
+    except Exception:
+        return None
+
+
+def _pools() -> list[dict[str, Any]]:
+    """Threads that libraries keep for themselves in this process: BLAS and OpenMP, polars."""
+    found = []
+    if _LIBRARIES - {"polars"} & set(sys.modules):
+        try:
+            from threadpoolctl import threadpool_info  # type: ignore[import-not-found, unused-ignore]
+
+            found += [
+                {"library": str(pool.get("internal_api")), "threads": int(pool.get("num_threads", 1))}
+                for pool in threadpool_info()
+            ]
+        except Exception:
+            found += []
+    polars = sys.modules.get("polars")
+    if polars is not None:
+        try:
+            found.append({"library": "polars", "threads": int(polars.thread_pool_size())})
+        except Exception:
+            found += []
+    return found
+
+
+class _Knocker:
+    """Asks for the GIL every few milliseconds while bodies run, in a thread of its own: late is held.
+
+    An answer says only that somebody held it. Who, is found by least squares: over many intervals of `dt` seconds,
+    `held * min(cpu of all, dt) = sum over tasks of share * cpu`, with the CPU of each task's threads in the interval.
+    Kept and noted are the normal equations: `xtx` and `xty` for the tasks `names`; the first is all else in the
+    process.
+    """
+
+    def __init__(self, owner: Probe) -> None:
+        self._owner = owner
+        self._running: dict[Any, tuple[str, int, float]] = {}
+        self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._names = [""]
+        self._xtx: dict[tuple[int, int], float] = {}
+        self._xty: dict[int, float] = {}
+        self._left: dict[str, float] = {}
+        self._pool_s: dict[str, float] = {}
+        self._saved_s = 0.0
+        self._libraries: set[str] = set()
+        self._thread: threading.Thread | None = None
+
+    def enter(self, body: Any, name: str) -> None:
+        try:
+            clock = time.pthread_getcpuclockid(threading.get_ident())
+        except (AttributeError, OSError):
+            return
+        with self._lock:
+            self._running[body] = (name, clock, time.clock_gettime(clock))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._knock, daemon=True, name="runner-lab-knocker")
+                self._thread.start()
+        self._some.set()
+
+    def leave(self, body: Any) -> None:
+        with self._lock:
+            name, clock, before = self._running.pop(body, ("", 0, 0.0))
+            if name:
+                # Of the thread that leaves: its clock is there still.
+                self._left[name] = self._left.get(name, 0.0) + time.clock_gettime(clock) - before
+            if not self._running:
+                self._some.clear()
+        if time.monotonic() - self._saved_s > 0.5:
+            self.save()
+
+    def save(self) -> None:
+        self._saved_s = time.monotonic()
+        with self._lock:
+            size = range(len(self._names))
+            xtx = [[self._xtx.get((min(i, j), max(i, j)), 0.0) for j in size] for i in size]
+            xty = [self._xty.get(i, 0.0) for i in size]
+            entry = {"names": list(self._names), "xtx": xtx, "xty": xty, "pool": dict(self._pool_s)}
+        self._owner.note(k="gil", pid=self._owner.pid, **entry)
+        libraries = _LIBRARIES & set(sys.modules)
+        if libraries != self._libraries:
+            self._libraries = libraries
+            self._owner.note(k="pools", pools=_pools())
+
+    def _knock(self) -> None:
+        tid = threading.get_native_id()
+        foreign_0, looked_s = _foreign_s(), time.monotonic()
+        while True:
+            self._some.wait()
+            began, process_0, own_0 = time.monotonic(), time.process_time(), time.thread_time()
+            queued_0 = _queued_s(tid) or 0.0
+            asleep = time.monotonic()
+            time.sleep(_KNOCK_S)
+            awake = time.monotonic()
+            late_s = awake - asleep - _KNOCK_S - ((_queued_s(tid) or 0.0) - queued_0)
+            used = self._used()
+            rest = time.process_time() - process_0 - (time.thread_time() - own_0) - sum(used.values())
+            self._add(late_s > _HELD_S, time.monotonic() - began, used, max(rest, 0.0))
+            if awake - looked_s > _LOOK_S:
+                foreign, looked_s = _foreign_s(), awake
+                for name in used:
+                    share_s = max(foreign - foreign_0, 0.0) / len(used)
+                    self._pool_s[name] = self._pool_s.get(name, 0.0) + share_s
+                foreign_0 = foreign
+
+    def _used(self) -> dict[str, float]:
+        """CPU of each task's threads since they were last looked at."""
+        with self._lock:
+            used, self._left = self._left, {}
+            for body, (name, clock, before) in list(self._running.items()):
+                try:
+                    now = time.clock_gettime(clock)
+                except OSError:
+                    continue
+                used[name] = used.get(name, 0.0) + now - before
+                self._running[body] = (name, clock, now)
+        return used
+
+    def _add(self, held: bool, dt: float, used: dict[str, float], rest: float) -> None:
+        with self._lock:
+            row = {0: rest}
+            for name, cpu in used.items():
+                if name not in self._names:
+                    self._names.append(name)
+                row[self._names.index(name)] = cpu
+            # Who holds the GIL and has no core adds none: only what was computed counts.
+            y = min(rest + sum(used.values()), dt) if held else 0.0
+            for i, x in row.items():
+                self._xty[i] = self._xty.get(i, 0.0) + x * y
+                for j, other in row.items():
+                    if i <= j:
+                        self._xtx[i, j] = self._xtx.get((i, j), 0.0) + x * other

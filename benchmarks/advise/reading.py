@@ -1,0 +1,352 @@
+"""From the entries of the processes of a flow (`probe`, `sampler`) to its profile."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import optimize
+
+from runner_lab.benchmarks.advise.sampler import LOOKS
+from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile, ThreadPool
+
+Entry = dict[str, Any]
+
+_FEW_LOOKS = 5
+"""Fewer at a task, and what it waited for cannot be told."""
+_GIL_PRIOR = 1.0
+"""Share of a task's CPU that is taken to hold the GIL where nothing was seen: that of Python code."""
+_PRIOR_CPU_S = 0.02
+"""CPU seconds of a task that weigh as much as the prior."""
+_IDLE_SHARE = 0.5
+_IDLE_S = 0.01
+"""A gap between two steps that is longer, and less of it CPU, is a wait; for what ended just before its end."""
+_JUST_S = 0.05
+
+
+class NoProfileError(ValueError):
+    """The entries make no profile; one line for the user."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of the flow beside its entries."""
+
+    name: str
+    runner: str
+    engine: str
+    slots: int
+    cores: int
+    wall_s: float
+    peak_bytes: float | None
+
+
+@dataclass
+class _Found:
+    """Entries by kind."""
+
+    flow: list[Entry] = field(default_factory=list)
+    submit: list[Entry] = field(default_factory=list)
+    call: list[Entry] = field(default_factory=list)
+    wait: list[Entry] = field(default_factory=list)
+    body: list[Entry] = field(default_factory=list)
+    pools: list[Entry] = field(default_factory=list)
+    gil: dict[int, Entry] = field(default_factory=dict)
+
+
+def read(folder: Path, known: Described) -> FlowProfile:
+    """
+    Raises:
+        NoProfileError: the flow's function has no entries.
+    """
+    found = _entries(folder)
+    begins = [entry for entry in found.flow if not entry["end"]]
+    ends = [entry for entry in found.flow if entry["end"]]
+    if not begins or not ends:
+        raise NoProfileError(f"{known.name} cannot be profiled: its function left no trace (a generator flow?)")
+    begin, end = begins[0], ends[-1]
+    looks = _Looks(folder)
+    shares = _gil_shares(found.gil.values())
+    runs = _Runs(found, begin, looks, shares, known.cores)
+    steps = runs.steps(begin["pid"], begin["tid"], begin["t"], begin["c"], end["t"], end["c"])
+    return FlowProfile(
+        name=known.name,
+        runner=known.runner,
+        engine=known.engine,
+        slots=known.slots,
+        cores=known.cores,
+        wall_s=known.wall_s,
+        fn_s=end["t"] - begin["t"],
+        asynchronous=bool(begin.get("async")),
+        steps=steps,
+        runs=tuple(runs.profiles()),
+        pools=_pools(found.pools),
+        peak_bytes=known.peak_bytes,
+        looks=looks.any,
+    )
+
+
+def _entries(folder: Path) -> _Found:
+    found = _Found()
+    for path in sorted(folder.glob("*.jsonl")):
+        if not path.stem.isdigit():
+            continue
+        pid = int(path.stem)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                # The last line of a process that was killed.
+                continue
+            entry["pid"] = pid
+            if entry["k"] == "gil":
+                found.gil[pid] = entry
+            elif entry["k"] != "process":
+                getattr(found, entry["k"]).append(entry)
+    return found
+
+
+class _Looks:
+    """How often a thread was seen waiting, for the GIL or for anything else, in a stretch of time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._times: list[float] = []
+        self._waits: dict[tuple[int, int], list[float]] = {}
+        path = folder / LOOKS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for line in lines:
+            try:
+                look = json.loads(line)
+            except ValueError:
+                continue
+            self._times.append(look["t"])
+            for pid, states in look["by"].items():
+                for tid in states["wait"]:
+                    self._waits.setdefault((int(pid), tid), []).append(look["t"])
+        self.any = bool(self._times)
+
+    def count(self, pid: int, tid: int, begin_s: float, end_s: float) -> tuple[int, int]:
+        """Looks in that time, and in how many of them the thread waited for something that is not the GIL."""
+        waits = self._waits.get((pid, tid), [])
+        return _within(self._times, begin_s, end_s), _within(waits, begin_s, end_s)
+
+
+def _within(times: Sequence[float], begin_s: float, end_s: float) -> int:
+    return bisect_right(times, end_s) - bisect_left(times, begin_s)
+
+
+def _gil_shares(entries: Any) -> dict[str, float]:
+    """By task, the share of its CPU that holds the GIL; see `probe._Knocker`."""
+    names = sorted({name for entry in entries for name in entry["names"]})
+    place = {name: i for i, name in enumerate(names)}
+    xtx, xty = np.zeros((len(names), len(names))), np.zeros(len(names))
+    for entry in entries:
+        at = [place[name] for name in entry["names"]]
+        xtx[np.ix_(at, at)] += np.array(entry["xtx"])
+        xty[at] += np.array(entry["xty"])
+    if not names:
+        return {}
+    # An interval is some 7 ms long: so much CPU in each of them weighs as much as was seen in them.
+    prior = np.eye(len(names)) * _PRIOR_CPU_S * 0.007
+    root = np.linalg.cholesky(xtx + prior).T
+    target = np.linalg.solve(root.T, xty + prior @ np.full(len(names), _GIL_PRIOR))
+    shares = optimize.lsq_linear(root, target, bounds=(0.0, 1.0)).x
+    return {name: float(share) for name, share in zip(names, shares, strict=True)}
+
+
+class _Runs:
+    """The task runs, each in its place, and what the threads of the flow did with them."""
+
+    def __init__(self, found: _Found, begin: Entry, looks: _Looks, shares: Mapping[str, float], cores: int) -> None:
+        self._begin = begin
+        self._looks = looks
+        self._shares = shares
+        self._cores = cores
+        self._attempts: dict[str, list[Entry]] = {}
+        called: dict[tuple[int, int], str] = {}
+        for body in sorted(found.body, key=lambda entry: entry["t0"]):
+            run_id = body["id"] or f"body-{body['pid']}-{body['t0']}"
+            self._attempts.setdefault(run_id, []).append(body)
+            if body["call"] is not None:
+                called[body["pid"], body["call"]] = run_id
+        for call in found.call:
+            call["id"] = called.get((call["pid"], call["call"])) or f"call-{call['pid']}-{call['call']}"
+        self._made = sorted([*found.submit, *found.call], key=lambda entry: entry["t0"])
+        # What was submitted in a worker whose entries are lost has attempts only.
+        lost = [run_id for run_id in self._attempts if run_id not in {entry["id"] for entry in self._made}]
+        self._made += [{"k": "submit", "id": run_id, **_as_made(self._attempts[run_id][0])} for run_id in lost]
+        self._place = {entry["id"]: i for i, entry in enumerate(self._made)}
+        self._pool_s = self._pools_of_tasks(found)
+        self._waiting = self._wait_shares()
+        self._threads: dict[tuple[int, int], list[Entry]] = {}
+        for entry in sorted([*found.submit, *found.call, *found.wait], key=lambda entry: entry["t0"]):
+            self._threads.setdefault((entry["pid"], entry["tid"]), []).append(entry)
+        self._ends = sorted((attempts[-1]["t1"], self._place[run_id]) for run_id, attempts in self._attempts.items())
+        self._lanes: dict[tuple[int, int], int] = {}
+
+    def _pools_of_tasks(self, found: _Found) -> dict[str, float]:
+        """CPU of libraries' threads a second of a task's time, by task."""
+        pool: dict[str, float] = {}
+        for entry in found.gil.values():
+            for name, seconds in entry["pool"].items():
+                pool[name] = pool.get(name, 0.0) + seconds
+        walls: dict[str, float] = {}
+        for body in found.body:
+            walls[body["task"]] = walls.get(body["task"], 0.0) + body["t1"] - body["t0"]
+        return {name: seconds / walls[name] for name, seconds in pool.items() if walls.get(name)}
+
+    def _wait_shares(self) -> dict[str, float]:
+        """By task, the share of its time without CPU in which it waited for something that is neither GIL nor core."""
+        looks: dict[str, list[float]] = {}
+        for attempts in self._attempts.values():
+            for body in attempts:
+                seen, waited = self._looks.count(body["pid"], body["tid"], body["t0"], body["t1"])
+                wall_s = body["t1"] - body["t0"]
+                total = looks.setdefault(body["task"], [0.0, 0.0, 0.0, 0.0])
+                off_s = max(wall_s - body["cpu"] - (body["queued"] or 0.0), 0.0)
+                for i, value in enumerate((seen, waited, wall_s, off_s)):
+                    total[i] += value
+        return {
+            name: 1.0 if seen < _FEW_LOOKS or off_s <= 0 else min(waited / seen * wall_s / off_s, 1.0)
+            for name, (seen, waited, wall_s, off_s) in looks.items()
+        }
+
+    def profiles(self) -> Iterator[TaskProfile]:
+        for entry in self._made:
+            attempts = self._attempts.get(entry["id"], [])
+            run = TaskProfile(
+                task=entry["task"],
+                upstream=tuple(self._place[dep] for dep in entry.get("deps", ()) if dep in self._place),
+                direct=entry["k"] == "call",
+                asynchronous=bool(entry.get("async")),
+                where=entry.get("where", ""),
+            )
+            yield self._ran(run, attempts) if attempts else run
+
+    def _ran(self, run: TaskProfile, attempts: Sequence[Entry]) -> TaskProfile:
+        first, last = attempts[0], attempts[-1]
+        wall_s = sum(body["t1"] - body["t0"] for body in attempts)
+        thread_s = sum(body["cpu"] for body in attempts)
+        queued_s = sum(body["queued"] or 0.0 for body in attempts)
+        between_s = max(last["t1"] - first["t0"] - wall_s, 0.0)
+        children_s = sum(body["children"] for body in attempts)
+        beside_s = children_s + self._pool_s.get(run.task, 0.0) * wall_s
+        off_s = max(wall_s - thread_s - queued_s, 0.0)
+        wait_s = self._waiting[run.task] * off_s
+        # While others compute for it, its own thread waits for them.
+        width = max(1.0, min((thread_s + beside_s) / max(thread_s + wait_s, 1e-9), float(self._cores)))
+        computing_s = (thread_s + beside_s) / width
+        steps = self.steps(last["pid"], last["tid"], last["t0"], last["c0"], last["t1"], last["c1"], within=True)
+        idle_s = max(wait_s - max(computing_s - thread_s, 0.0), 0.0)
+        if steps:
+            idle_s = min(sum(step.wait_s for step in steps if step.kind == "own"), idle_s)
+        gil = 1.0 if first["async"] else self._shares.get(run.task, _GIL_PRIOR)
+        return TaskProfile(
+            task=run.task,
+            upstream=run.upstream,
+            direct=run.direct,
+            asynchronous=run.asynchronous,
+            where=run.where,
+            start_s=first["t0"] - self._begin["t"],
+            end_s=last["t1"] - self._begin["t"],
+            wait_s=idle_s + between_s,
+            cpu_s=thread_s + beside_s,
+            gil_s=gil * thread_s,
+            width=width,
+            queued_s=max(wall_s - computing_s - idle_s, 0.0) if not steps else 0.0,
+            arg_bytes=_mean(body["arg"] for body in attempts),
+            out_bytes=last["out"],
+            attempts=len(attempts),
+            failed=last["failed"],
+            lane=self._lanes.setdefault((last["pid"], last["tid"]), len(self._lanes)),
+            steps=steps,
+        )
+
+    def steps(
+        self, pid: int, tid: int, begin_s: float, begin_cpu: float, end_s: float, end_cpu: float, within: bool = False
+    ) -> tuple[Step, ...]:
+        """What a thread did between two moments.
+
+        Args:
+            within: nothing where it handed on no task.
+        """
+        entries = [e for e in self._threads.get((pid, tid), ()) if begin_s <= e["t0"] and e["t1"] <= end_s]
+        outermost: list[Entry] = []
+        for entry in entries:
+            if not outermost or entry["t0"] >= outermost[-1]["t1"]:
+                outermost.append(entry)
+        if within and not outermost:
+            return ()
+        steps: list[Step] = []
+        waited: set[int] = set()
+        at_s, at_cpu = begin_s, begin_cpu
+        for entry in [*outermost, {"k": "end", "t0": end_s, "c0": end_cpu, "t1": end_s, "c1": end_cpu}]:
+            steps += self._gap(pid, tid, at_s, entry["t0"], entry["c0"] - at_cpu, waited)
+            at_s, at_cpu = entry["t1"], entry["c1"]
+            if entry["k"] == "wait":
+                places = tuple(self._place[run] for run in entry["ids"] if run in self._place)
+                waited.update(places)
+                if places:
+                    steps.append(Step("wait", places))
+            elif entry["k"] in ("submit", "call"):
+                place = self._place[entry["id"]]
+                awaited = entry["k"] == "call" and not entry["async"]
+                waited.update([place] if awaited else [])
+                steps.append(Step("call" if awaited else "submit", (place,), where=entry["where"]))
+        return tuple(_joined(steps))
+
+    def _gap(self, pid: int, tid: int, begin_s: float, end_s: float, cpu_s: float, waited: set[int]) -> list[Step]:
+        """Code of its own between two steps, and a wait that nobody noted: an idle gap in which task runs ended."""
+        wall_s = max(end_s - begin_s, 0.0)
+        cpu_s = min(max(cpu_s, 0.0), wall_s)
+        off_s = wall_s - cpu_s
+        if wall_s > _IDLE_S and off_s > _IDLE_SHARE * wall_s:
+            ended = [(at, run) for at, run in self._between(begin_s, end_s) if run not in waited]
+            if ended and end_s - ended[-1][0] < max(_JUST_S, 0.1 * wall_s):
+                waited.update(run for _, run in ended)
+                return [Step("wait", tuple(run for _, run in ended)), Step("own", cpu_s=cpu_s)]
+        seen, idle = self._looks.count(pid, tid, begin_s, end_s)
+        wait_s = off_s if seen < _FEW_LOOKS else min(off_s, idle / seen * wall_s)
+        return [Step("own", wait_s=wait_s, cpu_s=cpu_s)]
+
+    def _between(self, begin_s: float, end_s: float) -> list[tuple[float, int]]:
+        low = bisect_left(self._ends, (begin_s, -1))
+        high = bisect_right(self._ends, (end_s, len(self._made)))
+        return self._ends[low:high]
+
+
+def _as_made(body: Entry) -> Entry:
+    return {"task": body["task"], "t0": body["t0"], "t1": body["t0"], "where": "", "async": body["async"]}
+
+
+def _joined(steps: Sequence[Step]) -> Iterator[Step]:
+    """Own code in one piece; none of no length."""
+    own_wait = own_cpu = 0.0
+    for step in steps:
+        if step.kind == "own":
+            own_wait, own_cpu = own_wait + step.wait_s, own_cpu + step.cpu_s
+            continue
+        if own_wait + own_cpu > 0:
+            yield Step("own", wait_s=own_wait, cpu_s=own_cpu)
+            own_wait = own_cpu = 0.0
+        yield step
+    if own_wait + own_cpu > 0:
+        yield Step("own", wait_s=own_wait, cpu_s=own_cpu)
+
+
+def _mean(values: Iterator[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _pools(entries: Sequence[Entry]) -> tuple[ThreadPool, ...]:
+    found: dict[str, int] = {}
+    for entry in entries:
+        for pool in entry["pools"]:
+            found[pool["library"]] = max(found.get(pool["library"], 0), pool["threads"])
+    return tuple(ThreadPool(library, threads) for library, threads in found.items())

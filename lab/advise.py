@@ -1,0 +1,197 @@
+"""The command `advise`: a flow of the user's profiled once, and its time under every runner."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end, one_line
+
+CALIBRATE = "calibrate"
+"""The profile of the lab's graphs that is measured where no run can answer."""
+
+
+def advise(
+    flow: Annotated[str, Parameter(help="FILE.py:FLOW, or FILE.py where the file has one flow.")],
+    *,
+    param: Annotated[
+        list[str] | None, Parameter(negative="", help="NAME=VALUE, a JSON value or text; once for each parameter.")
+    ] = None,
+    target: Annotated[
+        str | None, Parameter(help="The machines you ask about, such as cores=16 or cores=16,hosts=4; by default this.")
+    ] = None,
+    startup: Annotated[
+        Literal["warm", "cold"], Parameter(help="cold counts the start of the runner's pool or cluster; warm does not.")
+    ] = "cold",
+    verify: Annotated[bool, Parameter(negative="", help="Measure the named runner beside the flow's own.")] = False,
+    blocks: Annotated[int, Parameter(help="With --verify: measurements of each.")] = 3,
+    run: Annotated[
+        Path | None,
+        Parameter(name="--from", help="The run with the runners' costs; the newest in results/ by default."),
+    ] = None,
+    cell_timeout: Annotated[float, Parameter(help="Seconds after which a run of the flow is stopped.")] = 600.0,
+    out: Annotated[Path | None, Parameter(help="The folder; results/TIME-advise-FLOW by default.")] = None,
+    config: Config = None,
+    api_url: Annotated[str | None, Parameter(help="Use this Prefect server instead of starting one.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a flow of yours once, as it is, and say why it takes its time, and which runner and slots to take.
+
+    Every task run is timed from within: waiting, computing, the share of it under the GIL, bytes handed over. The flow
+    is then replayed under each runner with the costs that a run of the lab has measured on this machine; where there is
+    no run, a calibration of two minutes comes first. Nothing of yours is changed.
+
+    Exit code 0: all went well. 1: the flow failed. 2: it cannot be profiled. 130: Ctrl-C.
+
+    Example: runner-lab advise my_flow.py:my_flow --param n=100 --verify
+    """
+    from runner_lab.benchmarks.session.options import Options
+    from runner_lab.records import json_file
+    from runner_lab.reports.advise import advice as advices
+    from runner_lab.reports.advise.prediction import CannotAdviseError, predict
+    from runner_lab.reports.analysis.summary import summarise
+
+    asked = _target(target, startup)
+    model = _model(run)
+    options = Options(out=out, config=config, api_url=api_url, cell_timeout_s=cell_timeout, blocks=1)
+    try:
+        profile, folder, code = _profile(flow, param or (), options)
+        prediction = predict(summarise(model), profile, asked)
+    except CannotAdviseError as error:
+        raise LabError(one_line(error)) from error
+    told = advices.advise(prediction, {one.arm: code(one.arm, one.slots) for one in prediction.ranked})
+    if verify:
+        told = _verified(told, flow, param or (), options, folder / "verify", blocks)
+    json_file.write(folder / advices.FILE_NAME, advices.data(told))
+    _page(folder, told)
+    if as_json:
+        OUT.print_json(advices.to_json(told))
+        return
+    for line in advices.words(told):
+        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+    OUT.print(f"page: {folder / 'advise.html'}", markup=False, soft_wrap=True)
+
+
+def _target(text: str | None, startup: str) -> Any:
+    """
+    Raises:
+        LabError: words that are no target.
+    """
+    from runner_lab.reports.advise.prediction import Target
+
+    values: dict[str, int] = {}
+    for part in text.split(",") if text else ():
+        name, equals, value = part.partition("=")
+        if name not in ("cores", "hosts") or not equals or not value.isdigit() or not 1 <= int(value) <= 10_000:
+            raise LabError(f"--target {text}: must be like cores=16 or cores=16,hosts=4")
+        values[name] = int(value)
+    return Target(cores=values.get("cores"), hosts=values.get("hosts", 1), cold=startup == "cold")
+
+
+def _model(run: Path | None) -> Path:
+    """The run with the runners' costs: the one that is named, the newest that can answer, or a calibration."""
+    from runner_lab.reports.choose import asking
+
+    try:
+        return asking.find_run(run)
+    except ValueError:
+        if run is not None:
+            raise
+    folder = Path("results") / "calibration"
+    ERR.print(f"no run of the lab in results/: calibrating this machine, about two minutes, into {folder}")
+    program = [sys.executable, "-c", "from runner_lab.lab.program import main; main()"]
+    command = [*program, "run", "--profile", CALIBRATE, "--out", str(folder)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1):
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise LabError(f"the calibration did not end well: {last}")
+    return asking.find_run(folder)
+
+
+def _profile(target: str, parameters: Any, options: Any) -> Any:
+    """The profile, the run's folder, and what gives a flow the runner of an arm: a function of its name and slots."""
+    from runner_lab.benchmarks.advise.profiling import ProfiledFlow, ProfileError, profile
+    from runner_lab.benchmarks.advise.reading import NoProfileError
+    from runner_lab.benchmarks.compare.compare import FlowRequest, plan
+    from runner_lab.benchmarks.session.session import Session
+
+    with open(os.dup(2), "w", encoding="utf-8") as stream, tempfile.TemporaryDirectory(prefix="runner-lab-") as entries:
+        terminal = Console(file=stream, highlight=False)
+        try:
+            with terminal.status("importing Prefect and the flow") as status:
+
+                def say(line: str) -> None:
+                    if line.startswith("warning: "):
+                        terminal.print(line, markup=False, soft_wrap=True)
+                    else:
+                        status.update(line)
+
+                workload = ProfiledFlow(FlowRequest(target, parameters, check_result=False), Path(entries))
+                session = Session(workload, options, say)
+                try:
+                    plan(session, workload)
+                    session.start()
+                except BaseException:
+                    session.release()
+                    raise
+                status.update("running the flow once, as it is")
+                found = profile(session, workload, Path(entries), lambda record: None)
+        except (ProfileError, NoProfileError) as error:
+            raise LabError(one_line(error)) from error
+        except (ValueError, RuntimeError) as error:
+            raise LabError(one_line(error).replace("--lab-", "--")) from error
+    catalog = session.catalog
+
+    def code(arm: str, slots: int) -> str:
+        spec = catalog.arms.get(arm)
+        if spec is None or not spec.class_path:
+            return ""
+        return catalog.engine(spec).in_code(spec.with_workers(slots) if spec.has_slots else spec)
+
+    return found, session.folder.path, code
+
+
+def _verified(told: Any, target: str, parameters: Any, options: Any, folder: Path, blocks: int) -> Any:
+    """The advice with what the named runner and the flow's own were measured to take."""
+    from dataclasses import replace
+
+    from runner_lab.benchmarks.compare.compare import FlowRequest
+    from runner_lab.lab.compare import measured
+    from runner_lab.records.record import YOURS
+    from runner_lab.reports.advise.advice import Verified
+
+    named, yours = told.prediction.named, told.prediction.yours
+    asked = replace(options, runners=named.arm, workers=named.slots if named.has_slots else None, blocks=blocks)
+    interrupted, _, path = measured(FlowRequest(target, parameters, True), replace(asked, out=folder))
+    if interrupted:
+        end(130)
+    times = _medians(path)
+    rows = [Verified(named.arm, named.slots, times[named.arm], named.warm_s)] if named.arm in times else []
+    if YOURS in times and yours is not None:
+        rows.append(Verified(YOURS, told.prediction.profile.slots, times[YOURS], yours.warm_s))
+    return replace(told, verified=tuple(rows))
+
+
+def _medians(folder: Path) -> dict[str, float]:
+    from statistics import median
+
+    from runner_lab.records import record as records
+
+    times: dict[str, list[float]] = {}
+    for one in records.read(folder)[0]:
+        if one.status == "ok" and one.value_s is not None:
+            times.setdefault(one.arm, []).append(one.value_s)
+    return {arm: median(values) for arm, values in times.items()}
+
+
+def _page(folder: Path, told: Any) -> None:
+    from runner_lab.reports.pages import advise_page
+
+    (folder / "advise.html").write_text(advise_page.html(told), encoding="utf-8")

@@ -1,0 +1,159 @@
+"""The profile of a user's flow: its task runs with what each of them took, and what the flow did between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from runner_lab.records import json_file
+from runner_lab.records.validation import STRICT, Count, Number, Printable, RecordError, first_complaint
+
+FILE_NAME = "profile.json"
+PROFILE_SCHEMA: Literal[1] = 1
+
+StepKind = Literal["own", "submit", "call", "wait"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a thread of control, the flow's or a task's, did next.
+
+    kind: `own`: code of its own. `submit`: handed `runs[0]` to a runner. `call`: ran `runs[0]` itself. `wait`: waited
+        for all of `runs`.
+    wait_s, cpu_s: of `own`: seconds it waited, for anything but the GIL or a core, and computed.
+    where: `FILE:LINE` of a submit or a call.
+    """
+
+    __pydantic_config__ = STRICT
+
+    kind: StepKind
+    runs: tuple[Count, ...] = ()
+    wait_s: Number = 0.0
+    cpu_s: Number = 0.0
+    where: Printable = ""
+
+
+@dataclass(frozen=True)
+class TaskProfile:
+    """One task run.
+
+    upstream:  places, among the profile's runs, of those whose results it takes.
+    start_s, end_s: of its function, from the start of the flow's; of all its attempts, delays between them included.
+    wait_s:    seconds it waited, for anything but the GIL or a core.
+    cpu_s:     CPU seconds: of its thread, of libraries' threads and of child processes.
+    gil_s:     of these, those that hold the GIL.
+    width:     cores that it computes on at once, where nothing hinders it.
+    queued_s:  seconds it was held up by others, for the GIL or a core.
+    arg_bytes, out_bytes: arguments and result as pickled; None where that was not taken.
+    attempts:  how often its function ran; 0 for a cached result, and for one whose upstream failed.
+    lane:      the thread that ran it, counted from 0; None where it did not run.
+    direct:    called, and handed to no runner.
+    asynchronous: its function is async.
+    where:     `FILE:LINE` of its submit or call.
+    steps:     what it did, where it handed on tasks itself; else empty.
+    """
+
+    __pydantic_config__ = STRICT
+
+    task: Printable
+    upstream: tuple[Count, ...] = ()
+    start_s: Number = 0.0
+    end_s: Number = 0.0
+    wait_s: Number = 0.0
+    cpu_s: Number = 0.0
+    gil_s: Number = 0.0
+    width: Number = 1.0
+    queued_s: Number = 0.0
+    arg_bytes: Number | None = None
+    out_bytes: Number | None = None
+    attempts: Count = 0
+    failed: bool = False
+    lane: Count | None = None
+    direct: bool = False
+    asynchronous: bool = False
+    where: Printable = ""
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def alone_s(self) -> float:
+        """Seconds its function takes with nothing else on the machine."""
+        return self.wait_s + self.cpu_s / self.width
+
+
+@dataclass(frozen=True)
+class ThreadPool:
+    """Threads that a library keeps for itself in every process that uses it."""
+
+    __pydantic_config__ = STRICT
+
+    library: Printable
+    threads: Count
+
+
+@dataclass(frozen=True)
+class FlowProfile:
+    """One run of a flow as its author wrote it.
+
+    name:    the flow's, with its parameters.
+    runner:  class of the task runner it has.
+    engine, slots: of that runner, slots 0 where their number has no limit.
+    cores:   of the machine.
+    wall_s:  the call of the flow to its return.
+    fn_s:    of these, its own function.
+    asynchronous: the flow's function is async: what it calls runs in one event loop.
+    steps:   what the flow's function did.
+    runs:    all its task runs, in the order in which they were submitted or called.
+    peak_bytes: most memory, of the flow's process and of those it started.
+    looks:   whether waits were told from waits for the GIL; else what is no CPU counts as waiting.
+    """
+
+    __pydantic_config__ = STRICT
+
+    name: Printable
+    runner: Printable
+    engine: Printable
+    slots: Count
+    cores: Count
+    wall_s: Number
+    fn_s: Number
+    asynchronous: bool
+    steps: tuple[Step, ...]
+    runs: tuple[TaskProfile, ...]
+    pools: tuple[ThreadPool, ...] = ()
+    peak_bytes: Number | None = None
+    looks: bool = True
+    schema: Literal[1] = PROFILE_SCHEMA
+
+    def save(self, folder: Path) -> None:
+        json_file.write(folder / FILE_NAME, asdict(self), indent=None)
+
+    @classmethod
+    def load(cls, folder: Path) -> FlowProfile:
+        """
+        Raises:
+            RecordError: there is none, or it cannot be used.
+        """
+        path = folder / FILE_NAME
+        try:
+            return _ADAPTER.validate_python(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            told = first_complaint(error) if isinstance(error, ValidationError) else str(error)
+            raise RecordError(f"{path}: no profile that can be read: {told}") from error
+
+    @property
+    def submitted(self) -> Iterator[TaskProfile]:
+        return (run for run in self.runs if not run.direct)
+
+    def by_task(self) -> dict[str, list[TaskProfile]]:
+        found: dict[str, list[TaskProfile]] = {}
+        for run in self.runs:
+            found.setdefault(run.task, []).append(run)
+        return found
+
+
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(FlowProfile)

@@ -1,0 +1,294 @@
+"""The advice: where the flow's time goes, which runner to take, what else to change; as data and in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from runner_lab.records.flow_profile import FlowProfile
+from runner_lab.reports.advise import remedies as changes
+from runner_lab.reports.advise.prediction import Predicted, Prediction
+from runner_lab.reports.advise.remedies import Remedy
+from runner_lab.reports.choose.ranking import AS_GOOD
+from runner_lab.reports.words import units
+
+FILE_NAME = "advise.json"
+_SMALLEST_SHARE = 0.02
+_PATH_PARTS = 4
+_UNSURE = 0.15
+"""The replay under the flow's own runner may be so far off the measured time before it is told."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Shares of the flow's time, along what its end waited for."""
+
+    waiting: float
+    computing: float
+    prefect: float
+    data: float
+    own: float
+
+
+@dataclass(frozen=True)
+class Verified:
+    """One arm as measured, in blocks, beside what was predicted for it: medians, seconds."""
+
+    arm: str
+    slots: int
+    measured_s: float
+    predicted_s: float
+
+
+@dataclass(frozen=True)
+class Advice:
+    """
+    code: by arm, what the flow declares to have its runner with those slots.
+    at_least_s: what no runner can go below.
+    verified: what `--verify` measured.
+    """
+
+    prediction: Prediction
+    split: Split
+    remedies: tuple[Remedy, ...]
+    path: tuple[tuple[str, float, int], ...]
+    at_least_s: float
+    code: Mapping[str, str]
+    verified: tuple[Verified, ...] = ()
+
+
+def advise(prediction: Prediction, code: Mapping[str, str]) -> Advice:
+    """Everything that a prediction says."""
+    shown = prediction.yours or prediction.named
+    return Advice(
+        prediction=prediction,
+        split=_split(prediction, shown),
+        remedies=changes.remedies(prediction),
+        path=changes.critical(prediction, shown),
+        at_least_s=changes.at_least_s(prediction),
+        code=code,
+    )
+
+
+def _split(prediction: Prediction, shown: Predicted) -> Split:
+    """Of a replay's critical path: a run's time is its wait, its slot's cost, and the rest computing; between runs it
+    is own code and handing over, in the proportion that the flow's function has of them."""
+    profile, handling = prediction.profile, prediction.handling
+    waiting = computing = prefect = between = 0.0
+    for place, seconds in shown.replay.path:
+        if place is None:
+            between += seconds
+            continue
+        run = profile.runs[place]
+        cost_s = handling.direct_s if run.direct else handling.slot_s
+        wait_s, cost_s = min(run.wait_s, seconds), min(cost_s, max(seconds - run.wait_s, 0.0))
+        waiting, prefect, computing = waiting + wait_s, prefect + cost_s, computing + seconds - wait_s - cost_s
+    own_s = sum(step.wait_s + step.cpu_s for step in profile.steps if step.kind == "own")
+    submitted = [run for run in profile.runs if not run.direct]
+    moved_s = handling.payload_s * sum((run.arg_bytes or 0.0) + (run.out_bytes or 0.0) for run in submitted)
+    handing_s = handling.driver_s * len(submitted)
+    whole = (own_s + moved_s + handing_s) or 1.0
+    around_s = max(shown.warm_s - shown.replay.seconds, 0.0)
+    total = (waiting + computing + prefect + between + around_s) or 1.0
+    return Split(
+        waiting=waiting / total,
+        computing=computing / total,
+        prefect=(prefect + around_s + between * handing_s / whole) / total,
+        data=between * moved_s / whole / total,
+        own=between * own_s / whole / total,
+    )
+
+
+def to_json(advice: Advice) -> str:
+    """As data and in words; seconds and bytes."""
+    return json.dumps(data(advice), allow_nan=False)
+
+
+def data(advice: Advice) -> dict[str, Any]:
+    prediction = advice.prediction
+    profile, named = prediction.profile, prediction.named
+    return {
+        "flow": profile.name,
+        "runner": profile.runner,
+        "measured_s": profile.wall_s,
+        "cores": profile.cores,
+        "target": asdict(prediction.target),
+        "model": prediction.run_id,
+        "named": {"arm": named.arm, "slots": named.slots, "code": advice.code.get(named.arm, "")},
+        "ranked": [
+            {
+                "arm": one.arm,
+                "slots": one.slots,
+                "seconds": one.seconds,
+                "low": one.low,
+                "high": one.high,
+                "warm_seconds": one.warm_s,
+                "start_seconds": one.start_s,
+                "cpu_seconds": one.cpu_s,
+                "memory_bytes": one.memory_bytes,
+                "leads": one.leads,
+                "code": advice.code.get(one.arm, ""),
+            }
+            for one in prediction.ranked
+        ],
+        "replayed_s": prediction.yours.warm_s if prediction.yours else None,
+        "at_least_s": advice.at_least_s,
+        "split": asdict(advice.split),
+        "critical_path": [{"task": task, "seconds": s, "runs": n} for task, s, n in advice.path],
+        "tasks": _tasks(profile),
+        "remedies": [asdict(remedy) for remedy in advice.remedies],
+        "verified": [asdict(one) for one in advice.verified],
+        "words": list(words(advice)),
+    }
+
+
+def _tasks(profile: FlowProfile) -> list[dict[str, Any]]:
+    """By task: sums, and means a run."""
+    found = []
+    for name, runs in profile.by_task().items():
+        ran = [run for run in runs if run.attempts] or runs
+        found.append(
+            {
+                "task": name,
+                "runs": len(runs),
+                "direct": sum(run.direct for run in runs),
+                "cached": sum(not run.attempts for run in runs),
+                "retries": sum(max(run.attempts - 1, 0) for run in runs),
+                "failed": sum(run.failed for run in runs),
+                "wait_s": sum(run.wait_s for run in ran) / len(ran),
+                "cpu_s": sum(run.cpu_s for run in ran) / len(ran),
+                "gil_share": _ratio(sum(run.gil_s for run in ran), sum(run.cpu_s for run in ran)),
+                "queued_s": sum(run.queued_s for run in ran) / len(ran),
+                "width": max(run.width for run in ran),
+                "arg_bytes": max((run.arg_bytes or 0.0 for run in ran), default=0.0),
+                "out_bytes": max((run.out_bytes or 0.0 for run in ran), default=0.0),
+                "where": ran[0].where,
+            }
+        )
+    return found
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def words(advice: Advice) -> tuple[str, ...]:
+    """Ten lines or so: the answer, why, what to change, and how sure that is."""
+    prediction = advice.prediction
+    profile, named = prediction.profile, prediction.named
+    lines = [
+        f"{profile.name}: {units.seconds(profile.wall_s)} under its own {profile.runner}, measured once on "
+        f"{units.plural(profile.cores, 'core')}; {units.plural(len(profile.runs), 'task run')}.",
+        f"Its time: {_shares(advice.split)}.",
+        f"Critical path: {_path(advice)}. No runner can go below {units.seconds(advice.at_least_s)}.",
+        *_recommended(advice),
+        *_sure(advice),
+    ]
+    lines += [f"Also: {remedy.what}{_saving(remedy)}" for remedy in advice.remedies[:3]]
+    lines += _verified(advice.verified)
+    if not advice.verified and named.arm:
+        lines.append("Estimates from one profile; --verify measures the named runner beside yours.")
+    return tuple(lines)
+
+
+def _shares(split: Split) -> str:
+    named = {
+        "waiting": split.waiting,
+        "computing": split.computing,
+        "Prefect": split.prefect,
+        "handing over data": split.data,
+        "the flow's own code": split.own,
+    }
+    told = sorted(((share, name) for name, share in named.items() if share >= _SMALLEST_SHARE), reverse=True)
+    return ", ".join(f"{name} {units.percent(share)}" for share, name in told) or "too short to tell"
+
+
+def _path(advice: Advice) -> str:
+    parts = []
+    for task, seconds, count in advice.path[:_PATH_PARTS]:
+        runs = f" ({count} runs)" if task and count > 1 else ""
+        parts.append(f"{task or 'own code and handing over'} {units.seconds(seconds)}{runs}")
+    return ", ".join(parts) or "no task"
+
+
+def _recommended(advice: Advice) -> list[str]:
+    prediction = advice.prediction
+    profile, named = prediction.profile, prediction.named
+    start = (
+        f", its start of {units.seconds(named.start_s)} included" if prediction.target.cold and named.start_s else ""
+    )
+    lines = []
+    own = _own_row(prediction)
+    if own is not None and own.seconds <= AS_GOOD * named.seconds:
+        lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({_time(own)}{start}).")
+    elif not any(not run.direct for run in profile.runs) and not named.has_slots:
+        lines.append(f"Keep it as it is: the flow hands no task to a runner ({_time(named)}).")
+    else:
+        code = advice.code.get(named.arm, "")
+        lines.append(f"Take {placed(named)}: {_time(named)}{start}.{_gain(prediction, own)}")
+        if code:
+            lines.append(f"Change one line: @flow(task_runner={code})")
+    level = [one for one in prediction.ranked[1:] if one.leads]
+    if level:
+        lines.append(f"As fast, as far as this can tell: {units.listed([placed(one) for one in level[:4]])}.")
+    behind = next((one for one in prediction.ranked if not one.leads), None)
+    if behind is not None:
+        lines.append(f"Next: {placed(behind)}, {units.seconds(behind.seconds)}.")
+    return lines
+
+
+def _own_row(prediction: Prediction) -> Predicted | None:
+    """The ranked arm that is the flow's own runner, with as many slots or more than it needs."""
+    yours, profile = prediction.yours, prediction.profile
+    if yours is None:
+        return None
+    row = next((one for one in prediction.ranked if one.arm == yours.arm), None)
+    if row is None or (row.has_slots and profile.slots and profile.slots < row.slots):
+        return None
+    same_machine = prediction.target.cores in (None, profile.cores) and prediction.target.hosts == 1
+    if not same_machine:
+        return row
+    # With the slots that it has now, which may be too many.
+    seconds = yours.warm_s + (row.seconds - row.warm_s)
+    return replace(row, seconds=seconds, low=row.low * seconds / row.seconds, high=row.high * seconds / row.seconds)
+
+
+def _gain(prediction: Prediction, own: Predicted | None) -> str:
+    now_s = own.seconds if own is not None else prediction.yours.warm_s if prediction.yours else prediction.measured_s
+    ratio = now_s / prediction.named.seconds
+    return f" That is {units.times(ratio)} as fast as now." if ratio > AS_GOOD else ""
+
+
+def placed(one: Predicted) -> str:
+    return one.arm if not one.has_slots else f"{one.arm} with {units.plural(one.slots, 'slot')}"
+
+
+def _time(one: Predicted) -> str:
+    return f"{units.seconds(one.seconds)}, {units.span(units.seconds(one.low), units.seconds(one.high))}"
+
+
+def _sure(advice: Advice) -> list[str]:
+    """Where the replay of what was measured is off, before anybody relies on the others."""
+    prediction = advice.prediction
+    if prediction.yours is None:
+        return []
+    off = prediction.yours.warm_s / prediction.measured_s - 1
+    if abs(off) <= _UNSURE:
+        return []
+    return [
+        f"Check: replayed under its own runner the flow takes {units.seconds(prediction.yours.warm_s)}, measured were "
+        f"{units.seconds(prediction.measured_s)}. The machine may have been busy: rerun when it is idle."
+    ]
+
+
+def _saving(remedy: Remedy) -> str:
+    return "" if remedy.saves_s is None else f" Saves {units.seconds(remedy.saves_s)}."
+
+
+def _verified(verified: Sequence[Verified]) -> list[str]:
+    return [
+        f"Measured: {one.arm} {units.seconds(one.measured_s)} (predicted {units.seconds(one.predicted_s)})."
+        for one in verified
+    ]

@@ -1,0 +1,236 @@
+"""A profiled flow under every runner that the run knows: its time by replay, with the slots it should have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from scipy import stats
+
+from runner_lab.records.flow_profile import FlowProfile
+from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.choose import ranking
+from runner_lab.reports.choose.choice import memory
+from runner_lab.reports.choose.ranking import AS_GOOD, simplicity, slot_counts, tie_limit
+from runner_lab.reports.model.costs import Costs, cold_start_s
+from runner_lab.reports.model.model import ArmModel
+from runner_lab.reports.model.simulation import Handling, Replay, replay
+
+FLOW_START_S = 0.3
+"""Most of the time around a flow's function that is taken for Prefect's; more is its runner's own start."""
+REPLAY_LOG_SD = 0.06
+"""Standard deviation of the logarithm that replaying adds: what a profile of one run leaves open."""
+MOST_REPLAYED = 3_000
+"""Task runs from which fewer numbers of slots are tried."""
+WAITING_SHARE = 0.05
+"""Share of the tasks' time from which waiting is worth slots beyond the cores."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is asked about.
+
+    cores: of each host; None: as many as the profile's.
+    hosts: over which a cluster's slots are spread.
+    cold:  what the runner needs is started with the flow, as in a process of its own; else it is up and warm.
+    """
+
+    cores: int | None = None
+    hosts: int = 1
+    cold: bool = True
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The flow under one arm.
+
+    slots: fewest with which it is as fast as with any number.
+    seconds: call of the flow to its return, its runner's start included where that is asked for; low, high: the 90 %
+        interval of one run.
+    start_s: what starting the runner takes; None where the run has not measured it.
+    warm_s:  the flow with all of that up.
+    cpu_s: core-seconds.
+    memory_bytes: of all processes, by what the run and the profile saw.
+    leads: it is named, or cannot be told from the one that is.
+    """
+
+    arm: str
+    engine: str
+    slots: int
+    has_slots: bool
+    seconds: float
+    low: float
+    high: float
+    start_s: float | None
+    warm_s: float
+    cpu_s: float
+    memory_bytes: float | None
+    leads: bool
+    replay: Replay
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """
+    ranked: the named arm first, then the others by time.
+    yours:  the profiled runner's replay with its own slots, to hold against `measured_s`.
+    """
+
+    profile: FlowProfile
+    target: Target
+    run_id: str
+    ranked: tuple[Predicted, ...]
+    yours: Predicted | None
+    handling: Handling
+
+    @property
+    def named(self) -> Predicted:
+        return self.ranked[0]
+
+    @property
+    def measured_s(self) -> float:
+        return self.profile.wall_s
+
+
+class CannotAdviseError(ValueError):
+    """Nothing can be predicted; one line for the user."""
+
+
+def predict(summary: Summary, profile: FlowProfile, target: Target) -> Prediction:
+    """
+    Args:
+        summary: of the run whose cost model is used.
+
+    Raises:
+        CannotAdviseError: the run has no model of any arm that could run the flow.
+    """
+    models = _candidates(summary, profile)
+    if not models:
+        raise CannotAdviseError(f"run {summary.run.run_id} has no model of a runner: measure one with runner-lab run")
+    direct = next((found.costs for found in summary.model.arms if found.arm.engine == "none"), None)
+    found = [(model, _best(summary, model, profile, target, direct)) for model in models]
+    possible = [(model, best) for model, best in found if math.isfinite(best.seconds)]
+    if not possible:
+        raise CannotAdviseError("its tasks wait for tasks that no runner has a slot for: give the flow more slots")
+    fastest_s = min(best.seconds for _, best in possible)
+    simplest = sorted(possible, key=lambda pair: simplicity(pair[0].arm))
+    named = next(pair for pair in simplest if pair[1].seconds <= AS_GOOD * fastest_s)
+    others = sorted((pair for pair in possible if pair is not named), key=lambda pair: pair[1].seconds)
+    ranked = [replace(named[1], leads=True), *(replace(best, leads=_level(best, named[1])) for _, best in others)]
+    own = _own(summary, profile)
+    return Prediction(
+        profile=profile,
+        target=target,
+        run_id=summary.run.run_id,
+        ranked=tuple(ranked),
+        yours=None
+        if own is None
+        else _at(summary, own, profile, Target(cold=False), direct, profile.slots or max(len(profile.runs), 1)),
+        handling=Handling.of(named[0].costs, direct, named[0].arm.lean),
+    )
+
+
+def _candidates(summary: Summary, profile: FlowProfile) -> list[ArmModel]:
+    """No event loop unless every task is async and waits; nothing that has no Prefect."""
+    loops = bool(profile.runs) and all(run.asynchronous for run in profile.runs) and _waiting(profile) > 0.5
+    return [found for found in summary.model.arms if not found.arm.bare and (loops or not found.costs.event_loop)]
+
+
+def _own(summary: Summary, profile: FlowProfile) -> ArmModel | None:
+    """The arm that is like the profile's runner, where the run has one."""
+    if profile.asynchronous and all(run.direct for run in profile.runs):
+        return next((found for found in summary.model.arms if found.costs.event_loop), None)
+    lean = profile.runner.startswith("Lean")
+    like = [m for m in summary.model.arms if m.arm.engine == profile.engine and m.arm.lean == lean and not m.arm.bare]
+    return next((found for found in like if not found.costs.event_loop), None)
+
+
+def _waiting(profile: FlowProfile) -> float:
+    """Share of the tasks' time alone in which they wait."""
+    alone_s = sum(run.alone_s for run in profile.runs)
+    return sum(run.wait_s for run in profile.runs) / alone_s if alone_s else 0.0
+
+
+def _best(summary: Summary, found: ArmModel, profile: FlowProfile, target: Target, direct: Costs | None) -> Predicted:
+    """With the fewest slots with which it is as fast as with any number of them."""
+    if not found.arm.has_slots:
+        return _at(summary, found, profile, target, direct, 1)
+    spread = target.hosts if found.arm.traits.reach == "cluster" else 1
+    kind = "sleep" if _waiting(profile) > WAITING_SHARE else "spin"
+    counts = [count * spread for count in slot_counts(found.on(target.cores), kind)]
+    if len(profile.runs) > MOST_REPLAYED:
+        counts = counts[::3]
+    # A flow whose tasks wait for tasks of their own may need more than there are cores, and slots beyond the tasks
+    # have nothing to do.
+    most = max(len(profile.runs), counts[0])
+    tried = [
+        _at(summary, found, profile, target, direct, count) for count in dict.fromkeys(min(n, most) for n in counts)
+    ]
+    fastest_s = min(one.seconds for one in tried)
+    return next(one for one in tried if one.seconds <= AS_GOOD * fastest_s)
+
+
+def _at(
+    summary: Summary, found: ArmModel, profile: FlowProfile, target: Target, direct: Costs | None, slots: int
+) -> Predicted:
+    spread = target.hosts if found.arm.traits.reach == "cluster" else 1
+    cores = (target.cores or profile.cores) * spread
+    costs = found.costs
+    done = replay(profile, Handling.of(costs, direct, found.arm.lean), slots, cores)
+    around_s = min(max(profile.wall_s - profile.fn_s, 0.0), FLOW_START_S)
+    fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
+    warm_s = around_s + fixed_s + done.seconds
+    start_s = None if costs.cold_s is None else float(cold_start_s(costs, slots, cores))
+    seconds = warm_s + (start_s or 0.0 if target.cold else 0.0)
+    reach = min(
+        float(stats.t.ppf(0.95, max(found.free, 1))) * math.hypot(_log_sd(found, profile, slots), found.noise), 50
+    )
+    submitted = sum(not run.direct for run in profile.runs)
+    own_cpu_s = sum(step.cpu_s for step in profile.steps) + sum(run.cpu_s for run in profile.runs)
+    return Predicted(
+        arm=found.arm.label,
+        engine=found.arm.engine,
+        slots=slots,
+        has_slots=found.arm.has_slots,
+        seconds=seconds,
+        low=seconds * math.exp(-reach),
+        high=seconds * math.exp(reach),
+        start_s=start_s,
+        warm_s=warm_s,
+        cpu_s=own_cpu_s + costs.fixed_cpu_s + (costs.cpu_s + costs.server_cpu_s) * submitted,
+        memory_bytes=_memory_bytes(summary, found, profile, slots),
+        leads=False,
+        replay=done,
+    )
+
+
+def _memory_bytes(summary: Summary, found: ArmModel, profile: FlowProfile, slots: int) -> float | None:
+    """Of the flow's process as it was profiled, and of each slot that is a process, with the flow's libraries in it."""
+    driver_bytes, workers_bytes, slot_bytes = memory(found, summary)
+    if driver_bytes is None:
+        return None
+    own_bytes = max((profile.peak_bytes or 0.0) - driver_bytes, 0.0) if profile.engine in ("threads", "none") else 0.0
+    each_bytes = 0.0 if slot_bytes is None else (slot_bytes + own_bytes) * slots
+    return driver_bytes + own_bytes + (workers_bytes if slot_bytes is None else each_bytes)
+
+
+def _log_sd(found: ArmModel, profile: FlowProfile, slots: int) -> float:
+    """Of the expected time: that of as many independent tasks as long as the mean, and what replaying adds."""
+    submitted = [run for run in profile.runs if not run.direct]
+    if not submitted:
+        return REPLAY_LOG_SD
+    body_s = sum(run.alone_s for run in submitted) / len(submitted)
+    kind = "sleep" if _waiting(profile) > 0.5 else "spin"
+    terms = float(found.log_sd(len(submitted), body_s, kind, 0.0, False, slots))
+    return math.hypot(terms, REPLAY_LOG_SD)
+
+
+def _level(best: Predicted, named: Predicted) -> bool:
+    """Whether it cannot be told from the named one."""
+    unsure = math.hypot(_half(best), _half(named)) / ranking.ONE_SIDED
+    return math.log(best.seconds / named.seconds) <= float(tie_limit(unsure))
+
+
+def _half(one: Predicted) -> float:
+    """Half width of its interval, in logarithms."""
+    return math.log(one.high / one.seconds)
