@@ -125,6 +125,7 @@ def _noting_call(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
         here, number = probe(folder), next(_numbers)
         token = _call.set(number)
         entry = {"k": "call", "call": number, "task": _name(task), "async": bool(task.isasync)} | _begun()
+        entry["deps"] = _futures((args, kwargs))
         try:
             return call(_measured(task, folder), *args, **kwargs)
         finally:
@@ -295,8 +296,29 @@ def _flow_function(fn: Callable[..., Any]) -> Callable[..., Any]:
                 _flow_mark(fn, end=True)
 
         return noting
-    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        return fn
+    if inspect.isasyncgenfunction(fn):
+
+        @functools.wraps(fn)
+        async def noting_items(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            _flow_mark(fn)
+            try:
+                async for item in fn(*args, **kwargs):
+                    yield item
+            finally:
+                _flow_mark(fn, end=True)
+
+        return noting_items
+    if inspect.isgeneratorfunction(fn):
+
+        @functools.wraps(fn)
+        def noting_each(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            _flow_mark(fn)
+            try:
+                yield from fn(*args, **kwargs)
+            finally:
+                _flow_mark(fn, end=True)
+
+        return noting_each
 
     @functools.wraps(fn)
     def noting_sync(*args: Any, **kwargs: Any) -> Any:
@@ -311,7 +333,7 @@ def _flow_function(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 def _flow_mark(fn: Callable[..., Any], end: bool = False) -> None:
     if _probe is not None:
-        loop = inspect.iscoroutinefunction(fn)
+        loop = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
         _probe.note(
             k="flow",
             **{"end": end, "async": loop},

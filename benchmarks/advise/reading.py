@@ -68,7 +68,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
     begins = [entry for entry in found.flow if not entry["end"]]
     ends = [entry for entry in found.flow if entry["end"]]
     if not begins or not ends:
-        raise NoProfileError(f"{known.name} cannot be profiled: its function left no trace (a generator flow?)")
+        raise NoProfileError(f"{known.name} cannot be profiled: its function was not run to its end")
     begin, end = begins[0], ends[-1]
     looks = _Looks(folder)
     shares = _gil_shares(found.gil.values())
@@ -296,7 +296,10 @@ class _Runs:
             elif entry["k"] in ("submit", "call"):
                 place = self._place[entry["id"]]
                 awaited = entry["k"] == "call" and not entry["async"]
-                waited.update([place] if awaited else [])
+                deps = tuple(self._place[run] for run in entry["deps"] if run in self._place)
+                waited.update([place, *deps] if awaited else [])
+                # A call waits for the results that it takes; who submits does not.
+                steps += [Step("wait", deps)] if awaited and deps else []
                 steps.append(Step("call" if awaited else "submit", (place,), where=entry["where"]))
         return tuple(_joined(steps))
 

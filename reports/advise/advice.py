@@ -221,16 +221,16 @@ def _recommended(advice: Advice) -> list[str]:
     )
     lines = []
     own = _own_row(prediction)
+    if not any(not run.direct for run in profile.runs) and not named.has_slots:
+        return [f"No runner can change that: the flow calls its tasks, and submits none ({_time(named)})."]
     if own is not None and own.seconds <= AS_GOOD * named.seconds:
         lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({_time(own)}{start}).")
-    elif not any(not run.direct for run in profile.runs) and not named.has_slots:
-        lines.append(f"Keep it as it is: the flow hands no task to a runner ({_time(named)}).")
     else:
         code = advice.code.get(named.arm, "")
         lines.append(f"Take {placed(named)}: {_time(named)}{start}.{_gain(prediction, own)}")
         if code:
             lines.append(f"Change one line: @flow(task_runner={code})")
-    level = [one for one in prediction.ranked[1:] if one.leads]
+    level = [one for one in prediction.ranked[1:] if one.leads and (own is None or one.arm != own.arm)]
     if level:
         lines.append(f"As fast, as far as this can tell: {units.listed([placed(one) for one in level[:4]])}.")
     behind = next((one for one in prediction.ranked if not one.leads), None)

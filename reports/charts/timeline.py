@@ -58,8 +58,9 @@ def timeline(name: str, title: str, runs: Sequence[Run], until_s: float, colour:
         for task, path in paths.items()
     ]
     parts += _axis(until_s, scale, bottom)
+    head = f'viewBox="0 0 {WIDTH} {bottom + 22:.0f}" role="img" aria-labelledby="{name}-title"'
     return (
-        f'<svg viewBox="0 0 {WIDTH} {bottom + 22:.0f}" role="img" aria-labelledby="{name}-title" class="timeline">'
+        f'<svg {head} style="width:100%;height:auto">'
         f'<title id="{name}-title">{escape(title)}</title>{"".join(parts)}</svg>'
     )
 
@@ -96,8 +97,9 @@ def _axis(until_s: float, scale: float, bottom: float) -> list[str]:
     while at <= until_s * 1.0001:
         x = _LEFT + at * scale
         anchor = "start" if at == 0 else "end" if x > WIDTH - 30 else "middle"
-        ticks.append(f'<path d="M{x:.1f} 0v{bottom:.1f}" class="tick"/>')
+        ticks.append(f'<path d="M{x:.1f} 0v{bottom:.1f}" stroke="{variable(style.GRID)}" stroke-width="0.5"/>')
         label = escape(units.exactly(at)) if at else "0"
-        ticks.append(f'<text x="{x:.1f}" y="{bottom + 15:.1f}" text-anchor="{anchor}">{label}</text>')
+        text = f'x="{x:.1f}" y="{bottom + 15:.1f}" text-anchor="{anchor}" font-size="12" fill="{variable(style.MUTED)}"'
+        ticks.append(f"<text {text}>{label}</text>")
         at += step
     return ticks
