@@ -48,7 +48,7 @@ def advise(
     is then replayed under each runner with the costs that a run of the lab has measured on this machine; where there is
     no run, a calibration of two minutes comes first. Nothing of yours is changed.
 
-    Exit code 0: all went well. 1: the flow failed. 2: it cannot be profiled. 130: Ctrl-C.
+    Exit code 0: all went well. 2: the flow cannot be profiled, with the reason. 130: Ctrl-C.
 
     Example: runner-lab advise my_flow.py:my_flow --param n=100 --verify
     """
@@ -60,7 +60,9 @@ def advise(
 
     asked = _target(target, startup)
     model = _model(run)
-    options = Options(out=out, config=config, api_url=api_url, cell_timeout_s=cell_timeout, blocks=1)
+    # Values of parameters may be secret: what is written has their names alone.
+    command = " ".join(["runner-lab advise", flow, *(f"--param {text.partition('=')[0]}=..." for text in param or ())])
+    options = Options(out=out, config=config, api_url=api_url, cell_timeout_s=cell_timeout, blocks=1, command=command)
     try:
         profile, folder, code = _profile(flow, param or (), options)
         prediction = predict(summarise(model), profile, asked)
@@ -133,7 +135,9 @@ def _profile(target: str, parameters: Any, options: Any) -> Any:
                     else:
                         status.update(line)
 
-                workload = ProfiledFlow(FlowRequest(target, parameters, check_result=False), Path(entries))
+                workload = ProfiledFlow(
+                    FlowRequest(target, parameters, check_result=False, values_shown=False), Path(entries)
+                )
                 session = Session(workload, options, say)
                 try:
                     plan(session, workload)
@@ -169,7 +173,9 @@ def _verified(told: Any, target: str, parameters: Any, options: Any, folder: Pat
 
     named, yours = told.prediction.named, told.prediction.yours
     asked = replace(options, runners=named.arm, workers=named.slots if named.has_slots else None, blocks=blocks)
-    interrupted, _, path = measured(FlowRequest(target, parameters, True), replace(asked, out=folder))
+    interrupted, _, path = measured(
+        FlowRequest(target, parameters, True, values_shown=False), replace(asked, out=folder)
+    )
     if interrupted:
         end(130)
     times = _medians(path)

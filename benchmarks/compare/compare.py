@@ -36,11 +36,15 @@ OUTPUT = "output.log"
 
 @dataclass(frozen=True)
 class FlowRequest:
-    """The flow to compare, as on the command line."""
+    """The flow to compare, as on the command line.
+
+    values_shown: what is written may hold the values of its parameters.
+    """
 
     target: str
     parameters: Sequence[str] = ()
     check_result: bool = True
+    values_shown: bool = True
 
 
 class UserFlow:
@@ -77,7 +81,7 @@ class UserFlow:
         """
         if resumed not in (None, COMPARE):
             raise UsageError(f"--lab-resume {asked.resume}: go on with it by pytest benchmarks --lab-resume")
-        self._loaded = user_flow.load(self._asked.target, self._asked.parameters, scratch)
+        self._loaded = user_flow.load(self._asked.target, self._asked.parameters, scratch, self._asked.values_shown)
         return Profile(COMPARE, ARMS, BLOCKS, {COMPARE: (self.spec,)}, baseline=YOURS, suitable_slots=True)
 
     def catalog(self, catalog: Catalog) -> Catalog:

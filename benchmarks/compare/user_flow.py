@@ -37,7 +37,7 @@ class LoadedFlow:
     parameters: dict[str, Any]
 
 
-def load(target: str, given: Sequence[str], scratch: Path) -> LoadedFlow:
+def load(target: str, given: Sequence[str], scratch: Path, values_shown: bool = True) -> LoadedFlow:
     """Import the flow that `target` names; workers that are started afterwards can import its module as well.
 
     Imports Prefect: its environment must be set.
@@ -46,6 +46,7 @@ def load(target: str, given: Sequence[str], scratch: Path) -> LoadedFlow:
         target: `FILE.py:FLOW`, or `FILE.py` where the file has one flow.
         given: its parameters, each as `NAME=VALUE` with a JSON value or plain text.
         scratch: folder for a stand-in of a module whose name is taken.
+        values_shown: the flow's name has the values of its parameters with it, and not their names alone.
 
     Raises:
         FlowError: no such file or flow, a file that cannot be imported, a parameter that is missing, unknown or of the
@@ -60,6 +61,7 @@ def load(target: str, given: Sequence[str], scratch: Path) -> LoadedFlow:
     module = user_module.load(path.resolve(), scratch)
     name, flow = _find(module, name, path.name)
     parameters, shown = _parameters(flow, name, given)
+    shown = shown if values_shown else ",".join(parameters)
     sites = call_sites.of(flow)
     spec = UserFlowSpec(
         name=f"{name}({shown})" if shown else name,

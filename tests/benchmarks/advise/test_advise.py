@@ -1,0 +1,144 @@
+"""`runner-lab advise` as a user types it: a profile of a real flow, on a real server, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from runner_lab.records.flow_profile import FlowProfile
+from tests.reports import machine, synthetic
+
+ROOT = Path(__file__).parents[3]
+PROFILED = ROOT / "tests" / "user_flows" / "profiled.py"
+
+
+@pytest.fixture
+def start(start_process):
+    return partial(start_process, "-m", "runner_lab", "advise")
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory) -> Path:
+    """A run with a cost model, of runners that nobody has measured."""
+    return synthetic.write(tmp_path_factory.mktemp("run"), machine.records())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.py:etl"], "absent.py: there is no such file; name the flow as FILE.py:FLOW"),
+        ([f"{PROFILED}:mixed", "--target", "cores=many"], "--target cores=many: must be like cores=16"),
+        ([f"{PROFILED}:mixed", "--target", "gpus=1"], "--target gpus=1: must be like cores=16"),
+        ([f"{PROFILED}:nothing"], "profiled.py has no nothing"),
+        ([f"{PROFILED}:mixed", "--from", "nowhere"], "nowhere holds no run"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line_and_code_2(start, run_folder, arguments, message):
+    given = arguments if "--from" in arguments else [*arguments, "--from", str(run_folder)]
+    run = start(*given)
+    printed, errors = run.communicate()
+
+    assert run.returncode == 2
+    assert printed == ""
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+@pytest.fixture
+def advise(start, tmp_path, lab_server, run_folder):
+    """Advice for a flow of the file: what was printed, its profile and its JSON."""
+
+    def run(name: str, *more: str) -> tuple[str, FlowProfile, dict]:
+        known = ["--from", str(run_folder), "--api-url", lab_server.api_url, "--out", "out"]
+        done = start(f"{PROFILED}:{name}", *known, *more)
+        printed, errors = done.communicate()
+        assert done.returncode == 0, printed + errors
+        out = tmp_path / "out"
+        return printed, FlowProfile.load(out), json.loads((out / "advise.json").read_text())
+
+    return run
+
+
+def mean(profile: FlowProfile, task: str, what: str) -> float:
+    runs = profile.by_task()[task]
+    return sum(getattr(run, what) or 0 for run in runs) / len(runs)
+
+
+@pytest.mark.slow
+def test_every_task_run_is_known_by_what_it_waits_for_computes_and_hands_over(advise, tmp_path):
+    printed, profile, data = advise("mixed", "--param", "token=s3cr3t", "--param", "n=4")
+
+    assert {task: len(runs) for task, runs in profile.by_task().items()} == {
+        "wait": 4,
+        "compute": 4,
+        "digest": 4,
+        "flaky": 1,
+        "check": 1,
+    }
+    # Six threads on two cores: what a task is held up by is no wait of its own.
+    assert mean(profile, "wait", "wait_s") == pytest.approx(0.2, abs=0.1)
+    assert mean(profile, "wait", "cpu_s") < 0.05
+    assert mean(profile, "compute", "cpu_s") == pytest.approx(0.1, abs=0.03)
+    assert mean(profile, "compute", "wait_s") < 0.1
+    assert mean(profile, "compute", "gil_s") > mean(profile, "digest", "gil_s")
+    assert mean(profile, "compute", "out_bytes") == pytest.approx(1e6, rel=0.01)
+    assert mean(profile, "digest", "arg_bytes") == pytest.approx(1e6, rel=0.01)
+    computes = [place for place, run in enumerate(profile.runs) if run.task == "compute"]
+    assert [run.upstream for run in profile.by_task()["digest"]] == [(place,) for place in computes]
+    flaky = profile.by_task()["flaky"][0]
+    assert (flaky.attempts, flaky.failed) == (2, False)
+    assert flaky.wait_s > 0.25, "the delay before it is tried again"
+    check = profile.by_task()["check"][0]
+    assert (check.direct, check.where.split(":")[0]) == (True, "profiled.py")
+    assert sum(step.wait_s for step in profile.steps if step.kind == "own") == pytest.approx(0.3, abs=0.2)
+
+    assert data["flow"] == "mixed(token,n)"
+    assert data["named"]["arm"] == data["ranked"][0]["arm"]
+    assert {"arm", "slots", "seconds", "low", "high"} <= data["ranked"][0].keys()
+    assert sum(data["split"].values()) == pytest.approx(1.0, abs=0.01)
+    assert "mixed(token,n)" in printed
+    assert "page: out/advise.html" in printed
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not [path.name for path in written if b"s3cr3t" in path.read_bytes()]
+
+
+@pytest.mark.slow
+def test_tasks_are_timed_in_the_processes_that_run_them(advise):
+    _, profile, _ = advise("in_processes")
+
+    assert profile.engine == "processes"
+    assert profile.slots == 2
+    assert mean(profile, "compute", "cpu_s") == pytest.approx(0.1, abs=0.03)
+    assert mean(profile, "digest", "gil_s") < mean(profile, "compute", "gil_s")
+    assert len({run.lane for run in profile.runs}) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("half_way", [], "the flow cannot be profiled: RuntimeError: the bucket is gone"),
+        ("never_ends", ["--cell-timeout", "5"], "not done after 5 s"),
+    ],
+)
+def test_a_flow_that_cannot_be_profiled_says_why_in_one_line(start, lab_server, run_folder, name, more, message):
+    known = ["--from", str(run_folder), "--api-url", lab_server.api_url, "--out", "out"]
+    run = start(f"{PROFILED}:{name}", *known, *more)
+    printed, errors = run.communicate()
+
+    assert run.returncode == 2
+    assert message in errors
+    assert "Traceback" not in printed + errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "runs"), [("loud", 2), ("growing", 6), ("shop.total", 3)])
+def test_a_flow_is_profiled_however_it_is_written(advise, name, runs):
+    printed, profile, _ = advise(name)
+
+    assert len(profile.runs) == runs
+    assert all(run.attempts == 1 for run in profile.runs)
+    assert len(printed) < 4000

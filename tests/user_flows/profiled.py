@@ -1,0 +1,100 @@
+import hashlib
+import time
+
+from prefect import flow, task
+from prefect.task_runners import ProcessPoolTaskRunner
+
+
+def busy(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        sum(range(200))
+
+
+@task
+def wait(i: int) -> int:
+    time.sleep(0.2)
+    return i
+
+
+@task
+def compute(i: int) -> bytes:
+    busy(0.1)
+    return bytes(1_000_000)
+
+
+@task
+def digest(data: bytes) -> str:
+    text = b"x" * 20_000_000
+    end = time.thread_time() + 0.1
+    while time.thread_time() < end:
+        hashlib.sha256(text).digest()
+    return hashlib.sha256(data).hexdigest()
+
+
+@task(retries=1, retry_delay_seconds=0.3)
+def flaky(seen: list[int] = []) -> str:  # noqa: B006
+    seen.append(1)
+    if len(seen) == 1:
+        raise ValueError("once")
+    return "done"
+
+
+@task
+def check(names: list[str]) -> int:
+    return len(set(names))
+
+
+@flow
+def mixed(n: int = 4, token: str = "") -> int:
+    waiting = wait.map(range(n))
+    digests = digest.map(compute.map(range(n)))
+    time.sleep(0.3)
+    again = flaky.submit().result()
+    waiting.result()
+    return check([again, *digests.result()])
+
+
+@flow(task_runner=ProcessPoolTaskRunner(max_workers=2))
+def in_processes(n: int = 4) -> int:
+    return len(digest.map(compute.map(range(n))).result())
+
+
+@flow
+def half_way(n: int = 3) -> None:
+    wait.map(range(n)).result()
+    raise RuntimeError("the bucket is gone")
+
+
+@flow
+def never_ends() -> None:
+    wait.submit(1).result()
+    time.sleep(3600)
+
+
+@flow
+def loud(lines: int = 20_000) -> int:
+    for i in range(lines):
+        print(f"{i} {'x' * 100}")
+    return len(wait.map(range(2)).result())
+
+
+@flow
+def growing(start: int = 3) -> int:
+    """The number of its tasks depends on what the first ones return."""
+    first = wait.map(range(start)).result()
+    return len(wait.map(range(sum(first))).result())
+
+
+class Shop:
+    @task
+    def price(self, i: int) -> int:
+        time.sleep(0.1)
+        return i
+
+    @flow
+    def total(self) -> int:
+        return sum(self.price.submit(i).result() for i in range(3))
+
+
+shop = Shop()
