@@ -65,10 +65,11 @@ def advise(
     options = Options(out=out, config=config, api_url=api_url, cell_timeout_s=cell_timeout, blocks=1, command=command)
     try:
         profile, folder, code = _profile(flow, param or (), options)
-        prediction = predict(summarise(model), profile, asked)
+        summary = summarise(model)
+        prediction = predict(summary, profile, asked)
     except CannotAdviseError as error:
         raise LabError(one_line(error)) from error
-    told = advices.advise(prediction, {one.arm: code(one.arm, one.slots) for one in prediction.ranked})
+    told = advices.advise(summary, prediction, {one.arm: code(one.arm, one.slots) for one in prediction.ranked})
     if verify:
         told = _verified(told, flow, param or (), options, folder / "verify", blocks)
     json_file.write(folder / advices.FILE_NAME, advices.data(told))

@@ -21,7 +21,7 @@ _FEW_LOOKS = 5
 """Fewer at a task, and what it waited for cannot be told."""
 _GIL_PRIOR = 1.0
 """Share of a task's CPU that is taken to hold the GIL where nothing was seen: that of Python code."""
-_PRIOR_CPU_S = 0.02
+_PRIOR_CPU_S = 0.002
 """CPU seconds of a task that weigh as much as the prior."""
 _IDLE_SHARE = 0.5
 _IDLE_S = 0.01

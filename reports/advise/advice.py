@@ -9,8 +9,9 @@ from typing import Any
 
 from runner_lab.records.flow_profile import FlowProfile
 from runner_lab.reports.advise import remedies as changes
-from runner_lab.reports.advise.prediction import Predicted, Prediction
+from runner_lab.reports.advise.prediction import Predicted, Prediction, predict
 from runner_lab.reports.advise.remedies import Remedy
+from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.ranking import AS_GOOD
 from runner_lab.reports.words import units
 
@@ -59,13 +60,22 @@ class Advice:
     verified: tuple[Verified, ...] = ()
 
 
-def advise(prediction: Prediction, code: Mapping[str, str]) -> Advice:
-    """Everything that a prediction says."""
+def advise(summary: Summary, prediction: Prediction, code: Mapping[str, str]) -> Advice:
+    """Everything that a prediction says.
+
+    Args:
+        summary: of the run that it was made with.
+        code: by arm, what a flow declares to have its runner.
+    """
+
+    def best(changed: FlowProfile) -> Predicted:
+        return predict(summary, changed, prediction.target).named
+
     shown = prediction.yours or prediction.named
     return Advice(
         prediction=prediction,
         split=_split(prediction, shown),
-        remedies=changes.remedies(prediction),
+        remedies=changes.remedies(prediction, best),
         path=changes.critical(prediction, shown),
         at_least_s=changes.at_least_s(prediction),
         code=code,

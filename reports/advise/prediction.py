@@ -157,7 +157,7 @@ def _best(summary: Summary, found: ArmModel, profile: FlowProfile, target: Targe
         return _at(summary, found, profile, target, direct, 1)
     spread = target.hosts if found.arm.traits.reach == "cluster" else 1
     kind = "sleep" if _waiting(profile) > WAITING_SHARE else "spin"
-    counts = [count * spread for count in slot_counts(found.on(target.cores), kind)]
+    counts = [count * spread for count in slot_counts(found.on(target.cores or profile.cores), kind)]
     if len(profile.runs) > MOST_REPLAYED:
         counts = counts[::3]
     # A flow whose tasks wait for tasks of their own may need more than there are cores, and slots beyond the tasks

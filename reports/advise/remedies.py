@@ -26,16 +26,20 @@ class Remedy:
     """A change of the flow.
 
     what:  what is found, and what to do, in a sentence.
-    saves_s: by the replay under the named runner; None for what was not replayed.
+    saves_s: by its replay; None for what was not replayed.
     """
 
     what: str
     saves_s: float | None
 
 
-def remedies(prediction: Prediction) -> tuple[Remedy, ...]:
-    """Those that save enough, the one that saves most first."""
-    found = [*_direct_calls(prediction), *_batches(prediction), *_payloads(prediction)]
+def remedies(prediction: Prediction, best: Callable[[FlowProfile], Predicted]) -> tuple[Remedy, ...]:
+    """Those that save enough, the one that saves most first.
+
+    Args:
+        best: gives a changed flow under the runner that is then the one to take.
+    """
+    found = [*_direct_calls(prediction, best), *_batches(prediction), *_payloads(prediction)]
     enough_s = WORTH_SAYING * prediction.named.warm_s
     told = [remedy for remedy in found if remedy.saves_s is None or remedy.saves_s > enough_s]
     told += [*_pools(prediction), *_own_code(prediction)]
@@ -48,7 +52,7 @@ def _saved(prediction: Prediction, changed: FlowProfile) -> float:
     return named.replay.seconds - replay(changed, prediction.handling, named.slots, cores).seconds
 
 
-def _direct_calls(prediction: Prediction) -> Iterator[Remedy]:
+def _direct_calls(prediction: Prediction, best: Callable[[FlowProfile], Predicted]) -> Iterator[Remedy]:
     profile = prediction.profile
     if profile.asynchronous:
         return
@@ -61,11 +65,12 @@ def _direct_calls(prediction: Prediction) -> Iterator[Remedy]:
         took_s = sum(profile.runs[run].end_s - profile.runs[run].start_s for run in runs)
         if len(runs) < _LOOP:
             continue
-        saved_s = _saved(prediction, _submitted(profile, set(runs)))
+        then = best(_submitted(profile, set(runs)))
         yield Remedy(
             f"{task} is called directly, {len(runs)} times at {where}: {units.seconds(took_s)} of "
-            f"{units.seconds(profile.wall_s)}. Where the calls do not need each other, submit them (.submit or .map).",
-            saved_s,
+            f"{units.seconds(profile.wall_s)}. Where the calls do not need each other, submit them (.map or .submit) "
+            f"under {then.arm}{f' with {then.slots} slots' if then.has_slots else ''}.",
+            prediction.named.seconds - then.seconds,
         )
 
 

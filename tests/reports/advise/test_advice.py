@@ -1,0 +1,177 @@
+"""What is advised for profiles that nobody has run, by the costs of a simulated machine."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile, ThreadPool
+from runner_lab.records.traits import ArmTraits
+from runner_lab.reports.advise import advice, remedies
+from runner_lab.reports.advise.advice import Advice
+from runner_lab.reports.advise.prediction import CannotAdviseError, Prediction, Target, predict
+from runner_lab.reports.analysis.summary import Summary, summarise
+from runner_lab.reports.charts.timeline import Run, colours, timeline
+from runner_lab.reports.pages import advise_page
+from tests.reports import machine, synthetic
+from tests.reports.profiles import computes, profile, submits, waits
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    lines = [*machine.records(), *machine.records([machine.GATHER], workers=1)]
+    plan = synthetic.plan(lines, traits={"gather": ArmTraits(5, event_loop=True)})
+    return summarise(synthetic.write(tmp_path_factory.mktemp("machine"), lines, plan))
+
+
+def advised(summary: Summary, of: FlowProfile, target: Target | None = None) -> Advice:
+    prediction = predict(summary, of, target or Target())
+    return advice.advise(
+        summary, prediction, {one.arm: f"Runner(max_workers={one.slots})" for one in prediction.ranked}
+    )
+
+
+def by_arm(prediction: Prediction) -> dict[str, float]:
+    return {one.arm: one.seconds for one in prediction.ranked}
+
+
+def test_waiting_tasks_want_threads_and_many_slots(summary: Summary) -> None:
+    named = predict(summary, profile([waits(0.3)] * 300), Target()).named
+    assert named.arm in ("threads", "lean-threads")
+    assert named.slots >= 16
+    assert named.low < named.seconds < named.high
+
+
+def test_computing_under_the_gil_wants_processes_of_any_kind(summary: Summary) -> None:
+    named = predict(summary, profile([computes(2.0)] * 60, cores=8), Target()).named
+    assert named.engine in ("processes", "dask", "ray")
+    assert named.slots >= 2
+
+
+def test_computing_without_the_gil_is_done_by_threads(summary: Summary) -> None:
+    named = predict(summary, profile([computes(1.0, 0.0)] * 20), Target()).named
+    assert named.engine == "threads"
+
+
+def test_more_cores_on_the_machine_asked_about_are_used(summary: Summary) -> None:
+    flow = profile([computes(2.0)] * 200)
+    here, there = predict(summary, flow, Target()), predict(summary, flow, Target(cores=16))
+    assert by_arm(there)["lean-dask"] < 0.3 * by_arm(here)["lean-dask"]
+    spread = predict(summary, flow, Target(cores=16, hosts=4))
+    assert by_arm(spread)["lean-dask"] < by_arm(there)["lean-dask"]
+    # A pool of processes stays on the flow's host.
+    assert by_arm(spread)["processes"] == pytest.approx(by_arm(there)["processes"])
+
+
+def test_a_start_from_nothing_counts_unless_it_is_not_asked_for(summary: Summary) -> None:
+    flow = profile([computes(0.5)] * 20)
+    cold, warm = predict(summary, flow, Target()), predict(summary, flow, Target(cold=False))
+    assert by_arm(cold)["dask"] > by_arm(warm)["dask"] + 2.0
+    one = next(one for one in cold.ranked if one.arm == "dask")
+    assert one.seconds == pytest.approx(one.warm_s + one.start_s)
+
+
+def test_an_event_loop_is_for_flows_whose_tasks_are_all_async(summary: Summary) -> None:
+    some = profile([waits(0.3, asynchronous=True), waits(0.3)] * 20)
+    every = profile([waits(0.3, asynchronous=True)] * 40)
+    assert "gather" not in by_arm(predict(summary, some, Target()))
+    assert "gather" in by_arm(predict(summary, every, Target()))
+
+
+def test_what_was_measured_is_held_against_its_own_replay(summary: Summary) -> None:
+    flow = profile([waits(0.3)] * 10, wall_s=9.0, fn_s=8.9)
+    told = advised(summary, flow)
+    assert told.prediction.yours.arm == "threads"
+    assert any(line.startswith("Check: replayed under its own runner") for line in advice.words(told))
+    fitting = replace(flow, wall_s=told.prediction.yours.warm_s, fn_s=told.prediction.yours.warm_s - 0.1)
+    assert not any(line.startswith("Check:") for line in advice.words(advised(summary, fitting)))
+
+
+def test_a_flow_that_calls_its_tasks_is_told_so_and_what_submitting_them_would_save(summary: Summary) -> None:
+    calls = [waits(1.0, direct=True, where="etl.py:31")] * 8
+    told = advised(summary, profile(calls, [Step("call", (i,), where="etl.py:31") for i in range(8)]))
+    words = advice.words(told)
+    assert any(line.startswith("No runner can change that") for line in words)
+    assert any("called directly, 8 times at etl.py:31" in line and "Saves" in line for line in words)
+    assert 5.0 < told.remedies[0].saves_s < 8.0
+
+
+def test_small_tasks_are_put_together(summary: Summary) -> None:
+    told = advised(summary, profile([computes(0.0005)] * 2000))
+    batch = next(remedy for remedy in told.remedies if "Batch" in remedy.what)
+    assert batch.saves_s > 0.3 * told.prediction.named.warm_s
+    assert not [r for r in advised(summary, profile([computes(2.0)] * 40)).remedies if "Batch" in r.what]
+
+
+def test_large_results_that_go_through_the_driver_are_told(summary: Summary) -> None:
+    flow = profile([computes(5.0, out_bytes=2e8)] * 20, cores=8)
+    told = advised(summary, flow)
+    moved = [remedy for remedy in told.remedies if "go through the flow's process" in remedy.what]
+    assert bool(moved) == bool(told.prediction.handling.payload_s)
+
+
+def test_libraries_whose_threads_are_too_many_are_named_with_the_variable(summary: Summary) -> None:
+    flow = profile([computes(8.0, 0.0, width=4.0)] * 8, cores=8, pools=(ThreadPool("openblas", 8),))
+    named = predict(summary, flow, Target()).named
+    found = [remedy.what for remedy in advised(summary, flow).remedies if "OMP_NUM_THREADS" in remedy.what]
+    assert bool(found) == (named.slots > 1)
+
+
+def test_the_flows_own_code_is_told_where_it_is_most_of_the_time(summary: Summary) -> None:
+    runs = [waits(0.1)] * 10
+    told = advised(summary, profile(runs, submits(runs, own_s=0.5)))
+    assert any("own code takes 5" in remedy.what for remedy in told.remedies)
+    assert told.split.own > 0.7
+
+
+def test_tasks_that_wait_for_tasks_of_their_own_leave_out_what_would_hang(summary: Summary) -> None:
+    steps = (Step("submit", (1,)), Step("wait", (1,)))
+    runs = [TaskProfile("outer", attempts=1, lane=0, steps=steps), waits(0.5)]
+    found = predict(summary, profile(runs, [Step("submit", (0,)), Step("wait", (0,))]), Target())
+    assert all(math.isfinite(one.seconds) for one in found.ranked)
+    assert "sequential" not in by_arm(found)
+
+
+def test_a_run_without_a_model_cannot_advise(tmp_path) -> None:
+    records = [record for record in machine.records(blocks=1) if record.suite == "startup"]
+    with pytest.raises(CannotAdviseError, match="measure one with runner-lab run"):
+        predict(summarise(synthetic.write(tmp_path / "thin", records)), profile([waits(1.0)]), Target())
+
+
+def test_batches_keep_all_work_and_the_order_of_what_follows() -> None:
+    runs = [*[computes(0.1)] * 7, waits(1.0, upstream=(0, 6))]
+    put = remedies.batched(profile(runs), "compute", 3)
+    assert [run.task for run in put.runs] == ["compute"] * 3 + ["wait"]
+    assert sum(run.cpu_s for run in put.runs) == pytest.approx(0.7)
+    assert put.runs[3].upstream == (0, 2)
+    assert [step.runs for step in put.steps if step.kind == "submit"] == [(0,), (1,), (2,), (3,)]
+
+
+def test_the_json_is_strict_and_has_what_choose_has(summary: Summary) -> None:
+    data = json.loads(advice.to_json(advised(summary, profile([waits(0.3)] * 50))))
+    assert {"arm", "slots", "seconds", "low", "high"} <= data["ranked"][0].keys()
+    assert data["named"] == {key: data["ranked"][0][key] for key in ("arm", "slots", "code")}
+
+
+def test_the_words_fit_on_a_screen(summary: Summary) -> None:
+    assert len(advice.words(advised(summary, profile([computes(0.0005)] * 500)))) <= 13
+
+
+def test_the_page_shows_ten_thousand_runs_in_few_bytes_and_escapes_names(summary: Summary) -> None:
+    hostile = replace(waits(0.2), task="<script>alert(1)</script>")
+    runs = [replace(hostile, start_s=0.2 * (i // 64), end_s=0.2 * (i // 64) + 0.2, lane=i % 64) for i in range(10_000)]
+    page = advise_page.html(advised(summary, profile(runs)))
+    assert len(page) < 1_500_000
+    assert "<script>alert" not in page
+    assert page.count("<svg") == 2
+
+
+def test_a_time_line_has_a_row_for_each_slot_and_joins_what_no_pixel_tells_apart() -> None:
+    shades = colours(["a", "b"])
+    short = [Run("a", 0, i * 0.001, (i + 1) * 0.001) for i in range(10_000)]
+    drawn = timeline("x", "title", [*short, Run("b", 1, 0.0, 10.0)], 10.0, shades)
+    assert drawn.count("M") < 1000
+    assert drawn.count("<path d=") >= 2
