@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
+from runner_lab.lab.cases import cases
 from runner_lab.lab.choose import choose
 from runner_lab.lab.compare import compare
 from runner_lab.lab.completion import completion_of
@@ -39,7 +40,7 @@ app = App(
 
 app.command(open_report, name="open")
 for command in (
-    *(run, report, compare, choose, regret, diff, scale, history, publish, runners),
+    *(run, report, compare, cases, choose, regret, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),
     *(demo, doctor, completion_of(app)),
 ):

@@ -1,0 +1,57 @@
+"""The real flows by name: where each is, what it needs, and what its time is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """
+    module: its file's stem; the flow has the case's name.
+    does: one sentence for a table, without a full stop.
+    libraries: what it imports beside Prefect, as modules.
+    """
+
+    name: str
+    module: str
+    does: str
+    libraries: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> Path:
+        return Path(__file__).with_name(f"{self.module}.py")
+
+    @property
+    def target(self) -> str:
+        """As `runner-lab compare` takes it."""
+        return f"{self.file}:{self.name}"
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("http_calls", "http_calls", "300 HTTP calls that wait 50 to 500 ms each", ("httpx",)),
+        Case("http_calls_async", "http_calls", "The same calls with async tasks", ("httpx",)),
+        Case("csv_etl", "csv_etl", "40 CSV files cleaned into Parquet by polars, which has own threads", ("polars",)),
+        Case("thumbnails", "thumbnails", "80 photos in three sizes by Pillow, without the GIL", ("PIL",)),
+        Case("text_features", "text_features", "Features of 80 texts in pure Python, under the GIL"),
+        Case("model_grid", "model_grid", "24 models cross-validated by scikit-learn, each on all cores", ("sklearn",)),
+        Case("sql_loads", "sql_loads", "100 batches of 3,000 rows into one database", ("psycopg",)),
+        Case("big_frames", "big_frames", "50 MB frames handed from task to task, 12 times over", ("polars",)),
+        Case("many_small", "many_small", "3,000 short tasks with retries and a cache"),
+    )
+}
+
+
+def missing(names: Iterable[str]) -> dict[str, list[str]]:
+    """By library that is not installed, the cases of these that need it."""
+    needing: dict[str, list[str]] = {}
+    for name in names:
+        for library in CASES[name].libraries:
+            if find_spec(library) is None:
+                needing.setdefault(library, []).append(name)
+    return needing
