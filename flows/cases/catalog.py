@@ -34,15 +34,15 @@ class Case:
 CASES = {
     case.name: case
     for case in (
-        Case("http_calls", "http_calls", "300 HTTP calls that wait 50 to 500 ms each", ("httpx",)),
-        Case("http_calls_async", "http_calls", "The same calls with async tasks", ("httpx",)),
-        Case("csv_etl", "csv_etl", "40 CSV files cleaned into Parquet by polars, which has own threads", ("polars",)),
-        Case("thumbnails", "thumbnails", "80 photos in three sizes by Pillow, without the GIL", ("PIL",)),
-        Case("text_features", "text_features", "Features of 80 texts in pure Python, under the GIL"),
-        Case("model_grid", "model_grid", "24 models cross-validated by scikit-learn, each on all cores", ("sklearn",)),
-        Case("sql_loads", "sql_loads", "100 batches of 3,000 rows into one database", ("psycopg",)),
-        Case("big_frames", "big_frames", "50 MB frames handed from task to task, 12 times over", ("polars",)),
-        Case("many_small", "many_small", "3,000 short tasks with retries and a cache"),
+        Case("http_calls", "http_calls", "HTTP calls that wait 50 to 500 ms each", ("httpx",)),
+        Case("http_calls_async", "http_calls", "The same calls by async tasks", ("httpx",)),
+        Case("csv_etl", "csv_etl", "CSV files cleaned by polars, which has threads of its own", ("polars",)),
+        Case("thumbnails", "thumbnails", "Photos made small by Pillow, which releases the GIL", ("PIL",)),
+        Case("text_features", "text_features", "Features of texts in pure Python, under the GIL"),
+        Case("model_grid", "model_grid", "Models cross-validated by scikit-learn, each on all cores", ("sklearn",)),
+        Case("sql_loads", "sql_loads", "Many writers into one database", ("psycopg",)),
+        Case("big_frames", "big_frames", "Frames of 50 MB handed from task to task", ("polars",)),
+        Case("many_small", "many_small", "Thousands of short tasks with retries and a cache"),
     )
 }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def not_installed(missing: ModuleNotFoundError, importer: str) -> BaseException:
     """The error to raise instead: one line that says what to install.
 
     Args:
-        importer: `__name__` of the flow's module; as a program it ends with the line alone.
+        importer: `__name__` of the flow's module; as a program it prints the line, and ends with exit code 2.
     """
     line = f"{missing.name} is not installed: pip install 'runner-lab[cases]'"
-    return SystemExit(line) if importer == "__main__" else ModuleNotFoundError(line, name=missing.name)
+    if importer != "__main__":
+        return ModuleNotFoundError(line, name=missing.name)
+    print(line, file=sys.stderr)
+    return SystemExit(2)

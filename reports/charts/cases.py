@@ -26,8 +26,9 @@ def cases_by_runner(measured: MeasuredCases) -> Drawing | Missing:
     ends: list[float] = []
     for place, case in enumerate(drawn):
         times = [(time.arm, time.seconds) for time in case.arms if time.seconds]
-        ends += [seconds for _, seconds in times]
-        axes.plot([min(ends[-len(times) :]), max(ends[-len(times) :])], [place, place], color=style.GRID, linewidth=3)
+        reach = [min(seconds for _, seconds in times), max(seconds for _, seconds in times)]
+        ends += reach
+        axes.plot(reach, [place, place], color=style.GRID, linewidth=3)
         for arm, seconds in times:
             axes.plot([seconds], [place], **looks[arm].plot() | {"linestyle": "none"})
     axes.set_xscale("log")
@@ -42,20 +43,25 @@ def cases_by_runner(measured: MeasuredCases) -> Drawing | Missing:
 
 
 _READING = (
-    "Further left is faster. Each row is a flow, each mark a runner at the mean of its blocks. The axis is logarithmic: "
-    "equal distances are equal ratios."
+    "Further left is faster. Each row is a flow, each mark a runner at the mean of its blocks. The axis is "
+    "logarithmic: equal distances are equal ratios."
 )
 
 
 def _takeaway(drawn: list[MeasuredCase]) -> str:
-    def gap(case: MeasuredCase) -> float:
-        times = [time.seconds for time in case.arms if time.seconds]
-        return max(times) / min(times)
-
-    widest = max(drawn, key=gap)
+    """How much the choice matters at most; of what the run can tell."""
+    gaps: list[tuple[float, str, str, str]] = []
+    for case in drawn:
+        times = {time.arm: time.seconds for time in case.arms if time.seconds}
+        slowest = max(times, key=lambda arm: times[arm])
+        if case.best and slowest not in case.level:
+            gaps.append((times[slowest] / times[case.best], case.case, case.best, slowest))
+    if not gaps:
+        return "No runner can be told from the best one in any flow: the blocks are too few, or too noisy."
+    ratio, name, best, slowest = max(gaps)
     return (
-        f"Between the fastest and the slowest runner lies a factor of {units.digits(min(map(gap, drawn)))} to "
-        f"{units.digits(gap(widest))} ({widest.case})."
+        f"The choice matters in {len(gaps)} of {units.plural(len(drawn), 'flow')}, most in {name}: {slowest} took "
+        f"{units.times(ratio)} as long as {best}."
     )
 
 

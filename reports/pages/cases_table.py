@@ -124,16 +124,8 @@ def _lines(measured: MeasuredCases, chart: charts.Chart, picture: str | None) ->
     lines = markdown.lines_of(table(measured))
     if picture is None:
         return lines
-    alternative = markdown.escape(f"{chart.title}: {chart.takeaway}")
-    return [
-        *lines,
-        "",
-        markdown.escape(chart.takeaway),
-        "",
-        f"![{alternative}]({picture})",
-        "",
-        markdown.escape(chart.reading),
-    ]
+    takeaway, reading = markdown.escape(chart.takeaway), markdown.escape(chart.reading)
+    return [*lines, "", takeaway, "", f"![{markdown.escape(chart.title)}: {takeaway}]({picture})", "", reading]
 
 
 def _reports(measured: MeasuredCases) -> list[str]:
