@@ -13,7 +13,7 @@ class Case:
     """
     module: its file's stem; the flow has the case's name.
     does: one sentence for a table, without a full stop.
-    libraries: what it imports beside Prefect, as modules.
+    libraries: modules it imports that neither Prefect nor the lab brings.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Case:
 CASES = {
     case.name: case
     for case in (
-        Case("http_calls", "http_calls", "HTTP calls that wait 50 to 500 ms each", ("httpx",)),
-        Case("http_calls_async", "http_calls", "The same calls by async tasks", ("httpx",)),
+        Case("http_calls", "http_calls", "HTTP calls that wait 50 to 500 ms each"),
+        Case("http_calls_async", "http_calls", "The same calls by async tasks"),
         Case("csv_etl", "csv_etl", "CSV files cleaned by polars, which has threads of its own", ("polars",)),
         Case("thumbnails", "thumbnails", "Photos made small by Pillow, which releases the GIL", ("PIL",)),
         Case("text_features", "text_features", "Features of texts in pure Python, under the GIL"),

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 from prefect import flow, task
 
-from .libraries import not_installed
 from .services import order_service
-
-try:
-    import httpx
-except ModuleNotFoundError as missing:
-    raise not_installed(missing, __name__) from None
 
 
 # The service speaks plain HTTP. Without `verify=False` each call would load the certificates: 30 ms of CPU for nothing.

@@ -11,7 +11,7 @@ def not_installed(missing: ModuleNotFoundError, importer: str) -> BaseException:
     Args:
         importer: `__name__` of the flow's module; as a program it prints the line, and ends with exit code 2.
     """
-    line = f"{missing.name} is not installed: pip install 'runner-lab[cases]'"
+    line = f"{(missing.name or '').partition('.')[0]} is not installed: pip install 'runner-lab[cases]'"
     if importer != "__main__":
         return ModuleNotFoundError(line, name=missing.name)
     print(line, file=sys.stderr)
