@@ -9,6 +9,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 from runner_lab.lab.advise import advise
+from runner_lab.lab.cases import cases
 from runner_lab.lab.choose import choose
 from runner_lab.lab.compare import compare
 from runner_lab.lab.completion import completion_of
@@ -40,7 +41,7 @@ app = App(
 
 app.command(open_report, name="open")
 for command in (
-    *(run, report, advise, compare, choose, regret, diff, scale, history, publish, runners),
+    *(run, report, advise, compare, cases, choose, regret, diff, scale, history, publish, runners),
     *(placement, faults, equivalence, hosts),
     *(demo, doctor, completion_of(app)),
 ):

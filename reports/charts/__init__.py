@@ -12,10 +12,12 @@ from typing import Any
 
 from matplotlib import rc_context
 
+from runner_lab.records.cases import MeasuredCases
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import svg
 from runner_lab.reports.charts.bare import prefect_over_bare
 from runner_lab.reports.charts.batching import speedup_by_batch
+from runner_lab.reports.charts.cases import cases_by_runner
 from runner_lab.reports.charts.decision import decision_map
 from runner_lab.reports.charts.latency import latency_distributions
 from runner_lab.reports.charts.makespan import makespan_by_width
@@ -86,6 +88,11 @@ def draw(summary: Summary) -> list[Chart]:
 def draw_trends(runs: Sequence[Kept], trends: Sequence[Trend]) -> Chart:
     """The one chart that is about several runs."""
     return _draw(time_over_runs, runs, trends)
+
+
+def draw_cases(measured: MeasuredCases) -> Chart:
+    """The chart of the real flows."""
+    return _draw(cases_by_runner, measured)
 
 
 def _draw(function: Callable[..., Drawing | Missing], *subject: Any) -> Chart:

@@ -1,0 +1,96 @@
+"""The real flows under every runner, read from the run folder of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from runner_lab.records import cases as cases_file
+from runner_lab.records import record as record_files
+from runner_lab.records.cases import ArmTime, CasesPlan, MeasuredCase, MeasuredCases, Predicted
+from runner_lab.records.record import COMPARE, YOURS
+from runner_lab.reports.analysis.cells import Cell
+from runner_lab.reports.analysis.run import Arm
+from runner_lab.reports.analysis.statistics import level_with_best
+from runner_lab.reports.analysis.summary import Summary, summarise
+from runner_lab.reports.words import comparison, units
+
+DEFAULT = "threads"
+"""What a flow that declares no runner has."""
+
+
+def measured(folder: Path, plan: CasesPlan, does: dict[str, str]) -> MeasuredCases:
+    """What was measured so far.
+
+    Args:
+        does: what each case does, in a sentence.
+
+    Raises:
+        RecordError: records or a prediction cannot be used.
+    """
+    return MeasuredCases(plan=plan, cases=tuple(_case(folder, name, does.get(name, "")) for name in plan.cases))
+
+
+def _case(folder: Path, name: str, does: str) -> MeasuredCase:
+    run = folder / name
+    predicted = cases_file.read_predicted(run)
+    records = run / record_files.FILE_NAME
+    if not records.exists() or not records.stat().st_size:
+        return MeasuredCase(case=name, does=does, folder=name, predicted=predicted)
+    summary = summarise(run)
+    names = _names(summary)
+    cells = {cell.arm: cell for cell in summary.cells if cell.suite == COMPARE}
+    arms = [arm for arm in summary.arms if arm.role != "control" and arm.name in cells]
+    times = tuple(_time(names[arm.name], arm, cells[arm.name]) for arm in arms)
+    by_block = {names[arm.name]: cells[arm.name].by_block for arm in arms if cells[arm.name].by_block}
+    level = level_with_best(by_block, summary.noise_by_suite.get(COMPARE, summary.noise)) if by_block else ()
+    best = level[0] if level else None
+    return MeasuredCase(
+        case=name,
+        does=does,
+        folder=name,
+        arms=times,
+        best=best,
+        level=level,
+        results=_results(summary),
+        predicted=predicted,
+        regret=_regret(times, best, predicted),
+    )
+
+
+def _names(summary: Summary) -> dict[str, str]:
+    """The flow's own runner by the name of what it is, where that is Prefect's default."""
+    taken = {arm.name for arm in summary.arms}
+    default = summary.flow is not None and not summary.flow.own_runner and DEFAULT not in taken
+    return {arm.name: DEFAULT if arm.name == YOURS and default else arm.label for arm in summary.arms}
+
+
+def _time(name: str, arm: Arm, cell: Cell) -> ArmTime:
+    time = cell.time_s
+    interval = time is not None and not time.vague
+    return ArmTime(
+        arm=name,
+        slots=comparison.slots(arm),
+        seconds=time.value if time else None,
+        low=time.low if time and interval else None,
+        high=time.high if time and interval else None,
+        blocks=cell.ok,
+        failed=cell.failed,
+        error=units.printable(cell.errors[0][1]) if cell.errors else "",
+    )
+
+
+def _results(summary: Summary) -> Literal["same", "different", "unknown"]:
+    """Of all runs of the flow, those that failed before they had a result left out."""
+    judged = {run.result for run in comparison.flow_runs(summary)}
+    if "different" in judged:
+        return "different"
+    ended = {cell.flow_runs[block].result for cell in summary.cells for block in cell.by_block}
+    return "same" if ended and ended <= {"same", "nothing"} else "unknown"
+
+
+def _regret(times: tuple[ArmTime, ...], best: str | None, predicted: Predicted | None) -> float | None:
+    seconds = {time.arm: time.seconds for time in times if time.seconds}
+    if predicted is None or best is None or predicted.named.arm not in seconds:
+        return None
+    return seconds[predicted.named.arm] / seconds[best]

@@ -1,0 +1,133 @@
+"""The table of the real flows: for the terminal, for `cases.md`, and for a page of the docs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runner_lab.records import cases as cases_file
+from runner_lab.records.cases import ArmTime, MeasuredCase, MeasuredCases
+from runner_lab.records.validation import RecordError
+from runner_lab.reports import charts
+from runner_lab.reports.pages import markdown
+from runner_lab.reports.pages.tables import Column, Entry, Table
+from runner_lab.reports.words import units
+
+PAGE = "cases.md"
+CHART = "cases-by-runner.png"
+BEGIN, END = "<!-- cases: begin -->", "<!-- cases: end -->"
+"""Between them a page of the docs has the table."""
+
+
+def table(measured: MeasuredCases) -> Table:
+    """A flow a row: its time under each runner, the best, whether results agree, and what was predicted, if it was."""
+    arms = measured.arms
+    slots = {arm: _slots(measured, arm) for arm in arms}
+    predicted = any(case.predicted for case in measured.cases)
+    columns = (
+        Column("Flow", numeric=False),
+        *(Column(f"{arm} ({slots[arm]})" if slots[arm] else arm) for arm in arms),
+        Column("Best", numeric=False),
+        Column("Results", numeric=False),
+        *((Column("Predicted", numeric=False), Column("Regret")) if predicted else ()),
+    )
+    rows = tuple(_row(case, arms, slots, predicted) for case in measured.cases)
+    blocks = units.plural(measured.plan.blocks, "block")
+    note = f"Time of one run of the flow, mean of up to {blocks}, on workers that are up."
+    if predicted:
+        note += " Regret: time under the runner that was recommended over the best time."
+    return Table("cases", "Real flows", columns, rows, note, rows_are="flows")
+
+
+def _slots(measured: MeasuredCases, arm: str) -> str:
+    """That it had in every case; nothing where they differ."""
+    told = {time.slots for case in measured.cases if (time := case.of(arm))}
+    return told.pop().replace("threads without a limit", "no limit") if len(told) == 1 else ""
+
+
+def _row(case: MeasuredCase, arms: tuple[str, ...], slots: dict[str, str], predicted: bool) -> tuple[Entry, ...]:
+    times = [_time(case.of(arm), slots[arm]) for arm in arms]
+    level = [arm for arm in case.level if arm != case.best]
+    best = Entry(case.best or units.NONE, f"as fast: {units.listed(level)}" if level else "")
+    results = Entry(case.results, tone="failed" if case.results == "different" else "")
+    return (Entry(case.case, case.does), *times, best, results, *(_predicted(case) if predicted else ()))
+
+
+def _time(time: ArmTime | None, slots: str) -> Entry:
+    if time is None:
+        return Entry(units.NONE)
+    if time.seconds is None:
+        return Entry("failed", time.error, tone="failed")
+    detail = [] if time.low is None or time.high is None else [units.span(*map(units.seconds, (time.low, time.high)))]
+    detail += [] if slots or not time.slots else [time.slots]
+    detail += [f"failed {time.failed} of {time.blocks + time.failed} times"] if time.failed else []
+    return Entry(units.seconds(time.seconds), "\n".join(detail), time.seconds)
+
+
+def _predicted(case: MeasuredCase) -> tuple[Entry, Entry]:
+    if case.predicted is None:
+        return Entry(units.NONE), Entry(units.NONE)
+    named = case.predicted.named
+    of_named, measured = case.predicted.of_named, case.of(named.arm)
+    slots = f", {units.plural(named.slots, 'slot')}" if named.slots else ""
+    text = f"{named.arm}{slots}"
+    detail = [f"predicted {units.seconds(of_named.seconds)}"] if of_named else []
+    if of_named and of_named.low is not None and of_named.high is not None:
+        detail[0] += f" ({units.span(*map(units.seconds, (of_named.low, of_named.high)))})"
+    detail += [f"measured {units.seconds(measured.seconds)}"] if measured and measured.seconds else []
+    regret = Entry(units.NONE) if case.regret is None else Entry(units.digits(case.regret), sort=case.regret)
+    return Entry(text, "\n".join(detail)), regret
+
+
+def write(folder: Path, measured: MeasuredCases, page: Path | None = None) -> list[Path]:
+    """Write `cases.json`, `cases.md` and the chart into the folder.
+
+    Args:
+        page: a Markdown file that gets the table between its markers, and the chart beside it as `STEM.png`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        RecordError: a file cannot be written, or the page has no markers.
+    """
+    chart = charts.draw_cases(measured)
+    written = [folder / cases_file.FILE_NAME, folder / PAGE]
+    try:
+        cases_file.write(folder, measured)
+        if chart.png:
+            (folder / CHART).write_bytes(chart.png)
+            written.append(folder / CHART)
+        lines = ["# Real flows", "", *_lines(measured, chart, CHART if chart.png else None), "", *_reports(measured)]
+        (folder / PAGE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if page is not None:
+            written += _into(page, measured, chart)
+    except OSError as error:
+        raise RecordError(f"cannot write the table of the cases: {error}") from None
+    return written
+
+
+def _into(page: Path, measured: MeasuredCases, chart: charts.Chart) -> list[Path]:
+    text = page.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise RecordError(f"{page} has no place for the table: put the lines {BEGIN} and {END} there")
+    picture = page.with_suffix(".png")
+    if chart.png:
+        picture.write_bytes(chart.png)
+    body = "\n".join(_lines(measured, chart, picture.name if chart.png else None))
+    page.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}", encoding="utf-8")
+    return [page, *([picture] if chart.png else [])]
+
+
+def _lines(measured: MeasuredCases, chart: charts.Chart, picture: str | None) -> list[str]:
+    lines = markdown.lines_of(table(measured))
+    if picture is None:
+        return lines
+    takeaway, reading = markdown.escape(chart.takeaway), markdown.escape(chart.reading)
+    return [*lines, "", takeaway, "", f"![{markdown.escape(chart.title)}: {takeaway}]({picture})", "", reading]
+
+
+def _reports(measured: MeasuredCases) -> list[str]:
+    done = [case for case in measured.cases if case.arms]
+    return ["The report of each:", "", *(f"- [{case.case}]({case.folder}/report.md)" for case in done)] if done else []
