@@ -491,10 +491,10 @@ def _pools() -> list[dict[str, Any]]:
 class _Knocker:
     """Asks for the GIL every few milliseconds while bodies run, in a thread of its own: late is held.
 
-    An answer says only that somebody held it. Who, is found by least squares: over many intervals of `dt` seconds,
-    `held * min(cpu of all, dt) = sum over tasks of share * cpu`, with the CPU of each task's threads in the interval.
-    Kept and noted are the normal equations: `xtx` and `xty` for the tasks `names`; the first is all else in the
-    process.
+    An answer says only for what share of the time somebody held it. Who, is found by least squares: over many intervals
+    of `dt` seconds, `held * min(cpu of all, dt) = sum over tasks of share * cpu`, with the CPU of each task's threads in
+    the interval. Kept and noted are the normal equations: `xtx` and `xty` for the tasks `names`; the first is all else
+    in the process.
     """
 
     def __init__(self, owner: Probe) -> None:
@@ -550,17 +550,26 @@ class _Knocker:
     def _knock(self) -> None:
         tid = threading.get_native_id()
         foreign_0, looked_s = _foreign_s(), time.monotonic()
+        began, process_0, own_0, queued_0 = looked_s, time.process_time(), time.thread_time(), _queued_s(tid) or 0.0
         while True:
-            self._some.wait()
-            began, process_0, own_0 = time.monotonic(), time.process_time(), time.thread_time()
-            queued_0 = _queued_s(tid) or 0.0
-            asleep = time.monotonic()
+            if not self._some.is_set():
+                self._some.wait()
+                began, process_0, own_0 = time.monotonic(), time.process_time(), time.thread_time()
+                queued_0 = _queued_s(tid) or 0.0
+            asleep, queued = time.monotonic(), _queued_s(tid) or 0.0
             time.sleep(_KNOCK_S)
             awake = time.monotonic()
-            late_s = awake - asleep - _KNOCK_S - ((_queued_s(tid) or 0.0) - queued_0)
-            used = self._used()
-            rest = time.process_time() - process_0 - (time.thread_time() - own_0) - sum(used.values())
-            self._add(late_s > _HELD_S, time.monotonic() - began, used, max(rest, 0.0))
+            queued_1 = _queued_s(tid) or 0.0
+            late = awake - asleep - _KNOCK_S - (queued_1 - queued) > _HELD_S
+            # From look to look, with all that this thread waits for between them: what is counted there is CPU as well.
+            used, process_1, own_1 = self._used(), time.process_time(), time.thread_time()
+            rest = process_1 - process_0 - (own_1 - own_0) - sum(used.values())
+            now = time.monotonic()
+            # What it was neither asleep, computing nor queueing it has waited for the GIL.
+            blocked_s = max(now - began - _KNOCK_S - (own_1 - own_0) - (queued_1 - queued_0), 0.0)
+            held = (blocked_s + late * _KNOCK_S) / (blocked_s + _KNOCK_S)
+            self._add(held, now - began, used, max(rest, 0.0))
+            began, process_0, own_0, queued_0 = now, process_1, own_1, queued_1
             if awake - looked_s > _LOOK_S:
                 foreign, looked_s = _foreign_s(), awake
                 for name in used:
@@ -581,7 +590,7 @@ class _Knocker:
                 self._running[body] = (name, clock, now)
         return used
 
-    def _add(self, held: bool, dt: float, used: dict[str, float], rest: float) -> None:
+    def _add(self, held: float, dt: float, used: dict[str, float], rest: float) -> None:
         with self._lock:
             row = {0: rest}
             for name, cpu in used.items():
@@ -589,7 +598,7 @@ class _Knocker:
                     self._names.append(name)
                 row[self._names.index(name)] = cpu
             # Who holds the GIL and has no core adds none: only what was computed counts.
-            y = min(rest + sum(used.values()), dt) if held else 0.0
+            y = held * min(rest + sum(used.values()), dt)
             for i, x in row.items():
                 self._xty[i] = self._xty.get(i, 0.0) + x * y
                 for j, other in row.items():
