@@ -471,7 +471,7 @@ def _pools() -> list[dict[str, Any]]:
     found = []
     if _LIBRARIES - {"polars"} & set(sys.modules):
         try:
-            from threadpoolctl import threadpool_info  # type: ignore[import-not-found, unused-ignore]
+            from threadpoolctl import threadpool_info
 
             found += [
                 {"library": str(pool.get("internal_api")), "threads": int(pool.get("num_threads", 1))}
@@ -492,9 +492,9 @@ class _Knocker:
     """Asks for the GIL every few milliseconds while bodies run, in a thread of its own: late is held.
 
     An answer says only for what share of the time somebody held it. Who, is found by least squares: over many intervals
-    of `dt` seconds, `held * min(cpu of all, dt) = sum over tasks of share * cpu`, with the CPU of each task's threads in
-    the interval. Kept and noted are the normal equations: `xtx` and `xty` for the tasks `names`; the first is all else
-    in the process.
+    of `dt` seconds, `held * min(cpu of all, dt) = sum over tasks of share * cpu`, with the CPU of each task's threads
+    in the interval. Kept and noted are the normal equations: `xtx` and `xty` for the tasks `names`; the first is all
+    else in the process.
     """
 
     def __init__(self, owner: Probe) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -142,6 +143,11 @@ def data(advice: Advice) -> dict[str, Any]:
                 "code": advice.code.get(one.arm, ""),
             }
             for one in prediction.ranked
+        ],
+        "usual_slots": [
+            {"arm": one.arm, "slots": one.slots, "seconds": one.seconds, "low": one.low, "high": one.high}
+            for one in prediction.usual
+            if math.isfinite(one.seconds)
         ],
         "replayed_s": prediction.yours.warm_s if prediction.yours else None,
         "at_least_s": advice.at_least_s,

@@ -74,6 +74,7 @@ class Prediction:
     """
     ranked: the named arm first, then the others by time.
     yours:  the profiled runner's replay with its own slots, to hold against `measured_s`.
+    usual:  every arm with the slots that it has where nobody says how many: threads no limit, others a slot a core.
     """
 
     profile: FlowProfile
@@ -81,6 +82,7 @@ class Prediction:
     run_id: str
     ranked: tuple[Predicted, ...]
     yours: Predicted | None
+    usual: tuple[Predicted, ...]
     handling: Handling
 
     @property
@@ -126,6 +128,9 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> Predictio
         yours=None
         if own is None
         else _at(summary, own, profile, Target(cold=False), direct, profile.slots or max(len(profile.runs), 1)),
+        usual=tuple(
+            _at(summary, model, profile, target, direct, _usual_slots(model, profile, target)) for model, _ in possible
+        ),
         handling=Handling.of(named[0].costs, direct, named[0].arm.lean),
     )
 
@@ -149,6 +154,12 @@ def _waiting(profile: FlowProfile) -> float:
     """Share of the tasks' time alone in which they wait."""
     alone_s = sum(run.alone_s for run in profile.runs)
     return sum(run.wait_s for run in profile.runs) / alone_s if alone_s else 0.0
+
+
+def _usual_slots(found: ArmModel, profile: FlowProfile, target: Target) -> int:
+    if not found.arm.has_slots:
+        return 1
+    return max(len(profile.runs), 1) if found.costs.shares_gil else max(target.cores or profile.cores, 2)
 
 
 def _best(summary: Summary, found: ArmModel, profile: FlowProfile, target: Target, direct: Costs | None) -> Predicted:
