@@ -127,7 +127,9 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> Predictio
         ranked=tuple(ranked),
         yours=None
         if own is None
-        else _at(summary, own, profile, Target(cold=False), direct, profile.slots or max(len(profile.runs), 1)),
+        else _at(
+            summary, own, profile, Target(cold=False), direct, profile.slots or _usual_slots(own, profile, Target())
+        ),
         usual=tuple(
             _at(summary, model, profile, target, direct, _usual_slots(model, profile, target)) for model, _ in possible
         ),
