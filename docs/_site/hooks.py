@@ -1,7 +1,7 @@
 """The documentation site has the same files as the repository: this gives it those outside docs/, and mends the links.
 
-A link to another page leads there; one to a file that is no page, such as a flow's source, becomes its text, since the site
-has no such file. A link to what does not exist stays as it is, and the strict build fails on it.
+A link to another page leads there; one to a file that is no page, such as a flow's source, becomes its text. A link to
+what does not exist stays as it is, and the strict build fails on it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ PAGES = {
     "runners/lean/README.md": "project/prefect-lean.md",
 }
 """Pages outside docs/, and where the site has them."""
+_SHIM = re.compile(r'<script src="https://[^"]*iframe-worker[^"]*"></script>')
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 
@@ -36,6 +37,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     """Mend the links of a page of docs/; those of the others are mended already."""
     source = page.file.src_uri
     return markdown if source in PAGES.values() else mended(markdown, f"docs/{source}")
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Nothing is fetched from elsewhere: without this script the search needs the site to be served, by any server."""
+    return _SHIM.sub("", output)
 
 
 def mended(text: str, source: str) -> str:
