@@ -6,6 +6,7 @@ RUN = "run here, on runs of known truth"
 READ = "read by the program's own parser: it takes minutes, a cluster or a server, or does not end"
 COLLECTED = "collected by pytest, not run: it measures for minutes or hours"
 TUTORIAL = "run by tests/flows/test_tutorial.py"
+REAL_FLOWS = "its flow is run by tests/flows/cases/test_flows.py"
 DEPLOYING = "run by tests/lab/test_deploying.py"
 PUBLISHING = "run by tests/lab/test_publish.py"
 HEALTH = "run by tests/lab/test_health.py"
@@ -37,6 +38,12 @@ HOW = {
     "uv run runner-lab publish results/four-workers --api-url http://127.0.0.1:4200/api "
     "--report-url http://lab.example/four-workers/report.html": READ,
     "uv run runner-lab compare my_flow.py:my_flow --runners processes,lean-dask --param n=8 --blocks 2": READ,
+    "uv run runner-lab compare flows/cases/csv_etl.py:csv_etl --runners processes,dask --param files=80": READ,
+    "uv run runner-lab cases": READ,
+    "uv run runner-lab cases csv_etl text_features --runners threads,processes --blocks 2 "
+    "--param csv_etl.files=80": READ,
+    "uv run runner-lab cases --resume results/my-cases": READ,
+    "uv run runner-lab cases --resume results/my-cases --page docs/real-flows.md": READ,
     "uv run runner-lab placement": READ,
     "uv run runner-lab placement --only dask,background --json": READ,
     "uv run runner-lab faults": READ,
@@ -65,6 +72,7 @@ HOW = {
     "uv run python -m flows.cached_task": TUTORIAL,
     "uv run python -m flows.parallel_tasks": TUTORIAL,
     "uv run python -m flows.choose_runner": TUTORIAL,
+    "uv run python -m flows.cases.csv_etl": REAL_FLOWS,
     "uv run prefect work-pool create my-pool --type process": DEPLOYING,
     "uv run prefect --no-prompt deploy -n hello-flow-deployment": DEPLOYING,
     "uv run prefect worker start --pool my-pool": DEPLOYING,
@@ -95,6 +103,7 @@ HOW = {
     "pip install -e runners/lean -e '.[all]' -c constraints.txt": SHELL,
     "uv build --all-packages --wheel --out-dir dist": DISTRIBUTION,
     'pip install dist/prefect_lean-*.whl "$(echo dist/runner_lab-*.whl)[all]"': SHELL,
+    "pip install 'runner-lab[cases]'": SHELL,
     "pip install prefect-lean": SHELL,
     "pip install 'prefect-lean[dask]'": SHELL,
     "pip install 'prefect-lean[ray]'": SHELL,

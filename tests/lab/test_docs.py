@@ -141,7 +141,8 @@ def test_those_of_the_lab_are_read_by_its_command_line(command, folder):
     if runners := given.get("runners"):
         assert set(runners.split(",")) <= load().arms.keys()
     if flow := given.get("flow"):
-        assert Path(flow.partition(":")[0]).exists()
+        file = flow.partition(":")[0]
+        assert Path(file).exists() or (ROOT / file).exists()
     if run := given.get("run"):
         assert Path(run).exists()
 
