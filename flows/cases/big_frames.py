@@ -37,7 +37,7 @@ def summarise(frame: pl.DataFrame) -> dict[str, float]:
 
 
 @flow
-def big_frames(parts: int = 12, megabytes: float = 50) -> dict[str, float]:
+def big_frames(parts: int = 16, megabytes: float = 50) -> dict[str, float]:
     """`parts` frames of so many megabytes each."""
     summaries = summarise.map(smooth.map(read.map(readings(parts, megabytes)))).result()
     return {name: round(sum(part[name] for part in summaries), 9) for name in summaries[0]}

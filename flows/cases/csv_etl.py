@@ -38,7 +38,7 @@ def clean(source: Path, folder: Path) -> Path:
         .sort("article", "time", "receipt")
     )
     target = folder / f"{source.stem}.parquet"
-    cleaned.write_parquet(target, compression="zstd")
+    cleaned.write_parquet(target, compression="zstd", compression_level=9)
     return target
 
 
@@ -56,7 +56,7 @@ def add_up(days: list[dict[str, int]]) -> dict[str, int]:
 
 
 @flow
-def csv_etl(files: int = 40, rows: int = 200_000) -> dict[str, int]:
+def csv_etl(files: int = 40, rows: int = 250_000) -> dict[str, int]:
     """`files` files of `rows` rows."""
     with TemporaryDirectory(prefix="parquet-") as folder:
         cleaned = clean.map(sales_files(files, rows), Path(folder))
