@@ -89,11 +89,12 @@ def main(text: str) -> int:
             group=user,
             extra_groups=groups,
         )
+    by_itself = False
     try:
         # A copy of the parent, as multiprocessing forks them, may hold the input open: the parent's end counts as well.
         while process.poll() is None and os.getppid() == parent and not select.select([sys.stdin], [], [], POLL_S)[0]:
             pass
-        left = os.getppid() != parent
+        by_itself = process.poll() is not None
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
@@ -102,8 +103,9 @@ def main(text: str) -> int:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-    if left:
-        shutil.rmtree(folder, ignore_errors=True)
+        # Of a program that ended by itself the parent reads the log.
+        if not by_itself or os.getppid() != parent:
+            shutil.rmtree(folder, ignore_errors=True)
     return process.returncode
 
 
