@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end
-from runner_lab.records.cases import CasesPlan
+from runner_lab.records.cases import ADVICE, CasesPlan
 
 RUNNERS = "threads,processes,dask,ray,lean-threads,lean-processes,lean-dask,lean-ray"
 BLOCKS = 3
@@ -34,6 +34,12 @@ def cases(
     ] = None,
     out: Annotated[Path | None, Parameter(help="Folder of the runs; results/TIME-cases by default.")] = None,
     resume: Annotated[Path | None, Parameter(help="Resume in such a folder; raise --blocks to add repeats.")] = None,
+    advise: Annotated[
+        bool, Parameter(help="Profile each flow once, and show what `advise` predicts beside it.")
+    ] = True,
+    run: Annotated[
+        Path | None, Parameter(name="--from", help="The run that predictions are made from; the newest by default.")
+    ] = None,
     page: Annotated[Path | None, Parameter(help="Put the table into this Markdown file, between its markers.")] = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -73,6 +79,8 @@ def cases(
     interrupted = False
     for number, name in enumerate(plan.cases, start=1):
         if _is_done(folder / name, plan.blocks):
+            if advise and not (folder / name / ADVICE).exists():
+                codes.append(_advise(plan, name, catalog.CASES[name].target, folder, run, config))
             continue
         ERR.print(f"flow {number} of {len(plan.cases)}: {name}", markup=False, style="bold")
         try:
@@ -84,6 +92,8 @@ def cases(
             end(2)
         codes.append(code)
         interrupted = code == 130
+        if advise and not interrupted:
+            codes.append(_advise(plan, name, catalog.CASES[name].target, folder, run, config))
         cases_file.write(folder, measured(folder, plan, does))
         if interrupted:
             break
@@ -189,6 +199,27 @@ def _command(plan: CasesPlan, name: str, target: str, run: Path, config: Path | 
         return [*words, f"--resume={run}"]
     words += [f"--workers={plan.workers}"] if plan.workers else []
     return [*words, f"--runners={plan.runners}", f"--out={run}"]
+
+
+def _advise(plan: CasesPlan, name: str, target: str, folder: Path, run: Path | None, config: Path | None) -> int:
+    """Profile a flow, whose inputs are there by now, and put what is predicted into its folder; the exit code.
+
+    Each flow is measured on workers that are up, and predicted so.
+    """
+    from shutil import copyfile, rmtree
+
+    ERR.print(f"profiling {name}", markup=False)
+    profiled = folder / f"{name}-advise"
+    rmtree(profiled, ignore_errors=True)
+    words = [sys.executable, "-P", "-m", "runner_lab", "advise", target, "--startup=warm", f"--out={profiled}"]
+    words += [f"--cell-timeout={plan.cell_timeout_s:g}"]
+    words += [f"--param={value}" for value in plan.parameters.get(name, ())]
+    words += [f"--from={run}"] if run else []
+    words += [f"--config={config}"] if config else []
+    code = _measure(words)
+    if code == 0:
+        copyfile(profiled / ADVICE, folder / name / ADVICE)
+    return code
 
 
 def _measure(command: Sequence[str]) -> int:

@@ -57,12 +57,16 @@ class NamedArm(BaseModel):
 
 
 class Predicted(BaseModel):
-    """`advise.json`: what was predicted of a case before it was measured."""
+    """`advise.json`: what was predicted of a case from one run of it.
+
+    usual_slots: every runner with the slots that it has by default, as it is measured; `ranked` has those advised.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     ranked: tuple[RankedArm, ...]
     named: NamedArm
+    usual_slots: tuple[RankedArm, ...] = ()
 
     @property
     def of_named(self) -> RankedArm | None:
@@ -98,6 +102,7 @@ class MeasuredCase(BaseModel):
     best: the runner with the shortest time; `level`: those that cannot be told from it, itself among them.
     results: whether all runners returned the same; `unknown` where that could not be compared.
     regret: time under the runner that was recommended over that under the best; None without a prediction.
+    ratios: by runner, the predicted time over the measured one.
     """
 
     model_config = _FROZEN
@@ -111,6 +116,7 @@ class MeasuredCase(BaseModel):
     results: Literal["same", "different", "unknown"] = "unknown"
     predicted: Predicted | None = None
     regret: Number | None = None
+    ratios: dict[str, float] = {}
 
     def of(self, arm: str) -> ArmTime | None:
         """The time under a runner, if it took part."""

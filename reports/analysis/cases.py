@@ -54,7 +54,8 @@ def _case(folder: Path, name: str, does: str) -> MeasuredCase:
         level=level,
         results=_results(summary),
         predicted=predicted,
-        regret=_regret(times, best, predicted),
+        regret=_regret(times, predicted),
+        ratios=_ratios(times, predicted),
     )
 
 
@@ -89,8 +90,13 @@ def _results(summary: Summary) -> Literal["same", "different", "unknown"]:
     return "same" if ended and ended <= {"same", "nothing"} else "unknown"
 
 
-def _regret(times: tuple[ArmTime, ...], best: str | None, predicted: Predicted | None) -> float | None:
+def _regret(times: tuple[ArmTime, ...], predicted: Predicted | None) -> float | None:
     seconds = {time.arm: time.seconds for time in times if time.seconds}
-    if predicted is None or best is None or predicted.named.arm not in seconds:
+    if predicted is None or predicted.named.arm not in seconds:
         return None
-    return seconds[predicted.named.arm] / seconds[best]
+    return seconds[predicted.named.arm] / min(seconds.values())
+
+
+def _ratios(times: tuple[ArmTime, ...], predicted: Predicted | None) -> dict[str, float]:
+    of = {ranked.arm: ranked.seconds for ranked in predicted.usual_slots} if predicted else {}
+    return {time.arm: of[time.arm] / time.seconds for time in times if time.seconds and time.arm in of}

@@ -34,8 +34,21 @@ def table(measured: MeasuredCases) -> Table:
     blocks = units.plural(measured.plan.blocks, "block")
     note = f"Time of one run of the flow, mean of up to {blocks}, on workers that are up."
     if predicted:
-        note += " Regret: time under the runner that was recommended over the best time."
+        note += f" Regret: time under the runner that was recommended over the best time.{_errors(measured)}"
     return Table("cases", "Real flows", columns, rows, note, rows_are="flows")
+
+
+def _errors(measured: MeasuredCases) -> str:
+    """How far the predictions of all runners were off, in a sentence."""
+    off = sorted(abs(ratio - 1) for case in measured.cases for ratio in case.ratios.values())
+    if not off:
+        return ""
+    most = off[min(int(0.9 * len(off)), len(off) - 1)]
+    median = units.percent(off[len(off) // 2])
+    return (
+        f" {len(off)} times were predicted from one run of each flow: median error {median}, 9 of 10 within "
+        f"{units.percent(most)}."
+    )
 
 
 def _slots(measured: MeasuredCases, arm: str) -> str:

@@ -20,7 +20,7 @@ from runner_lab.reports.analysis.cases import measured
 from runner_lab.reports.analysis.statistics import geometric_mean
 from runner_lab.reports.pages import cases_table
 from runner_lab.reports.words import units
-from tests.reports import synthetic
+from tests.reports import machine, synthetic
 from tests.reports.synthetic import THREADS, Truth
 from tests.reports.test_commands import typed
 
@@ -185,7 +185,8 @@ def test_a_run_folder_is_read_with_its_prediction(tmp_path):
 def test_two_flows_are_measured_interrupted_and_resumed(tmp_path, users_environment):
     variables = {**users_environment, FOLDER: str(tmp_path / "cache")}
     tiny = ("--param=csv_etl.files=2", "--param=csv_etl.rows=100", "--param=text_features.texts=2")
-    asked = ("csv_etl", "text_features", "--runners=threads,lean-threads", "--blocks=1", *tiny)
+    costs = f"--from={synthetic.write(tmp_path / 'costs', machine.records())}"
+    asked = ("csv_etl", "text_features", "--runners=threads,lean-threads", "--blocks=1", costs, *tiny)
 
     first, lines = ran(tmp_path, variables, [*asked, "--out=run"], until="block 0  yours")
 
@@ -195,7 +196,7 @@ def test_two_flows_are_measured_interrupted_and_resumed(tmp_path, users_environm
     assert half.cases[0].of("threads").seconds > 0
     assert half.cases[1].arms == ()
 
-    second, lines = ran(tmp_path, variables, ["--resume=run"])
+    second, lines = ran(tmp_path, variables, ["--resume=run", costs])
 
     assert second == 0, lines
     whole = cases_file.read(tmp_path / "run")
@@ -205,8 +206,7 @@ def test_two_flows_are_measured_interrupted_and_resumed(tmp_path, users_environm
     assert whole.cases[0].of("threads").seconds == half.cases[0].of("threads").seconds
     records = (tmp_path / "run" / "csv_etl" / "records.jsonl").read_bytes()
 
-    named = {"arm": "lean-threads", "slots": None}
-    (tmp_path / "run" / "csv_etl" / "advise.json").write_text(json.dumps({"ranked": [], "named": named}))
+    assert all(set(case.ratios) == {"threads", "lean-threads"} for case in whole.cases)
     (tmp_path / "page.md").write_text(f"{cases_table.BEGIN}{cases_table.END}\n")
     third, lines = ran(tmp_path, variables, ["--resume=run", "--page=page.md"])
 

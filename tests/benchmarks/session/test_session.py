@@ -37,7 +37,7 @@ def nowhere(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"profile": "quik"}, UsageError, "--lab-profile quik: there are smoke, quick, full"),
+        ({"profile": "quik"}, UsageError, "--lab-profile quik: there are smoke, calibrate, quick, full"),
         ({"blocks": 0}, UsageError, "--lab-blocks 0: at least 1 is needed"),
         ({"workers": -1}, UsageError, "--workers -1: at least 1 is needed"),
         ({"cell_timeout_s": 0.0}, UsageError, "--lab-cell-timeout: more than 0 seconds are needed"),
@@ -197,7 +197,7 @@ def test_arms_named_twice_take_part_once():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lab-profile", "quik"], "--lab-profile quik: there are smoke, quick, full"),
+        (["--lab-profile", "quik"], "--lab-profile quik: there are smoke, calibrate, quick, full"),
         (["--lab-runners", "threads,dusk"], "arm 'dusk': there is no such arm"),
         (["--lab-config", "bad.toml"], "bad.toml is not TOML"),
         (["--lab-config", "user.toml"], "arm 'mine': class: 'no_such_module.R' cannot be imported"),
