@@ -32,7 +32,9 @@ class Rendered:
 
 
 def render(run_dir: Path) -> Rendered:
-    """Write `report.html`, `report.md`, `summary.json` and `charts/` into a run's folder, and keep it in the history.
+    """Write `report.html`, `report.md`, `details.md`, `summary.json` and `charts/` into a run's folder.
+
+    The run is kept in the history.
 
     Starts nothing and imports no Prefect, Dask or Ray; the same records give the same bytes.
 
@@ -54,11 +56,13 @@ def render(run_dir: Path) -> Rendered:
     for chart in drawn:
         if chart.missing is None:
             contents[folder / f"{chart.name}.svg"] = chart.document.encode()
-            contents[folder / f"{chart.name}.png"] = chart.png
+            if chart.png:
+                contents[folder / f"{chart.name}.png"] = chart.png
     pictures = tuple(contents)
     html, md, data = run_dir / "report.html", run_dir / "report.md", run_dir / "summary.json"
     contents[html] = page.html(summary, words, warnings, drawn, findings).encode()
     contents[md] = markdown.text(summary, words, warnings, drawn, findings).encode()
+    contents[run_dir / markdown.DETAILS] = markdown.details(summary, warnings, drawn, findings).encode()
     contents[data] = summaries.to_json(summary, words, warnings).encode()
     _write(folder, contents)
     try:
@@ -81,6 +85,7 @@ def _alone(run_dir: Path, findings: list[Findings], notes: list[str]) -> Rendere
     contents = {
         html: page.alone(findings, notes).encode(),
         md: markdown.alone(findings, notes).encode(),
+        run_dir / markdown.DETAILS: markdown.details_alone(findings).encode(),
     }
     _write(run_dir / "charts", contents)
     words = tuple(f"{found.title}. {findings_tables.headline(found)}" for found in findings)

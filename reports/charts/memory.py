@@ -10,7 +10,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "Memory against makespan"
+TITLE = "Memory"
 
 
 @dataclass(frozen=True)

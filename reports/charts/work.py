@@ -15,7 +15,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import kinds, units
 
-TITLE = "CPU work against waiting"
+TITLE = "Waiting and computing"
 HIGHEST = 1.25
 """An efficiency above 1 is a miscount of the ideal; the axis ends soon after."""
 
