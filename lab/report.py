@@ -31,8 +31,6 @@ def report(
     if as_json:
         OUT.print_json(json.dumps(asdict(rendered), default=str))
         return
-    for line in (*rendered.table, *rendered.verdict):
-        OUT.print(line, markup=False, highlight=False)
-    for warning in rendered.warnings:
-        ERR.print(f"warning: {warning}", markup=False)
-    OUT.print(f"report: {rendered.html}", markup=False, soft_wrap=True)
+    for line in rendered.screen:
+        terminal = ERR if line.startswith("warning: ") else OUT
+        terminal.print(line, markup=False, highlight=False, soft_wrap=line.startswith("report: "))

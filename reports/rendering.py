@@ -30,6 +30,14 @@ class Rendered:
     table: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def screen(self) -> tuple[str, ...]:
+        """What a terminal shows at the end: warnings, then the verdict on one screen, and where the report is."""
+        warnings = tuple(f"warning: {warning}" for warning in self.warnings)
+        # The table has the answers; the report says the rest.
+        verdict = (*self.table, self.verdict[0]) if self.table else self.verdict
+        return (*warnings, *verdict, f"report: {self.html}")
+
 
 def render(run_dir: Path) -> Rendered:
     """Write `report.html`, `report.md`, `details.md`, `summary.json` and `charts/` into a run's folder.
