@@ -18,7 +18,7 @@ def report(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Render a run again: report.html, report.md, charts, summary.json; and keep it in the history.
+    """Render a run again: report.html, report.md, details.md and charts.
 
     Example: runner-lab report results/20260101-120000-quick
     """
