@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from runner_lab.records.record import COMPARE, YOURS, FlowRun
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
+from runner_lab.reports.charts import style, svg
 from runner_lab.reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
 from runner_lab.reports.words import comparison, units
 
@@ -40,6 +43,62 @@ def _yours(summary: Summary) -> str:
         return f" yours: {runner}, Prefect's default, since the flow declares none."
     starts = " What it starts in every run counts." if yours.traits.reach != "process" else ""
     return f" yours: {runner}, as the flow declares it.{starts}"
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A runner in the ranking: its mean time as a bar, the interval as a line; shares of the longest bar in per cent.
+
+    tag: against the baseline, in words. cut: the bar is longer than what is drawn of it.
+    """
+
+    label: str
+    slots: str
+    tag: str
+    time: str
+    interval: str
+    memory: str
+    colour: str
+    lean: bool
+    share: float
+    low: float | None
+    high: float | None
+    cut: bool
+
+
+CUT = 10
+"""Times the fastest one's time beyond which a bar is cut: the others stay readable."""
+
+
+def bars(summary: Summary) -> list[Bar]:
+    """The runners that ended well, the fastest first."""
+    timed = [(arm, cell, cell.time_s) for arm, cell in comparison.ranked(summary) if cell.time_s is not None]
+    if not timed:
+        return []
+    most_s = max(time.high if time.high and not time.vague else time.value for _, _, time in timed)
+    longest_s = min(most_s, CUT * timed[0][2].value)
+    marks = style.marks(summary.arms)
+    found = []
+    for arm, cell, time in timed:
+        shown = time.low is not None and time.high is not None and not time.vague and time.low < longest_s
+        memory = cell.peak_rss_bytes.own
+        found.append(
+            Bar(
+                label=arm.label,
+                slots=comparison.slots(arm),
+                tag="baseline" if arm.name == summary.run.baseline else ratio(cell.versus).text,
+                time=units.seconds(time.value),
+                interval=units.interval(time, told=units.seconds),
+                memory=units.NONE if memory is None else units.size(memory),
+                colour=svg.variable(marks[arm.name].colour),
+                lean=arm.lean,
+                share=min(100 * time.value / longest_s, 100.0),
+                low=100 * time.low / longest_s if shown and time.low is not None else None,
+                high=min(100 * time.high / longest_s, 100.0) if shown and time.high is not None else None,
+                cut=time.value > longest_s,
+            )
+        )
+    return found
 
 
 def measurements(summary: Summary) -> Table:

@@ -59,7 +59,7 @@ def measurements(summary: Summary) -> list[Fold]:
 def _tables(summary: Summary) -> list[Table]:
     """Those that are not open."""
     if summary.flow:
-        return []
+        return [comparison_tables.main(summary)]
     found = [tables.main(summary), tables.against_baseline(summary), tables.task_stages(summary)]
     return [table for table in (*found, *suite_tables.of(summary)) if table is not None]
 
@@ -70,4 +70,5 @@ def _with_tables(chart: Chart, every: dict[str, Table]) -> Fold:
 
 
 def _alone(table: Table) -> Fold:
-    return Fold(f"{table.id}-fold", table.caption, units.plural(len(table.rows), "row"), tables=(table,))
+    finding = table.note.partition(". ")[0].rstrip(".") or units.plural(len(table.rows), "row")
+    return Fold(f"{table.id}-fold", table.caption, finding, tables=(table,))

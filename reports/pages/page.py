@@ -36,7 +36,7 @@ def html(
         verdict=verdict,
         warnings=warnings,
         decisions=None if summary.flow else tables.decided(summary),
-        arms=comparison_tables.main(summary) if summary.flow else None,
+        bars=comparison_tables.bars(summary) if summary.flow else [],
         sure=[table for table in (tables.checked(summary), tables.regret(summary)) if table is not None],
         checked=[chart for chart in drawn if chart.name in folds.IN_HOW_SURE],
         title=titled(summary),

@@ -148,7 +148,7 @@ def first_arm(page: Page) -> str:
     return page.locator("#ranking li").first.locator("b").first.inner_text()
 
 
-def test_typing_answers_at_once_and_the_address_holds_the_question(page: Page, asked: Asked) -> None:
+def test_typing_answers_at_once_and_the_address_holds_the_question(browser: Browser, page: Page, asked: Asked) -> None:
     page.get_by_label("Tasks", exact=True).fill("2,000")
     page.keyboard.press("Tab")
     page.keyboard.type("x")
@@ -166,7 +166,7 @@ def test_typing_answers_at_once_and_the_address_holds_the_question(page: Page, a
     warm = rank(asked.summary, Request(2000, 0.02, "spin", workers=3))
     assert first_arm(page) == warm[0].arm
 
-    again = page.context.new_page()
+    again = browser.new_page()
     again.goto(page.url)
     assert again.locator("#answer").inner_text() == page.locator("#answer").inner_text()
     assert again.get_by_label("Slots", exact=True).input_value() == "3"

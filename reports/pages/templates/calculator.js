@@ -458,7 +458,7 @@ function mark_map(request) {
   if (!panel) return;
   const box = panel.background.getBBox();
   for (const name of ["asked halo", "asked"]) {
-    const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+    const ring = document.createElementNS(panel.svg.namespaceURI, "circle");
     ring.setAttribute("class", name);
     ring.setAttribute("cx", box.x + box.width * share_of(panel.tasks, request.tasks));
     ring.setAttribute("cy", box.y + box.height * (1 - share_of(panel.seconds, request.seconds)));
