@@ -116,7 +116,7 @@ function log_sd(arm, work, cold, slots) {
 
 // --- reports/choose/ranking.py and choice.py: who leads, and who cannot be told from it ---
 
-function counts(arm, kind) {
+function slot_counts(arm, kind) {
   const cores = arm.cores || arm.workers;
   if (kind !== "sleep") return [cores];
   const most = arm.costs.starts_slots ? LIMITS.MOST_PROCESSES_A_CORE * cores : Math.max(LIMITS.MOST_THREADS, cores);
@@ -128,7 +128,7 @@ function counts(arm, kind) {
 // The arm with the slots that were asked for, else the fewest with which it is as fast as with any number of them.
 function place(arm, request) {
   const work = workload(request);
-  const tried = request.workers || !arm.has_slots ? [slots_of(arm, request.workers)] : counts(arm, work.kind);
+  const tried = request.workers || !arm.has_slots ? [slots_of(arm, request.workers)] : slot_counts(arm, work.kind);
   const times = tried.map((slots) => total_s(arm, work, request.cold, slots_of(arm, slots)));
   const first = times.findIndex((time) => time <= LIMITS.AS_GOOD * Math.min(...times));
   const chosen = request.workers && arm.has_slots;
