@@ -60,13 +60,15 @@ OF_A_FLOW = (time_by_arm,)
 """Those of a run that compares a user's flow: the others are about graphs of the lab's own."""
 FIRST_SCREEN = ("decision-map", "time-by-arm", "cost-by-width-at-scale")
 """Charts that are not folded away."""
+ALSO_PNG = (*FIRST_SCREEN, "time-over-runs", "cases-by-runner")
+"""Charts for places that show no SVG, too: those of a first screen, and those about several runs."""
 
 
 @dataclass(frozen=True)
 class Chart:
     """A drawn chart: `name` is its file's stem; where it could not be drawn `missing` says why.
 
-    png: of the charts that stand on a first screen, for places that show no SVG.
+    png: of those in `ALSO_PNG`.
     """
 
     name: str
@@ -110,5 +112,5 @@ def _draw(function: Callable[..., Drawing | Missing], *subject: Any) -> Chart:
 def _rendered(name: str, drawing: Drawing | Missing) -> Chart:
     if isinstance(drawing, Missing):
         return Chart(name, drawing.title, missing=drawing.reason)
-    document, png = svg.render(drawing.figure, also_png=name in (*FIRST_SCREEN, "time-over-runs"))
+    document, png = svg.render(drawing.figure, also_png=name in ALSO_PNG)
     return Chart(name, drawing.title, drawing.takeaway, drawing.reading, document, png, panels=drawing.panels)
