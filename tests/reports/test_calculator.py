@@ -172,6 +172,8 @@ def test_typing_answers_at_once_and_the_address_holds_the_question(browser: Brow
     assert again.get_by_label("Slots", exact=True).input_value() == "3"
     again.goto(asked.address + "#tasks=7&task-seconds=2&work=cpu-no-gil")
     assert first_arm(again) == rank(asked.summary, Request(7, 2.0, "crunch", cold=True))[0].arm
+    again.goto(asked.address + "#tasks=50&work=none&startup=warm")
+    assert first_arm(again) == rank(asked.summary, Request(50, 0.0, "none"))[0].arm
     again.close()
 
 

@@ -323,16 +323,18 @@ function request_of(given) {
 }
 
 function fill(given) {
+  const kind = LIMITS.KINDS[given.work];
+  const shown = { ...given, "task-seconds": kind === "none" ? "0" : given["task-seconds"] };
   for (const name of OPTIONS) {
     const field = FORM.elements.namedItem(name);
-    if (field && name !== "work" && name !== "startup") field.value = given[name] ?? "";
+    if (field && name !== "work" && name !== "startup") field.value = shown[name] ?? "";
   }
-  FORM.elements.namedItem("work").value = given.work === "io" ? "io" : "cpu";
-  FORM.elements.namedItem("no-gil").checked = given.work === "cpu-no-gil";
+  FORM.elements.namedItem("work").value = LIMITS.CPU_KINDS.includes(kind) ? "cpu" : "io";
+  FORM.elements.namedItem("no-gil").checked = kind === "crunch";
   const startup = FORM.elements.namedItem("startup");
   if (startup) startup.value = given.startup === "cold" ? "cold" : "warm";
   const more = ["payload", "workers", "cores", "api-latency"].some((name) => given[name]);
-  if (more || given.work === "cpu-no-gil") FORM.querySelector("details").open = true;
+  if (more || kind === "crunch") FORM.querySelector("details").open = true;
 }
 
 function read_address() {
