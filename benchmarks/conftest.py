@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
+import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
 from runner_lab.benchmarks.session import rows
-from runner_lab.benchmarks.session.plan import PlannedCell, Wide
+from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.benchmarks.session.session import Options, Session
 from runner_lab.benchmarks.session.workload import LabGraphs
 from runner_lab.records.record import Record, RecordError
@@ -19,7 +22,8 @@ from runner_lab.runners.spec import ArmError
 
 _LAB = pytest.StashKey[Session]()
 _REPORT = pytest.StashKey[list[str]]()
-_LINE = pytest.StashKey[str]()
+_PLAIN_EVERY_S = 10.0
+"""Where there is no terminal a line is printed so often."""
 _USER_ERRORS = (ArmError, ConfigError, RecordError, ServerError, ValueError, OSError)
 
 
@@ -59,6 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
+    # One line a cell is for who asks for it: the report has them all.
+    option.benchmark_quiet = option.benchmark_quiet or not (option.verbose > 0 or option.benchmark_columns)
     option.benchmark_columns = option.benchmark_columns or ["min", "median", "max", "stddev", "rounds"]
     if option.showcapture == "all":
         # A cell that fails says why in its one line; what Prefect, Dask and Ray logged meanwhile is shown on demand.
@@ -131,15 +137,11 @@ def measured(request: pytest.FixtureRequest, benchmark):
 
     def measure_kept(cell: PlannedCell) -> None:
         if reason := lab.left_out(cell):
-            if isinstance(cell, Wide):
-                request.config.stash[_LINE] = f"{lab.progress.line()}  [{cell.label} not measured: {reason}]"
             pytest.skip(f"{cell.label}, block {cell.block}: not measured: {reason}")
         # One round a block, whose time is that of the record: what stands around the makespan (a cluster's start,
         # the server's quiet) is no part of it. `rows.merge` makes R rounds of R blocks.
         records: list[Record] = benchmark.pedantic(lab.measure, args=(cell,))
         benchmark.extra_info["cells"] = [record.cell for record in records]
-        took = ", ".join(f"{record.cell}{_took(record)}" for record in records) or f"{cell.label} known"
-        request.config.stash[_LINE] = f"{lab.progress.line()}  [{took}]"
         for record in records:
             if record.status != "ok":
                 pytest.fail(f"{record.cell}, block {record.block}: {record.error}", pytrace=False)
@@ -148,9 +150,9 @@ def measured(request: pytest.FixtureRequest, benchmark):
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
-    """No dot for a cell: the progress line says more."""
-    if report.when == "call" and report.passed and "benchmarks/bench_" in report.nodeid:
-        return "passed", "", ""
+    """No dot for a cell, and no letter for one that is left out: the progress line says more."""
+    if report.when == "call" and not report.failed and "benchmarks/bench_" in report.nodeid:
+        return report.outcome, "", ""
     return None
 
 
@@ -228,14 +230,7 @@ def _render(lab: Session) -> list[str]:
     by_lab = lab.options.command is not None
     resume = "runner-lab run --resume" if by_lab else "pytest benchmarks --benchmark-only --lab-resume"
     again = f"interrupted; go on with: {resume} {lab.folder.path}"
-    return [
-        *rendered.table,
-        *rendered.verdict,
-        *(f"warning: {warning}" for warning in rendered.warnings),
-        "",
-        f"report: {rendered.html}",
-        *([again] if lab.folder.plan.interrupted else []),
-    ]
+    return [*rendered.screen, *([again] if lab.folder.plan.interrupted else [])]
 
 
 def _unwritten(lab: Session, error: OSError) -> str:
@@ -249,10 +244,6 @@ def _cell(item: pytest.Item) -> PlannedCell | None:
     return cell if isinstance(cell, PlannedCell) else None
 
 
-def _took(record: Record) -> str:
-    return f" {record.value_s:.3g} s" if record.status == "ok" and record.value_s is not None else f" {record.status}"
-
-
 def _reporter(config: pytest.Config) -> pytest.TerminalReporter | None:
     return config.pluginmanager.get_plugin("terminalreporter")
 
@@ -264,21 +255,36 @@ def _say(config: pytest.Config, line: str) -> None:
 
 
 class _ProgressLine:
-    """Prints the progress line between tests, since within one the output is captured.
+    """Prints the progress line before each cell, since within one the output is captured.
 
-    Over the last one on a terminal, a line of its own elsewhere.
+    On a terminal in place of the last one; elsewhere a line of its own every ten seconds.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._printed_s = -math.inf
 
-    def pytest_runtest_logfinish(self) -> None:
-        line = self._config.stash.get(_LINE, None)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        cell = _cell(item)
+        if cell is not None:
+            self._show(cell.label)
+        return (yield)
+
+    def pytest_sessionfinish(self) -> None:
+        if self._printed_s > -math.inf:
+            self._printed_s = -math.inf
+            self._show(None)
+
+    def _show(self, now: str | None) -> None:
         reporter = _reporter(self._config)
-        if line is None or reporter is None:
+        plain = reporter is not None and not reporter.isatty
+        if reporter is None or (plain and time.monotonic() - self._printed_s < _PLAIN_EVERY_S):
             return
-        del self._config.stash[_LINE]
-        if reporter.isatty:
-            reporter.rewrite(line[: reporter._tw.fullwidth - 1], erase=True)
-        else:
+        self._printed_s = time.monotonic()
+        line = self._config.stash[_LAB].progress.line(now)
+        if plain:
+            reporter.ensure_newline()
             reporter.write_line(line)
+        else:
+            reporter.rewrite(line[: reporter._tw.fullwidth - 1], erase=True)

@@ -33,7 +33,7 @@ def choose(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rank the runners for your work: time, CPU and memory, why, and when the answer would change.
+    """Rank the runners for your work: time, CPU, memory, why, and what would change it.
 
     Example: runner-lab choose --tasks 2000 --task-seconds 0.3 --work io --payload 200kB
     """

@@ -38,7 +38,7 @@ def compare(
     api_latency: Annotated[str | None, Parameter(help="Put Prefect's API this round trip away, such as 80ms.")] = None,
     database_url: Annotated[str | None, Parameter(help="Of the lab's own server, instead of SQLite.")] = None,
 ) -> None:
-    """Run a flow of yours, unchanged, under each task runner, and say which to use for it.
+    """Run your flow, unchanged, under each runner: which to use, and what it saves.
 
     The flow's own runner comes first (yours), and a second time (the control), which tells noise from difference; all
     others are compared with it. Each runner has a process of its own, which runs the flow once unmeasured, to be warm.

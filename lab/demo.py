@@ -6,7 +6,7 @@ from runner_lab.lab.console import OUT
 
 
 def demo() -> None:
-    """Take the tutorial's tour: flows, a deployment, its worker and schedule; about two minutes, nothing is left.
+    """Take a tour of two minutes: flows, a deployment, its schedule; nothing is left.
 
     Example: runner-lab demo
     """

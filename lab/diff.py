@@ -19,7 +19,7 @@ def diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two runs cell by cell, beyond the noise of both.
+    """Compare two runs: what became faster or slower, beyond the noise of both.
 
     Example: runner-lab diff results/before results/after --fail-on slower
     """

@@ -15,9 +15,10 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 def doctor(*, config: Config = None, as_json: AsJson = False) -> None:
-    """Look whether this machine, its Prefect and its clusters are fit: versions, server, workers, storage, load, ports.
+    """Check that this machine, Prefect and your clusters are ready.
 
-    Each line is ok, warn or fail, with what to do about it. Your settings are read and never written.
+    It looks at versions, server, workers, storage, load and ports. Each line is ok, warn or fail, with what to do about
+    it. Your settings are read and never written.
 
     Exit code 0: nothing fails. 1: something does.
 

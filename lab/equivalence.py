@@ -7,9 +7,9 @@ from runner_lab.lab.experiments import Only, Out, Runners, make
 
 
 def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, as_json: AsJson = False) -> None:
-    """Do caching and retries behave alike under every runner? What ran is counted by the tasks' bodies themselves.
+    """Test caching and retries under every runner: a table of what differs.
 
-    Each experiment is bounded in time. Ctrl-C keeps what was found.
+    The tasks' bodies count themselves what ran. Each experiment is bounded in time. Ctrl-C keeps what was found.
 
     Example: runner-lab equivalence --only same-key --runners threads,dask
     """

@@ -21,7 +21,7 @@ def faults(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What does each runner do when things go wrong? Workers are killed, servers stopped, values do not pickle.
+    """Test what happens when workers die or servers stop: a table, with remedies.
 
     Each experiment is bounded in time; one that hangs is a finding. Ctrl-C keeps what was found.
 

@@ -25,7 +25,7 @@ def history(
     out: Annotated[Path | None, Parameter(help="Folder for the chart; beside the history by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List every run that was kept, and draw each arm's trend over the runs of one series, its changes marked.
+    """List the runs that were kept, and draw each runner's trend over them.
 
     A run is kept when its report is rendered: at its end, and again by `runner-lab report`. A series is what was
     measured alike: profile, workers, machine, folder.

@@ -18,7 +18,7 @@ def hosts(
     out: Annotated[Path | None, Parameter(help="Folder for hosts.json; results/TIME-hosts by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What do runners do across hosts, and when a link is cut? On a network of this machine's own; Linux, as root.
+    """Test runners across hosts and cut links: a table, with remedies (Linux, as root).
 
     Example: sudo runner-lab hosts --runners dask,lean-dask
     """

@@ -17,7 +17,7 @@ def placement(
     out: Annotated[Path | None, Parameter(help="Folder for placement.json; results/TIME-placement by default.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Can a task run on dedicated infrastructure? Each way is tried, and where its tasks landed is shown.
+    """Test ways to place a task on dedicated infrastructure: where each one landed.
 
     Example: runner-lab placement --only dask,ray
     """

@@ -6,7 +6,7 @@ import os
 import sys
 from importlib.metadata import version
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from runner_lab.lab.advise import advise
 from runner_lab.lab.cases import cases
@@ -33,19 +33,25 @@ from runner_lab.lab.scale import scale
 app = App(
     name="runner-lab",
     help="Which Prefect task runner should I use, and what will it cost me?\n\n"
-    "Measure with: runner-lab run; a flow of yours with: runner-lab compare my_flow.py:my_flow\n\n"
-    "Errors are one line; --debug, with any command, shows the traceback.",
+    "For your own flow: runner-lab compare my_flow.py:my_flow. For any work: runner-lab run, then runner-lab choose."
+    "\n\n"
+    "An error is one line; --debug shows its traceback.",
     version_flags=["--version"],
     version=lambda: version("runner-lab"),
 )
 
-app.command(open_report, name="open")
-for command in (
-    *(run, report, advise, compare, cases, choose, regret, diff, scale, history, publish, runners),
-    *(placement, faults, equivalence, hosts),
-    *(demo, doctor, completion_of(app)),
+MEASURE, DECIDE, CHECK, LEARN = (
+    Group(name, sort_key=place) for place, name in enumerate(("Measure", "Decide", "Check", "Learn"))
+)
+for group, commands in (
+    (MEASURE, (run, compare, scale, cases)),
+    (DECIDE, (advise, choose, report, diff, history, publish)),
+    (CHECK, (doctor, runners, regret, placement, faults, equivalence, hosts)),
+    (LEARN, (demo, completion_of(app))),
 ):
-    app.command(command)
+    for command in commands:
+        app.command(command, group=group)
+app.command(open_report, name="open", group=DECIDE)
 
 
 def main(arguments: list[str] | None = None) -> None:

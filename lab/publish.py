@@ -20,7 +20,7 @@ def publish(
     report_url: Annotated[str | None, Parameter(help="Where report.html can be opened, for a link to it.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a run on a Prefect server: its verdict, its table of arms and a link, as artifacts of a flow run.
+    """Put a run on a Prefect server: verdict, table and link, as artifacts.
 
     Example: runner-lab publish results/20260101-120000-quick --api-url http://127.0.0.1:4200/api
     """

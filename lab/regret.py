@@ -21,7 +21,7 @@ def regret(
     seed: Annotated[int, Parameter(help="By which they are drawn; another one draws other work.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Test a run's answers: draw work that it has not seen, ask it, and measure what it names beside the others.
+    """Test a run's answers on work it has not seen: what a wrong answer costs.
 
     Regret is the measured time under the runner that is named, over that under the best one: 1.00 is right, 1.20 costs
     a user 20 %. Runners predicted to take more than twice the best time are not measured. The measurements go into

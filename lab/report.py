@@ -18,7 +18,7 @@ def report(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Render a run again: report.html, report.md, charts, summary.json; and keep it in the history.
+    """Render a run again: report.html, report.md, details.md and charts.
 
     Example: runner-lab report results/20260101-120000-quick
     """
@@ -31,8 +31,6 @@ def report(
     if as_json:
         OUT.print_json(json.dumps(asdict(rendered), default=str))
         return
-    for line in (*rendered.table, *rendered.verdict):
-        OUT.print(line, markup=False, highlight=False)
-    for warning in rendered.warnings:
-        ERR.print(f"warning: {warning}", markup=False)
-    OUT.print(f"report: {rendered.html}", markup=False, soft_wrap=True)
+    for line in rendered.screen:
+        terminal = ERR if line.startswith("warning: ") else OUT
+        terminal.print(line, markup=False, highlight=False, soft_wrap=line.startswith("report: "))

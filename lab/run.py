@@ -71,7 +71,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Measure the lab's own graphs under each runner, and say which runner to use.
+    """Measure the lab's graphs under each runner: a report, and answers for `choose`.
 
     The same as `pytest benchmarks --benchmark-only` in a checkout, in any folder. Your own pytest configuration,
     conftest.py and plugins take no part.

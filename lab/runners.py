@@ -25,7 +25,7 @@ def runners(
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the arms: name, class, options, where each would run, and whether it can start here.
+    """List the runners: name, class, options, and whether each can start here.
 
     Example: runner-lab runners --config my-runners.toml
     """

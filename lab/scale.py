@@ -14,7 +14,7 @@ def scale(
     *runs: Annotated[Path, Parameter(help="Folders of runs of the scale profile, such as one on each database.")],
     markdown: Annotated[bool, Parameter(negative="", help="Print the table in Markdown.")] = False,
 ) -> None:
-    """Very wide graphs on several servers side by side: cost, task runs recorded a second, lag, lock errors.
+    """Compare servers under very wide graphs: cost, recording rate, lag, lock errors.
 
     Runs on the same sort of server, by database and settings, are taken as further blocks of one.
 

@@ -30,9 +30,19 @@ class Rendered:
     table: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def screen(self) -> tuple[str, ...]:
+        """What a terminal shows at the end: warnings, then the verdict on one screen, and where the report is."""
+        warnings = tuple(f"warning: {warning}" for warning in self.warnings)
+        # The table has the answers; the report says the rest.
+        verdict = (*self.table, self.verdict[0]) if self.table else self.verdict
+        return (*warnings, *verdict, f"report: {self.html}")
+
 
 def render(run_dir: Path) -> Rendered:
-    """Write `report.html`, `report.md`, `summary.json` and `charts/` into a run's folder, and keep it in the history.
+    """Write `report.html`, `report.md`, `details.md`, `summary.json` and `charts/` into a run's folder.
+
+    The run is kept in the history.
 
     Starts nothing and imports no Prefect, Dask or Ray; the same records give the same bytes.
 
@@ -54,11 +64,13 @@ def render(run_dir: Path) -> Rendered:
     for chart in drawn:
         if chart.missing is None:
             contents[folder / f"{chart.name}.svg"] = chart.document.encode()
-            contents[folder / f"{chart.name}.png"] = chart.png
+            if chart.png:
+                contents[folder / f"{chart.name}.png"] = chart.png
     pictures = tuple(contents)
     html, md, data = run_dir / "report.html", run_dir / "report.md", run_dir / "summary.json"
     contents[html] = page.html(summary, words, warnings, drawn, findings).encode()
     contents[md] = markdown.text(summary, words, warnings, drawn, findings).encode()
+    contents[run_dir / markdown.DETAILS] = markdown.details(summary, warnings, drawn, findings).encode()
     contents[data] = summaries.to_json(summary, words, warnings).encode()
     _write(folder, contents)
     try:
@@ -81,6 +93,7 @@ def _alone(run_dir: Path, findings: list[Findings], notes: list[str]) -> Rendere
     contents = {
         html: page.alone(findings, notes).encode(),
         md: markdown.alone(findings, notes).encode(),
+        run_dir / markdown.DETAILS: markdown.details_alone(findings).encode(),
     }
     _write(run_dir / "charts", contents)
     words = tuple(f"{found.title}. {findings_tables.headline(found)}" for found in findings)

@@ -1,29 +1,49 @@
-"""The line a user watches: cells done, time left, and the arm that leads so far."""
+"""The line a user watches: how far the run is, the time left, and what is measured now."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
-from statistics import geometric_mean, mean, median
+from statistics import mean
 
 from runner_lab.benchmarks.session.plan import PlannedCell
-from runner_lab.records.cell_id import RESIZED, CellId
+from runner_lab.records.cell_id import CellId
 from runner_lab.records.record import Record
+
+BAR_WIDTH = 20
+
+
+def _none(cell: PlannedCell) -> bool:
+    return False
+
+
+def _no_end() -> float:
+    return math.inf
 
 
 class Progress:
-    """Counts and predicts; printing is the caller's."""
+    """Counts and predicts; printing is the caller's.
 
-    def __init__(self, cells: Sequence[PlannedCell], baseline: str) -> None:
+    Args:
+        spared: whether a cell that is still to come would be left out, by what is known now.
+        repeats_s: gives the seconds that are left for cells of later blocks.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[PlannedCell],
+        spared: Callable[[PlannedCell], bool] = _none,
+        repeats_s: Callable[[], float] = _no_end,
+    ) -> None:
         self._left = {cell.id: cell for cell in cells}
         self._total = len(cells)
-        self._baseline = baseline
+        self._spared = spared
+        self._repeats_s = repeats_s
         self._failed = 0
         self._elapsed_by_cell: dict[CellId, list[float]] = defaultdict(list)
         self._elapsed_by_arm: dict[str, list[float]] = defaultdict(list)
-        self._values: dict[tuple[object, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
 
     def done(self, cell: PlannedCell, records: Sequence[Record]) -> None:
         """`cell` is measured. A search, which counted as one cell until now, has any number of records."""
@@ -36,10 +56,6 @@ class Progress:
             self._elapsed_by_cell[cell.id.of_any_block()].append(sum(record.elapsed_s for record in good))
         for record in good:
             self._elapsed_by_arm[record.arm].append(record.elapsed_s)
-            # Only arms with the same work on the same workers are held against each other.
-            workers = record.workers if record.suite in RESIZED else None
-            if record.value_s and not record.bare and record.role != "control":
-                self._values[record.suite, record.graph, workers][record.arm].append(record.value_s)
 
     def left_out(self, cell: PlannedCell) -> None:
         """Take a cell that is not to be measured out of the run."""
@@ -56,38 +72,43 @@ class Progress:
         """Cells not measured yet."""
         return len(self._left)
 
-    def line(self) -> str:
+    def line(self, now: str | None = None) -> str:
+        """`[#####...............] 34/130, about 4 min left, 1 failed: dask map 120`.
+
+        Args:
+            now: what is measured next.
+        """
+        coming = self._coming()
         done = self._total - len(self._left)
-        parts = [f"{done}/{self._total} cells"]
+        total = done + len(coming)
+        filled = BAR_WIDTH * done // total if total else BAR_WIDTH
+        parts = [f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done}/{total}"]
+        if coming and (left_s := self._left_s(coming)) is not None:
+            parts.append(f"about {spoken(left_s)} left")
         if self._failed:
             parts.append(f"{self._failed} failed")
-        if self._left and (left_s := self.left_s()) is not None:
-            parts.append(f"about {spoken(left_s)} left")
-        if leader := self.leader():
-            parts.append(f"{leader} leads so far")
-        return ", ".join(parts)
+        return ", ".join(parts) + (f": {now}" if now else "")
 
     def left_s(self) -> float | None:
         """Seconds left: each cell as long as in earlier blocks, else as its arm's others, else as any."""
-        expected = [self.expected_s(cell) for cell in self._left.values()]
-        return sum(s for s in expected if s is not None) if None not in expected else None
+        return self._left_s(self._coming())
+
+    def _coming(self) -> list[PlannedCell]:
+        return [cell for cell in self._left.values() if not self._spared(cell)]
+
+    def _left_s(self, coming: Sequence[PlannedCell]) -> float | None:
+        expected = {cell.id: self.expected_s(cell) for cell in coming}
+        if None in expected.values():
+            return None
+        first_s = sum(expected[cell.id] or 0.0 for cell in coming if cell.block == 0)
+        repeats_s = sum(expected[cell.id] or 0.0 for cell in coming if cell.block > 0)
+        return first_s + min(repeats_s, max(self._repeats_s() - first_s, 0.0))
 
     def expected_s(self, cell: PlannedCell) -> float | None:
         """Seconds a cell will take, as long as in earlier blocks, else as its arm's others, else as any."""
         same_cell = self._elapsed_by_cell.get(cell.id.of_any_block())
         times = same_cell or self._elapsed_by_arm.get(cell.arm.name) or [*chain(*self._elapsed_by_arm.values())]
         return mean(times) if times else None
-
-    def leader(self) -> str | None:
-        """The arm with the lowest geometric mean of ratios to the baseline, over the graphs both have run."""
-        ratios: dict[str, list[float]] = defaultdict(list)
-        for by_arm in self._values.values():
-            if self._baseline in by_arm:
-                for arm, values in by_arm.items():
-                    ratios[arm].append(median(values) / median(by_arm[self._baseline]))
-        if len(ratios) < 2:
-            return None
-        return min(ratios, key=lambda arm: geometric_mean(ratios[arm]))
 
 
 def spoken(seconds: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 from runner_lab.benchmarks.measuring import environment, lab_graphs, measure, quiescence
 from runner_lab.benchmarks.measuring.remote_cluster import check_slots, refuse_another_host
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
-from runner_lab.benchmarks.profiles import Profile, Suite
+from runner_lab.benchmarks.profiles import Profile, Suite, Thrift
 from runner_lab.benchmarks.session import forecast
 from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.drawn import Draws, draws
@@ -39,7 +40,7 @@ from runner_lab.records.graph import AnyGraph, GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import LeftOut, RunPlan
 from runner_lab.runners import catalog as catalogs
-from runner_lab.runners.catalog import BASELINE, Catalog
+from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.far_api import far_url, refuse_https
 from runner_lab.runners.isolation.environment import environment as lab_environment
 from runner_lab.runners.isolation.environment import free_port, isolated
@@ -67,7 +68,8 @@ class Session:
         self._stack = ExitStack()
         self._stages: CellSites | None = None
         self._folder: RunFolder | None = None
-        self.progress = Progress((), BASELINE)
+        self._began_s = time.monotonic()
+        self.progress = Progress(())
         check(options)
         self._earlier = RunFolder.resume(options.resume) if options.resume else None
         self._api_latency_s = self._earlier.plan.api_latency_s if self._earlier else api_latency_s(options)
@@ -175,7 +177,7 @@ class Session:
         for cell in ordered:
             self._positions[cell.id] = counts.setdefault(cell.block, 0)
             counts[cell.block] += 1
-        self.progress = Progress(ordered, self.profile.baseline)
+        self.progress = Progress(ordered, lambda cell: self._thrifty(cell) is not None, self._repeats_s)
         return ordered
 
     def start(self) -> None:
@@ -251,15 +253,29 @@ class Session:
             left_out = (*self.folder.plan.left_out, LeftOut(cell.id, reason))
             self.folder.save(planned_cells=self._planned(), left_out=left_out)
             return reason
-        if self.profile.thrift is None or self.options.blocks is not None:
-            return None
-        elapsed_s = time.monotonic() - self._began_s
-        shares_gil = self.catalog.traits(cell.arm).slots_share_gil is True
-        expected_s = partial(self.progress.expected_s, cell)
-        reason = spared(cell, records, self.profile.thrift, elapsed_s, expected_s, shares_gil)
-        if reason is not None:
+        if (reason := self._thrifty(cell)) is not None:
             self._spare(cell)
         return reason
+
+    def _thrifty(self, cell: PlannedCell) -> str | None:
+        """Why a run with a limit would not measure `cell`, by what is known now; None where it would."""
+        thrift = self._thrift
+        if thrift is None or isinstance(cell, Drawn) or cell.id in self._known():
+            return None
+        shares_gil = self.catalog.traits(cell.arm).slots_share_gil is True
+        expected_s = partial(self.progress.expected_s, cell)
+        return spared(cell, self.records, thrift, time.monotonic() - self._began_s, expected_s, shares_gil)
+
+    def _known(self) -> Container[CellId]:
+        return self._folder.records if self._folder else ()
+
+    @property
+    def _thrift(self) -> Thrift | None:
+        """None where every cell is measured: the profile has no limit, or the user has set the repeats."""
+        return None if self.options.blocks is not None else self.profile.thrift
+
+    def _repeats_s(self) -> float:
+        return self._thrift.end_s - (time.monotonic() - self._began_s) if self._thrift else math.inf
 
     def _spare(self, cell: PlannedCell) -> None:
         self.progress.left_out(cell)

@@ -63,7 +63,7 @@ class ArmRow:
     by_suite: dict[str, Comparison]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Summary:
     """What a run says. `reference` is the graph of the warm columns; `notes` are the reader's remarks on the files.
 

@@ -28,7 +28,7 @@ from runner_lab.reports.charts.phases import where_time_goes
 from runner_lab.reports.charts.predicted import predicted_against_measured
 from runner_lab.reports.charts.ratios import paired_ratios
 from runner_lab.reports.charts.scale import cost_by_width_at_scale
-from runner_lab.reports.charts.style import RC, Drawing, Missing
+from runner_lab.reports.charts.style import RC, Drawing, Missing, Panel
 from runner_lab.reports.charts.task_stages import where_a_task_goes
 from runner_lab.reports.charts.times import time_by_arm
 from runner_lab.reports.charts.trend import time_over_runs
@@ -58,13 +58,18 @@ CHARTS: tuple[Callable[[Summary], Drawing | Missing], ...] = (
 )
 OF_A_FLOW = (time_by_arm,)
 """Those of a run that compares a user's flow: the others are about graphs of the lab's own."""
-FIRST_SCREEN = ("decision-map", "time-by-arm")
-"""Charts that stand beside the verdict."""
+FIRST_SCREEN = ("decision-map", "time-by-arm", "cost-by-width-at-scale")
+"""Charts that are not folded away."""
+ALSO_PNG = (*FIRST_SCREEN, "time-over-runs", "cases-by-runner")
+"""Charts for places that show no SVG, too: those of a first screen, and those about several runs."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart: `name` is its file's stem; where it could not be drawn `missing` says why."""
+    """A drawn chart: `name` is its file's stem; where it could not be drawn `missing` says why.
+
+    png: of those in `ALSO_PNG`.
+    """
 
     name: str
     title: str
@@ -73,6 +78,7 @@ class Chart:
     document: str = ""
     png: bytes = b""
     missing: str | None = None
+    panels: tuple[Panel, ...] = ()
 
     @property
     def inline(self) -> str:
@@ -106,5 +112,5 @@ def _draw(function: Callable[..., Drawing | Missing], *subject: Any) -> Chart:
 def _rendered(name: str, drawing: Drawing | Missing) -> Chart:
     if isinstance(drawing, Missing):
         return Chart(name, drawing.title, missing=drawing.reason)
-    document, png = svg.render(drawing.figure)
-    return Chart(name, drawing.title, drawing.takeaway, drawing.reading, document, png)
+    document, png = svg.render(drawing.figure, also_png=name in ALSO_PNG)
+    return Chart(name, drawing.title, drawing.takeaway, drawing.reading, document, png, panels=drawing.panels)

@@ -9,7 +9,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "Prefect's cost over the bare engine"
+TITLE = "What Prefect adds"
 
 
 @dataclass(frozen=True)

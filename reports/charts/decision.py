@@ -16,11 +16,11 @@ from scipy import ndimage
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
-from runner_lab.reports.charts.style import Drawing, Mark, Missing
+from runner_lab.reports.charts.style import Drawing, Mark, Missing, Panel
 from runner_lab.reports.choose.atlas import Map, maps
 from runner_lab.reports.words import kinds, units
 
-TITLE = "Decision map"
+TITLE = "The map"
 STOCK_ALPHA, LEAN_ALPHA = 0.85, 0.45
 SMALLEST_LABELLED = 0.08
 """Share of a panel below which a region carries no name."""
@@ -38,23 +38,32 @@ def decision_map(summary: Summary) -> Drawing | Missing:
     work, starts = list(dict.fromkeys(m.kind for m in found)), list(dict.fromkeys(m.cold for m in found))
     fig, grid = style.figure(1.1 + 2.15 * len(starts), len(starts), len(work), sharex=True, sharey=True, squeeze=False)
     marks = style.marks(summary.arms)
+    panels = []
     for drawn in found:
-        _panel(grid[starts.index(drawn.cold)][work.index(drawn.kind)], drawn, marks)
+        axes = grid[starts.index(drawn.cold)][work.index(drawn.kind)]
+        _panel(axes, drawn, marks)
+        panels.append(_asked(drawn))
+        axes.set_gid(panels[-1].id)
     for axes in grid[:, 0]:
         axes.set_ylabel("one task takes")
     for axes in grid[-1]:
         axes.set_xlabel("tasks")
     _legend(fig, found, marks)
-    return Drawing(TITLE, _takeaway(found), _READING, fig)
+    return Drawing(TITLE, _takeaway(found), _READING, fig, tuple(panels))
 
 
 _READING = (
-    "Find your number of tasks and how long one takes: the colour is the runner to take, as `runner-lab choose` names "
-    "it, each with the slots it does best with. Hatched: another one is as fast within the noise; it is the second "
-    "name. Inside the dotted corner lie "
-    "the sizes that were measured; beyond it the model extrapolates. The thick line goes round where an arm on a "
-    "cluster clearly beats every arm on one host, its start counted where the panel is cold."
+    "The colour is the runner to take, as `runner-lab choose` names it, with the slots it does best with. Hatched: the "
+    "second name is as fast within the noise. Inside the dotted corner lie the sizes that were measured; beyond it the "
+    "model extrapolates. Inside the thick line a cluster clearly beats every runner on one host; its start counts "
+    "where the panel is cold."
 )
+
+
+def _asked(drawn: Map) -> Panel:
+    """The questions that its points are."""
+    tasks, seconds = ((float(ends[0]), float(ends[-1])) for ends in (drawn.tasks, drawn.durations_s))
+    return Panel(f"{drawn.kind}-{'cold' if drawn.cold else 'warm'}", drawn.kind, drawn.cold, tasks, seconds)
 
 
 def _panel(axes: Axes, drawn: Map, marks: dict[str, Mark]) -> None:
@@ -146,17 +155,18 @@ def _takeaway(found: Sequence[Map]) -> str:
     for kind in dict.fromkeys(drawn.kind for drawn in found):
         first = {"cold" if m.cold else "warm": m.shares()[0][1].arm.label for m in found if m.kind == kind}
         if len(set(first.values())) == 1:
-            told.append(f"{next(iter(first.values()))} for {kind} tasks, {units.listed(list(first))}")
+            told.append(f"{next(iter(first.values()))} for {kinds.SPOKEN[kind]} tasks, {units.listed(list(first))}")
         else:
-            told.append(f"for {kind} tasks {units.listed([f'{arm} {start}' for start, arm in first.items()])}")
+            by_start = [f"{arm} {start}" for start, arm in first.items()]
+            told.append(f"for {kinds.SPOKEN[kind]} tasks {units.listed(by_start)}")
     lines = [f"Named on most of the map: {'; '.join(told)}."]
     pays = [
-        f"{drawn.kind} tasks of more than {units.about(point)}"
+        f"{kinds.SPOKEN[drawn.kind]} tasks of more than {units.about(point)}"
         for drawn in found
         if drawn.cold and (point := drawn.pays_from(REFERENCE_TASKS)) is not None
     ]
     if pays:
-        lines.append(f"Of {REFERENCE_TASKS:,} tasks, starting a cluster pays for {units.listed(pays)}.")
+        lines.append(f"With {REFERENCE_TASKS:,} tasks, starting a cluster pays off for {units.listed(pays)}.")
     elif any(drawn.cold and drawn.cluster is not None for drawn in found):
-        lines.append(f"Of {REFERENCE_TASKS:,} tasks, there is no length for which starting a cluster begins to pay.")
+        lines.append(f"With {REFERENCE_TASKS:,} tasks, starting a cluster never pays off.")
     return " ".join(lines)

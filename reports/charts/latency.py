@@ -11,7 +11,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "Latency of single tasks"
+TITLE = "How long single tasks wait"
 
 
 def latency_distributions(summary: Summary) -> Drawing | Missing:

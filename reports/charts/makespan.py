@@ -7,7 +7,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "Makespan by number of tasks"
+TITLE = "Cost of a task"
 
 
 def makespan_by_width(summary: Summary) -> Drawing | Missing:

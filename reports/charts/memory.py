@@ -10,7 +10,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "Memory against makespan"
+TITLE = "Memory"
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,10 @@ def _points(summary: Summary) -> list[Footprint]:
 
 def _takeaway(points: list[Footprint], best: list[Footprint]) -> str:
     largest = max(points, key=lambda p: p.memory_bytes)
-    names = units.listed([point.arm.label for point in best])
-    be = "is" if len(best) == 1 else "are"
+    least = best[-1]
+    if least is largest:
+        return f"{least.arm.label} needs {units.size(least.memory_bytes)}."
     return (
-        f"{names} {be} on the frontier, from {units.size(best[-1].memory_bytes)}; {largest.arm.label} needs the most, "
+        f"{least.arm.label} needs the least, {units.size(least.memory_bytes)}; {largest.arm.label} the most, "
         f"{units.size(largest.memory_bytes)}."
     )

@@ -9,7 +9,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "What large results cost"
+TITLE = "Large results"
 
 
 def makespan_by_payload(summary: Summary) -> Drawing | Missing:

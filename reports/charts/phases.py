@@ -13,7 +13,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "Where the time goes"
+TITLE = "Starting from nothing"
 COLD = ("to the first body", "to the first result", "the other tasks", "shutdown")
 WARM = ("submitting", "waiting for results")
 COLOURS = dict(zip((*COLD, *WARM), style.PHASES, strict=True))

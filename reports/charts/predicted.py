@@ -52,7 +52,10 @@ _READING = (
 def _takeaway(summary: Summary) -> str:
     model = summary.model
     assert model.median_error is not None
-    said = f"The model is {units.percent(model.median_error)} off in the median of {len(model.held_out)} held-out cells"
+    said = (
+        f"Predictions of measurements kept out of the fit were {units.percent(model.median_error)} off (median of "
+        f"{len(model.held_out)})"
+    )
     if not model.judged:
         return f"{said}."
-    return f"{said}; it names the truly fastest arm, or one level with it, for {model.named} of {model.judged} graphs."
+    return f"{said}; the runner named was the fastest, or as fast, for {model.named} of {model.judged} graphs."

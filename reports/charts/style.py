@@ -111,6 +111,20 @@ RC: dict[Any, Any] = {
 
 
 @dataclass(frozen=True)
+class Panel:
+    """A part of a chart whose points are questions: number of tasks by seconds of one, both axes logarithmic.
+
+    id: of its group in the SVG, where the first path is its background.
+    """
+
+    id: str
+    kind: str
+    cold: bool
+    tasks: tuple[float, float]
+    seconds: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Drawing:
     """A chart and its words: `takeaway` is one sentence made from the data, `reading` how to read the chart."""
 
@@ -118,6 +132,7 @@ class Drawing:
     takeaway: str
     reading: str
     figure: Figure
+    panels: tuple[Panel, ...] = ()
 
 
 @dataclass(frozen=True)

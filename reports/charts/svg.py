@@ -16,10 +16,12 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 PNG_DPI = 170
 
 
-def render(figure: Figure) -> tuple[str, bytes]:
-    """The figure as an SVG document and as PNG. The layout is solved once, for both."""
+def render(figure: Figure, also_png: bool = False) -> tuple[str, bytes]:
+    """The figure as an SVG document, and as PNG where that is asked for. The layout is solved once, for both."""
     text, image = io.StringIO(), io.BytesIO()
     FigureCanvasSVG(figure).print_svg(text, metadata=_NO_METADATA)
+    if not also_png:
+        return _document(text.getvalue()), b""
     figure.set_layout_engine("none")
     figure.dpi = PNG_DPI
     FigureCanvasAgg(figure).print_png(image, metadata={"Software": None})

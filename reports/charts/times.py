@@ -7,7 +7,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import comparison, units
 
-TITLE = "Time by arm"
+TITLE = "Time by runner"
 
 
 def time_by_arm(summary: Summary) -> Drawing | Missing:

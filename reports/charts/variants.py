@@ -14,7 +14,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import units
 
-TITLE = "Cached and retrying beside plain"
+TITLE = "Caching and retries"
 SUITES = ("cached", "retrying")
 
 

@@ -15,7 +15,7 @@ from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.words import kinds, units
 
-TITLE = "CPU work against waiting"
+TITLE = "Waiting and computing"
 HIGHEST = 1.25
 """An efficiency above 1 is a miscount of the ideal; the axis ends soon after."""
 
@@ -91,10 +91,11 @@ def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:
         ]
         reached = sorted((metg.seconds, label, metg) for metg, label in found if metg.reached)
         if reached:
-            told.append(f"{kind} {_told(reached[0][2])} under {reached[0][1]}")
+            told.append(f"{kinds.SPOKEN.get(kind, kind)} {_told(reached[0][2])} with {reached[0][1]}")
         elif found:
-            told.append(f"{kind} not shown up to {units.exactly(found[0][0].seconds)} under any task runner")
-    return f"Smallest task that runs at 50 % efficiency or better: {'; '.join(told)}." if told else "No arm to compare."
+            limit = units.exactly(found[0][0].seconds)
+            told.append(f"{kinds.SPOKEN.get(kind, kind)} not up to {limit} with any runner")
+    return f"Shortest task of which half of the time is useful: {'; '.join(told)}." if told else "No arm to compare."
 
 
 def _told(found: Metg) -> str:

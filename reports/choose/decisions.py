@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.choice import Ranked, candidates, rank, without_async
@@ -47,8 +48,12 @@ class Decisions:
     cold: bool
 
 
+@lru_cache(maxsize=1)
 def decisions(summary: Summary) -> Decisions | None:
-    """The table of a run; `None` where its cells carry no model of two arms, or are very wide graphs of nothing."""
+    """The table of a run; `None` where its cells carry no model of two arms, or are very wide graphs of nothing.
+
+    A report asks for it several times: the last one is kept.
+    """
     if summary.scale:
         return None
     cold = len(candidates(summary, cold=True)) > 1

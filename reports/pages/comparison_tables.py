@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from runner_lab.records.record import COMPARE, YOURS, FlowRun
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.analysis.statistics import Comparison
 from runner_lab.reports.analysis.summary import Summary
-from runner_lab.reports.pages.tables import Column, Entry, Table, scaled, seconds
+from runner_lab.reports.charts import style, svg
+from runner_lab.reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
 from runner_lab.reports.words import comparison, units
 
 
@@ -16,21 +18,19 @@ def main(summary: Summary) -> Table:
     assert summary.flow is not None
     baseline = summary.label(summary.run.baseline)
     columns = (
-        Column("Arm", numeric=False),
+        Column("Runner", numeric=False),
         Column("Time", "Call of the flow to its return, on workers that are up; geometric mean over blocks."),
         Column("Slots", "Tasks that run at the same time.", numeric=False),
         Column(f"Against {baseline}", "Paired by block, with its verdict."),
         Column("CPU s", "Driver, workers and server together."),
         Column("Peak MB", "Driver and workers together."),
-        Column("To the runner", "Task runs that the flow handed to the arm's runner, of all that the server has."),
-        Column("Task runs", "By final state, all runs of the arm together.", numeric=False),
         Column("Result", "Against the first one of this run.", numeric=False),
     )
     note = (
         f"{summary.flow.name}, from {summary.flow.file}.{_yours(summary)} Small print: 95 % interval and n, the blocks."
     )
     rows = tuple(_arm_row(row.arm, cell, summary) for row in summary.rows for cell in _cell(summary, row.arm.name))
-    return Table("arms", "Every arm", columns, rows, note)
+    return Table("arms", "Every runner", columns, rows, note)
 
 
 def _yours(summary: Summary) -> str:
@@ -45,17 +45,60 @@ def _yours(summary: Summary) -> str:
     return f" yours: {runner}, as the flow declares it.{starts}"
 
 
-def _versus(versus: Comparison | None) -> Entry:
-    """`4.7x faster`, with interval and n; what the run cannot tell is no figure."""
-    if versus is None:
-        return Entry(units.NONE)
-    told, _, between = comparison.gain(versus.ratio).partition(" (")
-    sure = versus.verdict in ("faster", "slower")
-    text = told if sure else {"tie": "as fast", "inconclusive": "cannot be told"}[versus.verdict]
-    ends = f"{told}, {between.rstrip(')')}" if between else told
-    detail = between.rstrip(")") if sure else ends
-    small = f"{detail}\nn {versus.ratio.n}" if detail else f"n {versus.ratio.n}"
-    return Entry(text, small, versus.ratio.value, versus.verdict)
+@dataclass(frozen=True)
+class Bar:
+    """A runner in the ranking: its mean time as a bar, the interval as a line; shares of the longest bar in per cent.
+
+    tag: against the baseline, in words. cut: the bar is longer than what is drawn of it.
+    """
+
+    label: str
+    slots: str
+    tag: str
+    time: str
+    interval: str
+    memory: str
+    colour: str
+    lean: bool
+    share: float
+    low: float | None
+    high: float | None
+    cut: bool
+
+
+CUT = 10
+"""Times the fastest one's time beyond which a bar is cut: the others stay readable."""
+
+
+def bars(summary: Summary) -> list[Bar]:
+    """The runners that ended well, the fastest first."""
+    timed = [(arm, cell, cell.time_s) for arm, cell in comparison.ranked(summary) if cell.time_s is not None]
+    if not timed:
+        return []
+    most_s = max(time.high if time.high and not time.vague else time.value for _, _, time in timed)
+    longest_s = min(most_s, CUT * timed[0][2].value)
+    marks = style.marks(summary.arms)
+    found = []
+    for arm, cell, time in timed:
+        shown = time.low is not None and time.high is not None and not time.vague and time.low < longest_s
+        memory = cell.peak_rss_bytes.own
+        found.append(
+            Bar(
+                label=arm.label,
+                slots=comparison.slots(arm),
+                tag="baseline" if arm.name == summary.run.baseline else ratio(cell.versus).text,
+                time=units.seconds(time.value),
+                interval=units.interval(time, told=units.seconds),
+                memory=units.NONE if memory is None else units.size(memory),
+                colour=svg.variable(marks[arm.name].colour),
+                lean=arm.lean,
+                share=min(100 * time.value / longest_s, 100.0),
+                low=100 * time.low / longest_s if shown and time.low is not None else None,
+                high=min(100 * time.high / longest_s, 100.0) if shown and time.high is not None else None,
+                cut=time.value > longest_s,
+            )
+        )
+    return found
 
 
 def measurements(summary: Summary) -> Table:
@@ -91,11 +134,9 @@ def _arm_row(arm: Arm, cell: Cell, summary: Summary) -> tuple[Entry, ...]:
         Entry(arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else ""),
         seconds(cell.time_s),
         Entry(comparison.slots(arm) or "not known", sort=arm.workers or None),
-        Entry("baseline", sort=1.0) if arm.name == summary.run.baseline else _versus(cell.versus),
+        Entry("baseline", sort=1.0) if arm.name == summary.run.baseline else ratio(cell.versus),
         scaled(cell.cpu_total_s),
         Entry(units.NONE) if memory is None else Entry(units.digits(memory / 1e6), sort=memory),
-        _submitted(runs),
-        _states(runs),
         _result(runs),
     )
 

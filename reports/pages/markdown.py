@@ -1,18 +1,23 @@
-"""`report.md`: the report for a pull request, its charts as files beside it."""
+"""`report.md`, the report for a pull request, and `details.md`; their charts are files beside them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import FIRST_SCREEN, Chart
-from runner_lab.reports.pages import comparison_tables, findings_tables, suite_tables, tables
-from runner_lab.reports.pages.page import every_cell, titled
+from runner_lab.reports.pages import comparison_tables, findings_tables, folds, tables
+from runner_lab.reports.pages.page import titled
 from runner_lab.reports.pages.tables import Entry, Table
+from runner_lab.reports.words import units
 
+REPORT, DETAILS = "report.md", "details.md"
+MOST_ROWS = 24
+"""Rows of a table on the page for a pull request."""
 _OF_ADDRESSES = "/:?#@!$&'*+,;=%"
 """What stands for itself in an address, beside letters and digits: not brackets, which end a link in Markdown."""
 
@@ -24,44 +29,57 @@ def text(
     charts: Sequence[Chart],
     findings: Sequence[Findings] = (),
 ) -> str:
-    """GitHub-flavoured Markdown. Whatever comes from the records is escaped."""
+    """The page for a pull request, GitHub-flavoured, at most 120 lines. Whatever comes from the records is escaped."""
     run = summary.run
-    facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else "", run.place or ""]
-    facts += [f"{run.blocks} blocks", f"{run.measured} measurements", escape(run.started_at or "")]
     lines = [f"# {escape(titled(summary))}", ""]
     if run.partial:
         lines += [f"**PARTIAL: {escape(run.partial)}**", ""]
-    lines += [" · ".join(filter(None, facts)), "", "## Verdict", ""]
+    lines += ["## Verdict", ""]
     if not summary.flow and (decided := tables.decided(summary)):
         lines += [*lines_of(decided), ""]
     lines += [f"- {escape(line)}" for line in verdict]
+    if summary.flow:
+        lines += ["", "## The runners", "", *_most(comparison_tables.main(summary))]
     if warnings:
         lines += ["", "## Before you rely on it", "", *(f"- {escape(line)}" for line in warnings)]
     for chart in charts:
-        if chart.name in FIRST_SCREEN:
+        if chart.name in FIRST_SCREEN and chart.missing is None:
             lines += ["", f"## {escape(chart.title)}", "", *_chart(chart)]
-    for table in (tables.checked(summary), tables.regret(summary)):
-        if table is not None:
-            lines += ["", f"## {escape(table.caption)}", "", *lines_of(table)]
-    lines += [
-        "",
-        "## The arms",
-        "",
-        *lines_of(comparison_tables.main(summary) if summary.flow else tables.main(summary)),
-    ]
-    if not summary.flow and (versus := tables.against_baseline(summary)):
-        lines += ["", "## Against the baseline", "", *lines_of(versus)]
-    for table in (*suite_tables.of(summary), *([stages] if (stages := tables.task_stages(summary)) else [])):
-        lines += ["", f"## {escape(table.caption)}, in figures", "", *lines_of(table)]
+    if (checked := tables.checked(summary)) is not None:
+        lines += ["", f"## {escape(checked.caption)}", "", *_most(checked)]
+    if (regret := tables.regret(summary)) is not None:
+        lines += ["", f"## {escape(regret.caption)}", "", escape(regret.note)]
+    for found in findings:
+        lines += ["", f"## {escape(found.title)}", "", escape(findings_tables.headline(found))]
+    facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else "", run.place or ""]
+    facts += [units.plural(run.blocks, "repeat"), f"{run.measured} measurements", escape(run.started_at or "")]
+    lines += ["", f"{linked('All tables and charts', DETAILS)}. {' · '.join(filter(None, facts))}."]
+    return "\n".join(lines) + "\n"
+
+
+def details(
+    summary: Summary, warnings: Sequence[str], charts: Sequence[Chart], findings: Sequence[Findings] = ()
+) -> str:
+    """Every table and chart of the run, for who wants to check."""
+    run = summary.run
+    lines = [f"# Details of run {escape(run.run_id)}", "", f"The answer is in {linked('report.md', REPORT)}."]
+    if (regret := tables.regret(summary)) is not None:
+        lines += ["", f"## {escape(regret.caption)}", "", *lines_of(regret)]
+    if (checked := tables.checked(summary)) is not None:
+        lines += ["", f"## {escape(checked.caption)}", "", *lines_of(checked)]
+    for chart in charts:
+        if chart.name in folds.IN_HOW_SURE and chart.missing is None:
+            lines += ["", f"## {escape(chart.title)}", "", *_chart(chart)]
+    for fold in folds.of(summary, charts):
+        lines += ["", f"## {escape(fold.title)}", ""]
+        lines += _chart(fold.chart) if fold.chart else [escape(fold.finding)]
+        for table in fold.tables:
+            lines += ["", *lines_of(table)]
     for found in findings:
         lines += ["", f"## {escape(found.title)}", "", *section(found)]
-    others = [chart for chart in charts if chart.name not in FIRST_SCREEN]
-    lines += ["", "## Charts"] if others else []
-    for chart in others:
-        lines += ["", f"### {escape(chart.title)}", "", *_chart(chart)]
-    lines += ["", "## Every cell"]
-    for table in every_cell(summary):
-        lines += ["", *_folded(f"{table.caption}: {len(table.rows)} {table.rows_are}", lines_of(table))]
+    lines += ["", "## All measurements"]
+    for fold in folds.measurements(summary):
+        lines += ["", *_folded(f"{fold.title}: {fold.finding}", lines_of(fold.tables[0]))]
     if failures := tables.failures(summary):
         lines += ["", "## Failures", "", *lines_of(failures)]
     lines += ["", "## Environment", ""]
@@ -72,11 +90,20 @@ def text(
 
 
 def alone(findings: Sequence[Findings], warnings: Sequence[str]) -> str:
-    """A folder that holds findings and no records."""
+    """A folder that holds findings and no records: what was found, and where the rest is."""
     lines = [f"# {escape(findings[0].title)}", ""]
     lines += [*(f"- {escape(line)}" for line in warnings), ""] if warnings else []
     for place, found in enumerate(findings):
-        lines += ([f"## {escape(found.title)}", ""] if place else []) + [*section(found), ""]
+        lines += [f"## {escape(found.title)}", ""] if place else []
+        lines += [escape(findings_tables.headline(found)), "", *_most(findings_tables.matrix(found)), ""]
+    return "\n".join([*lines, f"What to do about each, and the facts: {linked('details', DETAILS)}."]) + "\n"
+
+
+def details_alone(findings: Sequence[Findings]) -> str:
+    """The details of such a folder."""
+    lines = [f"# Details of {escape(findings[0].title)}"]
+    for found in findings:
+        lines += ["", f"## {escape(found.title)}", "", *section(found), ""]
         lines += _folded("Versions and machine", lines_of(findings_tables.environment(found)))
     return "\n".join(lines) + "\n"
 
@@ -108,10 +135,16 @@ def _entity(match: re.Match[str]) -> str:
 
 
 def _chart(chart: Chart) -> list[str]:
-    if chart.missing is not None:
-        return [f"Not drawn. {escape(chart.missing)}"]
+    file = f"charts/{chart.name}.{'png' if chart.png else 'svg'}"
     alternative = escape(f"{chart.title}: {chart.takeaway}")
-    return [escape(chart.takeaway), "", f"![{alternative}](charts/{chart.name}.png)", "", escape(chart.reading)]
+    return [escape(chart.takeaway), "", f"![{alternative}]({file})", "", escape(chart.reading)]
+
+
+def _most(table: Table) -> list[str]:
+    """The table, or its first rows where they are many."""
+    lines = lines_of(replace(table, rows=table.rows[:MOST_ROWS]))
+    more = len(table.rows) - MOST_ROWS
+    return [*lines, "", f"{more} more: {linked('details', DETAILS)}."] if more > 0 else lines
 
 
 def lines_of(table: Table) -> list[str]:

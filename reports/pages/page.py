@@ -14,7 +14,7 @@ from markupsafe import Markup
 from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import FIRST_SCREEN, Chart, svg
-from runner_lab.reports.pages import comparison_tables, findings_tables, suite_tables, tables
+from runner_lab.reports.pages import calculator, comparison_tables, findings_tables, folds, tables
 
 
 def html(
@@ -25,26 +25,32 @@ def html(
     findings: Sequence[Findings] = (),
 ) -> str:
     """The page. Whatever comes from the records is escaped; nothing is fetched from anywhere."""
-    drawn = [(chart, Markup(chart.inline) if chart.missing is None else "") for chart in charts]
+    drawn = [chart for chart in charts if chart.missing is None]
+    first = [chart for chart in drawn if chart.name in FIRST_SCREEN]
     return filled(
         "report.html.j2",
         run=summary.run,
+        calculator=_embedded(calculator.data(summary, [panel for chart in first for panel in chart.panels])),
+        away=any(arm.costs.api_trips is not None for arm in summary.model.arms),
+        cold=any(arm.costs.cold_s is not None for arm in summary.model.arms),
         verdict=verdict,
         warnings=warnings,
         decisions=None if summary.flow else tables.decided(summary),
+        bars=comparison_tables.bars(summary) if summary.flow else [],
         sure=[table for table in (tables.checked(summary), tables.regret(summary)) if table is not None],
+        checked=[chart for chart in drawn if chart.name in folds.IN_HOW_SURE],
         title=titled(summary),
-        main=comparison_tables.main(summary) if summary.flow else tables.main(summary),
-        versus=None if summary.flow else tables.against_baseline(summary),
-        figures=[*suite_tables.of(summary), *([stages] if (stages := tables.task_stages(summary)) else [])],
-        first=[pair for pair in drawn if pair[0].name in FIRST_SCREEN],
-        charts=[pair for pair in drawn if pair[0].name not in FIRST_SCREEN],
-        cells=every_cell(summary),
+        first=first,
+        folds=folds.of(summary, charts),
+        measurements=folds.measurements(summary),
         failures=tables.failures(summary),
         environment=tables.environment(summary),
-        noise=summary.noise,
         findings=_sections(findings),
     )
+
+
+def _embedded(data: str | None) -> Markup | None:
+    return None if data is None else Markup(data)
 
 
 def alone(findings: Sequence[Findings], warnings: Sequence[str]) -> str:
@@ -81,9 +87,13 @@ def filled(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    script, style = _source("report.js"), _source("report.css")
+    # The calculator's script reads its data as it starts: it is on the pages that have some.
+    scripts = ("report.js", "calculator.js") if values.get("calculator") else ("report.js",)
+    script = "\n".join(map(_source, scripts))
+    style = _source("report.css")
     return environment.get_template(template).render(
         **values,
+        drawing=lambda chart: Markup(chart.inline),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(
@@ -95,13 +105,6 @@ def filled(template: str, **values: Any) -> str:
 def titled(summary: Summary) -> str:
     """The question that the run answers."""
     return f"Which task runner for {summary.flow.name}?" if summary.flow else "Which Prefect task runner?"
-
-
-def every_cell(summary: Summary) -> list[tables.Table]:
-    """A table for each suite; of a user's flow one of its measurements."""
-    if summary.flow:
-        return [comparison_tables.measurements(summary)]
-    return [tables.cells_of(summary, suite) for suite in summary.suites]
 
 
 def _source(name: str) -> str:

@@ -14,8 +14,8 @@ from runner_lab.reports.analysis.summary import ArmRow, Summary
 from runner_lab.reports.choose import regret as regrets
 from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
 from runner_lab.reports.model.judgement import HeldOut
+from runner_lab.reports.words import comparison, units
 from runner_lab.reports.words import regret as regret_words
-from runner_lab.reports.words import units
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def main(summary: Summary) -> Table:
         Column("Startup", "Cold: call of the flow to the start of the first task body, cluster or pool included."),
         Column("First result", "Cold: call of the flow to the first result the flow sees."),
         Column("ms a task", "What one more empty task adds: slope of makespan over empty tasks."),
-        Column("x baseline", "That slope against the baseline's, paired by block, with its verdict."),
+        Column("Against baseline", "That slope against the baseline's, paired by block, with its verdict."),
         Column("tasks/s", "Empty tasks a second on the widest empty graph."),
         Column("Submit ms", "Driver time to submit a task, widest empty graph."),
         Column("p95 wait ms", "Submit to start of the body, 95th percentile, widest empty graph."),
@@ -187,8 +187,8 @@ def against_baseline(summary: Summary) -> Table | None:
     columns = (Column("Arm", numeric=False), *(Column(units.printable(suite, 40)) for suite in suites))
     body = tuple((_arm_entry(row), *(ratio(row.by_suite.get(suite)) for suite in suites)) for row in rows)
     note = (
-        "Time over the baseline's in the same block, geometric mean over the suite's graphs: below 1 is faster. "
-        "Where its graphs point different ways the pooled figure hides it: see Every cell. "
+        "Against the baseline in the same block, geometric mean over the suite's graphs. "
+        "Where its graphs point different ways the pooled figure hides it: see All measurements. "
         "The overhead suite counts the fixed cost of a cell too, such as a process pool's start."
     )
     return Table("suites", "Against the baseline, by suite", columns, body, note)
@@ -227,7 +227,7 @@ def cells_of(summary: Summary, suite: str) -> Table:
         Column("Graph", numeric=False),
         Column("Arm", numeric=False),
         Column("Time", "Total of a cold cell, makespan of a warm one; geometric mean over blocks."),
-        Column("x baseline", "Paired by block, with its verdict."),
+        Column("Against baseline", "Paired by block, with its verdict."),
         Column("Efficiency", "Ideal time over makespan."),
         Column("Core ms a task", "(makespan - ideal) x workers / tasks."),
         Column("Startup"),
@@ -275,15 +275,16 @@ def environment(summary: Summary) -> Table:
 
 
 def ratio(versus: Comparison | None) -> Entry:
-    """`8.3x slower`, with interval and n."""
+    """`4.7x faster` or `8.3x slower`, with interval and n; what the run cannot tell is no figure."""
     if versus is None:
         return Entry(units.NONE)
-    return Entry(
-        f"{units.times(versus.ratio.value)} {versus.verdict}",
-        small_print(versus.ratio),
-        versus.ratio.value,
-        versus.verdict,
-    )
+    told, _, between = comparison.gain(versus.ratio).partition(" (")
+    sure = versus.verdict in ("faster", "slower")
+    text = told if sure else {"tie": "as fast", "inconclusive": "cannot be told"}[versus.verdict]
+    ends = f"{told}, {between.rstrip(')')}" if between else told
+    detail = between.rstrip(")") if sure else ends
+    small = f"{detail}\nn {versus.ratio.n}" if detail else f"n {versus.ratio.n}"
+    return Entry(text, small, versus.ratio.value, versus.verdict)
 
 
 def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:

@@ -14,7 +14,7 @@ from runner_lab.records.findings import Findings
 from runner_lab.reports.analysis.statistics import Verdict
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import answer as words
-from runner_lab.reports.choose.choice import Answer
+from runner_lab.reports.choose.choice import Answer, Ranked
 from runner_lab.reports.choose.decisions import COUNTS, Decision, decisions
 from runner_lab.reports.choose.regret import Regret
 from runner_lab.reports.history.difference import Difference
@@ -34,34 +34,27 @@ PLACES = {
 
 
 def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
-    """The verdict's table as lines of text for the end of a run; nothing where the run cannot tell."""
+    """The verdict's table for the end of a run, at most 18 lines; nothing where the run cannot tell."""
     found = decisions(summary)
     if found is None:
         return ()
     table = Table("a task", *(f"{tasks:,} tasks" for tasks in COUNTS), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for work, row in found.rows.items():
-        table.add_row(work, *(Text(_cell(decision)) for decision in row))
+        table.add_row(work, *(Text(_cell(decision.best, decision)) for decision in row))
+        if any(decision.without_async for decision in row):
+            # What most people have: tasks that are no async functions.
+            others = (_cell(decision.without_async or decision.best, decision) for decision in row)
+            table.add_row("  if not async", *map(Text, others))
     text = StringIO()
     Console(width=width, file=text, color_system=None).print(table)
     start = "from a cold start" if found.cold else "on warm workers"
     lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    key = f"Runner x slots and time {start}; = as fast; ~ an estimate, beyond what was measured."
-    loops = any(decision.without_async for row in found.rows.values() for decision in row)
-    return (*lines, key, *(["gather needs async tasks; else: the runner without them."] if loops else []))
+    return (*lines, f"Runner x slots and time {start}. ~ estimate, beyond what was measured.")
 
 
-def _cell(decision: Decision) -> str:
-    best = decision.best
-    slots = "" if not best.has_slots else f" x{best.slots}"
-    about = "~" if decision.estimate else ""
-    if other := decision.without_async:
-        # What most people have: tasks that are no async functions.
-        more = (
-            f"\nelse {other.arm}{f' x{other.slots}' if other.has_slots else ''}\n{about}{units.seconds(other.seconds)}"
-        )
-    else:
-        more = "".join(f"\n= {arm.arm}" for arm in decision.level[:1])
-    return f"{best.arm}{slots}\n{about}{units.seconds(best.seconds)}{more}"
+def _cell(arm: Ranked, decision: Decision) -> str:
+    slots = f" x{arm.slots}" if arm.has_slots else ""
+    return f"{arm.arm}{slots}\n{'~' if decision.estimate else ''}{units.seconds(arm.seconds)}"
 
 
 def show(answer: Answer, out: Console) -> None:

@@ -58,9 +58,10 @@ def test_a_run_ends_with_records_table_and_report_and_leaves_the_users_home_alon
     assert "bench_overhead[plain-w2-threads]" in compared.stdout
 
     assert {"report.html", "report.md", "summary.json", "charts"} <= {path.name for path in out.iterdir()}
-    assert "4/4 cells" in printed
+    assert "[####################] 4/4" in printed
+    assert "Name (time in" not in printed, "the table of pytest-benchmark is for who asks"
     assert str(out / "report.html") in printed or "out/report.html" in printed
-    assert errors.split() == ["Wrote", "benchmark", "data", "in:", "out/benchmark.json"]
+    assert errors.split() == []
     assert not {"Traceback", "WARNING", "ERROR", "DeprecationWarning"} & set(printed.replace(":", " ").split())
 
     assert [path.name for path in users.rglob("*")] == ["profiles.toml"]

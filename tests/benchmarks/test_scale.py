@@ -74,7 +74,7 @@ def test_what_failed_narrower_is_not_tried_wider_in_that_block(wide, make_record
 
 
 def test_a_cell_left_out_is_none_of_the_run(wide):
-    progress = Progress([wide(33), wide(333)], "threads")
+    progress = Progress([wide(33), wide(333)])
     progress.left_out(wide(333))
     progress.left_out(wide(333))
 

@@ -44,7 +44,7 @@ def test_a_killed_run_is_resumed_for_a_block_more_with_no_record_lost_or_doubled
     )
     valid = [line for line in (out / records.FILE_NAME).read_text().splitlines() if line.endswith("}")]
     assert len(valid) == 9
-    assert "9/9 cells" in printed
+    assert " 9/9" in printed
     plan = json.loads((out / "run.json").read_text())
     assert (plan["blocks"], plan["planned_cells"], plan["interrupted"]) == (3, 9, False)
 

@@ -30,11 +30,13 @@ class Run:
     rendered: reports.Rendered
     html: str
     markdown: str
+    details: str
 
 
 def render(folder: Path) -> Run:
     rendered = reports.render(folder)
-    return Run(folder, rendered, rendered.html.read_text(), rendered.markdown.read_text())
+    texts = [(folder / name).read_text() for name in ("report.html", "report.md", "details.md")]
+    return Run(folder, rendered, *texts)
 
 
 DRAWN = len(charts.CHARTS) - 1

@@ -136,8 +136,10 @@ def test_a_folder_of_findings_alone_has_a_report_of_them(tmp_path, capsys):
     write(tmp_path, findings(finding("killed", "ray"), name="equivalence", title="Same?"), "equivalence")
     lab.main(["report", str(tmp_path)])
 
-    page, text = (tmp_path / "report.html").read_text(), (tmp_path / "report.md").read_text()
-    for shown in (page, text):
+    page, text, details = ((tmp_path / name).read_text() for name in ("report.html", "report.md", "details.md"))
+    assert "✗ bad under dask" in text
+    assert len(text.splitlines()) <= 120
+    for shown in (page, details):
         assert "What happens when things go wrong" in shown
         assert "Same?" in shown
         assert "3.8.8" in shown
@@ -157,8 +159,9 @@ def test_findings_stand_beside_the_times_of_a_run(tmp_path):
 
     assert "faults-matrix" not in without
     assert 'id="faults-matrix"' in page
-    assert page.index('id="arms"') < page.index('id="faults-matrix"') < page.index('id="cells-title"')
-    assert text.index("## The arms") < text.index("## What happens when things go wrong") < text.index("## Every cell")
+    assert page.index('id="verdict"') < page.index('id="faults-matrix"') < page.index('id="measurements-fold"')
+    assert text.index("## Verdict") < text.index("## What happens when things go wrong")
+    assert "✗ bad under dask" in (folder / "details.md").read_text()
     # What cannot be read does not take the report away, and is said.
     write(folder, "{")
     rendered = reports.render(folder)
@@ -170,7 +173,8 @@ def test_hostile_findings_are_shown_as_text(tmp_path):
     hostile = finding("killed", HOSTILE, "bad", words=HOSTILE, remedy=HOSTILE, facts={HOSTILE: HOSTILE})
     write(tmp_path, findings(hostile, title=HOSTILE, arms=[HOSTILE], environment={HOSTILE: HOSTILE, "versions": 3}))
     rendered = reports.render(tmp_path)
-    page, text = rendered.html.read_text(), rendered.markdown.read_text()
+    page = rendered.html.read_text()
+    text = rendered.markdown.read_text() + (tmp_path / "details.md").read_text()
 
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page

@@ -43,7 +43,7 @@ def test_hostile_names_are_text_and_nothing_else(full_run: Run, page: Elements) 
     assert SCRIPT in page.text
     assert units.printable(LONG, 40) in page.text
     assert 'Boom: <b onclick="x">"1" | 2</b>' in page.text
-    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert [tag for tag, _ in page.tags].count("script") == 2, "the page's own, and its data"
     assert not {"b", "iframe", "object", "link", "img", "base"} & {tag for tag, _ in page.tags}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert "\x1b" not in full_run.html
@@ -61,10 +61,11 @@ def test_nothing_on_the_page_points_outside(full_run: Run, page: Elements) -> No
     assert "sha256-" in policy
 
 
-def test_a_reader_meets_the_verdict_then_the_warnings_then_the_table(full_run: Run, page: Elements) -> None:
-    places = [
-        page.text.index(text) for text in ("Verdict", "Before you rely on it", "The arms", "Every cell", "Environment")
-    ]
+def test_a_reader_meets_the_fields_the_verdict_how_sure_the_map_and_then_the_rest(
+    full_run: Run, page: Elements
+) -> None:
+    titles = ("Tasks", "Verdict", "How sure", "Before you rely on it", "The map", "Details", "All measurements")
+    places = [page.text.index(text) for text in titles]
     assert places == sorted(places)
     for line in (*full_run.rendered.verdict, *full_run.rendered.warnings):
         assert line in page.text
@@ -81,14 +82,24 @@ def test_every_table_can_be_sorted_and_is_named(page: Elements) -> None:
 
 def test_main_columns_are_all_there(page: Elements) -> None:
     for title in (
-        *("Arm", "Startup", "First result", "ms a task", "x baseline", "tasks/s", "Submit ms", "p95 wait ms", "CPU s"),
+        *(
+            "Arm",
+            "Startup",
+            "First result",
+            "ms a task",
+            "Against baseline",
+            "tasks/s",
+            "Submit ms",
+            "p95 wait ms",
+            "CPU s",
+        ),
         *("Peak MB", "Cached s", "Retry ms", "Recorded"),
     ):
         assert re.search(rf"^{re.escape(title)}$", page.text, re.MULTILINE), title
 
 
 def test_markdown_tables_hold_together(full_run: Run) -> None:
-    blocks = re.findall(r"(?:^\|.*\n)+", full_run.markdown, re.MULTILINE)
+    blocks = re.findall(r"(?:^\|.*\n)+", full_run.markdown + full_run.details, re.MULTILINE)
     assert len(blocks) >= 9
     for block in blocks:
         columns = {line.count("|") for line in block.splitlines()}
@@ -97,11 +108,18 @@ def test_markdown_tables_hold_together(full_run: Run) -> None:
 
 def test_markdown_escapes_and_links_charts_beside_it(full_run: Run) -> None:
     allowed = {"br", "sub", "/sub", "details", "/details", "summary", "/summary"}
-    assert set(re.findall(r"<([^>\s]+)[^>]*>", full_run.markdown)) == allowed
-    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", full_run.markdown)
+    text = full_run.markdown + full_run.details
+    assert set(re.findall(r"<([^>\s]+)[^>]*>", text)) == allowed
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
     assert len(pictures) == DRAWN
     assert all((full_run.folder / picture).is_file() for picture in pictures)
-    assert "http" not in full_run.markdown
+    assert "http" not in text
+    assert "Not drawn" not in text
+
+
+def test_the_markdown_for_a_pull_request_is_a_page(full_run: Run) -> None:
+    assert len(full_run.markdown.splitlines()) <= 120
+    assert "[All tables and charts](details.md)" in full_run.markdown
 
 
 @pytest.mark.parametrize(

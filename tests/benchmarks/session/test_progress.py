@@ -11,23 +11,23 @@ from runner_lab.records.graph import GraphSpec, Work
 
 def test_counts_what_is_done_and_what_failed(make_cell, make_record):
     cells = [make_cell("threads", block) for block in range(3)]
-    progress = Progress(cells, "threads")
-    assert progress.line() == "0/3 cells"
+    progress = Progress(cells)
+    assert progress.line() == "[....................] 0/3"
 
     progress.done(cells[0], [make_record(cells[0])])
-    assert progress.line() == "1/3 cells, about 4 s left"
+    assert progress.line() == "[######..............] 1/3, about 4 s left"
     progress.done(cells[1], [make_record(cells[1], status="error", error="it broke")])
-    assert progress.line() == "2/3 cells, 1 failed, about 2 s left"
+    assert progress.line() == "[#############.......] 2/3, about 2 s left, 1 failed"
     assert progress.left == 1
     progress.done(cells[2], [make_record(cells[2])])
-    assert progress.line() == "3/3 cells, 1 failed"
+    assert progress.line() == "[####################] 3/3, 1 failed"
     assert progress.left == 0
 
 
 def test_time_left_takes_each_cell_as_long_as_before_else_as_its_arm_else_as_any(make_cell, make_record):
     known, same_arm, other = make_cell("dask"), make_cell("dask", graph=GraphSpec(width=9)), make_cell("threads")
     again = make_cell("dask", 1)
-    progress = Progress([known, same_arm, other, again], "threads")
+    progress = Progress([known, same_arm, other, again])
     assert progress.left_s() is None
 
     progress.done(known, [make_record(known, elapsed_s=10.0)])
@@ -39,62 +39,39 @@ def test_time_left_takes_each_cell_as_long_as_before_else_as_its_arm_else_as_any
 
 def test_a_failed_cell_says_nothing_of_the_time_left(make_cell, make_record):
     cells = [make_cell("threads"), make_cell("dask")]
-    progress = Progress(cells, "threads")
+    progress = Progress(cells)
     progress.done(cells[0], [make_record(cells[0], status="error", error="timed out", elapsed_s=300.0)])
 
     assert progress.left_s() is None
 
 
-def test_leader_has_the_lowest_mean_ratio_to_the_baseline(make_cell, make_record):
-    graphs = [GraphSpec(width=2), GraphSpec(width=4)]
-    cells = {(arm, graph): make_cell(arm, graph=graph) for arm in ("threads", "dask", "ray") for graph in graphs}
-    progress = Progress(list(cells.values()), "threads")
-    assert progress.leader() is None
+def test_cells_that_would_be_spared_take_no_time_and_repeats_no_more_than_is_left(make_cell, make_record):
+    first, other = make_cell("threads"), make_cell("dask")
+    repeats = [make_cell("threads", block) for block in (1, 2, 3)]
+    progress = Progress([first, other, *repeats], spared=lambda cell: cell.block == 3, repeats_s=lambda: 25.0)
+    progress.done(first, [make_record(first, elapsed_s=10.0)])
 
-    for (arm, graph), value_s in zip(cells, [1.0, 10.0, 2.0, 2.0, 0.9, 20.0], strict=True):
-        progress.done(cells[arm, graph], [make_record(cells[arm, graph], value_s)])
-
-    # dask: 2.0 and 0.2 of the baseline; ray: 0.9 and 2.0.
-    assert progress.leader() == "dask"
+    # `other` 10 s; the repeats in blocks 1 and 2 would take 20 s more, and 15 s are left for them.
+    assert progress.left_s() == pytest.approx(25.0)
+    assert progress.line().endswith(" 1/4, about 25 s left")
 
 
-def test_neither_the_control_nor_a_bare_engine_leads(make_cell, make_record):
-    cells = [make_cell(arm) for arm in ("threads", "control", "bare-dask")]
-    progress = Progress(cells, "threads")
-    for cell, value_s in zip(cells, [1.0, 0.5, 0.01], strict=True):
-        progress.done(cell, [make_record(cell, value_s)])
+def test_the_line_has_a_bar_and_names_what_is_measured_now(make_cell, make_record):
+    cells = [make_cell("threads", block) for block in range(4)]
+    progress = Progress(cells)
+    for cell in cells[:3]:
+        progress.done(cell, [make_record(cell, elapsed_s=5.0)])
 
-    assert progress.leader() is None
-
-
-def test_an_arm_with_more_workers_than_the_others_does_not_lead(make_cell, make_record):
-    cells = [
-        *(make_cell(arm, suite="worker_scaling") for arm in ("threads", "dask")),
-        *(make_cell(arm, suite="worker_scaling", workers=4) for arm in ("threads", "ray")),
-    ]
-    progress = Progress(cells, "threads")
-    for cell, value_s in zip(cells, [1.0, 0.9, 0.1, 0.1], strict=True):
-        progress.done(cell, [make_record(cell, value_s)])
-
-    assert progress.leader() == "dask"
-
-
-def test_no_leader_without_the_baseline_beside_it(make_cell, make_record):
-    cells = [make_cell("threads", graph=GraphSpec(width=9)), make_cell("dask"), make_cell("ray")]
-    progress = Progress(cells, "threads")
-    for cell in cells:
-        progress.done(cell, [make_record(cell)])
-
-    assert progress.leader() is None
+    assert progress.line("map/120/dask") == "[###############.....] 3/4, about 5 s left: map/120/dask"
 
 
 def test_a_cell_of_an_earlier_run_counts_as_done_once(make_cell, make_record):
     cell = make_cell()
-    progress = Progress([cell], "threads")
+    progress = Progress([cell])
     progress.done(cell, [make_record(cell)])
     progress.done(cell, [make_record(cell)])
 
-    assert progress.line() == "1/1 cells"
+    assert progress.line() == "[####################] 1/1"
 
 
 def test_a_search_counts_as_one_cell_until_it_has_measured_its_own(make_cell, make_record):
@@ -103,10 +80,10 @@ def test_a_search_counts_as_one_cell_until_it_has_measured_its_own(make_cell, ma
         Search("metg", GraphSpec(width=4, work=Work("sleep", 0.1)), fixed.arm, block, Stage("threads", 2))
         for block in (0, 1)
     )
-    progress = Progress([fixed, first, second], "threads")
+    progress = Progress([fixed, first, second])
     records = [make_record(first.at(seconds), elapsed_s=3.0) for seconds in (0.1, 0.4, 0.2)]
     progress.done(first, records)
-    assert progress.line().startswith("3/5 cells, about 12 s left")
+    assert progress.line().endswith(" 3/5, about 12 s left")
 
     progress.done(second, [])
     progress.done(fixed, [make_record(fixed)])
