@@ -32,6 +32,10 @@ _LOOK_S = 1.0
 logger = get_logger("task_runner.lean")
 
 
+def _raised(error: Exception) -> Any:
+    raise error
+
+
 @dataclass(eq=False)
 class Job:
     """One request to a process, and what to make of its reply or of its end."""
@@ -42,6 +46,8 @@ class Job:
     """The reply as the result of `future`."""
     died: Callable[[int | None, int | None, bool], Any]
     """The result of `future` when the process has died: gets its id, its exit code, and whether the pool stopped it."""
+    failed: Callable[[Exception], Any] = _raised
+    """The result of `future` when no process could be started, or the reply be received."""
     reruns: int = 0
     """How often the job may be run again after its process has died."""
     future: Future[Any] = field(default_factory=Future)
@@ -158,7 +164,8 @@ class ProcessPool:
             worker = worker or self._start()
         except Exception as not_started:
             # The system has no process or no pipe left, say: this thread goes on, and the next job tries again.
-            job.future.set_exception(not_started)
+            failure = not_started
+            _set_result(job, lambda: job.failed(failure))
             return None
         if not self._take(worker):
             _withdraw(job)
@@ -179,7 +186,8 @@ class ProcessPool:
             # A reply that is too large for this process, say: what is left of it in the pipe is no reply to the next.
             worker.process.kill()
             self._end(worker)
-            job.future.set_exception(broken)
+            broken_by = broken
+            _set_result(job, lambda: job.failed(broken_by))
             return None
         with self._changed:
             self._idle.add(threading.get_ident())

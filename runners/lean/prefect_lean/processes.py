@@ -22,7 +22,7 @@ from . import internals, shipping
 from .context import Context, Package
 from .crash import Submitted
 from .futures import LeanConcurrentFuture, fail, when_done
-from .internals.savings import EVENTS, POOL
+from .internals.savings import EVENTS, PATIENCE, POOL
 from .pool import Job, ProcessPool
 from .runner import LeanRemoteRunner
 
@@ -66,6 +66,8 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         # Upstream's starts a thread and a queue at once; in a worker, where every task enters a twin of its flow's
         # runner, they would be started and stopped for every task.
         super(ProcessPoolTaskRunner, self).__enter__()
+        if PATIENCE.on() and self.recording is None:
+            internals.wait_no_longer()
         if EVENTS.on():
             self._end_events = internals.events_here(self.record)
         self._context = Context(future_type=Future)
@@ -111,7 +113,8 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         pool = self._running_pool()
         job = Job(
             request=(),
-            loads=_loads_reply,
+            loads=lambda reply: _loads_reply(reply, submitted),
+            failed=submitted.failed,
             died=lambda *death: submitted.crashed(_how_it_died(*death)),
             reruns=self.crash_reruns or 0,
         )
@@ -121,9 +124,9 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=job.future)
 
     def _unsent(self, submitted: Submitted, unpicklable: Exception) -> LeanConcurrentFuture:
-        # As upstream, which pickles later, in a thread: the future has it.
+        # Upstream pickles later, in a thread: it is the future that fails.
         failed: Future[Any] = Future()
-        failed.set_exception(unpicklable)
+        failed.set_result(submitted.failed(unpicklable, begun=False))
         return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=failed)
 
     def _running_pool(self) -> ProcessPool:
@@ -196,11 +199,16 @@ def _request(job: Job, package: Package, environment: bytes, pool: ProcessPool) 
         fail(job.future, failed)
 
 
-def _loads_reply(reply: bytes) -> Any:
-    ended, value = cloudpickle.loads(reply)
-    if not ended:
-        raise value
-    return value
+def _loads_reply(reply: bytes, submitted: Submitted) -> Any:
+    try:
+        ended, value = cloudpickle.loads(reply)
+    except Exception as unreadable:
+        return submitted.failed(unreadable)
+    if ended:
+        return value
+    if isinstance(value, Exception):
+        return submitted.failed(value)
+    raise value
 
 
 def _how_it_died(pid: int | None, exitcode: int | None, stopping: bool) -> str:
