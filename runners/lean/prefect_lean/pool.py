@@ -68,19 +68,26 @@ class _Worker:
 class ProcessPool:
     """Up to `size` processes, started as they are needed, each with a thread that feeds it.
 
+    `context` is how they are started, as of `multiprocessing`.
+
     In each process runs `serve(calls, messages, *arguments)`: it answers every request on `calls` with one reply and
     ends at one that begins with nothing. What it sends on `messages` goes to `deliver`.
     """
 
     def __init__(
-        self, size: int, serve: Callable[..., None], arguments: tuple[Any, ...], deliver: Callable[[Any], None]
+        self,
+        size: int,
+        serve: Callable[..., None],
+        arguments: tuple[Any, ...],
+        deliver: Callable[[Any], None],
+        context: Any = None,
     ) -> None:
         self._size = size
         self._serve = serve
         self._arguments = arguments
         self._deliver = deliver
-        # Spawned, as upstream: a fork would copy locks that other threads of this process hold.
-        self._multiprocessing = multiprocessing.get_context("spawn")
+        # Spawned, as upstream: a fork of this process would copy locks that its other threads hold.
+        self._multiprocessing = context or multiprocessing.get_context("spawn")
         self._jobs: collections.deque[Job] = collections.deque()
         self._changed = threading.Condition()
         self._feeders: list[threading.Thread] = []

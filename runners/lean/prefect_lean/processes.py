@@ -8,6 +8,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -18,9 +19,10 @@ import cloudpickle
 from prefect.settings.context import get_current_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 
-from . import internals, shipping
+from . import forking, internals, shipping
 from .context import Context, Package
 from .crash import Submitted
+from .forking import ForkedContext
 from .futures import LeanConcurrentFuture, fail, when_done
 from .internals.savings import EVENTS, PATIENCE, POOL
 from .pool import Job, ProcessPool
@@ -73,6 +75,9 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         self._context = Context(future_type=Future)
         self._environment = _Environment()
         self._cancelled = False
+        if self.recording is None:
+            # They take longest to import Prefect. In a worker, most tasks submit none.
+            self._processes()
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
@@ -133,15 +138,22 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         with self._starting:
             if self._pool is None:
                 initializer = getattr(self, "_initializer", None), getattr(self, "_initargs", ())
-                arguments = (self._environment.pickled(), cloudpickle.dumps(initializer))
+                processes = self._processes()
+                forked = dict(os.environ) if isinstance(processes, ForkedContext) else None
+                arguments = (self._environment.pickled(), cloudpickle.dumps(initializer), forked)
                 # The stock thread that forwards what processes say reads it from here.
                 self._subprocess_message_queue = queue.SimpleQueue()
                 self._message_forwarding_thread = threading.Thread(
                     target=self._forward, args=(internals.Origin(),), name="LeanProcessPoolMessages", daemon=True
                 )
                 self._message_forwarding_thread.start()
-                self._pool = ProcessPool(self._max_workers, _serve, arguments, self._subprocess_message_queue.put)
+                deliver = self._subprocess_message_queue.put
+                self._pool = ProcessPool(self._max_workers, _serve, arguments, deliver, processes)
             return self._pool
+
+    def _processes(self) -> Any:
+        """How its processes are started."""
+        return forking.context(pickle.loads(self._environment.pickled()))
 
     def _forward(self, origin: internals.Origin) -> None:
         # A thread begins without a context: the events would go to the API that the process began with.
@@ -239,7 +251,16 @@ class _Outbox:
         self._lock = threading.Lock()
 
 
-def _serve(calls: Connection, messages: Connection, environment: bytes, initializing: bytes) -> None:
+def _serve(
+    calls: Connection,
+    messages: Connection,
+    environment: bytes,
+    initializing: bytes,
+    forked: dict[str, str] | None = None,
+) -> None:
+    """forked: the environment of the driver, where this process has been forked from one that has another."""
+    if forked is not None:
+        _as_if_spawned(forked)
     # Ctrl-C reaches every process of a terminal, and is the driver's to answer: a process that ended its task by itself
     # would be given the next one. A handler, since a signal that is ignored stays so in programs that tasks start.
     signal.signal(signal.SIGINT, lambda number, frame: None)
@@ -259,6 +280,14 @@ def _serve(calls: Connection, messages: Connection, environment: bytes, initiali
         while _answer(calls, run):
             pass
         package.internals.flush_events()
+
+
+def _as_if_spawned(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    if (random := sys.modules.get("numpy.random")) is not None:
+        # What is drawn would be the same in all processes. The standard library sees to itself.
+        random.seed()
 
 
 @contextlib.contextmanager
