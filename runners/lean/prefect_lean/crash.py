@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateDetails, TaskRun
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging import get_logger
 from prefect.states import Crashed, Failed, Pending, State
 from prefect.tasks import Task
@@ -84,7 +84,11 @@ class Submitted:
                     try:
                         client.set_task_run_state(self.task_run_id, state, force=True)
                         return True
-                    except ObjectNotFound:
+                    except (ObjectNotFound, PrefectHTTPStatusError) as refused:
+                        # Prefect's client leaves it at the status here.
+                        response = getattr(refused, "response", None)
+                        if response is not None and response.status_code != 404:
+                            raise
                         time.sleep(0.1)
         except Exception:
             self._not_told()
