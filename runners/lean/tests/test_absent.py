@@ -42,8 +42,8 @@ def test_cluster_that_does_not_answer_is_one_error(engine, silent):
     with address(silent) as place:
         cluster = f"tcp://{place}" if engine == "dask" else place
         runner: Any = {"dask": "LeanDaskTaskRunner", "ray": "LeanRayTaskRunner"}[engine]
-        begun = time.monotonic()
         unanswered = getattr(prefect_lean, runner)(cluster, connect_timeout_s=1)
+        begun = time.monotonic()
         # Dask's connects when it has to, Ray's when it is entered.
         with pytest.raises(ConnectionError) as refused, unanswered:
             unanswered.submit(one, {})
@@ -139,7 +139,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 
-from prefect import task
+from prefect import flow, task
 import prefect_lean
 
 engine, folder = sys.argv[1], Path(sys.argv[2])

@@ -170,13 +170,12 @@ def test_large_arguments(arm):
 
 
 class Unloadable:
-    """Goes into a pickle and does not come out of it where there is no such file."""
+    """Goes into a pickle and does not come out of it, as what is too large for the memory that is left."""
 
     def __init__(self, path: str) -> None:
         self.path = path
 
     def __reduce__(self) -> Any:
-        # Each time a process loads it, one file fewer: it does not survive the way to the flow.
         return _load, (self.path,)
 
 
@@ -193,9 +192,9 @@ def test_result_that_cannot_be_sent_fails_its_task(arm, recorded, what):
     def give() -> Any:
         import threading
 
-        return (
-            Unloadable("x") if what == "does not load" else [threading.Lock()] if "list" in what else threading.Lock()
-        )
+        if what == "does not load":
+            return Unloadable("x")
+        return [threading.Lock()] if what == "in a list" else threading.Lock()
 
     @task
     async def give_async() -> Any:
@@ -208,7 +207,7 @@ def test_result_that_cannot_be_sent_fails_its_task(arm, recorded, what):
         other = echo.submit(7)
         given.wait(LIMIT_S)
         assert given.state.name == "Failed"
-        with pytest.raises((TypeError, MemoryError)):
+        with pytest.raises(Exception, match=r"no room|cannot pickle"):
             given.result(LIMIT_S)
         assert given.state.is_failed()
         assert ("no room" if what == "does not load" else "cannot pickle") in given.state.message

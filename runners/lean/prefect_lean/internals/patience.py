@@ -16,8 +16,8 @@ WAIT = "PREFECT_LEAN_WAIT_S"
 """The environment variable with the seconds that a flow, and a process at its end, waits for a server that is gone or
 takes nothing."""
 
-# With what a flow does beside waiting, it ends within two minutes of its last task.
-_WAIT_S = 90.0
+# With the tries that are under way then, a flow ends within two minutes of its last task.
+_WAIT_S = 75.0
 
 _LONGEST_PAUSE_S = 5.0
 

@@ -361,9 +361,9 @@ class Window:
                 self._say()
             return False
         left = len(self.waiting)
-        # Better too much at once than not at all.
+        # Better too much at once than not at all. A server that the flow has given up takes nothing.
         with contextlib.suppress(Exception):
-            while self.waiting:
+            while self.waiting and absence.since_s is None:
                 await self._client.emit(self.waiting.first())
                 self.waiting.done()
         sent = left - len(self.waiting)
