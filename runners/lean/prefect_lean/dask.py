@@ -86,8 +86,10 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
                 if self._client is None:
                     given, has_client = self.address is not None or self._cluster is not None, _has_client()
                     self._owns_cluster = not given and not has_client
-                    if self.address is not None and not has_client:
-                        self._reach(self.address)
+                    # The first argument is a cluster, and upstream takes an address there as well.
+                    address = self._cluster if isinstance(self._cluster, str) else self.address
+                    if address is not None and not has_client:
+                        self._reach(address)
                     with dask.config.set(_own_workers()):
                         return super().client
         return self._client

@@ -42,7 +42,7 @@ def test_cluster_that_does_not_answer_is_one_error(engine, silent):
     with address(silent) as place:
         cluster = f"tcp://{place}" if engine == "dask" else place
         runner: Any = {"dask": "LeanDaskTaskRunner", "ray": "LeanRayTaskRunner"}[engine]
-        unanswered = getattr(prefect_lean, runner)(cluster, connect_timeout_s=1)
+        unanswered = getattr(prefect_lean, runner)(address=cluster, connect_timeout_s=1)
         begun = time.monotonic()
         # Dask's connects when it has to, Ray's when it is entered.
         with pytest.raises(ConnectionError) as refused, unanswered:
@@ -56,7 +56,7 @@ def test_cluster_that_does_not_answer_is_one_error(engine, silent):
 def test_time_to_connect_goes_with_the_runner():
     from prefect_lean import LeanDaskTaskRunner
 
-    runner = LeanDaskTaskRunner("tcp://127.0.0.1:1", connect_timeout_s=7)
+    runner = LeanDaskTaskRunner(address="tcp://127.0.0.1:1", connect_timeout_s=7)
     assert runner.duplicate().connect_timeout_s == 7
     assert runner._arguments()["connect_timeout_s"] == 7
 
