@@ -17,7 +17,7 @@ WAIT = "PREFECT_LEAN_WAIT_S"
 takes nothing."""
 
 # With the tries that are under way then, a flow ends within two minutes of its last task.
-_WAIT_S = 75.0
+_WAIT_S = 60.0
 
 _LONGEST_PAUSE_S = 5.0
 
