@@ -372,14 +372,14 @@ class Window:
             f"prefect-lean: the server has taken nothing for {wait_limit_s():.0f} s ({WAIT})."
             f" {sent} events of task runs were sent without waiting for it,"
             f" {left - sent} are lost."
-            + (f" Not recorded: task runs {', '.join(map(str, lost[:_NAMED]))}" if lost else "")
+            + (f" Not known to be recorded: task runs {', '.join(map(str, lost[:_NAMED]))}" if lost else "")
             + (f" and {len(lost) - _NAMED} others." if len(lost) > _NAMED else "." if lost else "")
         )
         return True
 
     def _lost(self) -> list[UUID]:
-        """The task runs of which something waits that will not be sent. They are taken out."""
-        found: dict[UUID, None] = {}
+        """The task runs of which something is on its way, or waits and will not be sent. The latter is taken out."""
+        found = dict.fromkeys(sent.task_run_id for sent in self.under_way)
         for _ in range(len(self.waiting)):
             if (task_run_id := _recorded_as(self.waiting.first())) is not None:
                 found[task_run_id] = None
