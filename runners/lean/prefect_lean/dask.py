@@ -75,6 +75,7 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
         self._submitted: WeakValueDictionary[UUID, LeanDaskFuture] = WeakValueDictionary()
         self._connecting = threading.Lock()
         self._owns_cluster = False
+        self._has_sent = False
 
     @property
     def client(self) -> Any:
@@ -172,6 +173,7 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
         )
         if self.crash_reruns is not None:
             self.client.run_on_scheduler(_SET_DEATHS, key=key, reruns=self.crash_reruns)
+        self._has_sent = True
         wrapped.task_run_id = submitted.task_run_id
         future = LeanDaskFuture(submitted, wrapped)
         self._submitted[submitted.task_run_id] = future
@@ -197,7 +199,7 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
 
     def _running(self) -> list[tuple[str, str]]:
         """The keys of tasks that a worker is at, with its address, also of those that were let go of."""
-        if self._client is None:
+        if self._client is None or not self._has_sent:
             return []
         try:
             # As `Client.run`, which would wait for ever for a worker that is ending by itself.
