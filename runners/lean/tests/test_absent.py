@@ -140,6 +140,8 @@ import sys, time
 from pathlib import Path
 
 from prefect import flow, task
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 import prefect_lean
 
 engine, folder = sys.argv[1], Path(sys.argv[2])
@@ -155,9 +157,20 @@ def step(number):
     return number
 
 
+def recorded(client, task_run_id):
+    try:
+        return client.read_task_run(task_run_id)
+    except ObjectNotFound:
+        return None
+
+
 @flow
 def goes_on():
-    step.submit(0).result()
+    first = step.submit(0)
+    first.result()
+    with get_client(sync_client=True) as client:
+        while not recorded(client, first.task_run_id):
+            time.sleep(0.1)
     (folder / "begun").touch()
     while not (folder / "gone").exists():
         time.sleep(0.1)
