@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateDetails, TaskRun
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging import get_logger
-from prefect.states import Crashed, Pending, State
+from prefect.states import Crashed, Failed, Pending, State
 from prefect.tasks import Task
 
 from . import internals
@@ -43,6 +44,17 @@ class Submitted:
         logger.error("Task run %s of task %r crashed: %s", self.task_run_id, self.task.name, message)
         return self._record(Crashed(message=message, state_details=self._details()), wait_s=_EVENTS_LATE_S)
 
+    def failed(self, error: BaseException, begun: bool = True) -> State:
+        """Record that the task run failed by `error` outside of its engine: its call or its result could not be sent.
+
+        begun: whether it may have. The API may have another state of it then, Completed even.
+        """
+        what = "the task or its result" if begun else "an argument or the task itself"
+        message = f"{self.runner}: {what} could not be sent between processes: {type(error).__name__}: {error}"
+        logger.error("Task run %s of task %r failed: %s", self.task_run_id, self.task.name, message)
+        state: State[Any] = Failed(message=message, data=error, state_details=self._details())
+        return self._record(state, wait_s=_EVENTS_LATE_S if begun else 0)
+
     def not_ready(self, upstream: str = "") -> State:
         """Record that the task run never started because an upstream task run crashed."""
         message = f"Upstream task run {upstream}did not reach a 'COMPLETED' state."
@@ -72,7 +84,11 @@ class Submitted:
                     try:
                         client.set_task_run_state(self.task_run_id, state, force=True)
                         return True
-                    except ObjectNotFound:
+                    except (ObjectNotFound, PrefectHTTPStatusError) as refused:
+                        # Prefect's client leaves it at the status here.
+                        response = getattr(refused, "response", None)
+                        if response is not None and response.status_code != 404:
+                            raise
                         time.sleep(0.1)
         except Exception:
             self._not_told()

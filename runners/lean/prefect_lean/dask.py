@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 import pickle
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 from typing import Any
 from uuid import UUID
@@ -14,8 +17,13 @@ from weakref import WeakValueDictionary
 import dask
 import distributed
 from dask._task_spec import Task as GraphTask
+from distributed.comm import connect
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
+from distributed.threadpoolexecutor import thread_state
+from prefect.exceptions import CancelledRun
 from prefect.states import State
+from prefect.tasks import Task
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
 from . import shipping
@@ -23,7 +31,8 @@ from .context import Context, Package
 from .crash import Submitted
 from .futures import SettledFuture, unsettled
 from .internals.savings import CALLS, Saving
-from .runner import LeanRemoteRunner
+from .runner import LeanClusterRunner
+from .slots import LeanFutureList
 
 _ANSWER_S = 5.0
 
@@ -45,13 +54,14 @@ _SENDING = Saving(
 )
 
 
-class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
+class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
     """`DaskTaskRunner` at a fraction of its cost per task.
 
     Args:
         crash_reruns: How often a task may run again after the worker that ran it has died. None leaves that to the
             scheduler (`distributed.scheduler.allowed-failures`, by default 3), as the stock runner does. A number
             costs a message to the scheduler and back for every submit.
+        connect_timeout_s: How long, in seconds, the scheduler at `address` may take to answer.
         record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
 
     All other arguments are those of `DaskTaskRunner`.
@@ -65,6 +75,7 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         self._submitted: WeakValueDictionary[UUID, LeanDaskFuture] = WeakValueDictionary()
         self._connecting = threading.Lock()
         self._owns_cluster = False
+        self._has_sent = False
 
     @property
     def client(self) -> Any:
@@ -74,12 +85,19 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         if self._client is None:
             with self._connecting:
                 if self._client is None:
-                    given = self.address is not None or self._cluster is not None
-                    self._owns_cluster = not given and not _has_client()
-                    # A task may start processes. Workers of Dask may not where they are daemons.
-                    with dask.config.set({"distributed.worker.daemon": False}):
+                    given, has_client = self.address is not None or self._cluster is not None, _has_client()
+                    self._owns_cluster = not given and not has_client
+                    # The first argument is a cluster, and upstream takes an address there as well.
+                    address = self._cluster if isinstance(self._cluster, str) else self.address
+                    if address is not None and not has_client:
+                        self._reach(address)
+                    with dask.config.set(_own_workers()):
                         return super().client
         return self._client
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        futures = super().map(*args, **kwargs)
+        return LeanFutureList(futures) if self._sending.on() else futures  # type: ignore[abstract]
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished: those that have not started never will."""
@@ -100,9 +118,12 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         if not self._sending.on():
             super().__exit__(*args)
             return
-        stopped: list[tuple[LeanDaskFuture, str]] = []
+        stopped: list[tuple[str, str]] = []
+        kept: dict[str, LeanDaskFuture] = {}
         try:
-            stopped = self._running() if self._owns_cluster else []
+            if self._owns_cluster:
+                kept = {future.wrapped_future.key: future for future in self._unfinished()}
+                stopped = self._running()
             self.cancel_all()
             self._settle()
         finally:
@@ -111,8 +132,30 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
             finally:
                 self._end_recording()
         # They end with the workers of the cluster, which then cannot say so any more.
-        for future, worker in stopped:
-            future.was_stopped(worker)
+        for key, worker in stopped:
+            if key in kept:
+                kept[key].was_stopped(worker)
+            elif (submitted := self._let_go(key)) is not None:
+                submitted.crashed(_was_stopped(worker))
+
+    def _reach(self, address: str) -> None:
+        """Raises ConnectionError where no scheduler answers. Dask waits for ever for one that accepts and is silent."""
+        security = self.client_kwargs.get("security")
+        if isinstance(security, dict):
+            security = Security(**security)
+        connection_args = (security if isinstance(security, Security) else Security()).get_connection_args("client")
+
+        async def shake_hands() -> None:
+            limit_s = self.connect_timeout_s
+            comm = await asyncio.wait_for(connect(address, timeout=limit_s, **connection_args), limit_s)
+            await comm.close()
+
+        # The flow may be in an event loop of its own.
+        with ThreadPoolExecutor(1) as elsewhere:
+            try:
+                elsewhere.submit(asyncio.run, shake_hands()).result()
+            except (TimeoutError, OSError) as why:
+                raise self._no_answer(address) from why
 
     def _send(self, submitted: Submitted, package: Package) -> LeanDaskFuture:
         # With a key of its own, no argument is tokenized.
@@ -130,6 +173,7 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         )
         if self.crash_reruns is not None:
             self.client.run_on_scheduler(_SET_DEATHS, key=key, reruns=self.crash_reruns)
+        self._has_sent = True
         wrapped.task_run_id = submitted.task_run_id
         future = LeanDaskFuture(submitted, wrapped)
         self._submitted[submitted.task_run_id] = future
@@ -153,18 +197,26 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
             if future.wrapped_future.status == "error":
                 future.wait(_ANSWER_S)
 
-    def _running(self) -> list[tuple[LeanDaskFuture, str]]:
-        """The futures of tasks that a worker is at, with the worker's address."""
-        unfinished = {future.wrapped_future.key: future for future in self._unfinished()}
-        if not unfinished or self._client is None:
+    def _running(self) -> list[tuple[str, str]]:
+        """The keys of tasks that a worker is at, with its address, also of those that were let go of."""
+        if self._client is None or not self._has_sent:
             return []
         try:
-            # As `Client.run`, which would wait for ever for a worker that is ending by itself, as Ctrl-C has them do.
+            # As `Client.run`, which would wait for ever for a worker that is ending by itself.
             run, seconds = self._client._run, _ANSWER_S
             found = self._client.sync(run, _KEYS_AT_WORK, on_error="ignore", callback_timeout=seconds)
         except (TimeoutError, OSError, RuntimeError):
             return []
-        return [(unfinished[key], worker) for worker, keys in found.items() for key in keys if key in unfinished]
+        return [(key, worker) for worker, keys in found.items() for key in keys]
+
+    def _let_go(self, key: str) -> Submitted | None:
+        """A task run of which only the key is left."""
+        try:
+            name, task_run_id = key[:-37], UUID(key[-36:])
+        except ValueError:
+            # Something that a task has submitted by other means.
+            return None
+        return Submitted(Task(fn=_let_go, name=name), task_run_id, self._flow_run_id, type(self).__name__)
 
     def _arguments(self) -> dict[str, Any]:
         return super()._arguments() | {
@@ -177,6 +229,31 @@ class LeanDaskTaskRunner(LeanRemoteRunner, DaskTaskRunner):
         }
 
 
+def _let_go() -> None:
+    """Stands for the function of a task of which nothing is left but its key."""
+
+
+def _was_stopped(worker: str) -> str:
+    return f"Dask worker {worker} was stopped while it ran the task, because the flow run is over."
+
+
+# Ctrl-C reaches every process of a terminal, and is the driver's to answer: it asks the workers what they are at.
+_LEAVE_CTRL_C = """import signal, threading, multiprocessing
+if multiprocessing.parent_process() is not None and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+"""
+
+
+def _own_workers() -> dict[str, Any]:
+    """How Dask is to start the workers of a local cluster."""
+    preload = dask.config.get("distributed.worker.preload", [])
+    return {
+        # A task may start processes. Workers of Dask may not where they are daemons.
+        "distributed.worker.daemon": False,
+        "distributed.worker.preload": [*([preload] if isinstance(preload, str) else preload), _LEAVE_CTRL_C],
+    }
+
+
 def _has_client() -> bool:
     """Whether the stock runner finds a client, of this task or of the user, whose cluster it takes for its own."""
     try:
@@ -187,7 +264,10 @@ def _has_client() -> bool:
 
 
 class LeanDaskFuture(SettledFuture, PrefectDaskFuture[Any]):
-    """A Dask future for which the death of its worker is a state of the task run, not an exception."""
+    """A Dask future for which the death of its worker is a state of the task run, not an exception.
+
+    A task that waits for it lends its slot.
+    """
 
     def __init__(self, submitted: Submitted, wrapped_future: distributed.Future) -> None:
         super().__init__(task_run_id=submitted.task_run_id, wrapped_future=wrapped_future)
@@ -197,27 +277,46 @@ class LeanDaskFuture(SettledFuture, PrefectDaskFuture[Any]):
         if self._final_state is not None:
             return
         try:
-            result = self._wrapped_future.result(timeout=timeout)
-        except KilledWorker as death:
-            result = self._died(death)
-        except Exception:
-            # As upstream: the task failed outside of its engine, or the time is up.
-            return
+            with self.lent():
+                result = self._wrapped_future.result(timeout=timeout)
+        except Exception as error:
+            result = self._ended_by(error)
         if isinstance(result, State):
             self._final_state = result
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
-        try:
-            return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
-        except KilledWorker as death:
-            self._final_state = self._died(death)
-            return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
+        if self._final_state is None:
+            try:
+                with self.lent():
+                    result = self._wrapped_future.result(timeout=timeout)
+            except TimeoutError as late:
+                message = f"Task run {self.task_run_id} did not complete within {timeout} seconds"
+                raise TimeoutError(message) from late
+            except Exception as error:
+                if (result := self._ended_by(error)) is None:
+                    raise
+            self._final_state = result
+        return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[union-attr, call-overload]
+
+    def lent(self, alone: bool = True) -> AbstractContextManager[None]:
+        """Lend the slot of the task that waits for this future to a task that its worker has not begun."""
+        # Its own pool is what tells whether a thread of Dask's has a slot. That of an event loop has none.
+        has_slot = getattr(thread_state, "proceed", False)
+        return _seceded() if has_slot and not self._wrapped_future.done() else nullcontext()
+
+    def _ended_by(self, error: Exception) -> State[Any] | None:
+        """How the task run ended, if it did so outside of its engine. Else the time is up, or it was cancelled."""
+        if isinstance(error, KilledWorker):
+            return self._died(error)
+        if isinstance(error, (TimeoutError, CancelledError, CancelledRun)):
+            return None
+        if self._wrapped_future.status not in ("finished", "error"):
+            return None
+        return self._submitted.failed(error)
 
     def was_stopped(self, worker: str) -> None:
         """The runner has ended the worker."""
-        self._final_state = self._submitted.crashed(
-            f"Dask worker {worker} was stopped while it ran the task, because the flow run is over."
-        )
+        self._final_state = self._submitted.crashed(_was_stopped(worker))
 
     def _died(self, death: KilledWorker) -> State[Any]:
         if death.task != self._wrapped_future.key:
@@ -226,6 +325,16 @@ class LeanDaskFuture(SettledFuture, PrefectDaskFuture[Any]):
         return self._submitted.crashed(
             f"Dask worker {death.last_worker.address} died while it ran the task, which is not to be run again."
         )
+
+
+@contextmanager
+def _seceded() -> Iterator[None]:
+    distributed.secede()
+    try:
+        yield
+    finally:
+        # As soon as there is a slot again.
+        distributed.rejoin()
 
 
 def _set_deaths() -> Callable[..., Awaitable[None]]:

@@ -32,6 +32,10 @@ _LOOK_S = 1.0
 logger = get_logger("task_runner.lean")
 
 
+def _raised(error: Exception) -> Any:
+    raise error
+
+
 @dataclass(eq=False)
 class Job:
     """One request to a process, and what to make of its reply or of its end."""
@@ -42,6 +46,8 @@ class Job:
     """The reply as the result of `future`."""
     died: Callable[[int | None, int | None, bool], Any]
     """The result of `future` when the process has died: gets its id, its exit code, and whether the pool stopped it."""
+    failed: Callable[[Exception], Any] = _raised
+    """The result of `future` when no process could be started, or the reply be received."""
     reruns: int = 0
     """How often the job may be run again after its process has died."""
     future: Future[Any] = field(default_factory=Future)
@@ -62,19 +68,26 @@ class _Worker:
 class ProcessPool:
     """Up to `size` processes, started as they are needed, each with a thread that feeds it.
 
+    `context` is how they are started, as of `multiprocessing`.
+
     In each process runs `serve(calls, messages, *arguments)`: it answers every request on `calls` with one reply and
     ends at one that begins with nothing. What it sends on `messages` goes to `deliver`.
     """
 
     def __init__(
-        self, size: int, serve: Callable[..., None], arguments: tuple[Any, ...], deliver: Callable[[Any], None]
+        self,
+        size: int,
+        serve: Callable[..., None],
+        arguments: tuple[Any, ...],
+        deliver: Callable[[Any], None],
+        context: Any = None,
     ) -> None:
         self._size = size
         self._serve = serve
         self._arguments = arguments
         self._deliver = deliver
-        # Spawned, as upstream: a fork would copy locks that other threads of this process hold.
-        self._multiprocessing = multiprocessing.get_context("spawn")
+        # Spawned, as upstream: a fork of this process would copy locks that its other threads hold.
+        self._multiprocessing = context or multiprocessing.get_context("spawn")
         self._jobs: collections.deque[Job] = collections.deque()
         self._changed = threading.Condition()
         self._feeders: list[threading.Thread] = []
@@ -158,7 +171,8 @@ class ProcessPool:
             worker = worker or self._start()
         except Exception as not_started:
             # The system has no process or no pipe left, say: this thread goes on, and the next job tries again.
-            job.future.set_exception(not_started)
+            failure = not_started
+            _set_result(job, lambda: job.failed(failure))
             return None
         if not self._take(worker):
             _withdraw(job)
@@ -179,7 +193,8 @@ class ProcessPool:
             # A reply that is too large for this process, say: what is left of it in the pipe is no reply to the next.
             worker.process.kill()
             self._end(worker)
-            job.future.set_exception(broken)
+            broken_by = broken
+            _set_result(job, lambda: job.failed(broken_by))
             return None
         with self._changed:
             self._idle.add(threading.get_ident())

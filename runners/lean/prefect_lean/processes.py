@@ -8,6 +8,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -18,11 +19,12 @@ import cloudpickle
 from prefect.settings.context import get_current_settings
 from prefect.task_runners import ProcessPoolTaskRunner
 
-from . import internals, shipping
+from . import forking, internals, shipping
 from .context import Context, Package
 from .crash import Submitted
+from .forking import ForkedContext
 from .futures import LeanConcurrentFuture, fail, when_done
-from .internals.savings import EVENTS, POOL
+from .internals.savings import EVENTS, PATIENCE, POOL
 from .pool import Job, ProcessPool
 from .runner import LeanRemoteRunner
 
@@ -66,11 +68,16 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         # Upstream's starts a thread and a queue at once; in a worker, where every task enters a twin of its flow's
         # runner, they would be started and stopped for every task.
         super(ProcessPoolTaskRunner, self).__enter__()
+        if PATIENCE.on() and self.recording is None:
+            internals.wait_no_longer()
         if EVENTS.on():
             self._end_events = internals.events_here(self.record)
         self._context = Context(future_type=Future)
         self._environment = _Environment()
         self._cancelled = False
+        if self.recording is None:
+            # They take longest to import Prefect. In a worker, most tasks submit none.
+            self._processes()
         return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
@@ -111,7 +118,8 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         pool = self._running_pool()
         job = Job(
             request=(),
-            loads=_loads_reply,
+            loads=lambda reply: _loads_reply(reply, submitted),
+            failed=submitted.failed,
             died=lambda *death: submitted.crashed(_how_it_died(*death)),
             reruns=self.crash_reruns or 0,
         )
@@ -121,24 +129,31 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=job.future)
 
     def _unsent(self, submitted: Submitted, unpicklable: Exception) -> LeanConcurrentFuture:
-        # As upstream, which pickles later, in a thread: the future has it.
+        # Upstream pickles later, in a thread: it is the future that fails.
         failed: Future[Any] = Future()
-        failed.set_exception(unpicklable)
+        failed.set_result(submitted.failed(unpicklable, begun=False))
         return LeanConcurrentFuture(task_run_id=submitted.task_run_id, wrapped_future=failed)
 
     def _running_pool(self) -> ProcessPool:
         with self._starting:
             if self._pool is None:
                 initializer = getattr(self, "_initializer", None), getattr(self, "_initargs", ())
-                arguments = (self._environment.pickled(), cloudpickle.dumps(initializer))
+                processes = self._processes()
+                forked = dict(os.environ) if isinstance(processes, ForkedContext) else None
+                arguments = (self._environment.pickled(), cloudpickle.dumps(initializer), forked)
                 # The stock thread that forwards what processes say reads it from here.
                 self._subprocess_message_queue = queue.SimpleQueue()
                 self._message_forwarding_thread = threading.Thread(
                     target=self._forward, args=(internals.Origin(),), name="LeanProcessPoolMessages", daemon=True
                 )
                 self._message_forwarding_thread.start()
-                self._pool = ProcessPool(self._max_workers, _serve, arguments, self._subprocess_message_queue.put)
+                deliver = self._subprocess_message_queue.put
+                self._pool = ProcessPool(self._max_workers, _serve, arguments, deliver, processes)
             return self._pool
+
+    def _processes(self) -> Any:
+        """How its processes are started."""
+        return forking.context(pickle.loads(self._environment.pickled()))
 
     def _forward(self, origin: internals.Origin) -> None:
         # A thread begins without a context: the events would go to the API that the process began with.
@@ -196,11 +211,16 @@ def _request(job: Job, package: Package, environment: bytes, pool: ProcessPool) 
         fail(job.future, failed)
 
 
-def _loads_reply(reply: bytes) -> Any:
-    ended, value = cloudpickle.loads(reply)
-    if not ended:
-        raise value
-    return value
+def _loads_reply(reply: bytes, submitted: Submitted) -> Any:
+    try:
+        ended, value = cloudpickle.loads(reply)
+    except Exception as unreadable:
+        return submitted.failed(unreadable)
+    if ended:
+        return value
+    if isinstance(value, Exception):
+        return submitted.failed(value)
+    raise value
 
 
 def _how_it_died(pid: int | None, exitcode: int | None, stopping: bool) -> str:
@@ -231,7 +251,16 @@ class _Outbox:
         self._lock = threading.Lock()
 
 
-def _serve(calls: Connection, messages: Connection, environment: bytes, initializing: bytes) -> None:
+def _serve(
+    calls: Connection,
+    messages: Connection,
+    environment: bytes,
+    initializing: bytes,
+    forked: dict[str, str] | None = None,
+) -> None:
+    """forked: the environment of the driver, where this process has been forked from one that has another."""
+    if forked is not None:
+        _as_if_spawned(forked)
     # Ctrl-C reaches every process of a terminal, and is the driver's to answer: a process that ended its task by itself
     # would be given the next one. A handler, since a signal that is ignored stays so in programs that tasks start.
     signal.signal(signal.SIGINT, lambda number, frame: None)
@@ -251,6 +280,14 @@ def _serve(calls: Connection, messages: Connection, environment: bytes, initiali
         while _answer(calls, run):
             pass
         package.internals.flush_events()
+
+
+def _as_if_spawned(environment: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    if (random := sys.modules.get("numpy.random")) is not None:
+        # What is drawn would be the same in all processes. The standard library sees to itself.
+        random.seed()
 
 
 @contextlib.contextmanager

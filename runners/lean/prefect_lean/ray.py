@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 
 import cloudpickle
 import ray
+from prefect.exceptions import CancelledRun
 from prefect.states import State
 from prefect.tasks import Task
 from prefect_ray.context import RemoteOptionsContext
@@ -23,7 +24,7 @@ from .crash import Submitted
 from .futures import SettledFuture, unsettled
 from .internals.savings import CALLS, Saving
 from .let_go import LetGo, waited, without_value
-from .runner import LeanRemoteRunner
+from .runner import LeanClusterRunner
 
 # A shared context above this size goes to the object store once instead of with every task.
 _INLINE_BYTES = 64 * 1024
@@ -56,12 +57,13 @@ _SENDING = Saving(
 )
 
 
-class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
+class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
     """`RayTaskRunner` at a fraction of its cost per task.
 
     Args:
         crash_reruns: How often a task may run again after the worker that ran it has died: Ray's `max_retries`. None
             leaves it to Ray (by default 3) and to `remote_options`, as the stock runner does.
+        connect_timeout_s: How long, in seconds, the cluster at `address` may take to answer.
         record: `all` states of a task, or `final`: the last one only, where the task takes a few seconds at most.
 
     All other arguments are those of `RayTaskRunner`.
@@ -95,6 +97,8 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
         return list(dict.fromkeys(self._let_go.unfinished() + waited(kept)[1]))
 
     def __enter__(self) -> LeanRayTaskRunner:
+        if self.address and not ray.is_initialized():
+            self._reach(self.address)
         super().__enter__()
         self._begin_events()
         self._let_go = LetGo()
@@ -120,6 +124,24 @@ class LeanRayTaskRunner(LeanRemoteRunner, RayTaskRunner[Any]):
                 super().__exit__(*exc_info)
             finally:
                 self._end_recording()
+
+    def _reach(self, address: str) -> None:
+        """Raises ConnectionError where no cluster answers, for which Ray waits for minutes, and in vain."""
+        scheme, _, place = address.rpartition("://")
+        place = place.partition("/")[0].partition("?")[0]
+        # Such as `auto`, and what others than Ray resolve.
+        if scheme not in ("", "ray") or ":" not in place:
+            return
+        import grpc  # type: ignore[import-untyped]
+        from ray._private.grpc_utils import init_grpc_channel
+
+        channel = init_grpc_channel(place)
+        try:
+            grpc.channel_ready_future(channel).result(timeout=self.connect_timeout_s)
+        except grpc.FutureTimeoutError:
+            raise self._no_answer(address) from None
+        finally:
+            channel.close()
 
     def _send(self, submitted: Submitted, package: Package) -> LeanRayFuture:
         function = self._remote_function(submitted.task)
@@ -230,8 +252,11 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             return
         except _DEATHS as death:
             self._final_state = self._died(death)
-        except Exception:
-            super().wait(timeout)
+        except Exception as error:
+            if _is_unsent(error):
+                self._final_state = self._submitted.failed(error)
+            else:
+                super().wait(timeout)
         else:
             if isinstance(result, State):
                 self._final_state = result
@@ -242,10 +267,15 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             if self._final_state is None:
                 timeout = _alarms_let_in(self._wrapped_future, timeout)
             return super().result(timeout=timeout, raise_on_failure=raise_on_failure)
-        except _DEATHS as death:
+        except Exception as error:
             if self._final_state is not None:
                 raise
-            self._final_state = self._died(death)
+            if isinstance(error, _DEATHS):
+                self._final_state = self._died(error)
+            elif _is_unsent(error):
+                self._final_state = self._submitted.failed(error)
+            else:
+                raise
         return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
 
     def _died(self, death: Exception) -> State[Any]:
@@ -254,6 +284,13 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             # Ray gives the dependents of a task, which it never runs, the error of the task.
             return self._submitted.not_ready()
         return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
+
+
+def _is_unsent(error: Exception) -> bool:
+    """Whether the task ended outside of its engine: its call could not be loaded where it ran, or its result here."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return not isinstance(error.cause, (CancelledRun, ray.exceptions.TaskCancelledError))
+    return isinstance(error, (ray.exceptions.RaySystemError, ray.exceptions.ObjectStoreFullError))
 
 
 def _alarms_let_in(reference: Any, timeout: float | None) -> float | None:

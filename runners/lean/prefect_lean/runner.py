@@ -16,10 +16,12 @@ from prefect.tasks import Task
 from . import internals
 from .context import Context, LeanRunner, Package
 from .crash import Submitted, flow_run_ended_badly
-from .internals.savings import EVENTS, Saving
+from .internals.savings import EVENTS, PATIENCE, Saving
 
 # Workers come and go.
 _COUNT_AGAIN_S = 10.0
+
+CONNECT_TIMEOUT_S = 20.0
 
 
 class LeanRemoteRunner(LeanRunner):
@@ -102,6 +104,8 @@ class LeanRemoteRunner(LeanRunner):
         return False
 
     def _begin_events(self) -> None:
+        if PATIENCE.on() and self.recording is None:
+            internals.wait_no_longer()
         if EVENTS.on() and self.recording is None:
             self._end_events = internals.events_here(self.record)
 
@@ -124,3 +128,31 @@ class LeanRemoteRunner(LeanRunner):
         if exception is None or issubclass(exception, (Pause, GeneratorExit)):
             return flow_run_ended_badly(self._flow_run_id)
         return True
+
+
+class LeanClusterRunner(LeanRemoteRunner):
+    """A lean remote runner that may be told the address of a cluster.
+
+    Args:
+        connect_timeout_s: How long, in seconds, the cluster may take to answer. Nothing is submitted before it does.
+    """
+
+    def __init__(self, *args: Any, connect_timeout_s: float = CONNECT_TIMEOUT_S, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connect_timeout_s = connect_timeout_s
+
+    def duplicate(self) -> Any:
+        twin = super().duplicate()
+        twin.connect_timeout_s = self.connect_timeout_s
+        return twin
+
+    def _no_answer(self, address: str, why: object = "") -> ConnectionError:
+        reason = f" ({why})" if str(why) else ""
+        return ConnectionError(
+            f"{type(self).__name__}: no cluster has answered at {address} within {self.connect_timeout_s:g} s{reason}."
+            " Start it, correct the address, or give it longer by connect_timeout_s."
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        given = self.connect_timeout_s
+        return super()._arguments() | ({} if given == CONNECT_TIMEOUT_S else {"connect_timeout_s": given})

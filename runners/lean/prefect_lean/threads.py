@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -15,7 +17,8 @@ from prefect.tasks import Task
 from . import internals
 from .context import LeanRunner
 from .futures import LeanConcurrentFuture
-from .internals.savings import EVENTS, FUTURES, MENDED
+from .internals.savings import EVENTS, FUTURES, MENDED, PATIENCE
+from .slots import LeanFutureList, LendingExecutor, lent
 
 
 class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
@@ -38,6 +41,12 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         super().__enter__()
         if FUTURES.on():
             self._cancel_events = _CancelEvents()
+            if self._max_workers < sys.maxsize:
+                # Prefect before 3.7.8 has none.
+                initializer = getattr(self, "_register_worker_thread", None)
+                self._executor = LendingExecutor(self._max_workers, initializer=initializer)
+        if PATIENCE.on():
+            internals.wait_no_longer()
         if MENDED.on():
             self._end_mending = internals.mend()
         if EVENTS.on():
@@ -61,11 +70,20 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         stock = super().submit(task, parameters, wait_for, dependencies)
         if not FUTURES.on():
             return stock
-        future = LeanConcurrentFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
+        future = LeanThreadFuture(task_run_id=stock.task_run_id, wrapped_future=stock.wrapped_future)
         stock.wrapped_future.add_done_callback(
             partial(self._forget, stock.task_run_id, internals.flow_run_context()),
         )
         return future
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        futures = super().map(*args, **kwargs)
+        return LeanFutureList(futures) if FUTURES.on() else futures  # type: ignore[abstract]
+
+    def _warn_if_nested_submit_would_deadlock(self, task: Any) -> None:
+        # It does not: a task that waits lends its slot.
+        if not isinstance(self._executor, LendingExecutor):
+            super()._warn_if_nested_submit_would_deadlock(task)
 
     def _forget(self, task_run_id: UUID, flow_run_context: Any, _: object) -> None:
         # Upstream keeps either for every task until the flow run is over.
@@ -74,6 +92,24 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     def _arguments(self) -> dict[str, Any]:
         return super()._arguments() | {"max_workers": self._max_workers}
+
+
+class LeanThreadFuture(LeanConcurrentFuture):
+    """A future that is waited for without a slot."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        with self.lent():
+            super().wait(timeout)
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+        with self.lent():
+            return super().result(timeout, raise_on_failure)
+
+    def lent(self, alone: bool = True) -> AbstractContextManager[None]:
+        """Lend the slot of the task that waits for this future. alone: and for no other."""
+        if self._wrapped_future.done():
+            return nullcontext()
+        return lent(self._wrapped_future if alone else None)
 
 
 class _CancelEvents(dict[UUID, threading.Event]):

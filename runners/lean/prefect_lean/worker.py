@@ -24,7 +24,7 @@ _settings: internals.Recent[internals.Settings] = internals.Recent()
 _flow_runs: internals.Recent[internals.RebuiltFlowRun] = internals.Recent()
 _loading = threading.local()
 
-_LEAN_ONLY = ("crash_reruns", "record")
+_LEAN_ONLY = ("connect_timeout_s", "crash_reruns", "record")
 """Arguments of lean runners that their stock bases do not take."""
 
 
@@ -115,6 +115,12 @@ def _cancelled() -> bool:
 
 
 def _run(fields: dict[str, Any], context: dict[str, Any] | None = None) -> Any:
+    leaves = internals.results_leave if internals.savings.RESULTS.on() else contextlib.nullcontext
+    with leaves(fields["task_run_id"]):
+        return _run_engine(fields, context)
+
+
+def _run_engine(fields: dict[str, Any], context: dict[str, Any] | None) -> Any:
     if not fields["task"].isasync:
         return run_task_sync(**fields, return_type="state", context=context)
 

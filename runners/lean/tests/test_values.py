@@ -167,3 +167,87 @@ def test_large_arguments(arm):
     same, length, *sums = arm.run(body)
     assert same
     assert (length, *sums) == (300_000, int(array.sum()), int(array.sum()))
+
+
+class Unloadable:
+    """Goes into a pickle and does not come out of it, as what is too large for the memory that is left."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return _load, (self.path,)
+
+
+def _load(path: str) -> Any:
+    raise MemoryError(f"no room for {path}")
+
+
+@pytest.mark.parametrize("arm", ["processes-lean", "dask-lean", "ray-lean"], indirect=True)
+@pytest.mark.parametrize("what", ["a lock", "in a list", "async", "does not load"])
+def test_result_that_cannot_be_sent_fails_its_task(arm, recorded, what):
+    """In its future and in the API alike, with the reason; what depends on it does not begin, and others go on."""
+
+    @task
+    def give() -> Any:
+        import threading
+
+        if what == "does not load":
+            return Unloadable("x")
+        return [threading.Lock()] if what == "in a list" else threading.Lock()
+
+    @task
+    async def give_async() -> Any:
+        import threading
+
+        return threading.Lock()
+
+    def body() -> Any:
+        given = (give_async if what == "async" else give).submit()
+        other = echo.submit(7)
+        given.wait(LIMIT_S)
+        assert given.state.name == "Failed"
+        with pytest.raises(Exception, match=r"no room|cannot pickle"):
+            given.result(LIMIT_S)
+        assert given.state.is_failed()
+        assert ("no room" if what == "does not load" else "cannot pickle") in given.state.message
+        if what != "does not load" or arm.engine == "processes":
+            after = echo.submit(given)
+            after.wait(LIMIT_S)
+            assert after.state.name == "NotReady"
+        assert other.result(LIMIT_S) == 7
+        return given.task_run_id
+
+    assert recorded(arm.run(body), lambda run: run.state.is_final() and run.state.name != "Completed").state.is_failed()
+
+
+@pytest.mark.parametrize("arm", ["processes-lean"], indirect=True)
+def test_argument_that_cannot_be_sent_fails_its_task(arm, recorded):
+    def body() -> Any:
+        future = echo.submit(threading.Lock())
+        future.wait(LIMIT_S)
+        assert future.state.name == "Failed"
+        assert "cannot pickle" in future.state.message
+        with pytest.raises(TypeError, match="cannot pickle"):
+            future.result(LIMIT_S)
+        assert echo.submit(7).result(LIMIT_S) == 7
+        return future.task_run_id
+
+    assert recorded(arm.run(body), lambda run: run.state.is_final()).state.is_failed()
+
+
+@pytest.mark.parametrize("arm", ["processes-lean"], indirect=True)
+def test_result_of_a_task_within_a_task_stays(arm):
+    """What a body gets from a task that it calls goes to no other process."""
+
+    @task
+    def lock() -> Any:
+        import threading
+
+        return threading.Lock()
+
+    @task
+    def outer() -> str:
+        return type(lock()).__name__
+
+    assert arm.run(lambda: outer.submit().result(LIMIT_S)) == "lock"

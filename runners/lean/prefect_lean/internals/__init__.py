@@ -8,7 +8,19 @@ from . import savings
 from .flushing import flush_events
 from .packed import unpacked
 from .recent import Recent, digest
-from .savings import CALLS, CLIENTS, CONTEXT, EVENTS, FUTURES, MENDED, TESTED_PREFECT_VERSIONS, Saving, imports_of
+from .savings import (
+    CALLS,
+    CLIENTS,
+    CONTEXT,
+    EVENTS,
+    FUTURES,
+    MENDED,
+    PATIENCE,
+    RESULTS,
+    TESTED_PREFECT_VERSIONS,
+    Saving,
+    imports_of,
+)
 from .source import source_digest
 
 # A name that is imported may be gone from Prefect. Whoever uses one of these has asked its saving first.
@@ -35,6 +47,10 @@ with imports_of(CLIENTS):
     from .clients import async_client, close_clients, open_clients, thread_client
 with imports_of(MENDED):
     from .mended import mend
+with imports_of(PATIENCE):
+    from .patience import ServerGone, wait_no_longer
+with imports_of(RESULTS):
+    from .results import results_leave
 with imports_of(EVENTS):
     from .events import LeanEventsWorker, events_here, events_workers, take_over
 
@@ -47,6 +63,7 @@ __all__ = [
     "Recent",
     "Recording",
     "Saving",
+    "ServerGone",
     "Settings",
     "SettingsPart",
     "async_client",
@@ -69,12 +86,14 @@ __all__ = [
     "portable",
     "recording_here",
     "rest_of_context",
+    "results_leave",
     "savings",
     "settings_context",
     "source_digest",
     "take_over",
     "thread_client",
     "unpacked",
+    "wait_no_longer",
     "whole_context",
     "writable",
 ]

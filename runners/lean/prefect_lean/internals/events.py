@@ -193,7 +193,14 @@ class LeanEventsWorker(EventsWorker):
             await self._client.emit(event)
             return
         before = len(event.related)
-        await super()._handle(event)
+        try:
+            await super()._handle(event)
+        except Exception:
+            if self._window is None:
+                raise
+            # A server that is away cannot be asked for what is related. That is lost then, and the event is not.
+            await self._window.emit(event)
+            return
         # Where there is no room for all of them Prefect warns, with every event.
         if key is not None and len(event.related) < get_current_settings().server.events.maximum_related_resources:
             self._related.get(key, lambda: event.related[before:])

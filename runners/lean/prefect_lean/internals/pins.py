@@ -127,6 +127,26 @@ PINS: dict[str, dict[str, dict[str, str]]] = {
         "prefect.logging.loggers:print_as_log()": {"c2d1076c4574f1811bfc5e05a2d7eedb": "3.7.0 to 3.9.1"},
         "prefect.utilities.collections:replace()": {"806a9df29e88a648930cb1d433d0da84": "3.7.0 to 3.9.1"},
     },
+    "results": {
+        "prefect.task_engine:SyncTaskRunEngine.call_task_fn": {"49624d29c092131ac594c74f95d552dc": "3.7.0 to 3.9.1"},
+        "prefect.task_engine:AsyncTaskRunEngine.call_task_fn": {"d1123450ab29d0e86f1746f2c6852aed": "3.7.0 to 3.9.1"},
+        "prefect.task_engine:SyncTaskRunEngine.handle_success()": {
+            "31e65823fd082c70ba2d7e55c69080a0": "3.7.0 to 3.9.1"
+        },
+        "prefect.task_engine:AsyncTaskRunEngine.handle_success()": {
+            "31e65823fd082c70ba2d7e55c69080a0": "3.7.0 to 3.9.1"
+        },
+    },
+    "patience": {
+        "prefect.context:SyncClientContext": {"49269cffa9b25402694ec3d74e4248f6": "3.7.0 to 3.9.1"},
+        "prefect.context:AsyncClientContext": {"099c1f00fa553771a4095cf85f7cdcbd": "3.7.0 to 3.9.1"},
+        "prefect.client.base:PrefectHttpxSyncClient._send_with_retry()": {
+            "aa2505ceb14bcb9112fa1d10e8dfb833": "3.7.0 to 3.9.1"
+        },
+        "prefect.client.base:PrefectHttpxAsyncClient._send_with_retry()": {
+            "aa2505ceb14bcb9112fa1d10e8dfb833": "3.7.0 to 3.9.1"
+        },
+    },
     "futures": {
         "prefect.futures:PrefectTaskRunFuture": {"34f788659e4cc838e2a02a3905263918": "3.7.0 to 3.9.1"},
         "prefect.futures:PrefectWrappedFuture": {"5712f62d2aa64fd31a2fc92a5b60c3d7": "3.7.0 to 3.9.1"},

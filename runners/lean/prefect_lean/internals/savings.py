@@ -121,6 +121,8 @@ RELATED = Saving("related", "what is related to a task is gathered for each of i
 WINDOW = Saving("window", "events are sent as they come, and a server that is slower loses some.", needs=(EVENTS,))
 FINAL = Saving("final", "every state is recorded.", needs=(EVENTS,))
 MENDED = Saving("mended", "overlapping tasks may lose lines that `log_prints` takes, and some dataclasses fail.")
+RESULTS = Saving("results", "a task whose result does not pickle is recorded as Completed at first.")
+PATIENCE = Saving("patience", "a flow whose server is gone waits for it for minutes at its end.")
 FUTURES = Saving("futures", "every task asks the API for the states of its upstream tasks.")
 POOL = Saving("pool", _STOCK_PATH, needs=(CALLS,))
 
@@ -134,8 +136,10 @@ __all__ = [
     "FLOW_RUN",
     "FUTURES",
     "MENDED",
+    "PATIENCE",
     "POOL",
     "RELATED",
+    "RESULTS",
     "SETTINGS",
     "TESTED_PREFECT_VERSIONS",
     "WINDOW",

@@ -28,12 +28,8 @@ from prefect.events.schemas.events import Event
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_logger
 
+from .patience import WAIT, absence, wait_limit_s
 from .waiting import Waiting
-
-WAIT = "PREFECT_LEAN_WAIT_S"
-"""The environment variable with the seconds that a process waits at its end while the server takes nothing."""
-
-_WAIT_S = 120.0
 
 AHEAD = "PREFECT_LEAN_AHEAD"
 """The environment variable with the events that a flow run may be ahead of the server's recorder."""
@@ -59,10 +55,6 @@ _ANSWER_S = 10.0
 _AWAY_S = 1.0
 
 logger = get_logger("task_runner.lean")
-
-
-def wait_limit_s() -> float:
-    return float(os.environ.get(WAIT) or _WAIT_S)
 
 
 def is_windowed(client: Any) -> bool:
@@ -117,7 +109,9 @@ class Window:
 
     async def __aexit__(self, *exc_info: Any) -> None:
         self._closing = True
-        self._closing_s = self._progress_s = time.monotonic()
+        self._closing_s = time.monotonic()
+        # A flow that has waited for a server that is gone need not wait for it once more.
+        self._progress_s = absence.since_s or self._closing_s
         self._store()
         assert self._sender is not None
         if self.waiting.is_kept:
@@ -367,17 +361,30 @@ class Window:
                 self._say()
             return False
         left = len(self.waiting)
-        # Better too much at once than not at all.
+        # Better too much at once than not at all. A server that the flow has given up takes nothing.
         with contextlib.suppress(Exception):
-            while self.waiting:
+            while self.waiting and absence.since_s is None:
                 await self._client.emit(self.waiting.first())
                 self.waiting.done()
+        sent = left - len(self.waiting)
+        lost = self._lost()
         _tell(
             f"prefect-lean: the server has taken nothing for {wait_limit_s():.0f} s ({WAIT})."
-            f" {left - len(self.waiting)} events of task runs were sent without waiting for it,"
-            f" {len(self.waiting)} are lost."
+            f" {sent} events of task runs were sent without waiting for it,"
+            f" {left - sent} are lost."
+            + (f" Not known to be recorded: task runs {', '.join(map(str, lost[:_NAMED]))}" if lost else "")
+            + (f" and {len(lost) - _NAMED} others." if len(lost) > _NAMED else "." if lost else "")
         )
         return True
+
+    def _lost(self) -> list[UUID]:
+        """The task runs of which something is on its way, or waits and will not be sent. The latter is taken out."""
+        found = dict.fromkeys(sent.task_run_id for sent in self.under_way)
+        for _ in range(len(self.waiting)):
+            if (task_run_id := _recorded_as(self.waiting.first())) is not None:
+                found[task_run_id] = None
+            self.waiting.done()
+        return list(found)
 
     async def _has_all(self) -> bool:
         """Whether the server has what is under way: nothing was dropped, and no connection was lost."""

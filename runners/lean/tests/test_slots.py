@@ -1,0 +1,178 @@
+"""Tasks that submit tasks and wait for them: they end, with no more bodies running than there are slots."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import task
+
+LIMIT_S = 120.0
+
+
+@pytest.fixture
+def executor():
+    from prefect_lean.slots import LendingExecutor
+
+    made = []
+
+    def executor(size: int) -> Any:
+        made.append(LendingExecutor(size))
+        return made[-1]
+
+    yield executor
+    for one in made:
+        one.shutdown(cancel_futures=True)
+
+
+class Bodies:
+    """How many run at a time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+
+    def __exit__(self, *exc_info: Any) -> None:
+        with self._lock:
+            self.now -= 1
+
+
+@pytest.mark.parametrize(("size", "width", "depth"), [(1, 1, 3), (2, 2, 2), (2, 30, 1), (3, 4, 3)])
+def test_bodies_that_wait_for_others_lend_their_slots(executor, monkeypatch, size, width, depth):
+    from prefect_lean import slots
+
+    pool, bodies = executor(size), Bodies()
+    # In a task, its own context is what its body has and its arguments have not.
+    monkeypatch.setattr(slots.TaskRunContext, "get", lambda: object())
+
+    def branch(depth: int) -> int:
+        with bodies:
+            time.sleep(0.005)
+        if not depth:
+            return 1
+        below = [pool.submit(branch, depth - 1) for _ in range(2)]
+        with slots.lent():
+            wait(below, LIMIT_S)
+        with bodies:
+            time.sleep(0.005)
+        return sum(future.result() for future in below)
+
+    futures = [pool.submit(branch, depth) for _ in range(width)]
+    assert [future.result(LIMIT_S) for future in futures] == [2**depth] * width
+    assert bodies.most <= size
+    # Those of the flow do not all begin before the first of theirs.
+    assert len(pool._threads) <= size * (2 * depth + 2)
+
+
+def test_chain_that_waits_for_its_arguments_takes_few_threads(executor):
+    from prefect_lean import slots
+
+    pool, bodies = executor(2), Bodies()
+
+    def link(before: Any) -> int:
+        if before is None:
+            return 0
+        with slots.lent(before):
+            number = before.result(LIMIT_S)
+        with bodies:
+            time.sleep(0.001)
+        return number + 1
+
+    last = None
+    for _ in range(301):
+        last = pool.submit(link, last)
+    assert last.result(LIMIT_S) == 300
+    assert bodies.most <= 2
+    assert len(pool._threads) < 20
+
+
+def test_time_that_is_up_is_no_end(executor, monkeypatch):
+    """What is waited for in vain keeps nobody from beginning."""
+    from prefect_lean import slots
+
+    pool = executor(1)
+    monkeypatch.setattr(slots.TaskRunContext, "get", lambda: object())
+    held = threading.Event()
+
+    def impatient() -> bool:
+        never = pool.submit(held.wait, LIMIT_S)
+        with slots.lent(never), pytest.raises(TimeoutError):
+            never.result(0.05)
+        return True
+
+    future = pool.submit(impatient)
+    time.sleep(0.2)
+    # Whoever comes back waits for the slot that it lent.
+    assert not future.done()
+    held.set()
+    assert future.result(LIMIT_S)
+    assert pool.submit(int, "7").result(LIMIT_S) == 7
+
+
+def test_cancelled_tasks_take_no_slot(executor):
+    pool, held = executor(1), threading.Event()
+    running = pool.submit(held.wait, LIMIT_S)
+    waiting = [pool.submit(int, "1") for _ in range(3)]
+    assert all(future.cancel() for future in waiting)
+    held.set()
+    assert running.result(LIMIT_S)
+    assert pool.submit(int, "7").result(LIMIT_S) == 7
+
+
+def test_shutdown_cancels_what_has_not_begun_and_ends_all_threads(executor):
+    pool, held = executor(1), threading.Event()
+    running = pool.submit(held.wait, LIMIT_S)
+    waiting = pool.submit(int, "1")
+    threading.Timer(0.1, held.set).start()
+    pool.shutdown(cancel_futures=True)
+    assert running.result()
+    assert waiting.cancelled()
+    assert not any(thread.is_alive() for thread in pool._threads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arm", ["threads-lean", "processes-lean", "dask-lean", "ray-lean"], indirect=True)
+@pytest.mark.parametrize("asks", ["result", "map"])
+def test_tasks_of_tasks_on_a_full_pool(arm, tmp_path, asks):
+    """Two slots, and two tasks that each wait for a task that waits for one."""
+
+    @task
+    def body(folder: str, name: str, depth: int) -> int:
+        import os
+        import threading
+        import time
+        from pathlib import Path
+
+        def run() -> None:
+            mark = Path(folder) / f"{os.getpid()}-{threading.get_ident()}-{depth}-{name}"
+            mark.touch()
+            Path(folder, f"most-{len(list(Path(folder).glob('*-*-*-*')))}").touch()
+            time.sleep(0.2)
+            mark.unlink()
+
+        run()
+        if not depth:
+            return 1
+        if asks == "map":
+            below = sum(body.map(folder, [f"{name}.{number}" for number in range(2)], depth - 1).result())
+        else:
+            below = body.submit(folder, f"{name}.0", depth - 1).result()
+        run()
+        return below
+
+    def flow() -> int:
+        return sum(future.result() for future in [body.submit(str(tmp_path), str(n), 2) for n in range(2)])
+
+    assert arm.flow(flow)() == (8 if asks == "map" else 2)
+    if arm.engine in ("threads", "dask"):
+        # Ray and the pools of processes within processes have slots of their own.
+        assert max(int(path.name.removeprefix("most-")) for path in Path(tmp_path).glob("most-*")) <= 2
