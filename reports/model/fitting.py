@@ -45,10 +45,14 @@ class Prior:
     log_sd: float
 
 
-def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
+def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None = None) -> ArmModel | None:
     """The model of one arm from its cells among `cells`, those of the same runner with other workers included.
 
-    `None` with fewer than two sizes of plain, warm graphs: then nothing tells a fixed cost from that of a task.
+    Args:
+        near: terms of a fit to nearly the same cells, from which the search begins.
+
+    Returns:
+        `None` with fewer than two sizes of plain, warm graphs: then nothing tells a fixed cost from that of a task.
     """
     warm = [c for c in cells if usable(c) and c.arm == arm.name]
     if len({c.graph.tasks for c in warm}) < FEWEST_SIZES:
@@ -75,7 +79,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None) -> ArmModel | None:
         api_trips=api_trips(arm.name, cells, slots_of(arm, warm[0])),
     )
     priors = _priors(arm, warm, cpu)
-    fitted = _fit_makespans(arm, warm, known, priors, cores, noise)
+    fitted = _fit_makespans(arm, warm, known, priors, cores, noise, near)
     reach = Reach(
         tasks=max(c.graph.tasks for c in warm),
         body_s=max(c.graph.body_s for c in warm),
@@ -186,7 +190,13 @@ def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prio
 
 
 def _fit_makespans(
-    arm: Arm, cells: Sequence[Cell], known: Costs, priors: dict[str, Prior], cores: int | None, noise: float
+    arm: Arm,
+    cells: Sequence[Cell],
+    known: Costs,
+    priors: dict[str, Prior],
+    cores: int | None,
+    noise: float,
+    near: Costs | None,
 ) -> _Fitted:
     names = tuple(priors)
     middle = np.log([p.median for p in priors.values()])
@@ -207,11 +217,11 @@ def _fit_makespans(
     def penalised(logs: Any) -> Any:
         return np.append(residuals(logs) / unsure, (logs - middle) / width)
 
+    starts = [middle, middle - width, middle + 0.5 * width]
+    if near is not None:
+        starts = [np.array([math.log(getattr(near, name) or prior.median) for name, prior in priors.items()])]
     found = min(
-        (
-            optimize.least_squares(penalised, start, loss="soft_l1", f_scale=2.0, max_nfev=200)
-            for start in (middle, middle - width, middle + 0.5 * width)
-        ),
+        (optimize.least_squares(penalised, start, loss="soft_l1", f_scale=2.0, max_nfev=200) for start in starts),
         key=lambda result: float(result.cost),
     )
     error = residuals(found.x)

@@ -80,7 +80,8 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
     for graph in spared([c for c in warm if c.suite not in CLOSE]):
         rest = [c for c in cells if c.graph != graph]
         out = [c for c in warm if c.graph == graph]
-        left = {name: fitting.fit(fitted[name].arm, rest, fitted[name].cores) for name in {c.arm for c in out}}
+        whole = {name: fitted[name] for name in {c.arm for c in out}}
+        left = {name: fitting.fit(found.arm, rest, found.cores, found.costs) for name, found in whole.items()}
         predicted = [(c, _expected_s(found, c)) for c in out if (found := left[c.arm]) is not None]
         held += [
             HeldOut(c.suite, graph, c.arm, c.workers, c.time_s.value, expected_s)

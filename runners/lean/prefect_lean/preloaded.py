@@ -3,6 +3,8 @@
 import contextlib
 import gc
 import importlib
+import os
+import sys
 
 from . import processes, shipping
 
@@ -19,6 +21,15 @@ for name in (
 ):
     with contextlib.suppress(ImportError):
         importlib.import_module(name)
+
+
+def _seed_anew() -> None:
+    """Python's `random` sees to it by itself; numpy's would give every process the same numbers."""
+    if (random := sys.modules.get("numpy.random")) is not None:
+        random.seed()
+
+
+os.register_at_fork(after_in_child=_seed_anew)
 
 # Objects that a collection does not touch stay in memory that the processes share.
 gc.collect()
