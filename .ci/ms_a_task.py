@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -19,6 +18,7 @@ import prefect_lean
 from prefect import flow, task
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
 
+from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.runners.isolation.environment import environment, free_port
 from runner_lab.runners.server import lab_server
 
@@ -59,12 +59,18 @@ def main() -> None:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         port = free_port()
-        os.environ |= environment(Path(folder)) | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
+        os.environ |= environment(Path(folder)) | {
+            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_LOGGING_LEVEL": "ERROR",
+        }
         from prefect.context import refresh_global_settings_context
 
         refresh_global_settings_context()
         with lab_server(Path(folder) / "server", port=port, limit_s=120):
-            print(" | ".join(measured(runners) for runners in RUNNERS), file=sys.stdout, flush=True)
+            costs = " | ".join(measured(runners) for runners in RUNNERS)
+            # The end of this process would wait for the server that is gone by then.
+            quiescence.send_rest()
+        print(costs, flush=True)
 
 
 if __name__ == "__main__":
