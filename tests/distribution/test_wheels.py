@@ -163,6 +163,14 @@ def test_a_flow_of_the_project_is_compared(everything, project):
     assert "5 Completed" in said
 
 
+def test_a_flow_of_the_project_is_profiled_and_advised(everything, project, run):
+    said = everything.run("runner-lab", "advise", "flows/etl.py:etl", cwd=project)
+
+    assert "under its own ThreadPoolTaskRunner, measured once" in said
+    (page,) = re.findall(r"^page: (results/.*-advise-etl/advise.html)$", said, re.MULTILINE)
+    assert "Advice for etl" in (project / page).read_text()
+
+
 def test_the_newest_run_is_read_where_none_is_named(everything, project, run):
     chosen = everything.run(
         "runner-lab", "choose", "--tasks", "200", "--task-seconds", "0.3", "--work", "io", cwd=project

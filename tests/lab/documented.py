@@ -18,6 +18,7 @@ HOW = {
     "uv run runner-lab runners": OWN,
     "uv run runner-lab run --profile smoke": READ,
     "uv run runner-lab open": READ,
+    "runner-lab advise flows/etl.py:etl": DISTRIBUTION,
     "runner-lab compare flows/etl.py:etl": DISTRIBUTION,
     "runner-lab run --profile smoke": DISTRIBUTION,
     "runner-lab choose --tasks 200 --task-seconds 0.3 --work io": DISTRIBUTION,
