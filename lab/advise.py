@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -125,7 +124,7 @@ def _profile(target: str, parameters: Any, options: Any) -> Any:
     from runner_lab.benchmarks.compare.compare import FlowRequest, plan
     from runner_lab.benchmarks.session.session import Session
 
-    with open(os.dup(2), "w", encoding="utf-8") as stream, tempfile.TemporaryDirectory(prefix="runner-lab-") as entries:
+    with open(os.dup(2), "w", encoding="utf-8") as stream:
         terminal = Console(file=stream, highlight=False)
         try:
             with terminal.status("importing Prefect and the flow") as status:
@@ -136,9 +135,7 @@ def _profile(target: str, parameters: Any, options: Any) -> Any:
                     else:
                         status.update(line)
 
-                workload = ProfiledFlow(
-                    FlowRequest(target, parameters, check_result=False, values_shown=False), Path(entries)
-                )
+                workload = ProfiledFlow(FlowRequest(target, parameters, check_result=False, values_shown=False))
                 session = Session(workload, options, say)
                 try:
                     plan(session, workload)
@@ -147,7 +144,7 @@ def _profile(target: str, parameters: Any, options: Any) -> Any:
                     session.release()
                     raise
                 status.update("running the flow once, as it is")
-                found = profile(session, workload, Path(entries), lambda record: None)
+                found = profile(session, workload)
         except (ProfileError, NoProfileError) as error:
             raise LabError(one_line(error)) from error
         except (ValueError, RuntimeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from runner_lab.benchmarks.advise import reading
@@ -25,15 +24,17 @@ from runner_lab.runners.server import Server
 
 
 class ProfiledFlow(UserFlow):
-    """The workload of a profile: the flow under its own runner, one pass, every task run noted.
+    """The workload of a profile: the flow under its own runner, one pass, every task run noted."""
 
-    Args:
-        entries: folder for what the flow's processes note.
-    """
-
-    def __init__(self, asked: FlowRequest, entries: Path) -> None:
+    def __init__(self, asked: FlowRequest) -> None:
         super().__init__(asked)
-        self._entries = entries
+        self._entries: Path | None = None
+
+    @property
+    def entries(self) -> Path:
+        """Folder for what the flow's processes note, from the start of the session on and until its end."""
+        assert self._entries is not None
+        return self._entries
 
     def arms(self, asked: Options, profile: Profile) -> list[str]:
         return [YOURS]
@@ -44,6 +45,8 @@ class ProfiledFlow(UserFlow):
     def stages(
         self, catalog: Catalog, server: Server, places: ApiPlaces, scratch: Path, limits: Limits, say: Say
     ) -> Drivers:
+        self._entries = scratch / "profile"
+        self._entries.mkdir()
         return Drivers(self.loaded, catalog, server, scratch, limits, _cold, say, self._entries)
 
 
@@ -55,40 +58,46 @@ class ProfileError(ValueError):
     """The flow did not run to its end; one line for the user."""
 
 
-def profile(session: Session, flow: ProfiledFlow, entries: Path, done: Callable[[Record], None]) -> FlowProfile:
-    """Run the flow, and read what was noted; the profile is saved in the run's folder.
+def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
+    """Run the flow, and read what was noted; the profile is saved in the run's folder, and the session is over.
 
     Args:
         session: planned with `flow`, and started.
-        entries: the folder that `flow` was made with.
 
     Raises:
         ProfileError: the flow failed, or was stopped.
+        NoProfileError: it left no trace.
         KeyboardInterrupt: Ctrl-C.
     """
     cells = compare.plan(session, flow)
-    sampler = Sampler(entries)
+    sampler = Sampler(flow.entries)
+    found: list[FlowProfile] = []
+
+    def read(record: Record) -> None:
+        sampler.stop()
+        if record.status != "ok" or record.value_s is None:
+            raise ProfileError(f"the flow cannot be profiled: {record.error}")
+        found.append(reading.read(flow.entries, _described(session, flow, record)))
+
     sampler.start()
     try:
-        if compare.run(session, flow, cells, done):
+        if compare.run(session, flow, cells, read):
             raise KeyboardInterrupt
     finally:
         sampler.stop()
-    record = next(iter(session.folder.records.values()))
-    if record.status != "ok" or record.value_s is None:
-        raise ProfileError(f"the flow cannot be profiled: {record.error}")
-    yours = session.catalog.arms[YOURS]
-    usage = record.usage
+    found[0].save(session.folder.path)
+    return found[0]
+
+
+def _described(session: Session, flow: ProfiledFlow, record: Record) -> reading.Described:
+    yours, usage = session.catalog.arms[YOURS], record.usage
     peaks = [] if usage is None else [usage.driver_rss_bytes, usage.workers_rss_bytes]
-    known = reading.Described(
+    return reading.Described(
         name=flow.spec.name,
         runner=flow.spec.own_runner or "ThreadPoolTaskRunner",
         engine=yours.engine,
         slots=yours.workers,
         cores=environment.cores(),
-        wall_s=record.value_s,
+        wall_s=record.value_s or 0.0,
         peak_bytes=sum(peak or 0.0 for peak in peaks) or None,
     )
-    found = reading.read(entries, known)
-    found.save(session.folder.path)
-    return found

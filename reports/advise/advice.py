@@ -19,6 +19,7 @@ from runner_lab.reports.words import units
 FILE_NAME = "advise.json"
 _SMALLEST_SHARE = 0.02
 _PATH_PARTS = 4
+_WITHOUT_RUNNER = {True: "call the tasks, without .submit", False: "await the tasks together with asyncio.gather"}
 _UNSURE = 0.15
 """The replay under the flow's own runner may be so far off the measured time before it is told."""
 
@@ -195,15 +196,14 @@ def words(advice: Advice) -> tuple[str, ...]:
     prediction = advice.prediction
     profile, named = prediction.profile, prediction.named
     lines = [
-        f"{profile.name}: {units.seconds(profile.wall_s)} under its own {profile.runner}, measured once on "
-        f"{units.plural(profile.cores, 'core')}; {units.plural(len(profile.runs), 'task run')}.",
+        *_recommended(advice),
+        f"Now: {units.seconds(profile.wall_s)} under its own {profile.runner}, measured once on "
+        f"{units.plural(profile.cores, 'core')}; {units.plural(len(profile.runs), 'task run')} of {profile.name}.",
         f"Its time: {_shares(advice.split)}.",
         f"Critical path: {_path(advice)}. No runner can go below {units.seconds(advice.at_least_s)}.",
-        *_recommended(advice),
-        *_sure(advice),
     ]
     lines += [f"Also: {remedy.what}{_saving(remedy)}" for remedy in advice.remedies[:3]]
-    lines += _verified(advice.verified)
+    lines += [*_others(advice), *_sure(advice), *_verified(advice.verified)]
     if not advice.verified and named.arm:
         lines.append("Estimates from one profile; --verify measures the named runner beside yours.")
     return tuple(lines)
@@ -238,14 +238,22 @@ def _recommended(advice: Advice) -> list[str]:
     lines = []
     own = _own_row(prediction)
     if not any(not run.direct for run in profile.runs) and not named.has_slots:
-        return [f"No runner can change that: the flow calls its tasks, and submits none ({_time(named)})."]
+        return [f"No runner makes it faster: the flow calls its tasks, and submits none ({_time(named)})."]
     if own is not None and own.seconds <= AS_GOOD * named.seconds:
         lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({_time(own)}{start}).")
     else:
         code = advice.code.get(named.arm, "")
-        lines.append(f"Take {placed(named)}: {_time(named)}{start}.{_gain(prediction, own)}")
+        how = "" if named.has_slots else f" ({_WITHOUT_RUNNER[named.engine == 'none']})"
+        lines.append(f"Take {placed(named)}{how}: {_time(named)}{start}.{_gain(prediction, own)}")
         if code:
             lines.append(f"Change one line: @flow(task_runner={code})")
+    return lines
+
+
+def _others(advice: Advice) -> list[str]:
+    prediction = advice.prediction
+    own = _own_row(prediction)
+    lines = []
     level = [one for one in prediction.ranked[1:] if one.leads and (own is None or one.arm != own.arm)]
     if level:
         lines.append(f"As fast, as far as this can tell: {units.listed([placed(one) for one in level[:4]])}.")
@@ -274,7 +282,7 @@ def _own_row(prediction: Prediction) -> Predicted | None:
 def _gain(prediction: Prediction, own: Predicted | None) -> str:
     now_s = own.seconds if own is not None else prediction.yours.warm_s if prediction.yours else prediction.measured_s
     ratio = now_s / prediction.named.seconds
-    return f" That is {units.times(ratio)} as fast as now." if ratio > AS_GOOD else ""
+    return f" {units.times(ratio)} faster than now." if ratio > AS_GOOD else ""
 
 
 def placed(one: Predicted) -> str:
