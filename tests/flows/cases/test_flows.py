@@ -149,12 +149,18 @@ def test_a_row_that_is_doubled_counts_once(tmp_path):
     assert revenue_by_town.fn(clean.fn(source, tmp_path)) == {"Bremen": 300}
 
 
+LOCAL = ("threads", "lean-threads")
+REMOTE = ("processes", "lean-dask", "ray", "lean-processes", "dask", "lean-ray")
+PAIRS = [
+    *((arm, case) for arm in LOCAL for case in CASES),
+    # Every flow in other processes twice, under stock and lean; all of these runners, in turns.
+    *((REMOTE[(place + turn) % len(REMOTE)], case) for turn in (0, 3) for place, case in enumerate(CASES)),
+]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("lab_server")
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(
-    "arm", ["threads", "lean-threads", "processes", "lean-processes", "dask", "lean-dask", "ray", "lean-ray"]
-)
+@pytest.mark.parametrize(("arm", "case"), PAIRS)
 def test_the_right_value_under_every_runner(arm, case, arms, cluster_for, scratch, request):
     spec = arms.arms[arm].with_workers(2)
     runner = arms.engine(spec).task_runner(spec, cluster_for(spec), scratch)
