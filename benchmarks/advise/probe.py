@@ -14,7 +14,7 @@ Entries, by their `k`:
 - `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting for
   a core), `arg` and `out` bytes as pickled, `failed`.
 - `gil`: since its process began, what holds the GIL: the normal equations of a regression (`_Knocker`).
-  `pool`: CPU of libraries' own threads while a task ran.
+  `pool`: CPU of libraries' own threads while a task ran, `queued`: what these waited for a core.
 - `pools`: threads of libraries in the process.
 """
 
@@ -430,18 +430,19 @@ def _queued_s(tid: int) -> float | None:
         return None
 
 
-def _foreign_s() -> float:
-    """CPU seconds so far of this process's threads that are not Python's: those of libraries."""
+def _foreign_s() -> tuple[float, float]:
+    """CPU seconds so far of this process's threads that are not Python's, those of libraries; and waits for a core."""
     own = {str(thread.native_id) for thread in threading.enumerate()}
-    total = 0
+    computed = queued = 0
     try:
         for tid in os.listdir("/proc/self/task"):
             if tid not in own:
                 with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
-                    total += int(file.read().split()[0])
+                    words = file.read().split()
+                computed, queued = computed + int(words[0]), queued + int(words[1])
     except (OSError, IndexError, ValueError):
-        return total / 1e9
-    return total / 1e9
+        pass
+    return computed / 1e9, queued / 1e9
 
 
 def _pickled_bytes(value: Any) -> int:
@@ -507,6 +508,7 @@ class _Knocker:
         self._xty: dict[int, float] = {}
         self._left: dict[str, float] = {}
         self._pool_s: dict[str, float] = {}
+        self._pool_queued_s: dict[str, float] = {}
         self._saved_s = 0.0
         self._libraries: set[str] = set()
         self._thread: threading.Thread | None = None
@@ -541,6 +543,7 @@ class _Knocker:
             xtx = [[self._xtx.get((min(i, j), max(i, j)), 0.0) for j in size] for i in size]
             xty = [self._xty.get(i, 0.0) for i in size]
             entry = {"names": list(self._names), "xtx": xtx, "xty": xty, "pool": dict(self._pool_s)}
+            entry["queued"] = dict(self._pool_queued_s)
         self._owner.note(k="gil", pid=self._owner.pid, **entry)
         libraries = _LIBRARIES & set(sys.modules)
         if libraries != self._libraries:
@@ -573,8 +576,10 @@ class _Knocker:
             if awake - looked_s > _LOOK_S:
                 foreign, looked_s = _foreign_s(), awake
                 for name in used:
-                    share_s = max(foreign - foreign_0, 0.0) / len(used)
-                    self._pool_s[name] = self._pool_s.get(name, 0.0) + share_s
+                    for found, now_s, before_s in zip(
+                        (self._pool_s, self._pool_queued_s), foreign, foreign_0, strict=True
+                    ):
+                        found[name] = found.get(name, 0.0) + max(now_s - before_s, 0.0) / len(used)
                 foreign_0 = foreign
 
     def _used(self) -> dict[str, float]:

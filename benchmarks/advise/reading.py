@@ -23,6 +23,8 @@ _GIL_PRIOR = 1.0
 """Share of a task's CPU that is taken to hold the GIL where nothing was seen: that of Python code."""
 _PRIOR_CPU_S = 0.002
 """CPU seconds of a task that weigh as much as the prior."""
+_POOL_SHARE = 0.3
+"""Of a task's CPU: from there on what it waits for is its library's threads, as far as these are busy."""
 _IDLE_SHARE = 0.5
 _IDLE_S = 0.01
 """A gap between two steps that is longer, and less of it CPU, is a wait; for what ended just before its end."""
@@ -182,12 +184,26 @@ class _Runs:
         self._made += [{"k": "submit", "id": run_id, **_as_made(self._attempts[run_id][0])} for run_id in lost]
         self._place = {entry["id"]: i for i, entry in enumerate(self._made)}
         self._pool_s = self._pools_of_tasks(found)
+        self._pool_busy = self._busy_pools(found)
         self._waiting = self._wait_shares()
         self._threads: dict[tuple[int, int], list[Entry]] = {}
         for entry in sorted([*found.submit, *found.call, *found.wait], key=lambda entry: entry["t0"]):
             self._threads.setdefault((entry["pid"], entry["tid"]), []).append(entry)
         self._ends = sorted((attempts[-1]["t1"], self._place[run_id]) for run_id, attempts in self._attempts.items())
         self._lanes: dict[tuple[int, int], int] = {}
+
+    def _busy_pools(self, found: _Found) -> dict[str, float]:
+        """By task, the share of the time in which the threads of libraries that it waits for had something to do.
+
+        Runs beside each other wait for one pool: as far as it is busy, they wait for each other.
+        """
+        busy: dict[str, float] = {}
+        for what in ("pool", "queued"):
+            for entry in found.gil.values():
+                for name, seconds in entry.get(what, {}).items():
+                    busy[name] = busy.get(name, 0.0) + seconds
+        spans = {name: _covered([(b["t0"], b["t1"]) for b in found.body if b["task"] == name]) for name in busy}
+        return {name: min(busy[name] / (spans[name] * self._cores), 1.0) for name in busy if spans[name] > 0}
 
     def _pools_of_tasks(self, found: _Found) -> dict[str, float]:
         """CPU of libraries' threads a second of a task's time, by task."""
@@ -238,6 +254,8 @@ class _Runs:
         beside_s = children_s + self._pool_s.get(run.task, 0.0) * wall_s
         off_s = max(wall_s - thread_s - queued_s, 0.0)
         wait_s = self._waiting[run.task] * off_s
+        if beside_s > _POOL_SHARE * (thread_s + beside_s):
+            wait_s *= 1 - self._pool_busy.get(run.task, 0.0)
         # While others compute for it, its own thread waits for them.
         width = max(1.0, min((thread_s + beside_s) / max(thread_s + wait_s, 1e-9), float(self._cores)))
         computing_s = (thread_s + beside_s) / width
@@ -340,6 +358,15 @@ def _joined(steps: Sequence[Step]) -> Iterator[Step]:
         yield step
     if own_wait + own_cpu > 0:
         yield Step("own", wait_s=own_wait, cpu_s=own_cpu)
+
+
+def _covered(stretches: Sequence[tuple[float, float]]) -> float:
+    """Seconds in which at least one of them goes on."""
+    covered_s, until_s = 0.0, -np.inf
+    for begin_s, end_s in sorted(stretches):
+        covered_s += max(end_s - max(begin_s, until_s), 0.0)
+        until_s = max(until_s, end_s)
+    return float(covered_s)
 
 
 def _mean(values: Iterator[float | None]) -> float | None:

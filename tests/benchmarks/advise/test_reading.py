@@ -186,3 +186,14 @@ def test_taking_sizes_stops_where_it_would_cost_too_much(tmp_path):
     found = probe.Probe(str(tmp_path))
     found._sizing_s = 1e6
     assert found.size(b"x") is None
+
+
+def test_runs_that_wait_for_one_busy_pool_of_a_library_wait_for_each_other(tmp_path):
+    # Four at once, each of which would take 0.5 s of two cores alone; together 2 s, and all of them wait all along.
+    gil = {"k": "gil", "pid": DRIVER, "names": [""], "xtx": [[0.0]], "xty": [0.0], "pool": {"work": 4.0}, "queued": {}}
+    runs = [(f"run-{i}", i + 10) for i in range(4)]
+    bodies = [body(run, 0.0, 2.0, 0.01, tid=tid) for run, tid in runs]
+    entries = [*flow(0.0, 3.0), *(submit(run, 0.0) for run, _ in runs), *bodies, gil]
+    for run in reading.read(write(tmp_path, *entries), KNOWN).runs:
+        assert run.cpu_s == pytest.approx(1.01)
+        assert run.alone_s < 1.1
