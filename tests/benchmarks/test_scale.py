@@ -122,4 +122,4 @@ def test_the_whole_path_under_one_lean_arm(start_process, tmp_path):
     assert [size.tasks for size in arm.sizes] == [10, 100]
     assert arm.sizes[1].marginal_s.value > 0
     assert json.loads((out / "run.json").read_text())["left_out"] == []
-    assert "Cost by width at scale" in (out / "report.md").read_text()
+    assert "Cost by width at scale" in (out / "details.md").read_text()
