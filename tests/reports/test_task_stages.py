@@ -144,6 +144,6 @@ def test_one_block_has_a_ratio_and_no_interval(summarised):
 
 
 def test_page_and_markdown_carry_it(full_run):
-    for text in (full_run.html, full_run.markdown):
+    for text in (full_run.html, full_run.details):
         assert "Where a task's time goes" in text.replace("&#39;", "'")
         assert "serialize" in text
