@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import inspect
 import pickle
 import sys
 import threading
@@ -64,6 +65,9 @@ def _check() -> None:
 
 
 def _raise_if_it_stays(engine: Any, result: Any) -> None:
+    # What a generator yields is sent as a list, and this is not that yet.
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        return
     if _is_plain(result) or (task_run_id := _leaves.get()) is None or engine.task_run.id != task_run_id:
         return
     if (reason := _unpicklable(result)) is not None:
