@@ -163,7 +163,7 @@ PROFILES: Mapping[str, Profile] = {
             },
         ),
         Profile(
-            # What `runner-lab advise` needs where no run is: every term of the model once, within two minutes.
+            # What `runner-lab advise` needs where no run is: every term of the model once, in about three minutes.
             "calibrate",
             (BASELINE, "sequential", "gather", STOCK, LEAN),
             blocks=1,

@@ -45,7 +45,7 @@ def advise(
 
     Every task run is timed from within: waiting, computing, the share of it under the GIL, bytes handed over. The flow
     is then replayed under each runner with the costs that a run of the lab has measured on this machine; where there is
-    no run, a calibration of two minutes comes first. Nothing of yours is changed.
+    no run, a calibration of about three minutes comes first. Nothing of yours is changed.
 
     Exit code 0: all went well. 2: the flow cannot be profiled, with the reason. 130: Ctrl-C.
 
@@ -107,7 +107,7 @@ def _model(run: Path | None) -> Path:
         if run is not None:
             raise
     folder = Path("results") / "calibration"
-    ERR.print(f"no run of the lab in results/: calibrating this machine, about two minutes, into {folder}")
+    ERR.print(f"no run of the lab in results/: calibrating this machine, about three minutes, into {folder}")
     program = [sys.executable, "-c", "from runner_lab.lab.program import main; main()"]
     command = [*program, "run", "--profile", CALIBRATE, "--out", str(folder)]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
