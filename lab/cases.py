@@ -62,7 +62,7 @@ def cases(
 
     if resume is not None:
         if names or runners or param or workers or out or cell_timeout is not None:
-            raise LabError("--resume goes on as it was begun: beside it only --blocks, --page, --config and --json")
+            raise LabError("--resume keeps the options it began with; of these only --blocks may change")
         folder, plan = resume, cases_file.read(resume).plan
         plan = plan.model_copy(update={"blocks": max(plan.blocks, blocks or 0)})
     else:

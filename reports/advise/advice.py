@@ -10,7 +10,7 @@ from typing import Any
 
 from runner_lab.records.flow_profile import FlowProfile
 from runner_lab.reports.advise import remedies as changes
-from runner_lab.reports.advise.prediction import Predicted, Prediction, predict
+from runner_lab.reports.advise.prediction import FlowPrediction, PredictedFlow, predict
 from runner_lab.reports.advise.remedies import Remedy
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.ranking import AS_GOOD
@@ -25,7 +25,7 @@ _UNSURE = 0.15
 
 
 @dataclass(frozen=True)
-class Split:
+class TimeSplit:
     """Shares of the flow's time, along what its end waited for."""
 
     waiting: float
@@ -53,8 +53,8 @@ class Advice:
     verified: what `--verify` measured.
     """
 
-    prediction: Prediction
-    split: Split
+    prediction: FlowPrediction
+    split: TimeSplit
     remedies: tuple[Remedy, ...]
     path: tuple[tuple[str, float, int], ...]
     at_least_s: float
@@ -62,7 +62,7 @@ class Advice:
     verified: tuple[Verified, ...] = ()
 
 
-def advise(summary: Summary, prediction: Prediction, code: Mapping[str, str]) -> Advice:
+def advise(summary: Summary, prediction: FlowPrediction, code: Mapping[str, str]) -> Advice:
     """Everything that a prediction says.
 
     Args:
@@ -70,7 +70,7 @@ def advise(summary: Summary, prediction: Prediction, code: Mapping[str, str]) ->
         code: by arm, what a flow declares to have its runner.
     """
 
-    def best(changed: FlowProfile) -> Predicted:
+    def best(changed: FlowProfile) -> PredictedFlow:
         return predict(summary, changed, prediction.target).named
 
     shown = prediction.yours or prediction.named
@@ -84,7 +84,7 @@ def advise(summary: Summary, prediction: Prediction, code: Mapping[str, str]) ->
     )
 
 
-def _split(prediction: Prediction, shown: Predicted) -> Split:
+def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
     """Of a replay's critical path: a run's time is its wait, its slot's cost, and the rest computing; between runs it
     is own code and handing over, in the proportion that the flow's function has of them."""
     profile, handling = prediction.profile, prediction.handling
@@ -104,7 +104,7 @@ def _split(prediction: Prediction, shown: Predicted) -> Split:
     whole = (own_s + moved_s + handing_s) or 1.0
     around_s = max(shown.warm_s - shown.replay.seconds, 0.0)
     total = (waiting + computing + prefect + between + around_s) or 1.0
-    return Split(
+    return TimeSplit(
         waiting=waiting / total,
         computing=computing / total,
         prefect=(prefect + around_s + between * handing_s / whole) / total,
@@ -194,7 +194,7 @@ def _ratio(part: float, whole: float) -> float:
 def words(advice: Advice) -> tuple[str, ...]:
     """Ten lines or so: the answer, why, what to change, and how sure that is."""
     prediction = advice.prediction
-    profile, named = prediction.profile, prediction.named
+    profile = prediction.profile
     lines = [
         *_recommended(advice),
         f"Now: {units.seconds(profile.wall_s)} under its own {profile.runner}, measured once on "
@@ -204,12 +204,12 @@ def words(advice: Advice) -> tuple[str, ...]:
     ]
     lines += [f"Also: {remedy.what}{_saving(remedy)}" for remedy in advice.remedies[:3]]
     lines += [*_others(advice), *_sure(advice), *_verified(advice.verified)]
-    if not advice.verified and named.arm:
+    if not advice.verified:
         lines.append("Estimates from one profile; --verify measures the named runner beside yours.")
     return tuple(lines)
 
 
-def _shares(split: Split) -> str:
+def _shares(split: TimeSplit) -> str:
     named = {
         "waiting": split.waiting,
         "computing": split.computing,
@@ -263,7 +263,7 @@ def _others(advice: Advice) -> list[str]:
     return lines
 
 
-def _own_row(prediction: Prediction) -> Predicted | None:
+def _own_row(prediction: FlowPrediction) -> PredictedFlow | None:
     """The ranked arm that is the flow's own runner, with as many slots or more than it needs."""
     yours, profile = prediction.yours, prediction.profile
     if yours is None:
@@ -279,17 +279,17 @@ def _own_row(prediction: Prediction) -> Predicted | None:
     return replace(row, seconds=seconds, low=row.low * seconds / row.seconds, high=row.high * seconds / row.seconds)
 
 
-def _gain(prediction: Prediction, own: Predicted | None) -> str:
+def _gain(prediction: FlowPrediction, own: PredictedFlow | None) -> str:
     now_s = own.seconds if own is not None else prediction.yours.warm_s if prediction.yours else prediction.measured_s
     ratio = now_s / prediction.named.seconds
     return f" {units.times(ratio)} faster than now." if ratio > AS_GOOD else ""
 
 
-def placed(one: Predicted) -> str:
+def placed(one: PredictedFlow) -> str:
     return one.arm if not one.has_slots else f"{one.arm} with {units.plural(one.slots, 'slot')}"
 
 
-def _time(one: Predicted) -> str:
+def _time(one: PredictedFlow) -> str:
     return f"{units.seconds(one.seconds)}, {units.span(units.seconds(one.low), units.seconds(one.high))}"
 
 

@@ -41,7 +41,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class PredictedFlow:
     """The flow under one arm.
 
     slots: fewest with which it is as fast as with any number.
@@ -70,7 +70,7 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class FlowPrediction:
     """
     ranked: the named arm first, then the others by time.
     yours:  the profiled runner's replay with its own slots, to hold against `measured_s`.
@@ -80,13 +80,13 @@ class Prediction:
     profile: FlowProfile
     target: Target
     run_id: str
-    ranked: tuple[Predicted, ...]
-    yours: Predicted | None
-    usual: tuple[Predicted, ...]
+    ranked: tuple[PredictedFlow, ...]
+    yours: PredictedFlow | None
+    usual: tuple[PredictedFlow, ...]
     handling: Handling
 
     @property
-    def named(self) -> Predicted:
+    def named(self) -> PredictedFlow:
         return self.ranked[0]
 
     @property
@@ -98,7 +98,7 @@ class CannotAdviseError(ValueError):
     """Nothing can be predicted; one line for the user."""
 
 
-def predict(summary: Summary, profile: FlowProfile, target: Target) -> Prediction:
+def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPrediction:
     """
     Args:
         summary: of the run whose cost model is used.
@@ -120,7 +120,7 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> Predictio
     others = sorted((pair for pair in possible if pair is not named), key=lambda pair: pair[1].seconds)
     ranked = [replace(named[1], leads=True), *(replace(best, leads=_level(best, named[1])) for _, best in others)]
     own = _own(summary, profile)
-    return Prediction(
+    return FlowPrediction(
         profile=profile,
         target=target,
         run_id=summary.run.run_id,
@@ -164,7 +164,9 @@ def _usual_slots(found: ArmModel, profile: FlowProfile, target: Target) -> int:
     return max(len(profile.runs), 1) if found.costs.shares_gil else max(target.cores or profile.cores, 2)
 
 
-def _best(summary: Summary, found: ArmModel, profile: FlowProfile, target: Target, direct: Costs | None) -> Predicted:
+def _best(
+    summary: Summary, found: ArmModel, profile: FlowProfile, target: Target, direct: Costs | None
+) -> PredictedFlow:
     """With the fewest slots with which it is as fast as with any number of them."""
     if not found.arm.has_slots:
         return _at(summary, found, profile, target, direct, 1)
@@ -185,7 +187,7 @@ def _best(summary: Summary, found: ArmModel, profile: FlowProfile, target: Targe
 
 def _at(
     summary: Summary, found: ArmModel, profile: FlowProfile, target: Target, direct: Costs | None, slots: int
-) -> Predicted:
+) -> PredictedFlow:
     spread = target.hosts if found.arm.traits.reach == "cluster" else 1
     cores = (target.cores or profile.cores) * spread
     costs = found.costs
@@ -200,7 +202,7 @@ def _at(
     )
     submitted = sum(not run.direct for run in profile.runs)
     own_cpu_s = sum(step.cpu_s for step in profile.steps) + sum(run.cpu_s for run in profile.runs)
-    return Predicted(
+    return PredictedFlow(
         arm=found.arm.label,
         engine=found.arm.engine,
         slots=slots,
@@ -238,12 +240,12 @@ def _log_sd(found: ArmModel, profile: FlowProfile, slots: int) -> float:
     return math.hypot(terms, REPLAY_LOG_SD)
 
 
-def _level(best: Predicted, named: Predicted) -> bool:
+def _level(best: PredictedFlow, named: PredictedFlow) -> bool:
     """Whether it cannot be told from the named one."""
     unsure = math.hypot(_half(best), _half(named)) / ranking.ONE_SIDED
     return math.log(best.seconds / named.seconds) <= float(tie_limit(unsure))
 
 
-def _half(one: Predicted) -> float:
+def _half(one: PredictedFlow) -> float:
     """Half width of its interval, in logarithms."""
     return math.log(one.high / one.seconds)

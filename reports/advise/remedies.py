@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile
-from runner_lab.reports.advise.prediction import Predicted, Prediction
+from runner_lab.reports.advise.prediction import FlowPrediction, PredictedFlow
 from runner_lab.reports.model.simulation import replay
 from runner_lab.reports.words import units
 
@@ -33,7 +33,7 @@ class Remedy:
     saves_s: float | None
 
 
-def remedies(prediction: Prediction, best: Callable[[FlowProfile], Predicted]) -> tuple[Remedy, ...]:
+def remedies(prediction: FlowPrediction, best: Callable[[FlowProfile], PredictedFlow]) -> tuple[Remedy, ...]:
     """Those that save enough, the one that saves most first.
 
     Args:
@@ -46,13 +46,13 @@ def remedies(prediction: Prediction, best: Callable[[FlowProfile], Predicted]) -
     return tuple(sorted(told, key=lambda remedy: -(remedy.saves_s or 0.0)))
 
 
-def _saved(prediction: Prediction, changed: FlowProfile) -> float:
+def _saved(prediction: FlowPrediction, changed: FlowProfile) -> float:
     named = prediction.named
     cores = prediction.target.cores or prediction.profile.cores
     return named.replay.seconds - replay(changed, prediction.handling, named.slots, cores).seconds
 
 
-def _direct_calls(prediction: Prediction, best: Callable[[FlowProfile], Predicted]) -> Iterator[Remedy]:
+def _direct_calls(prediction: FlowPrediction, best: Callable[[FlowProfile], PredictedFlow]) -> Iterator[Remedy]:
     profile = prediction.profile
     if profile.asynchronous:
         return
@@ -87,7 +87,7 @@ def _submitted(profile: FlowProfile, calls: set[int]) -> FlowProfile:
     return replace(profile, steps=tuple(steps), runs=runs)
 
 
-def _batches(prediction: Prediction) -> Iterator[Remedy]:
+def _batches(prediction: FlowPrediction) -> Iterator[Remedy]:
     profile, handling = prediction.profile, prediction.handling
     cost_s = handling.driver_s + handling.slot_s
     slots = max(prediction.named.slots, 1)
@@ -156,7 +156,7 @@ def _together(runs: Sequence[TaskProfile]) -> TaskProfile:
     )
 
 
-def _payloads(prediction: Prediction) -> Iterator[Remedy]:
+def _payloads(prediction: FlowPrediction) -> Iterator[Remedy]:
     profile = prediction.profile
     if not prediction.handling.payload_s:
         return
@@ -175,7 +175,7 @@ def _payloads(prediction: Prediction) -> Iterator[Remedy]:
         )
 
 
-def _pools(prediction: Prediction) -> Iterator[Remedy]:
+def _pools(prediction: FlowPrediction) -> Iterator[Remedy]:
     """Libraries whose own threads, in every slot, are more than there are cores."""
     cores = prediction.target.cores or prediction.profile.cores
     named = prediction.named
@@ -191,7 +191,7 @@ def _pools(prediction: Prediction) -> Iterator[Remedy]:
     )
 
 
-def _own_code(prediction: Prediction) -> Iterator[Remedy]:
+def _own_code(prediction: FlowPrediction) -> Iterator[Remedy]:
     """The flow's function itself, where it is a large part of the time under the named runner."""
     own_s = math.fsum(step.wait_s + step.cpu_s for step in prediction.profile.steps if step.kind == "own")
     if own_s > 0.2 * prediction.named.warm_s:
@@ -202,7 +202,7 @@ def _own_code(prediction: Prediction) -> Iterator[Remedy]:
         )
 
 
-def at_least_s(prediction: Prediction) -> float:
+def at_least_s(prediction: FlowPrediction) -> float:
     """Seconds that no runner can go below: the replay with no cost, and a slot and a core for every task."""
     free = replace(
         prediction.handling,
@@ -220,7 +220,7 @@ def at_least_s(prediction: Prediction) -> float:
     return replay(prediction.profile, free, many, many * 64).seconds
 
 
-def critical(prediction: Prediction, one: Predicted) -> tuple[tuple[str, float, int], ...]:
+def critical(prediction: FlowPrediction, one: PredictedFlow) -> tuple[tuple[str, float, int], ...]:
     """By task, the seconds that the critical path spends in its runs and how many of them; `` for all between them."""
     found: dict[str, tuple[float, int]] = {}
     for run, seconds in one.replay.path:

@@ -21,7 +21,7 @@ _ROW = (3, 16)
 
 
 @dataclass(frozen=True)
-class Run:
+class Stretch:
     """A bar: seconds from the start. lane: row of its slot; None: the flow's own thread."""
 
     task: str
@@ -36,7 +36,7 @@ def colours(tasks: Sequence[str]) -> Mapping[str, str]:
     return {task: own[i] if i < len(own) else style.PALETTE[0][0] for i, task in enumerate(tasks)}
 
 
-def timeline(name: str, title: str, runs: Sequence[Run], until_s: float, colour: Mapping[str, str]) -> str:
+def timeline(name: str, title: str, runs: Sequence[Stretch], until_s: float, colour: Mapping[str, str]) -> str:
     """An inline SVG; `name` is unique on the page.
 
     Args:
@@ -65,9 +65,9 @@ def timeline(name: str, title: str, runs: Sequence[Run], until_s: float, colour:
     )
 
 
-def _rows(runs: Sequence[Run]) -> list[list[Run]]:
+def _rows(runs: Sequence[Stretch]) -> list[list[Stretch]]:
     """The flow's own thread first, then the slots; a run that overlaps another in its row gets a row of its own."""
-    rows: dict[tuple[int, int], list[Run]] = {}
+    rows: dict[tuple[int, int], list[Stretch]] = {}
     ends: dict[tuple[int, int], float] = {}
     for run in sorted(runs, key=lambda run: run.start_s):
         lane = -1 if run.lane is None else run.lane
@@ -79,7 +79,7 @@ def _rows(runs: Sequence[Run]) -> list[list[Run]]:
     return [rows[key] for key in sorted(rows)]
 
 
-def _drawn(bars: Sequence[Run], scale: float) -> list[tuple[str, float, float]]:
+def _drawn(bars: Sequence[Stretch], scale: float) -> list[tuple[str, float, float]]:
     """Of one row, in pixels; runs of a task within a pixel of each other as one."""
     found: list[tuple[str, float, float]] = []
     for run in bars:

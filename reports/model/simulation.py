@@ -6,8 +6,8 @@ events every activity goes on at its own constant rate, so that
 
     sum of n r u <= cores,    sum of n r g <= 1    with    r = 1 / (1 - c + (c - g) a + g b)
 
-over groups of n like activities, of which each, alone, computes a share c of its time on u cores, a share g of it under
-the GIL; a and b >= 1 say how much slower computing and holding the GIL are. That is processor sharing with two
+over groups of n like activities. Alone, each computes for a share c of its time, on u cores, and holds the GIL for a
+share g; a and b >= 1 say how much slower computing and holding the GIL are. That is processor sharing with two
 resources, and the limits are those of operational analysis (Denning and Buzen, 1978).
 """
 

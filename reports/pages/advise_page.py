@@ -10,7 +10,7 @@ from runner_lab.records.flow_profile import FlowProfile
 from runner_lab.reports.advise.advice import Advice, data, placed, words
 from runner_lab.reports.charts import timeline
 from runner_lab.reports.charts.svg import variable
-from runner_lab.reports.charts.timeline import Run
+from runner_lab.reports.charts.timeline import Stretch
 from runner_lab.reports.pages.page import filled
 from runner_lab.reports.pages.tables import Column, Entry, Table
 from runner_lab.reports.words import units
@@ -21,7 +21,7 @@ def html(advice: Advice) -> str:
     prediction = advice.prediction
     profile, named = prediction.profile, prediction.named
     before = _measured(profile)
-    after = [Run(profile.runs[bar.run].task, bar.lane, bar.start_s, bar.end_s) for bar in named.replay.bars]
+    after = [Stretch(profile.runs[bar.run].task, bar.lane, bar.start_s, bar.end_s) for bar in named.replay.bars]
     until_s = max([run.end_s for run in (*before, *after)], default=1.0)
     colour = timeline.colours(_by_time(profile))
     lines = [
@@ -48,9 +48,9 @@ def html(advice: Advice) -> str:
     )
 
 
-def _measured(profile: FlowProfile) -> list[Run]:
+def _measured(profile: FlowProfile) -> list[Stretch]:
     return [
-        Run(run.task, None if run.direct and not run.asynchronous else run.lane, max(run.start_s, 0.0), run.end_s)
+        Stretch(run.task, None if run.direct and not run.asynchronous else run.lane, max(run.start_s, 0.0), run.end_s)
         for run in profile.runs
         if run.attempts
     ]

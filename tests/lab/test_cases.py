@@ -55,7 +55,7 @@ def case(name: str = "csv_etl", **changes) -> MeasuredCase:
         (["csv_etl", "--param", "thumbnails.count=2"], "thumbnails is not measured; these are: csv_etl"),
         (["--resume", "gone"], "gone/cases.json: no measured cases there"),
         (["csv_etl", "--page", "gone.md", "--out", "new"], "--page gone.md: there is no such file"),
-        (["csv_etl", "--resume", "gone"], "--resume goes on as it was begun"),
+        (["csv_etl", "--resume", "gone"], "--resume keeps the options it began with"),
     ],
 )
 def test_what_it_refuses_is_one_line(arguments, line, capsys, tmp_path, monkeypatch):

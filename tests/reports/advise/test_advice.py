@@ -12,9 +12,9 @@ from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile, Thre
 from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.advise import advice, remedies
 from runner_lab.reports.advise.advice import Advice
-from runner_lab.reports.advise.prediction import CannotAdviseError, Prediction, Target, predict
+from runner_lab.reports.advise.prediction import CannotAdviseError, FlowPrediction, Target, predict
 from runner_lab.reports.analysis.summary import Summary, summarise
-from runner_lab.reports.charts.timeline import Run, colours, timeline
+from runner_lab.reports.charts.timeline import Stretch, colours, timeline
 from runner_lab.reports.pages import advise_page
 from tests.reports import machine, synthetic
 from tests.reports.profiles import computes, profile, submits, waits
@@ -34,7 +34,7 @@ def advised(summary: Summary, of: FlowProfile, target: Target | None = None) -> 
     )
 
 
-def by_arm(prediction: Prediction) -> dict[str, float]:
+def by_arm(prediction: FlowPrediction) -> dict[str, float]:
     return {one.arm: one.seconds for one in prediction.ranked}
 
 
@@ -171,7 +171,7 @@ def test_the_page_shows_ten_thousand_runs_in_few_bytes_and_escapes_names(summary
 
 def test_a_time_line_has_a_row_for_each_slot_and_joins_what_no_pixel_tells_apart() -> None:
     shades = colours(["a", "b"])
-    short = [Run("a", 0, i * 0.001, (i + 1) * 0.001) for i in range(10_000)]
-    drawn = timeline("x", "title", [*short, Run("b", 1, 0.0, 10.0)], 10.0, shades)
+    short = [Stretch("a", 0, i * 0.001, (i + 1) * 0.001) for i in range(10_000)]
+    drawn = timeline("x", "title", [*short, Stretch("b", 1, 0.0, 10.0)], 10.0, shades)
     assert drawn.count("M") < 1000
     assert drawn.count("<path d=") >= 2
