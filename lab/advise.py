@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -165,22 +166,38 @@ def _verified(told: Any, target: str, parameters: Any, options: Any, folder: Pat
     from dataclasses import replace
 
     from runner_lab.benchmarks.compare.compare import FlowRequest
-    from runner_lab.lab.compare import measured
-    from runner_lab.records.record import YOURS
+    from runner_lab.records.record import FILE_NAME, YOURS
     from runner_lab.reports.advise.advice import Verified
 
     named, yours = told.prediction.named, told.prediction.yours
     asked = replace(options, runners=named.arm, workers=named.slots if named.has_slots else None, blocks=blocks)
-    interrupted, _, path = measured(
-        FlowRequest(target, parameters, True, values_shown=False), replace(asked, out=folder)
-    )
-    if interrupted:
+    request = FlowRequest(target, parameters, True, values_shown=False)
+    # In a process of its own: the lab sets its environment before Prefect is imported, once.
+    command = [sys.executable, "-P", "-c", "from runner_lab.lab.advise import verify_request; verify_request()"]
+    asked = replace(asked, out=folder)
+    done = subprocess.run(command, input=pickle.dumps((request, asked, sys.path)), check=False)
+    if done.returncode == 130:
         end(130)
-    times = _medians(path)
+    if not (folder / FILE_NAME).exists():
+        raise LabError("the named runner could not be measured; the advice stands without --verify")
+    times = _medians(folder)
     rows = [Verified(named.arm, named.slots, times[named.arm], named.warm_s)] if named.arm in times else []
     if YOURS in times and yours is not None:
         rows.append(Verified(YOURS, told.prediction.profile.slots, times[YOURS], yours.warm_s))
     return replace(told, verified=tuple(rows))
+
+
+def verify_request() -> None:
+    """Measure what standard input asks for, pickled: a `FlowRequest`, the options and the path of modules."""
+    from runner_lab.lab.compare import measured
+
+    request, options, sys.path[:] = pickle.load(sys.stdin.buffer)
+    try:
+        interrupted, failed, _ = measured(request, options)
+    except (ValueError, RuntimeError) as error:
+        ERR.print(f"runner-lab: {one_line(error).replace('--lab-', '--')}", markup=False)
+        end(2)
+    end(130 if interrupted else int(failed > 0))
 
 
 def _medians(folder: Path) -> dict[str, float]:

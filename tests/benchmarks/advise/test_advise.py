@@ -142,3 +142,12 @@ def test_a_flow_is_profiled_however_it_is_written(advise, name, runs):
     assert len(profile.runs) == runs
     assert all(run.attempts == 1 for run in profile.runs)
     assert len(printed) < 4000
+
+
+@pytest.mark.slow
+def test_the_named_runner_is_measured_beside_the_flows_own(advise):
+    printed, _, data = advise("growing", "--verify", "--blocks", "1")
+
+    assert "Measured: yours" in printed
+    assert {one["arm"] for one in data["verified"]} >= {"yours"}
+    assert all(one["measured_s"] > 0 for one in data["verified"])
