@@ -8,6 +8,7 @@ that began it, however that ends.
 
 from __future__ import annotations
 
+import atexit
 import io
 import multiprocessing.context
 import os
@@ -130,6 +131,14 @@ if AVAILABLE:
         @staticmethod
         def _Popen(process: BaseProcess) -> Any:
             return _Popen(process, _running(None))
+
+        def _bootstrap(self, parent_sentinel: int | None = None) -> int:
+            try:
+                return super()._bootstrap(parent_sentinel)  # type: ignore[misc]
+            finally:
+                # What is forked ends by `os._exit`, and would leave out what libraries and tasks want done at exit.
+                atexit._run_exitfuncs()
+                util._flush_std_streams()  # type: ignore[attr-defined]
 
     class ForkedContext(SpawnContext):
         """As `spawn`, with Prefect imported."""
