@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prefect import flow, task
 
@@ -36,10 +37,38 @@ def summarise(frame: pl.DataFrame) -> dict[str, float]:
     return {"rows": frame.height, **{name: float(spread[name].std()) for name in MEASURES}}  # type: ignore[arg-type]
 
 
+@task
+def read_into(file: Path, folder: Path) -> Path:
+    """As `read`, into a file whose name goes on instead of the frame."""
+    return _written(read.fn(file), folder / f"{file.stem}.read")
+
+
+@task
+def smooth_file(file: Path) -> Path:
+    """As `smooth`, from file to file."""
+    return _written(smooth.fn(pl.read_ipc(file)), file.with_suffix(".smooth"))
+
+
+@task
+def summarise_file(file: Path) -> dict[str, float]:
+    """As `summarise`, of a file."""
+    return summarise.fn(pl.read_ipc(file))
+
+
+def _written(frame: pl.DataFrame, file: Path) -> Path:
+    frame.write_ipc(file)
+    return file
+
+
 @flow
-def big_frames(parts: int = 16, megabytes: float = 50) -> dict[str, float]:
-    """`parts` frames of so many megabytes each."""
-    summaries = summarise.map(smooth.map(read.map(readings(parts, megabytes)))).result()
+def big_frames(parts: int = 16, megabytes: float = 50, by_file: bool = False) -> dict[str, float]:
+    """`parts` frames of so many megabytes each; `by_file` hands on the names of files and not the frames."""
+    if by_file:
+        with TemporaryDirectory(prefix="frames-") as folder:
+            read_files = read_into.map(readings(parts, megabytes), Path(folder))
+            summaries = summarise_file.map(smooth_file.map(read_files)).result()
+    else:
+        summaries = summarise.map(smooth.map(read.map(readings(parts, megabytes)))).result()
     return {name: round(sum(part[name] for part in summaries), 9) for name in summaries[0]}
 
 

@@ -25,18 +25,18 @@ GRID = {
 
 
 @task
-def score(settings: dict[str, Any], samples: Any, classes: Any, trees: int) -> float:
+def score(settings: dict[str, Any], samples: Any, classes: Any, trees: int, n_jobs: int) -> float:
     """Mean accuracy of a model with these settings, over three folds."""
-    model = RandomForestClassifier(trees, **settings, n_jobs=-1, random_state=0)
+    model = RandomForestClassifier(trees, **settings, n_jobs=n_jobs, random_state=0)
     return float(cross_val_score(model, samples, classes, cv=3).mean())
 
 
 @flow
-def model_grid(samples: int = 5000, trees: int = 30) -> dict[str, Any]:
-    """The best of 24 models on `samples` samples, each of `trees` trees."""
+def model_grid(samples: int = 5000, trees: int = 30, n_jobs: int = -1) -> dict[str, Any]:
+    """The best of 24 models on `samples` samples, each of `trees` trees and `n_jobs` threads, -1 for all cores."""
     features, classes = make_classification(samples, n_features=20, n_informative=8, flip_y=0.05, random_state=0)
     grid = [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())]
-    scores = score.map(grid, unmapped(features), unmapped(classes), trees).result()
+    scores = score.map(grid, unmapped(features), unmapped(classes), trees, n_jobs).result()
     best = max(range(len(grid)), key=scores.__getitem__)
     return {"models": len(grid), "best": grid[best], "accuracy": round(scores[best], 9)}
 

@@ -41,9 +41,10 @@ def overview(texts: list[dict[str, float]]) -> dict[str, float]:
 
 
 @flow
-def text_features(texts: int = 80, words: int = 30_000) -> dict[str, float]:
-    """`texts` texts of `words` words."""
-    return overview(features.map(articles(texts, words)).result())
+def text_features(texts: int = 80, words: int = 30_000, direct: bool = False) -> dict[str, float]:
+    """`texts` texts of `words` words; `direct` calls the task in a loop and submits nothing."""
+    files = articles(texts, words)
+    return overview([features(file) for file in files] if direct else features.map(files).result())
 
 
 if __name__ == "__main__":

@@ -171,3 +171,21 @@ def test_the_right_value_under_every_runner(arm, case, arms, cluster_for, scratc
     assert {key: result[key] for key in known} == known
     first = request.config.__dict__.setdefault("_cases_results", {}).setdefault(case, result)
     assert result == pytest.approx(first) if case == "big_frames" else result == first
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "text_features": {"direct": True},
+    "model_grid": {"n_jobs": 1},
+    "big_frames": {"by_file": True},
+    "many_small": {"batch": 7},
+}
+"""What docs/faster.md changes in them."""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("lab_server")
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_change_for_speed_leaves_the_result(case):
+    known = EXPECTED[case]()
+    result = ran(flow_of(case).with_options(timeout_seconds=LIMIT_S), TINY[case] | CHANGES[case])
+    assert {key: result[key] for key in known} == known
