@@ -64,12 +64,15 @@ def advise(
     command = " ".join(["runner-lab advise", flow, *(f"--param {text.partition('=')[0]}=..." for text in param or ())])
     options = Options(out=out, config=config, api_url=api_url, cell_timeout_s=cell_timeout, blocks=1, command=command)
     try:
-        profile, folder, code = _profile(flow, param or (), options)
+        profile, folder, catalog = _profile(flow, param or (), options)
         summary = summarise(model)
         prediction = predict(summary, profile, asked)
     except CannotAdviseError as error:
         raise LabError(one_line(error)) from error
-    told = advices.advise(summary, prediction, {one.arm: code(one.arm, one.slots) for one in prediction.ranked})
+    specs = {one.arm: _spec(catalog, one.arm, one.slots) for one in prediction.ranked}
+    code = {arm: catalog.engine(spec).in_code(spec) for arm, spec in specs.items() if spec is not None}
+    imports = {arm: spec.import_line for arm, spec in specs.items() if spec is not None}
+    told = advices.advise(summary, prediction, code, imports)
     if verify:
         told = _verified(told, flow, param or (), options, folder / "verify", blocks)
     json_file.write(folder / advices.FILE_NAME, advices.data(told))
@@ -119,7 +122,7 @@ def _model(run: Path | None) -> Path:
 
 
 def _profile(target: str, parameters: Any, options: Any) -> Any:
-    """The profile, the run's folder, and what gives a flow the runner of an arm: a function of its name and slots."""
+    """The profile, the run's folder, and the catalog of arms."""
     from runner_lab.benchmarks.advise.profiling import ProfiledFlow, ProfileError, profile
     from runner_lab.benchmarks.advise.reading import NoProfileError
     from runner_lab.benchmarks.compare.compare import FlowRequest, plan
@@ -150,15 +153,15 @@ def _profile(target: str, parameters: Any, options: Any) -> Any:
             raise LabError(one_line(error)) from error
         except (ValueError, RuntimeError) as error:
             raise LabError(one_line(error).replace("--lab-", "--")) from error
-    catalog = session.catalog
+    return found, session.folder.path, session.catalog
 
-    def code(arm: str, slots: int) -> str:
-        spec = catalog.arms.get(arm)
-        if spec is None or not spec.class_path:
-            return ""
-        return catalog.engine(spec).in_code(spec.with_workers(slots) if spec.has_slots else spec)
 
-    return found, session.folder.path, code
+def _spec(catalog: Any, arm: str, slots: int) -> Any:
+    """The arm with so many slots; None where no runner is declared for it, or this catalog does not know it."""
+    spec = catalog.arms.get(arm)
+    if spec is None or not spec.class_path:
+        return None
+    return spec.with_workers(slots)
 
 
 def _verified(told: Any, target: str, parameters: Any, options: Any, folder: Path, blocks: int) -> Any:

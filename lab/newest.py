@@ -10,17 +10,19 @@ from runner_lab.lab.console import LabError
 RESULTS = Path("results")
 
 
-def newest_with(names: Iterable[str], what: str = "run") -> Path:
+def newest_with(names: Iterable[str], what: str = "run", but: str = "") -> Path:
     """The folder in ./results that holds a file of one of these names, the one that was written last.
 
     Args:
         names: of files.
+        but: name of a file; folders that hold it are passed over.
         what: the user's word for what is looked for.
 
     Raises:
         LabError: there is none; the line says which command makes one.
     """
-    files = [path for name in names for path in RESULTS.glob(f"*/{name}")]
+    every = (path for name in names for path in RESULTS.glob(f"*/{name}"))
+    files = [path for path in every if not but or not (path.parent / but).exists()]
     if not files:
         from runner_lab.reports.choose.asking import MEASURE
 

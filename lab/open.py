@@ -12,6 +12,7 @@ from runner_lab.lab.console import OUT, LabError
 from runner_lab.lab.newest import newest_with
 
 REPORT = "report.html"
+ADVICE = "advise.html"
 
 
 def open_report(
@@ -19,12 +20,12 @@ def open_report(
     *,
     only_print: Annotated[bool, Parameter(name="--print", negative="", help="Print the path, open nothing.")] = False,
 ) -> None:
-    """Open a run's report in the browser, and print its path.
+    """Open a run's report, or a flow's advice, in the browser, and print its path.
 
     Example: runner-lab open
     """
-    folder = newest_with([REPORT], "report") if run is None else run
-    report = folder / REPORT
+    folder = newest_with([REPORT, ADVICE], "report") if run is None else run
+    report = folder / (ADVICE if (folder / ADVICE).is_file() else REPORT)
     if not report.is_file():
         raise LabError(f"{folder} holds no {REPORT}; make it with: runner-lab report {folder}")
     OUT.print(str(report), markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError, Group
 
 from runner_lab.lab.advise import advise
+from runner_lab.lab.capacity import capacity
 from runner_lab.lab.cases import cases
 from runner_lab.lab.choose import choose
 from runner_lab.lab.compare import compare
@@ -45,7 +46,7 @@ MEASURE, DECIDE, CHECK, LEARN = (
 )
 for group, commands in (
     (MEASURE, (run, compare, scale, cases)),
-    (DECIDE, (advise, choose, report, diff, history, publish)),
+    (DECIDE, (advise, choose, capacity, report, diff, history, publish)),
     (CHECK, (doctor, runners, regret, placement, faults, equivalence, hosts)),
     (LEARN, (demo, completion_of(app))),
 ):

@@ -22,11 +22,12 @@ def report(
 
     Example: runner-lab report results/20260101-120000-quick
     """
-    from runner_lab.records import findings, record
+    from runner_lab.records import findings, flow_profile, record
     from runner_lab.reports import render
 
     if run is None:
-        run = newest_with([record.FILE_NAME, *map(findings.file_name, findings.NAMES)])
+        # A flow's profile has a page of its own.
+        run = newest_with([record.FILE_NAME, *map(findings.file_name, findings.NAMES)], but=flow_profile.FILE_NAME)
     rendered = render(run)
     if as_json:
         OUT.print_json(json.dumps(asdict(rendered), default=str))

@@ -109,6 +109,8 @@ class FlowProfile:
     steps:   what the flow's function did.
     runs:    all its task runs, in the order in which they were submitted or called.
     peak_bytes: most memory, of the flow's process and of those it started.
+    import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
+    client_s: CPU seconds of making a client of Prefect's API, the CA bundle loaded.
     looks:   whether waits were told from waits for the GIL; else what is no CPU counts as waiting.
     """
 
@@ -126,6 +128,8 @@ class FlowProfile:
     runs: tuple[TaskProfile, ...]
     pools: tuple[ThreadPool, ...] = ()
     peak_bytes: Number | None = None
+    import_s: Number = 0.0
+    client_s: Number = 0.0
     looks: bool = True
     schema: Literal[1] = PROFILE_SCHEMA
 

@@ -62,6 +62,12 @@ class RunnerSpec:
             return self.class_path
         return "asyncio.gather" if self.event_loop else "direct calls" if self.direct else f"bare {self.engine}"
 
+    @property
+    def import_line(self) -> str:
+        """What a flow's file needs to name the runner; empty where no runner takes part."""
+        module, _, name = self.class_path.rpartition(".")
+        return f"from {module} import {name}" if module else ""
+
     def with_workers(self, workers: int) -> RunnerSpec:
         """The same in so many worker slots; itself where it has none to set."""
         return replace(self, workers=workers) if self.has_slots else self

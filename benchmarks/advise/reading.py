@@ -13,6 +13,7 @@ import numpy as np
 from scipy import optimize
 
 from runner_lab.benchmarks.advise.sampler import LOOKS
+from runner_lab.benchmarks.compare.driver import PROCESS
 from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile, ThreadPool
 
 Entry = dict[str, Any]
@@ -89,8 +90,15 @@ def read(folder: Path, known: Described) -> FlowProfile:
         runs=tuple(runs.profiles()),
         pools=_pools(found.pools),
         peak_bytes=known.peak_bytes,
+        **_facts(folder),
         looks=looks.any,
     )
+
+
+def _facts(folder: Path) -> dict[str, float]:
+    """`import_s` and `client_s` of the flow's process."""
+    path = folder / PROCESS
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _entries(folder: Path) -> _Found:

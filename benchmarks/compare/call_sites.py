@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 _SUBMITS = ("submit", "map")
+_ANYTHING = object()
+"""The value of a name that the source does not tell: it may be a task."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class _Reader:
         if isinstance(call.func, ast.Attribute) and call.func.attr in _SUBMITS:
             # Of a task, or of something that cannot be told from one.
             submitter = _value(call.func.value, names)
-            self.submits = self.submits or _is_task(submitter) or (submitter is None and call.func.attr == "submit")
+            unknown = submitter is _ANYTHING or (submitter is None and call.func.attr == "submit")
+            self.submits = self.submits or _is_task(submitter) or unknown
             return
         called = _value(call.func, names)
         if _is_task(called):
@@ -105,7 +108,14 @@ def _add_local_tasks(tree: ast.AST, names: dict[str, Any]) -> None:
         if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
             names[node.targets[0].id] = _value(node.value, names)
         elif isinstance(node, ast.arg):
-            names.pop(node.arg, None)
+            names[node.arg] = _ANYTHING
+        elif isinstance(node, ast.For | ast.comprehension | ast.AsyncFor):
+            names.update(dict.fromkeys(_targets(node.target), _ANYTHING))
+
+
+def _targets(target: ast.expr) -> list[str]:
+    """The names that a loop gives values to."""
+    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
 
 
 def _value(expression: ast.expr, names: Mapping[str, Any]) -> Any:

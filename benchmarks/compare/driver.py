@@ -12,9 +12,11 @@ import json
 import os
 import pickle
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,9 @@ READY, REFUSED = "ready", "refused"
 """Files in its home: there as soon as it can run the flow; why it cannot, as text."""
 BEGUN, RETURNED, REPLY = "begun", "returned", "reply"
 """Files of each pass, with its number: the flow is called, it has returned, what came of it."""
+PROCESS = "process.json"
+"""File in the folder of a profile: CPU seconds of importing the flow's module (`import_s`) and of making a client of the
+API (`client_s`)."""
 
 
 def main(order_file: str, home: str) -> None:
@@ -51,11 +56,17 @@ def main(order_file: str, home: str) -> None:
         scratch = stack.enter_context(guard.guarded(folder))
         doing = "importing the flow failed"
         try:
+            # What Prefect's own import takes is no part of the flow's.
+            import_module("prefect.main")
+            before_s = time.process_time()
             user = user_flow.again(order.module, order.flow, order.parameters)
+            imported_s = time.process_time() - before_s
             stack.callback(quiescence.send_rest)
             doing = f"the {order.engine.name} cluster did not start"
             site = stack.enter_context(_site(order, scratch))
             if order.profile is not None:
+                facts = {"import_s": imported_s, "client_s": _client_s()}
+                (Path(order.profile) / PROCESS).write_text(json.dumps(facts))
                 _first_flow()
         except Exception as error:
             traceback.print_exc()
@@ -71,6 +82,17 @@ def main(order_file: str, home: str) -> None:
             asked = request["measured"], request["judged"]
             passed = user_runs.run_pass(order.arm, site, user, *asked, mark, order.profile)
             _write(folder / f"{REPLY}-{number}", pickle.dumps(passed))
+
+
+def _client_s() -> float:
+    from prefect.client.orchestration import get_client
+
+    def took_s() -> float:
+        before_s = time.process_time()
+        get_client()
+        return time.process_time() - before_s
+
+    return min(took_s() for _ in range(3))
 
 
 def _first_flow() -> None:

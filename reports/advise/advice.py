@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from runner_lab.records.flow_profile import FlowProfile
@@ -49,6 +49,7 @@ class Verified:
 class Advice:
     """
     code: by arm, what the flow declares to have its runner with those slots.
+    imports: by arm, the line that its file needs for that.
     at_least_s: what no runner can go below.
     verified: what `--verify` measured.
     """
@@ -59,15 +60,19 @@ class Advice:
     path: tuple[tuple[str, float, int], ...]
     at_least_s: float
     code: Mapping[str, str]
+    imports: Mapping[str, str] = field(default_factory=dict)
     verified: tuple[Verified, ...] = ()
 
 
-def advise(summary: Summary, prediction: FlowPrediction, code: Mapping[str, str]) -> Advice:
+def advise(
+    summary: Summary, prediction: FlowPrediction, code: Mapping[str, str], imports: Mapping[str, str] | None = None
+) -> Advice:
     """Everything that a prediction says.
 
     Args:
         summary: of the run that it was made with.
         code: by arm, what a flow declares to have its runner.
+        imports: by arm, the line that its file needs for that.
     """
 
     def best(changed: FlowProfile) -> PredictedFlow:
@@ -81,6 +86,7 @@ def advise(summary: Summary, prediction: FlowPrediction, code: Mapping[str, str]
         path=changes.critical(prediction, shown),
         at_least_s=changes.at_least_s(prediction),
         code=code,
+        imports=imports or {},
     )
 
 
@@ -128,7 +134,8 @@ def data(advice: Advice) -> dict[str, Any]:
         "cores": profile.cores,
         "target": asdict(prediction.target),
         "model": prediction.run_id,
-        "named": {"arm": named.arm, "slots": named.slots, "code": advice.code.get(named.arm, "")},
+        "named": _in_code(advice, named),
+        "named_warm": _in_code(advice, prediction.named_warm),
         "ranked": [
             {
                 "arm": one.arm,
@@ -159,6 +166,11 @@ def data(advice: Advice) -> dict[str, Any]:
         "verified": [asdict(one) for one in advice.verified],
         "words": list(words(advice)),
     }
+
+
+def _in_code(advice: Advice, one: PredictedFlow) -> dict[str, Any]:
+    code, line = advice.code.get(one.arm, ""), advice.imports.get(one.arm, "")
+    return {"arm": one.arm, "slots": one.slots, "code": code, "import": line}
 
 
 def _tasks(profile: FlowProfile) -> list[dict[str, Any]]:
@@ -246,7 +258,11 @@ def _recommended(advice: Advice) -> list[str]:
         how = "" if named.has_slots else f" ({_WITHOUT_RUNNER[named.engine == 'none']})"
         lines.append(f"Take {placed(named)}{how}: {_time(named)}{start}.{_gain(prediction, own)}")
         if code:
-            lines.append(f"Change one line: @flow(task_runner={code})")
+            line = advice.imports.get(named.arm, "")
+            lines.append(f"Change one line: @flow(task_runner={code}){f', after {line}' if line else ''}")
+    warm = prediction.named_warm
+    if prediction.target.cold and warm is not named:
+        lines.append(f"On workers that are already up: {placed(warm)}, {units.seconds(warm.warm_s)}.")
     return lines
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, replace
 
 from scipy import stats
 
-from runner_lab.records.flow_profile import FlowProfile
+from runner_lab.records.flow_profile import FlowProfile, TaskProfile
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import ranking
 from runner_lab.reports.choose.choice import memory
@@ -90,6 +91,12 @@ class FlowPrediction:
         return self.ranked[0]
 
     @property
+    def named_warm(self) -> PredictedFlow:
+        """The one to take where its workers are up already: the named one, if it is as good as the fastest there."""
+        fastest = min(self.ranked, key=lambda one: one.warm_s)
+        return self.named if self.named.warm_s <= AS_GOOD * fastest.warm_s else fastest
+
+    @property
     def measured_s(self) -> float:
         return self.profile.wall_s
 
@@ -110,6 +117,7 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
     if not models:
         raise CannotAdviseError(f"run {summary.run.run_id} has no model of a runner: measure one with runner-lab run")
     direct = next((found.costs for found in summary.model.arms if found.arm.engine == "none"), None)
+    models = [_served(summary, found) for found in models]
     found = [(model, _best(summary, model, profile, target, direct)) for model in models]
     possible = [(model, best) for model, best in found if math.isfinite(best.seconds)]
     if not possible:
@@ -120,6 +128,7 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
     others = sorted((pair for pair in possible if pair is not named), key=lambda pair: pair[1].seconds)
     ranked = [replace(named[1], leads=True), *(replace(best, leads=_level(best, named[1])) for _, best in others)]
     own = _own(summary, profile)
+    own = None if own is None else _served(summary, own)
     return FlowPrediction(
         profile=profile,
         target=target,
@@ -141,6 +150,17 @@ def _candidates(summary: Summary, profile: FlowProfile) -> list[ArmModel]:
     """No event loop unless every task is async and waits; nothing that has no Prefect."""
     loops = bool(profile.runs) and all(run.asynchronous for run in profile.runs) and _waiting(profile) > 0.5
     return [found for found in summary.model.arms if not found.arm.bare and (loops or not found.costs.event_loop)]
+
+
+def _served(summary: Summary, found: ArmModel) -> ArmModel:
+    """The same with all that Prefect's server computes for a task.
+
+    Under a fast runner the cells of a run end before the server is done with them, and show a part of it. A flow of
+    longer tasks leaves it the time, and the cores are shared with it.
+    """
+    every = [other.costs.server_cpu_s for other in summary.model.arms if not other.arm.bare]
+    server_cpu_s = max(found.costs.server_cpu_s, statistics.median(every))
+    return replace(found, costs=replace(found.costs, server_cpu_s=server_cpu_s))
 
 
 def _own(summary: Summary, profile: FlowProfile) -> ArmModel | None:
@@ -191,11 +211,15 @@ def _at(
     spread = target.hosts if found.arm.traits.reach == "cluster" else 1
     cores = (target.cores or profile.cores) * spread
     costs = found.costs
-    done = replay(profile, Handling.of(costs, direct, found.arm.lean), slots, cores)
+    done = replay(_with_clients(profile, found), Handling.of(costs, direct, found.arm.lean), slots, cores)
     around_s = min(max(profile.wall_s - profile.fn_s, 0.0), FLOW_START_S)
     fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
-    warm_s = around_s + fixed_s + done.seconds
+    # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
+    imports_s = profile.import_s * max(slots / cores, 1.0) if costs.starts_slots else 0.0
+    warm_s = around_s + fixed_s + done.seconds + (imports_s if costs.pool_in_run else 0.0)
     start_s = None if costs.cold_s is None else float(cold_start_s(costs, slots, cores))
+    if start_s is not None and not costs.pool_in_run:
+        start_s += imports_s
     seconds = warm_s + (start_s or 0.0 if target.cold else 0.0)
     reach = min(
         float(stats.t.ppf(0.95, max(found.free, 1))) * math.hypot(_log_sd(found, profile, slots), found.noise), 50
@@ -217,6 +241,30 @@ def _at(
         leads=False,
         replay=done,
     )
+
+
+def _with_clients(profile: FlowProfile, found: ArmModel) -> FlowProfile:
+    """The profile with what Prefect takes for clients of its API that the runner's terms have not.
+
+    A task finds the client of its flow, but for an async task under threads and for any other task of an async flow:
+    those make one, and the CA bundle is loaded under the GIL. Tasks in other processes make one always, or a lean
+    runner keeps one for them.
+    """
+    in_threads = found.costs.shares_gil and not found.costs.event_loop and not found.arm.lean
+
+    def makes_one(run: TaskProfile) -> bool:
+        if run.direct or not found.arm.has_slots:
+            return profile.asynchronous and not run.asynchronous
+        return in_threads and (run.asynchronous or profile.asynchronous)
+
+    if not profile.client_s or not any(map(makes_one, profile.runs)):
+        return profile
+    more_s = profile.client_s
+    runs = (
+        replace(run, cpu_s=run.cpu_s + more_s, gil_s=run.gil_s + more_s) if makes_one(run) else run
+        for run in profile.runs
+    )
+    return replace(profile, runs=tuple(runs))
 
 
 def _memory_bytes(summary: Summary, found: ArmModel, profile: FlowProfile, slots: int) -> float | None:

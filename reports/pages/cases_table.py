@@ -8,14 +8,14 @@ from runner_lab.records import cases as cases_file
 from runner_lab.records.cases import ArmTime, MeasuredCase, MeasuredCases
 from runner_lab.records.validation import RecordError
 from runner_lab.reports import charts
-from runner_lab.reports.pages import markdown
+from runner_lab.reports.pages import generated, markdown
 from runner_lab.reports.pages.tables import Column, Entry, Table
 from runner_lab.reports.words import units
 
 PAGE = "cases.md"
 CHART = "cases-by-runner.png"
-BEGIN, END = "<!-- cases: begin -->", "<!-- cases: end -->"
-"""Between them a page of the docs has the table."""
+MARKER = "cases"
+"""Between markers of this name a page of the docs has the table."""
 
 
 def table(measured: MeasuredCases) -> Table:
@@ -33,6 +33,8 @@ def table(measured: MeasuredCases) -> Table:
     rows = tuple(_row(case, arms, slots, predicted) for case in measured.cases)
     blocks = units.plural(measured.plan.blocks, "block")
     note = f"Time of one run of the flow, mean of up to {blocks}, on workers that are up."
+    if told := [f"{name}({', '.join(values)})" for name, values in measured.plan.parameters.items() if values]:
+        note += f" Measured with {units.listed([units.printable(one, 120) for one in told])}."
     if predicted:
         note += f" Regret: time under the runner that was recommended over the best time.{_errors(measured)}"
     return Table("cases", "Real flows", columns, rows, note, rows_are="flows")
@@ -120,16 +122,10 @@ def write(folder: Path, measured: MeasuredCases, page: Path | None = None) -> li
 
 
 def _into(page: Path, measured: MeasuredCases, chart: charts.Chart) -> list[Path]:
-    text = page.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise RecordError(f"{page} has no place for the table: put the lines {BEGIN} and {END} there")
     picture = page.with_suffix(".png")
+    generated.put(page, MARKER, "\n".join(_lines(measured, chart, picture.name if chart.png else None)))
     if chart.png:
         picture.write_bytes(chart.png)
-    body = "\n".join(_lines(measured, chart, picture.name if chart.png else None))
-    page.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}", encoding="utf-8")
     return [page, *([picture] if chart.png else [])]
 
 

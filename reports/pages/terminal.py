@@ -165,14 +165,16 @@ def show_difference(found: Difference, out: Console) -> None:
             _say(out, f"Only in {name}: {units.plural(len(cells), 'cell')} ({shown}{', ...' if cells[3:] else ''}).")
 
 
-def show_table(table: tables.Table, out: Console) -> None:
-    """A table of the report and its note, without the small print of its entries."""
+def show_table(table: tables.Table, out: Console, small: bool = False) -> None:
+    """A table of the report and its note; the `small` print of its entries where it is asked for."""
     shown = Table(box=SIMPLE_HEAD)
     for column in table.columns:
         # Figures share what room the names leave.
         shown.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=not column.numeric)
     for row in table.rows:
-        shown.add_row(*(Text(entry.text) for entry in row))
+        shown.add_row(
+            *(Text(f"{entry.text}\n{entry.detail}" if small and entry.detail else entry.text) for entry in row)
+        )
     # Wider than many a terminal: better broken there than cut to what cannot be read.
     Console(file=out.file, width=max(out.width, 140)).print(shown)
     if table.note:

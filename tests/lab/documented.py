@@ -29,6 +29,7 @@ HOW = {
     "--from results/four-workers": RUN,
     "uv run runner-lab choose --tasks 500 --task-seconds 2 --work cpu": RUN,
     "uv run runner-lab regret --draws 10 --seed 1": READ,
+    "uv run runner-lab capacity --task-seconds 1 --work io --scale results/sqlite": READ,
     "uv run runner-lab diff results/before results/after": RUN,
     "uv run runner-lab history": RUN,
     "uv run runner-lab history --profile quick --json": RUN,

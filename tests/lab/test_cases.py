@@ -25,6 +25,7 @@ from tests.reports.synthetic import THREADS, Truth
 from tests.reports.test_commands import typed
 
 LIMIT_S = 900.0
+BEGIN, END = "<!-- cases: begin -->", "<!-- cases: end -->"
 PLAN = CasesPlan(cases=("csv_etl", "many_small"), runners="threads,dask", blocks=3)
 PREDICTED = Predicted(
     ranked=(
@@ -131,15 +132,15 @@ def test_what_was_predicted_is_beside_what_was_measured():
 
 def test_the_page_gets_the_table_between_its_markers_and_nothing_else_changes(tmp_path):
     page = tmp_path / "real-flows.md"
-    page.write_text(f"# Before\n\n{cases_table.BEGIN}\nold\n{cases_table.END}\n\nAfter\n")
+    page.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter\n")
     found = MeasuredCases(plan=PLAN, cases=(case(),))
 
     for _ in range(2):
         written = cases_table.write(tmp_path, found, page)
 
     text = page.read_text()
-    assert text.startswith(f"# Before\n\n{cases_table.BEGIN}\n\nTime of one run")
-    assert text.endswith(f"\n\n{cases_table.END}\n\nAfter\n")
+    assert text.startswith(f"# Before\n\n{BEGIN}\n\nTime of one run")
+    assert text.endswith(f"\n\n{END}\n\nAfter\n")
     assert "| 4.00 s<br>" in text
     assert "old" not in text
     assert "![Real flows by runner" in text
@@ -207,7 +208,7 @@ def test_two_flows_are_measured_interrupted_and_resumed(tmp_path, users_environm
     records = (tmp_path / "run" / "csv_etl" / "records.jsonl").read_bytes()
 
     assert all(set(case.ratios) == {"threads", "lean-threads"} for case in whole.cases)
-    (tmp_path / "page.md").write_text(f"{cases_table.BEGIN}{cases_table.END}\n")
+    (tmp_path / "page.md").write_text(f"{BEGIN}{END}\n")
     third, lines = ran(tmp_path, variables, ["--resume=run", "--page=page.md"])
 
     assert third == 0, lines

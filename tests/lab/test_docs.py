@@ -181,6 +181,17 @@ def test_the_runner_for_a_duty_is_what_the_sample_run_names_for_such_work(duty, 
     assert first.group(1) in " ".join(sample[work])
 
 
+def test_the_pages_name_every_option_of_pytest_and_no_other():
+    source = (ROOT / "benchmarks" / "conftest.py").read_text()
+    shown = re.sub(r"addoption\(\s*\"[^\"]+\", help=argparse.SUPPRESS\)", "", source)
+    options = set(re.findall(r"addoption\(\s*\"(--[a-z-]+)\"", shown))
+    named = {option for page in PAGES for option in re.findall(r"(--lab-[a-z-]+)", page.read_text())}
+
+    assert {option for option in options if option.startswith("--lab-")} == named
+    table = (ROOT / "docs" / "running.md").read_text().partition("| option |")[2].partition("\n\n")[0]
+    assert [option for option in options if f"{option}" not in table] == []
+
+
 @pytest.mark.slow
 def test_those_that_measure_are_collected(folder):
     asked = []

@@ -50,6 +50,19 @@ def test_open_shows_the_newest_report(results, opened, capsys):
     assert opened == [(newest / "report.html").as_uri()]
 
 
+def test_a_flows_advice_is_opened_and_is_no_run_to_render(results, opened, capsys):
+    made(results, "a-run", 60)
+    advised = made(results, "advised", 0)
+    (advised / "profile.json").write_text("{}")
+    (advised / "report.html").unlink()
+    (advised / "advise.html").write_text("advice")
+
+    assert typed(capsys, "open") == (0, "results/advised/advise.html\n", "")
+    code, out, _ = typed(capsys, "report")
+    assert code == 0
+    assert "results/a-run/report.html" in out
+
+
 def test_open_shows_the_one_that_is_named_and_prints_alone_when_told(results, opened, capsys):
     made(results, "older", 60)
     made(results, "newer", 0)

@@ -25,6 +25,16 @@ def hooks() -> ModuleType:
     return module
 
 
+def test_the_reference_of_commands_is_what_they_say_themselves():
+    """Else: uv run python docs/_site/commands.py"""
+    spec = importlib.util.spec_from_file_location("site_commands", ROOT / "docs" / "_site" / "commands.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.text()
+
+
 def test_the_site_builds_with_every_link_and_fetches_nothing(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +35,30 @@ class Run:
     html: str
     markdown: str
     details: str
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, from npm's registry."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("axe comes by npm, which is not installed")
+    folder = tmp_path_factory.mktemp("axe")
+    done = subprocess.run([npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        pytest.skip(f"npm cannot get axe-core: {done.stderr.strip()[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as packed:
+        file = packed.extractfile("package/axe.min.js")
+        assert file is not None
+        return file.read().decode()
+
+
+def violations(page: Any, axe: str) -> list[tuple[str, str, list[Any]]]:
+    """What axe finds on a page with everything unfolded: rule, words, places."""
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run().then(done => done.violations)")
+    return [(one["id"], one["help"], [node["target"] for node in one["nodes"]][:5]) for one in found]
 
 
 def render(folder: Path) -> Run:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from runner_lab.reports.advise import advice
+from runner_lab.reports.advise.prediction import Target, predict
+from runner_lab.reports.analysis.summary import summarise
+from runner_lab.reports.pages import advise_page
 from tests.chromium import chromium
-from tests.reports import synthetic
-from tests.reports.conftest import DRAWN, SCRIPT, Run, render
+from tests.reports import machine, synthetic
+from tests.reports.analysis import test_scale
+from tests.reports.conftest import DRAWN, SCRIPT, Run, render, violations
+from tests.reports.profiles import computes, profile, waits
 
 pytestmark = pytest.mark.slow
 
@@ -117,6 +123,39 @@ def test_the_page_of_a_users_flow_opens_clean_and_whole(browser: Browser, tmp_pa
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.locator("#measurements tbody tr").count() == 20
     assert page.locator("figure svg").count() == 1
+    page.close()
+
+
+def comparison_page(folder: Path) -> Path:
+    records = synthetic.comparison((*synthetic.SMOKE, synthetic.STOCK[5]))
+    render(synthetic.write(folder, records, synthetic.plan(records)))
+    return folder / "report.html"
+
+
+def scale_page(folder: Path) -> Path:
+    render(synthetic.write(folder, test_scale.wide()))
+    return folder / "report.html"
+
+
+def advice_page(folder: Path) -> Path:
+    summary = summarise(synthetic.write(folder, machine.records()))
+    flow = profile([waits(0.3)] * 20 + [computes(0.5)] * 20)
+    found = predict(summary, flow, Target())
+    page = folder / "advise.html"
+    page.write_text(advise_page.html(advice.advise(summary, found, {})), encoding="utf-8")
+    return page
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("made", [comparison_page, scale_page, advice_page])
+def test_axe_finds_nothing_on_the_other_pages(
+    browser: Browser, axe: str, tmp_path: Path, made: Callable[[Path], Path], width: int, scheme: str
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(made(tmp_path).as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(page, axe) == []
     page.close()
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
-import subprocess
-import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +23,7 @@ from runner_lab.reports.pages import page as pages
 from runner_lab.reports.words import advice, units, verdict
 from tests.chromium import chromium
 from tests.reports import machine, synthetic
+from tests.reports.conftest import violations
 
 pytestmark = pytest.mark.slow
 
@@ -259,31 +257,12 @@ def test_on_paper_the_answer_is_there_and_the_fields_that_nobody_filled_are_not(
     assert not page.locator(".more").is_visible()
 
 
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, from npm's registry."""
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("axe comes by npm, which is not installed")
-    folder = tmp_path_factory.mktemp("axe")
-    done = subprocess.run([npm, "pack", "axe-core@4"], cwd=folder, capture_output=True, text=True, timeout=120)
-    if done.returncode:
-        pytest.skip(f"npm cannot get axe-core: {done.stderr.strip()[-200:]}")
-    with tarfile.open(next(folder.glob("*.tgz"))) as packed:
-        file = packed.extractfile("package/axe.min.js")
-        assert file is not None
-        return file.read().decode()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_axe_finds_nothing(browser: Browser, asked: Asked, axe: str, size: dict, scheme: str) -> None:
     page = browser.new_page(viewport=size, color_scheme=scheme)
     page.goto(asked.address)
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    page.evaluate(axe)
-    found = page.evaluate("axe.run().then(done => done.violations)")
-    assert [(one["id"], one["help"], [node["target"] for node in one["nodes"]][:5]) for one in found] == []
+    assert violations(page, axe) == []
     page.close()
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+from prefect.context import SyncClientContext
 from prefect.futures import PrefectConcurrentFuture, PrefectFuture
+from prefect.settings.context import get_current_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from . import internals
 from .context import LeanRunner
 from .futures import LeanConcurrentFuture
-from .internals.savings import EVENTS, FUTURES, MENDED, PATIENCE
+from .internals.savings import CLIENTS, EVENTS, FUTURES, MENDED, PATIENCE
 from .slots import LeanFutureList, LendingExecutor, lent
 
 
@@ -41,10 +45,11 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
         super().__enter__()
         if FUTURES.on():
             self._cancel_events = _CancelEvents()
-            if self._max_workers < sys.maxsize:
-                # Prefect before 3.7.8 has none.
-                initializer = getattr(self, "_register_worker_thread", None)
-                self._executor = LendingExecutor(self._max_workers, initializer=initializer)
+            # Prefect before 3.7.8 has none.
+            initializer = getattr(self, "_register_worker_thread", None)
+            limited = self._max_workers < sys.maxsize
+            executor = _LendingExecutor if limited else _UnlimitedExecutor
+            self._executor = executor(self._max_workers, initializer=initializer)
         if PATIENCE.on():
             internals.wait_no_longer()
         if MENDED.on():
@@ -92,6 +97,49 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
 
     def _arguments(self) -> dict[str, Any]:
         return super()._arguments() | {"max_workers": self._max_workers}
+
+
+class _WithClients(ThreadPoolExecutor):
+    """Tasks find a client of the API.
+
+    Prefect makes one for every async task, and for every task of an async flow, and loads the CA bundle for each:
+    a tenth of a second of CPU under the GIL.
+    """
+
+    def submit(self, run: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return super().submit(run, _with_client(fn) if CLIENTS.on() else fn, *args, **kwargs)
+
+
+class _LendingExecutor(_WithClients, LendingExecutor):
+    """Of so many slots."""
+
+
+class _UnlimitedExecutor(_WithClients):
+    """A thread for every task."""
+
+
+def _with_client(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """
+    Args:
+        fn: what Prefect runs in a thread: `asyncio.run` of an async task, or what runs another one.
+    """
+    return _run_async if fn is asyncio.run else partial(_run_sync, fn)
+
+
+def _run_async(task: Coroutine[Any, Any, Any]) -> Any:
+    async def with_client() -> Any:
+        async with internals.async_client():
+            return await task
+
+    return asyncio.run(with_client())
+
+
+def _run_sync(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    # The flow's, unless that is async.
+    if SyncClientContext.get() is not None:
+        return fn(*args, **kwargs)
+    with internals.thread_client(internals.client_key(get_current_settings())):
+        return fn(*args, **kwargs)
 
 
 class LeanThreadFuture(LeanConcurrentFuture):

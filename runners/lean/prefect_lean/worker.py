@@ -44,6 +44,8 @@ def _run_call(call: bytes, shared: bytes, upstream: Sequence[Any]) -> Any:
     finally:
         _loading.upstream = ()
     _as_in_main(fields["task"])
+    if internals.savings.PATIENCE.on():
+        internals.log_lines_wait_no_longer()
     rest: dict[str, Any] = fields.pop("context")
     recording = internals.Recording(*fields.pop("recording"))
     parts: dict[str, tuple[str, bytes]] = pickle.loads(shared)

@@ -109,6 +109,48 @@ def test_server_that_is_gone_is_waited_for_once(client, monkeypatch):
     assert clock.now_s < 50
 
 
+def test_log_lines_wait_no_longer_than_the_flow(client, monkeypatch, capsys):
+    """As many batches as there are: Prefect's own worker waits for a minute at each."""
+    import asyncio
+
+    from prefect.logging.handlers import APILogWorker
+    from prefect_lean.internals import patience
+
+    _, clock, _ = client
+    monkeypatch.setenv(patience.WAIT, "40")
+    # Put back at the end.
+    monkeypatch.setattr(APILogWorker, "_handle_batch", APILogWorker._handle_batch)
+    patience.log_lines_wait_no_longer()
+    wrapped = APILogWorker._handle_batch
+    patience.log_lines_wait_no_longer()
+    assert APILogWorker._handle_batch is wrapped
+
+    async def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+
+    monkeypatch.setattr(patience.asyncio, "sleep", sleep)
+    monkeypatch.setattr("anyio.sleep", sleep)
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    async def ten_batches() -> None:
+        import prefect.client.base
+
+        http = prefect.client.base.PrefectHttpxAsyncClient(
+            base_url="http://api", transport=httpx.MockTransport(refuse), raise_on_all_errors=False
+        )
+        http._has_connected = True
+        worker = object.__new__(APILogWorker)
+        worker._client = type("Client", (), {"_client": http, "request": http.request})()
+        for _ in range(10):
+            await worker._handle_batch([b"{}"])
+
+    asyncio.run(ten_batches())
+    assert 40 <= clock.now_s < 50
+    assert capsys.readouterr().err.count("has not answered for 40 s") == 10
+
+
 def test_server_that_comes_back_is_waited_for_anew(client, monkeypatch):
     from prefect_lean.internals.patience import WAIT
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import ssl
 import threading
 from collections import Counter
 from typing import Any
@@ -11,6 +13,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow, task
 from prefect.settings import PREFECT_API_KEY, PREFECT_API_URL, PREFECT_TASKS_DEFAULT_RETRIES, temporary_settings
+from prefect.task_runners import ThreadPoolTaskRunner
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +128,43 @@ def test_clients_close_with_their_thread(lab_server):
     gc.collect()
     assert client._client.is_closed
     assert clients_since(before) == set()
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_tasks_of_an_async_flow_under_threads_load_the_ca_bundle_once(lab_server, monkeypatch, asynchronous):
+    """Stock threads load it for every task: a tenth of a second of CPU, one thread at a time."""
+    from prefect_lean import LeanThreadPoolTaskRunner
+
+    loaded: list[None] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def counted(self: ssl.SSLContext, *args: Any, **kwargs: Any) -> Any:
+        loaded.append(None)
+        return load(self, *args, **kwargs)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", counted)
+
+    @task
+    async def in_a_loop(number: int) -> int:
+        return number
+
+    @task
+    def in_a_thread(number: int) -> int:
+        return number
+
+    def loads(runner: Any) -> int:
+        @flow(task_runner=runner)
+        async def wide() -> list[int]:
+            before = len(loaded)
+            futures = [(in_a_loop if asynchronous else in_a_thread).submit(number) for number in range(8)]
+            assert [future.result() for future in futures] == list(range(8))
+            return [len(loaded) - before]
+
+        return asyncio.run(wide())[0]  # type: ignore[arg-type]
+
+    assert loads(ThreadPoolTaskRunner()) >= 8
+    for runner in (LeanThreadPoolTaskRunner(), LeanThreadPoolTaskRunner(max_workers=2)):
+        assert loads(runner) <= 3
 
 
 def test_clients_close_with_their_process(lab_server, tmp_path):

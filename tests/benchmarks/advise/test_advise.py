@@ -12,7 +12,8 @@ from runner_lab.records.flow_profile import FlowProfile
 from tests.reports import machine, synthetic
 
 ROOT = Path(__file__).parents[3]
-PROFILED = ROOT / "tests" / "user_flows" / "profiled.py"
+USER_FLOWS = ROOT / "tests" / "user_flows"
+PROFILED = USER_FLOWS / "profiled.py"
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def advise(start, tmp_path, lab_server, run_folder):
 
     def run(name: str, *more: str) -> tuple[str, FlowProfile, dict]:
         known = ["--from", str(run_folder), "--api-url", lab_server.api_url, "--out", "out"]
-        done = start(f"{PROFILED}:{name}", *known, *more)
+        done = start(f"{USER_FLOWS / name}" if ".py" in name else f"{PROFILED}:{name}", *known, *more)
         printed, errors = done.communicate()
         assert done.returncode == 0, printed + errors
         out = tmp_path / "out"
@@ -142,6 +143,41 @@ def test_a_flow_is_profiled_however_it_is_written(advise, name, runs):
     assert len(profile.runs) == runs
     assert all(run.attempts == 1 for run in profile.runs)
     assert len(printed) < 4000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "runs", "direct"),
+    [
+        ("async_fetch.py:crawl", 3, 0),
+        ("cached.py:saving", 2, 0),
+        ("direct_calls.py:pipeline", 5, 5),
+        ("generator.py:chunks", 3, 0),
+        ("half_direct.py:half", 3, 1),
+        ("hands_down.py:hands_down", 2, 0),
+        ("methods.py:scale.of", 2, 0),
+        ("nested_submits.py:deep", 40, 0),
+        ("own_runner.py:loud", 2, 0),
+        ("subflows.py:world", 5, 0),
+    ],
+)
+def test_other_peoples_flows_are_profiled_whole(advise, name, runs, direct):
+    printed, profile, data = advise(name)
+
+    assert len(profile.runs) == runs
+    assert sum(run.direct for run in profile.runs) == direct
+    assert data["ranked"][0]["seconds"] > 0
+    assert len(printed.splitlines()) <= 14
+
+
+@pytest.mark.slow
+def test_a_flow_under_ray_is_timed_in_rays_workers(advise):
+    pytest.importorskip("prefect_ray")
+    _, profile, data = advise("in_ray.py:in_ray")
+
+    assert (profile.engine, profile.slots) == ("ray", 2)
+    assert mean(profile, "compute", "cpu_s") == pytest.approx(0.1, abs=0.03)
+    assert data["replayed_s"] is not None
 
 
 @pytest.mark.slow

@@ -181,6 +181,22 @@ def test_what_goes_through_the_runner_is_no_direct_call(tmp_path):
     assert loaded("nested.py:nested", tmp_path).spec.direct_calls == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "body", "submits"),
+    [
+        ("in_a_loop", "for each in (one, two): each.map([1, 2]).result()", True),
+        ("in_a_list", "[each.map([1]) for each in (one, two)]", True),
+        ("the_builtin", "texts = [1]; print(list(map(str, texts))); one(1)", False),
+        ("of_a_class", "names = numbers.map(str); one(1)", False),
+    ],
+)
+def test_a_task_that_has_a_name_in_a_loop_alone_may_be_mapped(tmp_path, name, body, submits):
+    lines = ["from prefect import flow, task", "class numbers:", "    map = staticmethod(list)"]
+    lines += ["@task", "def one(n): return n", "@task", "def two(n): return n", "@flow", "def loops():", f"    {body}"]
+    (tmp_path / f"{name}.py").write_text("\n".join(lines))
+    assert loaded(f"{tmp_path / name}.py:loops", tmp_path).spec.submits is submits
+
+
 def test_a_runner_of_its_own_is_noticed(tmp_path):
     assert loaded("own_runner.py:loud", tmp_path).spec.own_runner == "ThreadPoolTaskRunner"
     assert loaded("etl_map.py:etl", tmp_path, "n=1").spec.own_runner == ""

@@ -30,7 +30,10 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
 def advised(summary: Summary, of: FlowProfile, target: Target | None = None) -> Advice:
     prediction = predict(summary, of, target or Target())
     return advice.advise(
-        summary, prediction, {one.arm: f"Runner(max_workers={one.slots})" for one in prediction.ranked}
+        summary,
+        prediction,
+        {one.arm: f"Runner(max_workers={one.slots})" for one in prediction.ranked},
+        {one.arm: "from runners import Runner" for one in prediction.ranked},
     )
 
 
@@ -49,6 +52,50 @@ def test_computing_under_the_gil_wants_processes_of_any_kind(summary: Summary) -
     named = predict(summary, profile([computes(2.0)] * 60, cores=8), Target()).named
     assert named.engine in ("processes", "dask", "ray")
     assert named.slots >= 2
+
+
+def test_a_short_flow_is_told_what_to_take_on_workers_that_are_up(summary: Summary) -> None:
+    flow = profile([computes(1.0)] * 6)
+    advised_cold = advised(summary, flow)
+    prediction = advised_cold.prediction
+    warm = predict(summary, flow, Target(cold=False)).named
+    assert prediction.named.engine in ("none", "threads")
+    assert (prediction.named_warm.arm, prediction.named_warm.slots) == (warm.arm, warm.slots)
+    line = f"On workers that are already up: {warm.arm} with {warm.slots} slots, "
+    assert any(told.startswith(line) for told in advice.words(advised_cold))
+    assert advice.data(advised_cold)["named_warm"]["arm"] == warm.arm
+    assert not any("already up" in told for told in advice.words(advised(summary, flow, Target(cold=False))))
+
+
+def test_the_line_to_change_comes_with_its_import(summary: Summary) -> None:
+    found = advised(summary, profile([computes(2.0)] * 60))
+    named = found.prediction.named
+    line = f"Change one line: @flow(task_runner=Runner(max_workers={named.slots})), after from runners import Runner"
+    assert line in advice.words(found)
+    assert advice.data(found)["named"]["import"] == "from runners import Runner"
+
+
+def test_what_the_flow_imports_every_process_imports_once(summary: Summary) -> None:
+    light, heavy = (profile([computes(1.0)] * 8, import_s=seconds) for seconds in (0.0, 3.0))
+    before, after = ({one.arm: one for one in predict(summary, flow, Target()).ranked} for flow in (light, heavy))
+    assert after["threads"].seconds == before["threads"].seconds
+    # A stock pool starts in every flow run; a cluster is up or is not.
+    assert after["processes"].warm_s - before["processes"].warm_s == pytest.approx(3.0)
+    assert after["dask"].warm_s == before["dask"].warm_s
+    assert after["dask"].seconds - before["dask"].seconds == pytest.approx(3.0)
+
+
+def test_async_tasks_under_stock_threads_load_the_ca_bundle_each(summary: Summary) -> None:
+    """So do the other tasks of an async flow: one after another, under the GIL."""
+    for flow in (
+        profile([waits(0.1, asynchronous=True)] * 50, client_s=0.1),
+        profile([waits(0.1)] * 50, client_s=0.1, asynchronous=True),
+    ):
+        found = {one.arm: one.warm_s for one in predict(summary, flow, Target(cold=False)).ranked}
+        assert found["threads"] > 50 * 0.1
+        assert found["lean-threads"] < 0.5 * found["threads"]
+    sync = {one.arm: one.warm_s for one in predict(summary, profile([waits(0.1)] * 50, client_s=0.1), Target()).ranked}
+    assert sync["threads"] < 50 * 0.1
 
 
 def test_computing_without_the_gil_is_done_by_threads(summary: Summary) -> None:
@@ -153,7 +200,8 @@ def test_batches_keep_all_work_and_the_order_of_what_follows() -> None:
 def test_the_json_is_strict_and_has_what_choose_has(summary: Summary) -> None:
     data = json.loads(advice.to_json(advised(summary, profile([waits(0.3)] * 50))))
     assert {"arm", "slots", "seconds", "low", "high"} <= data["ranked"][0].keys()
-    assert data["named"] == {key: data["ranked"][0][key] for key in ("arm", "slots", "code")}
+    named = {key: data["ranked"][0][key] for key in ("arm", "slots", "code")}
+    assert data["named"] == {**named, "import": "from runners import Runner"}
 
 
 def test_the_words_fit_on_a_screen(summary: Summary) -> None:

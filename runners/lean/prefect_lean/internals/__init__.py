@@ -48,7 +48,7 @@ with imports_of(CLIENTS):
 with imports_of(MENDED):
     from .mended import mend
 with imports_of(PATIENCE):
-    from .patience import ServerGone, wait_no_longer
+    from .patience import ServerGone, log_lines_wait_no_longer, wait_no_longer
 with imports_of(RESULTS):
     from .results import results_leave
 with imports_of(EVENTS):
@@ -80,6 +80,7 @@ __all__ = [
     "flow_run_context",
     "flush_events",
     "forget_no_assets",
+    "log_lines_wait_no_longer",
     "mend",
     "new_id",
     "open_clients",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 from prefect.context import AsyncClientContext, FlowRunContext, SyncClientContext
+from prefect.logging.handlers import APILogWorker
 
 WAIT = "PREFECT_LEAN_WAIT_S"
 """The environment variable with the seconds that a flow, and a process at its end, waits for a server that is gone or
@@ -60,10 +62,28 @@ absence = _Absence()
 
 
 def wait_no_longer() -> None:
-    """Have the client of the flow that runs here give up after the limit, and from then on at once."""
+    """Have the clients of the flow that runs here give up after the limit, and from then on at once."""
+    log_lines_wait_no_longer()
     for context in (SyncClientContext.get(), AsyncClientContext.get()):
         if context is not None:
             _limit(context.client._client)
+
+
+def log_lines_wait_no_longer() -> None:
+    """Have what sends this process's log lines give up after the limit: by itself it waits for a minute a batch."""
+    handle: Any = getattr(APILogWorker, "_handle_batch", None)
+    if handle is None or hasattr(handle, "_lean_limit"):
+        return
+
+    @functools.wraps(handle)
+    async def limited(self: Any, items: Any) -> None:
+        client = getattr(getattr(self, "_client", None), "_client", None)
+        if client is not None:
+            _limit(client)
+        await handle(self, items)
+
+    limited._lean_limit = True  # type: ignore[attr-defined]
+    APILogWorker._handle_batch = limited  # type: ignore[method-assign]
 
 
 def _limit(client: Any) -> None:
