@@ -28,8 +28,8 @@ READY, REFUSED = "ready", "refused"
 BEGUN, RETURNED, REPLY = "begun", "returned", "reply"
 """Files of each pass, with its number: the flow is called, it has returned, what came of it."""
 PROCESS = "process.json"
-"""File in the folder of a profile: CPU seconds of importing the flow's module (`import_s`) and of making a client of the
-API (`client_s`)."""
+"""File in the folder of a profile: CPU seconds of importing the flow's module (`import_s`) and of making a client
+of the API (`client_s`)."""
 
 
 def main(order_file: str, home: str) -> None:
