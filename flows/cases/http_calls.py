@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -37,11 +38,16 @@ def http_calls(calls: int = 300, slowest_ms: int = 500) -> dict[str, int]:
 
 
 @flow
-async def http_calls_async(calls: int = 300, slowest_ms: int = 500) -> dict[str, int]:
-    """The same flow with `async def`."""
+async def http_calls_async(calls: int = 300, slowest_ms: int = 500, gather: bool = False) -> dict[str, int]:
+    """The same flow with `async def`; `gather` awaits the tasks together and submits none."""
     with order_service(slowest_ms) as address:
-        futures = [fetch_amount_async.submit(f"{address}/orders/{number}") for number in range(calls)]
-        amounts: list[Any] = [future.result() for future in futures]
+        urls = [f"{address}/orders/{number}" for number in range(calls)]
+        amounts: list[Any]
+        if gather:
+            amounts = await asyncio.gather(*map(fetch_amount_async, urls))
+        else:
+            futures = [fetch_amount_async.submit(url) for url in urls]
+            amounts = [future.result() for future in futures]
     return {"orders": len(amounts), "cents": sum(amounts)}
 
 

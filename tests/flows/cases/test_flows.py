@@ -174,6 +174,7 @@ def test_the_right_value_under_every_runner(arm, case, arms, cluster_for, scratc
 
 
 CHANGES: dict[str, dict[str, Any]] = {
+    "http_calls_async": {"gather": True},
     "text_features": {"direct": True},
     "model_grid": {"n_jobs": 1},
     "big_frames": {"by_file": True},
