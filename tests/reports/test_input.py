@@ -170,7 +170,7 @@ def test_a_run_where_everything_failed_still_tells_why(rendered: Callable[..., R
     run = rendered(synthetic.records(broken, blocks=2))
     assert run.rendered.charts == ()
     assert run.html.count("RuntimeError: no cluster") >= 3
-    assert any("dask failed altogether" in warning for warning in run.rendered.warnings)
+    assert any("dask failed every time" in warning for warning in run.rendered.warnings)
     assert not any("0 blocks" in warning for warning in run.rendered.warnings)
 
 
