@@ -1,4 +1,4 @@
-"""Predicted against measured: the cost model on the cells that were kept out of its fit."""
+"""Predicted against measured: the cost model on the cells that were left out of its fit."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def predicted_against_measured(summary: Summary) -> Drawing | Missing:
 
 _READING = (
     "Each mark is one graph under one arm, predicted by a fit that had not seen that graph. On the line the model is "
-    f"right; the grey band is {GOOD * 100:.0f} % to either side. Trust the predictions of an arm off the line less: its "
-    "intervals are wider."
+    f"right; the grey band is {GOOD * 100:.0f} % to either side. Trust the predictions of an arm off the line less: "
+    "its intervals are wider."
 )
 
 
