@@ -55,7 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a setting of the lab's own server; may be given several times",
     )
     lab.addoption("--lab-cell-timeout", type=float, metavar="S", help="seconds one pass may take (300; scale: 1200)")
-    lab.addoption("--lab-draws", type=int, metavar="N", help="number of pieces of work to draw to test the answers (regret)")
+    lab.addoption("--lab-draws", type=int, metavar="N", help="pieces of work to draw, to test the answers (regret)")
     lab.addoption("--lab-seed", type=int, default=0, metavar="N", help="seed of the draw (0)")
     # What the user typed where it was not pytest: `runner-lab run`.
     lab.addoption("--lab-command", help=argparse.SUPPRESS)
