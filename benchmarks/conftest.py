@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells, those of a resumed run included")
     lab.addoption("--workers", type=int, metavar="N", help="worker slots of each arm (default: the cores, at least 2)")
     lab.addoption("--lab-out", type=Path, metavar="DIR", help="the run's folder (default: results/TIME-PROFILE)")
-    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="go on with a run, to its end or to more blocks")
+    lab.addoption("--lab-resume", type=Path, metavar="DIR", help="resume a run; raise --lab-blocks to add repeats")
     lab.addoption("--lab-config", type=Path, metavar="FILE", help="arms and clusters (default: ./runners.toml)")
     lab.addoption("--lab-api-url", metavar="URL", help="use this Prefect server instead of starting one")
     lab.addoption(
@@ -55,8 +55,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a setting of the lab's own server; may be given several times",
     )
     lab.addoption("--lab-cell-timeout", type=float, metavar="S", help="seconds one pass may take (300; scale: 1200)")
-    lab.addoption("--lab-draws", type=int, metavar="N", help="pieces of work drawn to test the answers on (regret)")
-    lab.addoption("--lab-seed", type=int, default=0, metavar="N", help="by which they are drawn (0)")
+    lab.addoption("--lab-draws", type=int, metavar="N", help="pieces of work to draw, to test the answers (regret)")
+    lab.addoption("--lab-seed", type=int, default=0, metavar="N", help="seed of the draw (0)")
     # What the user typed where it was not pytest: `runner-lab run`.
     lab.addoption("--lab-command", help=argparse.SUPPRESS)
 
@@ -229,7 +229,7 @@ def _render(lab: Session) -> list[str]:
         return [f"no report: {error}"]
     by_lab = lab.options.command is not None
     resume = "runner-lab run --resume" if by_lab else "pytest benchmarks --benchmark-only --lab-resume"
-    again = f"interrupted; go on with: {resume} {lab.folder.path}"
+    again = f"interrupted; resume with: {resume} {lab.folder.path}"
     return [*rendered.screen, *([again] if lab.folder.plan.interrupted else [])]
 
 

@@ -120,12 +120,12 @@ def _server(api_url: str | None) -> Iterator[None]:
     if not url:
         raise ServerError("no Prefect server to publish to: set PREFECT_API_URL or give --api-url http://HOST:PORT/api")
     if not re.match(r"https?://[^/\s]", url):
-        raise ServerError(f"API URL {without_password(url)!r} is not one: give http://HOST:PORT/api")
+        raise ServerError(f"API URL {without_password(url)!r} is not valid: give http://HOST:PORT/api")
     with temporary_settings({PREFECT_API_URL: url.rstrip("/")}):
         with get_client(sync_client=True) as client:
             reason = client.api_healthcheck()
         if reason is not None:
-            raise ServerError(f"no Prefect server at {without_password(url)}: {reason}; does it run, is it /api?")
+            raise ServerError(f"no Prefect server at {without_password(url)}: {reason}; does it run, with /api?")
         yield
 
 

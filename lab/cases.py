@@ -33,12 +33,12 @@ def cases(
         float | None, Parameter(help=f"Seconds after which a run of a flow is stopped; {CELL_TIMEOUT_S:g} by default.")
     ] = None,
     out: Annotated[Path | None, Parameter(help="Folder of the runs; results/TIME-cases by default.")] = None,
-    resume: Annotated[Path | None, Parameter(help="Resume in such a folder; raise --blocks to add repeats.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Resume in a folder; raise --blocks to add repeats.")] = None,
     advise: Annotated[
         bool, Parameter(help="Profile each flow once, and show what `advise` predicts beside it.")
     ] = True,
     run: Annotated[
-        Path | None, Parameter(name="--from", help="The run that predictions are made from; the newest by default.")
+        Path | None, Parameter(name="--from", help="The run to predict from; the newest by default.")
     ] = None,
     page: Annotated[Path | None, Parameter(help="Put the table into this Markdown file, between its markers.")] = None,
     config: Config = None,
@@ -46,12 +46,12 @@ def cases(
 ) -> None:
     """Measure the lab's real flows under every runner, one after another, as `compare` does.
 
-    Each flow has a run of its own in the folder. At the end there is one table: the time of each flow under each
-    runner, the best, and whether all returned the same. All flows under all runners take hours; Ctrl-C keeps what was
+    Each flow has a run of its own in the folder. The table at the end has the time of each flow under each runner, the
+    best runner, and whether all returned the same. All flows under all runners take hours. Ctrl-C keeps what was
     measured, and --resume goes on.
 
-    Exit code 0: all went well. 1: a flow failed, or returned another result, under some runner; the others are measured
-    all the same. 2: nothing to measure. 130: Ctrl-C, and the table of what was measured.
+    Exit code 0: success. 1: a flow failed or returned another result under some runner; the others are measured. 2:
+    nothing to measure. 130: Ctrl-C; the table has what was measured.
 
     Example: runner-lab cases csv_etl text_features --runners threads,processes --blocks 2
     """
@@ -62,7 +62,7 @@ def cases(
 
     if resume is not None:
         if names or runners or param or workers or out or cell_timeout is not None:
-            raise LabError("--resume keeps the options it began with; of these only --blocks may change")
+            raise LabError("--resume keeps the run's options; only --blocks may change")
         folder, plan = resume, cases_file.read(resume).plan
         plan = plan.model_copy(update={"blocks": max(plan.blocks, blocks or 0)})
     else:
@@ -106,7 +106,7 @@ def cases(
         terminal.show_table(cases_table.table(found), OUT)
         OUT.print(f"table: {written[1]}", markup=False, soft_wrap=True)
         if interrupted:
-            OUT.print(f"go on with: runner-lab cases --resume {folder}", markup=False, soft_wrap=True)
+            OUT.print(f"resume with: runner-lab cases --resume {folder}", markup=False, soft_wrap=True)
     if interrupted or any(codes):
         end(130 if interrupted else 1)
 
@@ -154,7 +154,7 @@ def _new_folder(out: Path | None) -> Path:
     if out is None:
         return RESULTS / new_run_id("cases", [path.name for path in RESULTS.glob("*")])
     if (out / FILE_NAME).exists():
-        raise LabError(f"{out} holds measured cases already: go on with --resume {out}, or name another --out")
+        raise LabError(f"{out} holds measured cases already: give --resume {out}, or name another --out")
     return out
 
 

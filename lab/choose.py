@@ -13,23 +13,23 @@ from runner_lab.reports.choose.asking import Work
 
 def choose(
     *,
-    tasks: Annotated[str, Parameter(help="How many, such as 2000.")],
+    tasks: Annotated[str, Parameter(help="Number of tasks, such as 2000.")],
     task_seconds: Annotated[str | None, Parameter(help="One task's own work, such as 0.3 or 300ms.")] = None,
     work: Annotated[
         Work | None,
         Parameter(help="What a task does: io (waits), cpu (holds the GIL), cpu-no-gil or none."),
     ] = None,
-    payload: Annotated[str, Parameter(help="What each task hands on: 200kB, 1.5MB.")] = "0",
-    workers: Annotated[str | None, Parameter(help="Worker slots; by default what each runner does best with.")] = None,
+    payload: Annotated[str, Parameter(help="Bytes that each task hands on, such as 200kB.")] = "0",
+    workers: Annotated[str | None, Parameter(help="Worker slots; by default the best number for each runner.")] = None,
     cores: Annotated[str | None, Parameter(help="Cores of the machine you ask about; by default this one's.")] = None,
     startup: Annotated[
-        Literal["warm", "cold"], Parameter(help="warm, or cold to count the start of the cluster or pool.")
+        Literal["warm", "cold"], Parameter(help="cold counts the start of the cluster or pool; warm does not.")
     ] = "warm",
     api_latency: Annotated[
-        str | None, Parameter(help="How far Prefect's API is, such as 80ms; by default as far as in the run.")
+        str | None, Parameter(help="Round trip to Prefect's API, such as 80ms; by default that of the run.")
     ] = None,
     run: Annotated[
-        Path | None, Parameter(name="--from", help="The run to answer from; the newest under results/ by default.")
+        Path | None, Parameter(name="--from", help="The run to answer from; the newest in results/ by default.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -18,34 +18,34 @@ def compare(
     flow: Annotated[str, Parameter(help="FILE.py:FLOW, or FILE.py where the file has one flow.")],
     *,
     runners: Annotated[
-        str | None, Parameter(help="Arms beside yours, such as dask,lean-dask; threads,processes,dask,ray by default.")
+        str | None, Parameter(help="Runners beside yours, such as lean-dask; threads,processes,dask,ray by default.")
     ] = None,
     param: Annotated[
         list[str] | None, Parameter(negative="", help="NAME=VALUE, a JSON value or text; once for each parameter.")
     ] = None,
-    blocks: Annotated[int | None, Parameter(help="Measurements of each arm; 5 by default.")] = None,
+    blocks: Annotated[int | None, Parameter(help="Measurements of each runner; 5 by default.")] = None,
     workers: Annotated[
         int | None, Parameter(help="Worker slots of each runner but yours; by default as many as suit it.")
     ] = None,
     check_result: Annotated[
-        bool, Parameter(help="Whether all arms must return the same; not for impure flows.")
+        bool, Parameter(help="Require the same result under all runners; not for impure flows.")
     ] = True,
     cell_timeout: Annotated[float, Parameter(help="Seconds after which a run of the flow is stopped.")] = 300.0,
     out: Annotated[Path | None, Parameter(help="The run's folder; results/TIME-compare-FLOW by default.")] = None,
-    resume: Annotated[Path | None, Parameter(help="Go on with a comparison, to its end or to more --blocks.")] = None,
+    resume: Annotated[Path | None, Parameter(help="Resume a comparison; raise --blocks to add repeats.")] = None,
     config: Config = None,
     api_url: Annotated[str | None, Parameter(help="Use this Prefect server instead of starting one.")] = None,
     api_latency: Annotated[str | None, Parameter(help="Put Prefect's API this round trip away, such as 80ms.")] = None,
-    database_url: Annotated[str | None, Parameter(help="Of the lab's own server, instead of SQLite.")] = None,
+    database_url: Annotated[str | None, Parameter(help="Database of the lab's own server; SQLite by default.")] = None,
 ) -> None:
     """Run your flow, unchanged, under each runner: which to use, and what it saves.
 
-    The flow's own runner comes first (yours), and a second time (the control), which tells noise from difference; all
-    others are compared with it. Each runner has a process of its own, which runs the flow once unmeasured, to be warm.
-    Results are compared; task runs are counted by final state.
+    All runners are compared with the flow's own (yours), which is measured a second time as the noise check. Each has a
+    process of its own, which first runs the flow once unmeasured, to warm up. Results are compared, and task runs are
+    counted by final state.
 
-    Exit code 0: all went well. 1: the flow failed, or returned another result, under some arm; the others are measured
-    all the same. 2: nothing to measure. 130: Ctrl-C, and a report of what was measured.
+    Exit code 0: success. 1: the flow failed or returned another result under some runner; the others are measured. 2:
+    nothing to measure. 130: Ctrl-C; the report has what was measured.
 
     Example: runner-lab compare my_flow.py:my_flow --runners threads,dask,lean-dask --param n=100 --blocks 5
     """

@@ -11,12 +11,12 @@ from rich.console import Console
 OUT = Console()
 ERR = Console(stderr=True, highlight=False)
 
-Config = Annotated[Path | None, Parameter(help="Arms and clusters; ./runners.toml by default.")]
+Config = Annotated[Path | None, Parameter(help="File with runners and clusters; ./runners.toml by default.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON instead of a table.")]
 
 
 class LabError(ValueError):
-    """What the user can mend; one line."""
+    """An error that the user can fix; one line."""
 
 
 def one_line(error: BaseException) -> str:

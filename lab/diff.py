@@ -12,7 +12,7 @@ from runner_lab.lab.console import OUT, AsJson, LabError, end
 
 def diff(
     a: Annotated[Path, Parameter(help="A run's folder, or a JSON of pytest-benchmark.")],
-    b: Annotated[Path, Parameter(help="The run to hold against it.")],
+    b: Annotated[Path, Parameter(help="The run to compare with it.")],
     *,
     fail_on: Annotated[
         Literal["slower"] | None, Parameter(help="`slower`: exit 1 if a cell is slower beyond the noise.")

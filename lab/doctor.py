@@ -17,21 +17,21 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def doctor(*, config: Config = None, as_json: AsJson = False) -> None:
     """Check that this machine, Prefect and your clusters are ready.
 
-    It looks at versions, server, workers, storage, load and ports. Each line is ok, warn or fail, with what to do about
-    it. Your settings are read and never written.
+    It checks versions, server, workers, storage, load and ports. Each line is ok, warn or fail, with what to do. Your
+    settings are read, never written.
 
-    Exit code 0: nothing fails. 1: something does.
+    Exit code 0: no check fails. 1: a check fails.
 
     Example: runner-lab doctor --json
     """
     from runner_lab.lab.health import examination, facts
 
-    with ERR.status("asking this machine, and Prefect in a process as its workers are"):
+    with ERR.status("checking this machine, and Prefect as a worker process sees it"):
         findings = examination.examine(facts.gather(config))
     if as_json:
         OUT.print_json(json.dumps([asdict(finding) for finding in findings]))
     else:
-        table = Table("", Column("check", no_wrap=True), "what there is, and what to do", box=SIMPLE_HEAD)
+        table = Table("", Column("check", no_wrap=True), "result, and what to do", box=SIMPLE_HEAD)
         for finding in findings:
             said = Text(finding.said)
             if finding.status != "ok" and finding.remedy:

@@ -9,7 +9,7 @@ from runner_lab.lab.experiments import Only, Out, Runners, make
 def equivalence(*, only: Only = None, runners: Runners = None, out: Out = None, as_json: AsJson = False) -> None:
     """Test caching and retries under every runner: a table of what differs.
 
-    The tasks' bodies count themselves what ran. Each experiment is bounded in time. Ctrl-C keeps what was found.
+    What ran is counted outside Prefect. Each experiment has a time limit. Ctrl-C keeps the findings.
 
     Example: runner-lab equivalence --only same-key --runners threads,dask
     """

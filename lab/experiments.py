@@ -1,4 +1,4 @@
-"""What the commands that try something out share: `placement`, `hosts`, `faults`, `equivalence`."""
+"""What the experiment commands share: `placement`, `hosts`, `faults`, `equivalence`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite
 
 
-Only = Annotated[str | None, Parameter(help="Experiments, or groups of them, with commas; all by default.")]
-Runners = Annotated[str | None, Parameter(help="Arms, such as dask,lean-dask; all but the bare ones by default.")]
+Only = Annotated[str | None, Parameter(help="Experiments or groups, separated by commas; all by default.")]
+Runners = Annotated[str | None, Parameter(help="Runners, such as dask,lean-dask; all but the bare ones by default.")]
 Out = Annotated[
     Path | None,
-    Parameter(help="Folder for the findings, also one that holds a run; a new one under results/ by default."),
+    Parameter(help="Folder for the findings; it may hold a run. A new one in results/ by default."),
 ]
 
 
@@ -30,7 +30,7 @@ def make(
     as_json: bool,
     settings: Mapping[str, Any] | None = None,
 ) -> None:
-    """Make the experiments of a suite, and show what they have shown."""
+    """Run the experiments of a suite, and show the findings."""
     from runner_lab.benchmarks.experiments.frame.run import run
     from runner_lab.records.findings import file_name
     from runner_lab.reports import render

@@ -17,13 +17,13 @@ def faults(
     runners: Runners = None,
     out: Out = None,
     tasks: Annotated[
-        int | None, Parameter(validator=Number(gte=1), help="Tasks of the experiment on memory, if not its own.")
+        int | None, Parameter(validator=Number(gte=1), help="Number of tasks in the memory experiment.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Test what happens when workers die or servers stop: a table, with remedies.
 
-    Each experiment is bounded in time; one that hangs is a finding. Ctrl-C keeps what was found.
+    Each experiment has a time limit; one that hangs is a finding. Ctrl-C keeps the findings.
 
     Example: runner-lab faults --only worker-killed --runners dask,lean-dask
     """

@@ -1,4 +1,4 @@
-"""The command `history`: what became of the runs, and of each arm over them."""
+"""The command `history`: the runs, and each runner's trend over them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def history(
 ) -> None:
     """List the runs that were kept, and draw each runner's trend over them.
 
-    A run is kept when its report is rendered: at its end, and again by `runner-lab report`. A series is what was
-    measured alike: profile, workers, machine, folder.
+    A run is kept when its report is rendered: at its end, and again by `runner-lab report`. The runs of a series have
+    the same profile, workers, machine and folder.
 
     Example: runner-lab history --profile quick
     """
@@ -90,7 +90,7 @@ def _show_runs(runs: Sequence[Any], series: set[str]) -> None:
         Column("began", no_wrap=True),
         *(Column(title, justify="right") for title in ("cells", "noise")),
         Column("commit", no_wrap=True),
-        "against the run before",
+        "since the run before",
         box=SIMPLE_HEAD,
     )
     for run in runs:
@@ -107,7 +107,7 @@ def _show_runs(runs: Sequence[Any], series: set[str]) -> None:
 
 
 def _against(runs: Sequence[Any], run: Any) -> str:
-    """How many cells are slower and faster than in the last run that it may be held against."""
+    """How many cells are slower and faster than in the run before of its series."""
     from runner_lab.reports.history import trend
     from runner_lab.reports.history.difference import difference
 

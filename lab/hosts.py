@@ -14,7 +14,7 @@ from runner_lab.lab.experiments import make
 def hosts(
     *,
     only: Annotated[str | None, Parameter(help="Experiments, such as across,worker-10s; all by default.")] = None,
-    runners: Annotated[str | None, Parameter(help="Of lean-dask,dask,lean-ray,ray; all by default.")] = None,
+    runners: Annotated[str | None, Parameter(help="Runners of lean-dask,dask,lean-ray,ray; all by default.")] = None,
     out: Annotated[Path | None, Parameter(help="Folder for hosts.json; results/TIME-hosts by default.")] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -11,12 +11,12 @@ RESULTS = Path("results")
 
 
 def newest_with(names: Iterable[str], what: str = "run", but: str = "") -> Path:
-    """The folder in ./results that holds a file of one of these names, the one that was written last.
+    """The folder in ./results with the newest file of one of these names.
 
     Args:
         names: of files.
+        what: what the user calls it.
         but: name of a file; folders that hold it are passed over.
-        what: the user's word for what is looked for.
 
     Raises:
         LabError: there is none; the line says which command makes one.

@@ -28,11 +28,11 @@ NAMED = 8
 
 
 class RunError(RuntimeError):
-    """A run that did not end well; the message is one line with the last thing it said."""
+    """A run that failed; the message is one line with its last output."""
 
 
 class SlowdownError(RuntimeError):
-    """Cells that are slower in two runs one after the other; the message is one line that names them."""
+    """Cells that are slower in two runs in a row; the message is one line that names them."""
 
 
 @flow(name="nightly-comparison", log_prints=True)
@@ -99,7 +99,7 @@ def measure(profile: str, out: Path) -> Path:
                 print(last)
                 progress.at(share_done(out))
     if process.returncode:
-        raise RunError(f"the run in {out} ended with exit code {process.returncode}: {last or 'it said nothing'}")
+        raise RunError(f"the run in {out} ended with exit code {process.returncode}: {last or 'no output'}")
     progress.at(1.0)
     return out
 

@@ -1,4 +1,4 @@
-"""The program: its commands, and what becomes of an error."""
+"""The program: its commands, and how an error is shown."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ app.command(open_report, name="open", group=DECIDE)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. What the user can mend is one line and exit code 2; `--debug` shows where it was raised."""
+    """Run the command line. User errors print one line and exit with code 2; `--debug` shows where they were raised."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]

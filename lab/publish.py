@@ -16,8 +16,8 @@ from runner_lab.lab.newest import newest_with
 def publish(
     run: Annotated[Path | None, Parameter(help="A run's folder; the newest in ./results by default.")] = None,
     *,
-    api_url: Annotated[str | None, Parameter(help="The Prefect server; that of PREFECT_API_URL by default.")] = None,
-    report_url: Annotated[str | None, Parameter(help="Where report.html can be opened, for a link to it.")] = None,
+    api_url: Annotated[str | None, Parameter(help="API URL of the Prefect server; PREFECT_API_URL by default.")] = None,
+    report_url: Annotated[str | None, Parameter(help="URL of report.html, for a link to it.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a run on a Prefect server: verdict, table and link, as artifacts.

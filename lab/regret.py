@@ -15,17 +15,17 @@ from runner_lab.lab.console import OUT, AsJson, LabError, end
 def regret(
     *,
     run: Annotated[
-        Path | None, Parameter(name="--from", help="The run to test; the newest under results/ by default.")
+        Path | None, Parameter(name="--from", help="The run to test; the newest in results/ by default.")
     ] = None,
-    draws: Annotated[int, Parameter(help="Pieces of work to draw.")] = 10,
-    seed: Annotated[int, Parameter(help="By which they are drawn; another one draws other work.")] = 0,
+    draws: Annotated[int, Parameter(help="Number of pieces of work to draw.")] = 10,
+    seed: Annotated[int, Parameter(help="Seed of the draw; another one draws other work.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Test a run's answers on work it has not seen: what a wrong answer costs.
 
-    Regret is the measured time under the runner that is named, over that under the best one: 1.00 is right, 1.20 costs
-    a user 20 %. Runners predicted to take more than twice the best time are not measured. The measurements go into
-    the run's folder and its report, and take no part in its answers. About a minute for each piece of work.
+    Regret is the measured time under the named runner, over that under the best one: 1.00 is right, 1.20 costs 20 %.
+    Runners predicted to take more than twice the best time are not measured. The measurements go into the run's folder
+    and its report, and do not change its answers. Each piece of work takes about a minute.
 
     Example: runner-lab regret --draws 10 --seed 1
     """
@@ -43,7 +43,7 @@ def regret(
         end(code)
     found = regrets.regret(summarise(folder))
     if found is None:
-        raise LabError(f"{folder}: nothing that was drawn could be measured; see its report")
+        raise LabError(f"{folder}: none of the drawn work could be measured; see its report")
     if as_json:
         OUT.print_json(regrets.to_json(found))
     else:

@@ -11,7 +11,7 @@ from runner_lab.lab.console import LabError, end
 
 
 def run(
-    *pytest_options: Annotated[str, Parameter(help="Options of pytest's own, after --.")],
+    *pytest_options: Annotated[str, Parameter(help="pytest's own options, after --.")],
     profile: Annotated[
         str | None,
         Parameter(
@@ -20,13 +20,13 @@ def run(
     ] = None,
     runners: Annotated[
         str | None,
-        Parameter(name=("--runners", "--lab-runners"), help="Arms, such as threads,dask; the profile's by default."),
+        Parameter(name=("--runners", "--lab-runners"), help="Runners, such as threads,dask; the profile's by default."),
     ] = None,
     blocks: Annotated[
         int | None,
-        Parameter(name=("--blocks", "--lab-blocks"), help="Measurements of each cell, with those of a resumed run."),
+        Parameter(name=("--blocks", "--lab-blocks"), help="Measurements of each cell, including a resumed run's."),
     ] = None,
-    workers: Annotated[int | None, Parameter(help="Worker slots; the lab's cores, at least 2, by default.")] = None,
+    workers: Annotated[int | None, Parameter(help="Worker slots; by default one a core, at least 2.")] = None,
     select: Annotated[
         str | None, Parameter(name=("--select", "-k"), help='Cells, as pytest selects tests: "overhead and dask".')
     ] = None,
@@ -35,14 +35,14 @@ def run(
     ] = None,
     resume: Annotated[
         Path | None,
-        Parameter(name=("--resume", "--lab-resume"), help="Resume a run, to its end or to more --blocks."),
+        Parameter(name=("--resume", "--lab-resume"), help="Resume a run; raise --blocks to add repeats."),
     ] = None,
     config: Annotated[
         Path | None,
-        Parameter(name=("--config", "--lab-config"), help="Arms and clusters; ./runners.toml by default."),
+        Parameter(name=("--config", "--lab-config"), help="File with runners and clusters; ./runners.toml by default."),
     ] = None,
     api_url: Annotated[
-        str | None, Parameter(name=("--api-url", "--lab-api-url"), help="Use this Prefect server; starts none.")
+        str | None, Parameter(name=("--api-url", "--lab-api-url"), help="Use this Prefect server; start none.")
     ] = None,
     api_latency: Annotated[
         str | None,
@@ -53,31 +53,33 @@ def run(
     ] = None,
     database_url: Annotated[
         str | None,
-        Parameter(name=("--database-url", "--lab-database-url"), help="Of the lab's own server, instead of SQLite."),
+        Parameter(
+            name=("--database-url", "--lab-database-url"), help="Database of the lab's own server; SQLite by default."
+        ),
     ] = None,
     server_setting: Annotated[
         list[str] | None,
         Parameter(
             name=("--server-setting", "--lab-server-setting"),
             negative="",
-            help="PREFECT_NAME=VALUE, of the lab's own server; once for each setting.",
+            help="PREFECT_NAME=VALUE for the lab's own server; once for each setting.",
         ),
     ] = None,
     cell_timeout: Annotated[
         float | None,
         Parameter(
             name=("--cell-timeout", "--lab-cell-timeout"),
-            help="Seconds that one pass over a graph may take; 300 by default, for the scale profile 1200.",
+            help="Seconds that one pass over a graph may take; 300 by default, 1200 for the scale profile.",
         ),
     ] = None,
 ) -> None:
     """Measure the lab's graphs under each runner: a report, and answers for `choose`.
 
-    The same as `pytest benchmarks --benchmark-only` in a checkout, in any folder. Your own pytest configuration,
-    conftest.py and plugins take no part.
+    It does in any folder what `pytest benchmarks --benchmark-only` does in a checkout. Your own pytest configuration,
+    conftest.py and plugins are ignored.
 
-    Exit code 0: all went well. 1: a cell failed; the others are measured all the same. 2: nothing to measure, or no
-    results folder to write to. 130: Ctrl-C, and a report of what was measured.
+    Exit code 0: success. 1: a cell failed; the others are measured. 2: nothing to measure, or the results folder cannot
+    be written. 130: Ctrl-C; the report has what was measured.
 
     Example: runner-lab run --profile smoke
     """
@@ -99,7 +101,7 @@ def run(
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
     options += [f"--lab-server-setting={setting}" for setting in server_setting or ()]
     if pytest_options and not pytest_options[0].startswith("-"):
-        raise LabError(f"run: {pytest_options[0]} is not an option; options of pytest's own come after --")
+        raise LabError(f"run: {pytest_options[0]} is not an option; pytest's own options come after --")
     options += [f"-k={select}"] if select else []
     if code := pytest_session.measure([*options, *pytest_options]):
         end(code)

@@ -20,7 +20,7 @@ def runners(
     *,
     workers: Annotated[
         int | None,
-        Parameter(validator=Number(gte=1), help="Worker slots; the lab's cores, at least 2, by default."),
+        Parameter(validator=Number(gte=1), help="Worker slots; by default one a core, at least 2."),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -35,7 +35,7 @@ def runners(
     with (
         tempfile.TemporaryDirectory(prefix="rlab-") as home,
         isolation.isolated(isolation.environment(Path(home))),
-        ERR.status("importing Prefect and the engines to see which arms can start"),
+        ERR.status("importing Prefect and the engines, to see which runners can start"),
     ):
         rows = _arms(workers or max(2, cores()), config)
     if as_json:

@@ -16,7 +16,7 @@ def scale(
 ) -> None:
     """Compare servers under very wide graphs: cost, recording rate, lag, lock errors.
 
-    Runs on the same sort of server, by database and settings, are taken as further blocks of one.
+    Runs with the same database and settings count as further blocks of one.
 
     Example: runner-lab scale results/sqlite results/postgres
     """
@@ -24,7 +24,7 @@ def scale(
     from runner_lab.reports.pages import scale_tables, terminal
 
     if not runs:
-        raise LabError("scale: name the folder of a run at least")
+        raise LabError("scale: name the folder of at least one run")
     table = scale_tables.side_by_side(scale_tables.served(runs))
     if markdown:
         for line in pages.lines_of(table):

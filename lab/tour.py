@@ -36,8 +36,8 @@ DEPLOYMENT = "hello-flow/hello-flow-deployment"
 FLOWS = {
     "hello_flow": "A flow",
     "hello_tasks": "A flow of tasks",
-    "retrying_task": "A task that is tried again",
-    "cached_task": "A task whose result is kept",
+    "retrying_task": "A task with retries",
+    "cached_task": "A task with a cached result",
     "parallel_tasks": "Tasks that run at the same time",
     "choose_runner": "One flow under threads, Dask and Ray",
 }
@@ -51,11 +51,11 @@ _LIMIT_S = 180.0
 
 
 class TourError(ValueError):
-    """A step that failed; the message is one line, with its command and the last thing it said."""
+    """A step that failed; the message is one line, with its command and its last output."""
 
 
 def take(console: Console) -> None:
-    """Take the tour. Whatever ends it, no process and no file of it is left.
+    """Take the tour. However it ends, it leaves no process and no file behind.
 
     Raises:
         TourError: a step failed.
@@ -147,7 +147,7 @@ class Tour:
             yield
 
     def run(self, command: str) -> None:
-        """Run `command` to its end, and show what it says as it says it.
+        """Run `command` to its end, and show its output as it comes.
 
         Raises:
             TourError: it failed.
@@ -160,10 +160,10 @@ class Tour:
                     last = line.strip()
                     self._progress.print(Text(line.rstrip(), style="dim" if "|" in line else ""), soft_wrap=True)
         if process.returncode:
-            raise TourError(f"`{command}` failed with exit code {process.returncode}: {last or 'it said nothing'}")
+            raise TourError(f"`{command}` failed with exit code {process.returncode}: {last or 'no output'}")
 
     def start(self, command: str) -> None:
-        """Start `command`, which goes on to the end of the demo; what it says is kept in a file."""
+        """Start `command`, which runs until the end of the demo; its output goes to a file."""
         with open(self.scratch / "worker.log", "wb") as log:
             self._started(command, log)
 
@@ -173,7 +173,7 @@ class Tour:
             TourError: `condition` did not hold within `limit_s`.
         """
         if not last_within(condition, limit_s, poll_s=0.5):
-            raise TourError(f"after {limit_s:.0f} s it is not so that {what}")
+            raise TourError(f"not within {limit_s:.0f} s: {what}")
         self._progress.print(f"{what}", style="green")
 
     def api(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:

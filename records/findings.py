@@ -1,4 +1,4 @@
-"""`Findings`: what the experiments of one command have shown, in one file such as `faults.json`."""
+"""`Findings`: the results of one command's experiments, in one file such as `faults.json`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one experiment has shown under one arm: a judgement, and what it rests on.
+    """The result of one experiment under one arm: a judgement, and the facts behind it.
 
     experiment: its id.
     facts: what was measured, name by name.
@@ -64,7 +64,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class ExperimentInfo:
-    """What a reader should know of an experiment.
+    """What a reader should know about an experiment.
 
     id: what `--only` takes, as it takes the name of its group.
     code: path in the repository of what it does.
@@ -117,7 +117,7 @@ class Findings:
         return sorted(found, key=lambda finding: arms.index(finding.arm))
 
     def with_finding(self, finding: Finding) -> Findings:
-        """With one more, in place of what was found before; what the command no longer has is left out."""
+        """With one more finding, in place of an earlier one; without experiments that the command no longer has."""
         ids, arms = [experiment.id for experiment in self.experiments], list(self.arms)
         kept = [
             one
@@ -131,7 +131,7 @@ class Findings:
         return replace(self, findings=tuple(order))
 
     def finished(self, at: str) -> Findings:
-        """As it is when the last experiment has been made, at that time."""
+        """With the time at which the last experiment ended."""
         return replace(self, finished_at=at)
 
 
@@ -144,10 +144,10 @@ def file_name(name: str) -> str:
 
 
 def write(folder: Path, findings: Findings) -> Path:
-    """Write the file anew, whole at any moment; its path.
+    """Write the file, complete at any moment; returns its path.
 
     Raises:
-        RecordError: the findings are not such as could be read.
+        RecordError: the findings could not be read back.
     """
     path = folder / file_name(findings.name)
     data = _FILE.dump_python(findings, mode="json")
@@ -157,7 +157,7 @@ def write(folder: Path, findings: Findings) -> Path:
 
 
 def read(path: Path) -> Findings:
-    """Nothing in the file is trusted: what it holds has the right types, and may be any text.
+    """Read a file of findings. Nothing in it is trusted: types are checked, texts may be anything.
 
     Raises:
         RecordError: not a file of findings; one line.
@@ -187,12 +187,12 @@ def _parsed(data: Any) -> Findings:
         raise RecordError(first_complaint(error)) from None
     known = {experiment.id for experiment in findings.experiments}
     if stray := next((one.experiment for one in findings.findings if one.experiment not in known), None):
-        raise RecordError(f"a finding of {ascii(stray)[1:-1][:80]}, which is no experiment of it")
+        raise RecordError(f"a finding of {ascii(stray)[1:-1][:80]}, which is not one of its experiments")
     return findings
 
 
 def _from_schema_1(data: dict[str, Any]) -> dict[str, Any]:
-    """What the lab wrote before the facts of a finding were called so."""
+    """Findings of schema 1, where facts were called details."""
     findings = data.get("findings")
     if isinstance(findings, list):
         findings = [

@@ -147,7 +147,7 @@ class FlowProfile:
             return _ADAPTER.validate_python(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             told = first_complaint(error) if isinstance(error, ValidationError) else str(error)
-            raise RecordError(f"{path}: no profile that can be read: {told}") from error
+            raise RecordError(f"{path}: not a readable profile: {told}") from error
 
     @property
     def submitted(self) -> Iterator[TaskProfile]:

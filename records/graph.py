@@ -98,9 +98,9 @@ class GraphSpec:
                 f"variant {self.variant!r} with {self.failures} failures: only `retrying` fails, at least once"
             )
         if self.variant == "chain" and (self.work.kind != "none" or self.payload_bytes or self.batch > 1):
-            raise ValueError("a chain is of empty tasks: it takes no work, no payload and no batch")
+            raise ValueError("a chain has empty tasks: it takes no work, no payload and no batch")
         if self.variant == "chain" and self.asynchronous:
-            raise ValueError("a chain is of tasks that are not asynchronous: its probe reads those alone")
+            raise ValueError("a chain has no asynchronous tasks: its probe cannot read them")
 
     @property
     def id(self) -> str:

@@ -127,7 +127,7 @@ def existing_server(api_url: str, limit_s: float = 10.0) -> Server:
     """
     shown = without_password(api_url)
     if not re.match(r"https?://[^/\s]", api_url):
-        raise ServerError(f"API URL {shown!r} is not one: give http://HOST:PORT/api")
+        raise ServerError(f"API URL {shown!r} is not valid: give http://HOST:PORT/api")
     api_url = api_url.rstrip("/")
     if reason := last_within(lambda: _unhealthy(api_url), limit_s, _POLL_S, enough=lambda reason: reason is None):
         raise ServerError(f"no Prefect server at {shown}: {reason}; is it running, and does the URL end in /api?")

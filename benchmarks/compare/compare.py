@@ -80,7 +80,7 @@ class UserFlow:
             UsageError: the run to resume is no comparison.
         """
         if resumed not in (None, COMPARE):
-            raise UsageError(f"--lab-resume {asked.resume}: go on with it by pytest benchmarks --lab-resume")
+            raise UsageError(f"--lab-resume {asked.resume}: resume it with pytest benchmarks --lab-resume")
         self._loaded = user_flow.load(self._asked.target, self._asked.parameters, scratch, self._asked.values_shown)
         return Profile(COMPARE, ARMS, BLOCKS, {COMPARE: (self.spec,)}, baseline=YOURS, suitable_slots=True)
 

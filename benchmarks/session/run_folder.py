@@ -47,7 +47,7 @@ class RunFolder:
         """
         if (path / records.FILE_NAME).exists():
             raise RecordError(
-                f"{path} holds a run already: go on with it by --lab-resume {path}, or name another --lab-out"
+                f"{path} holds a run already: resume it with --lab-resume {path}, or name another --lab-out"
             )
 
     @classmethod
@@ -56,13 +56,13 @@ class RunFolder:
         try:
             plan = run_plan.read(path)
         except OSError as error:
-            raise RecordError(f"--lab-resume {path}: no run to go on with there ({error.strerror})") from None
+            raise RecordError(f"--lab-resume {path}: no run to resume there ({error.strerror})") from None
         except RecordError as error:
             raise RecordError(f"--lab-resume {path}: {error}") from None
         if plan.schema != SCHEMA:
             raise RecordError(
                 f"--lab-resume {path}: an earlier version of the lab measured it, which this one reports and does not "
-                "go on with: start a new run"
+                "resume: start a new run"
             )
         folder = cls(path, replace(plan, left_out=(), finished_at=None, interrupted=False))
         written = path / records.FILE_NAME

@@ -1,4 +1,4 @@
-"""What `runner-lab doctor` judges: facts in, findings out. Nothing is looked up here."""
+"""The checks of `runner-lab doctor`: facts in, findings out. Nothing is looked up here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 Status = Literal["ok", "warn", "fail"]
 
 BUSY = 0.25
-"""Share of the machine from which something else takes part in every measurement."""
+"""Share of the machine in use from which other load disturbs every measurement."""
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PORTS = {
     4200: "a Prefect server",
@@ -40,10 +40,10 @@ class Known:
 
 
 KNOWN_BAD = (
-    Known("prefect", "<3.7.5", "fastapi", ">=0.137", "the server answers 500 to all but its health", "fastapi<0.137"),
+    Known("prefect", "<3.7.5", "fastapi", ">=0.137", "the server answers 500, except for its health", "fastapi<0.137"),
     Known("prefect", "<3.9", "fastapi", ">=0.155", "the server fails at its import: `Body()` has no `min_items`"),
     Known("prefect", "<3.9", "fastapi", ">=0.151,<0.155", "`prefect deploy` ends in a 422"),
-    Known("prefect", "<3.9", "sqlalchemy", ">=2.1", "no schedule makes a run, and the server's log alone says why"),
+    Known("prefect", "<3.9", "sqlalchemy", ">=2.1", "schedules make no runs; only the server's log says why"),
 )
 
 
@@ -139,7 +139,7 @@ def _versions(facts: Facts) -> list[Check]:
         if version is None:
             found.append(Check(name, "fail", "is not installed", f"pip install '{bound}'"))
         elif name not in bad and not bound.specifier.contains(version, prereleases=True):
-            said = f"{version} is outside of what the lab was measured with ({bound.specifier})"
+            said = f"{version} is outside of what the lab is tested with ({bound.specifier})"
             found.append(Check(name, "warn", said, f"pip install '{bound}'"))
     shown = dict.fromkeys(["prefect", *(name for names in facts.engines.values() for name in names)])
     engines = [f"{name} {facts.versions[name]}" for name in shown if facts.versions.get(name)]
@@ -149,7 +149,7 @@ def _versions(facts: Facts) -> list[Check]:
 
 def _server(here: PrefectFacts) -> Check:
     if here.error:
-        return Check("server", "fail", f"Prefect cannot be asked for its settings: {here.error}", "mend its profile")
+        return Check("server", "fail", f"Prefect cannot be asked for its settings: {here.error}", "fix its profile")
     if here.api_url is None:
         return Check(
             "server",
@@ -162,7 +162,7 @@ def _server(here: PrefectFacts) -> Check:
             "server",
             "fail",
             f"{here.api_url} does not answer: {here.unreachable}",
-            "start it by prefect server start, or mend PREFECT_API_URL",
+            "start it with prefect server start, or fix PREFECT_API_URL",
         )
     return Check("server", "ok", f"{here.api_url} answers (profile {here.profile or 'none'})")
 
@@ -197,7 +197,7 @@ def _workers(facts: Facts) -> Check:
             "workers",
             "fail",
             f"a worker does not reach {worker.api_url}: {worker.unreachable}",
-            "see the server's line",
+            "see the check of the server",
         )
     return Check("workers", "ok", f"a worker process started in another folder reaches {worker.api_url}")
 
@@ -214,9 +214,9 @@ def _reached(engine: str, workers: Mapping[str, str]) -> Check:
 
 def _storage(facts: Facts) -> Check:
     if block := facts.here.storage_block:
-        return Check("result storage", "ok", f"{block}, as far as all workers reach it")
+        return Check("result storage", "ok", f"{block}, if all workers reach it")
     if facts.server_storage:
-        return Check("result storage", "ok", "the server's default, as far as all workers reach it")
+        return Check("result storage", "ok", "the server's default, if all workers reach it")
     if facts.here.api_url is None or (_local(facts.here.api_url) and all(map(_local, facts.clusters.values()))):
         return Check("result storage", "ok", "local files, which all processes of this machine share")
     return Check(
@@ -229,7 +229,7 @@ def _storage(facts: Facts) -> Check:
 
 def _governor(governor: str | None) -> Check:
     if governor is None:
-        return Check("CPU governor", "ok", "the machine does not tell, as virtual ones do not")
+        return Check("CPU governor", "ok", "not reported, as on virtual machines")
     if governor == "performance":
         return Check("CPU governor", "ok", governor)
     said = f"{governor}: the clock follows the load, and short tasks look slower than long ones"
@@ -249,8 +249,8 @@ def _port(number: int, taken_by: str | None, here: PrefectFacts) -> Check:
         return Check(check, "ok", f"free for {PORTS[number]}")
     if here.api_url and not here.unreachable and _local(here.api_url) and urlsplit(here.api_url).port == number:
         return Check(check, "ok", f"your Prefect server ({taken_by})")
-    said = f"taken by {taken_by}, where {PORTS[number]} would be by default"
-    return Check(check, "warn", said, "nothing, if it is the one you mean; else give yours another port")
+    said = f"taken by {taken_by}; the default port of {PORTS[number]}"
+    return Check(check, "warn", said, "nothing if it is the one you want; otherwise give yours another port")
 
 
 def _local(address: str) -> bool:

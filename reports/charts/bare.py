@@ -49,8 +49,8 @@ def prefect_over_bare(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Hollow: the same graph on the engine alone; filled: under Prefect; the number is how many times as much. The "
-    "distance buys states, retries, caching and the record on the server, and it is time that a leaner runner may save."
+    "Hollow: the same graph on the engine alone; filled: under Prefect; the number is their ratio. The difference "
+    "buys states, retries, caching and the record on the server. A leaner runner may save some of it."
 )
 
 

@@ -33,10 +33,10 @@ def speedup_by_batch(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Higher is better: how many times as fast the items are done as with the smallest batch, bars are 95 % intervals "
-    "over blocks. Given up for it: Prefect sees one task run for a whole batch, with one state and one log; when one "
-    "item fails all of it is retried; the cache holds all of it or nothing. A line that bends down has too few tasks "
-    "left for its workers."
+    "Higher is better: how many times as fast the items are done as with the smallest batch. Bars are 95 % intervals "
+    "over blocks. The price: Prefect sees one task run for a whole batch, with one state and one log; when one item "
+    "fails all are retried; the cache holds all items or none. A line that bends down has too few tasks for its "
+    "workers."
 )
 
 

@@ -53,9 +53,8 @@ def where_time_goes(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Each bar is one arm, from left to right in the order the phases happen, each the median over blocks. What is "
-    "long decides what to mend: a long first phase is a cluster to keep alive, long submitting is work the flow's own "
-    "process does."
+    "Each bar is one arm, with its phases from left to right in the order they happen, each the median over blocks. "
+    "If the first phase is long, keep the cluster alive. If submitting is long, the flow's own process is the limit."
 )
 
 

@@ -1,4 +1,4 @@
-"""Predicted against measured: the cost model on the cells that were kept out of its fit."""
+"""Predicted against measured: the cost model on the cells that were left out of its fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def predicted_against_measured(summary: Summary) -> Drawing | Missing:
     """Each held-out cell: makespan measured, and predicted by a fit that had not seen its graph."""
     held = summary.model.held_out
     if not held:
-        return Missing(TITLE, "No graph could be kept out: that takes three widths, or two graphs of one kind of work.")
+        return Missing(TITLE, "No graph could be left out: that takes three widths, or two graphs of one kind of work.")
     arms = [m.arm for m in summary.model.arms if any(h.arm == m.arm.name for h in held)]
     marks = style.marks(summary.arms)
     fig, axes = style.figure(4.3)
@@ -44,8 +44,8 @@ def predicted_against_measured(summary: Summary) -> Drawing | Missing:
 
 _READING = (
     "Each mark is one graph under one arm, predicted by a fit that had not seen that graph. On the line the model is "
-    f"right; the grey band is {GOOD * 100:.0f} % to either side. An arm that lies off the line is one "
-    "whose predictions, and whose place on the decision map, deserve less trust; its intervals are the wider for it."
+    f"right; the grey band is {GOOD * 100:.0f} % to either side. Trust the predictions of an arm off the line less: "
+    "its intervals are wider."
 )
 
 
@@ -53,9 +53,9 @@ def _takeaway(summary: Summary) -> str:
     model = summary.model
     assert model.median_error is not None
     said = (
-        f"Predictions of measurements kept out of the fit were {units.percent(model.median_error)} off (median of "
+        f"Predictions of measurements left out of the fit were {units.percent(model.median_error)} off (median of "
         f"{len(model.held_out)})"
     )
     if not model.judged:
         return f"{said}."
-    return f"{said}; the runner named was the fastest, or as fast, for {model.named} of {model.judged} graphs."
+    return f"{said}; the named runner was the fastest, or as fast, for {model.named} of {model.judged} graphs."

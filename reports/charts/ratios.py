@@ -33,8 +33,8 @@ def paired_ratios(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Left of 1 is faster than the baseline, right of it slower; the bar is the 95 % interval. The grey band is what "
-    "two identical arms differed by in this very run (the A/A control): a difference inside it means nothing. "
+    "Left of 1 is faster than the baseline, right of it slower; the bar is the 95 % interval. The grey band is how far "
+    "two identical arms differed in this run (the A/A control): a difference inside it means nothing. "
     "Pale marks are ties or inconclusive; a mark without a bar has an interval too wide to draw."
 )
 

@@ -57,8 +57,8 @@ def variants(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Tick: makespan of the plain graph; mark: of the variant, with its 95 % interval. Left of the tick the variant "
-    "saves time, right of it it costs."
+    "Tick: makespan of the plain graph; mark: of the variant, with its 95 % interval. A mark left of the tick saves "
+    "time, a mark right of it costs time."
 )
 _FITTED = " Where no plain graph of that width ran, the tick is read off the arm's fitted line."
 

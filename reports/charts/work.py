@@ -95,7 +95,7 @@ def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:
         elif found:
             limit = units.exactly(found[0][0].seconds)
             told.append(f"{kinds.SPOKEN.get(kind, kind)} not up to {limit} with any runner")
-    return f"Shortest task of which half of the time is useful: {'; '.join(told)}." if told else "No arm to compare."
+    return f"Task length at which half of the time is useful: {'; '.join(told)}." if told else "No arm to compare."
 
 
 def _told(found: Metg) -> str:

@@ -45,10 +45,10 @@ def speedup_by_workers(summary: Summary) -> Drawing | Missing:
 
 
 _READING = (
-    "Above: how many times as fast the same graph is done as on the fewest workers, the grey line being perfect. "
-    "Below: that over the workers it took. Marks are measured, with 95 % intervals over blocks. In the grey part "
-    "nothing was: the dotted lines are the cost model's, begun at the last mark; it takes the machine to keep its "
-    "cores. The upright line is their number; workers beyond it share them, which CPU work feels more than waiting."
+    "Above: how many times as fast the same graph is done as on the fewest workers; the grey line is perfect. Below: "
+    "that divided by the number of workers. Marks are measured, with 95 % intervals over blocks. In the grey part "
+    "nothing is measured: the dotted lines go on from the last mark by the cost model, with the same cores. The "
+    "upright line is the number of cores. Workers beyond it share them, which slows CPU work more than waiting."
 )
 
 

@@ -1,4 +1,4 @@
-"""An answer in words: which arm, why, when that would change, and what no stopwatch shows."""
+"""An answer in words: which arm, why, when that would change, and what matters beyond time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def headline(answer: Answer) -> str:
 
 
 def placed(arm: Ranked) -> str:
-    """`threads with 64 slots`; the name alone where the number is none to choose."""
+    """`threads with 64 slots`; the name alone where there is no number to choose."""
     return arm.arm if not arm.has_slots else f"{arm.arm} with {units.plural(arm.slots, 'slot')}"
 
 
@@ -75,7 +75,7 @@ def reasons(answer: Answer) -> tuple[str, ...]:
 
 
 def beyond_time(answer: Answer) -> tuple[str, ...]:
-    """What is no matter of time, for the arms that lead, as their engines say it."""
+    """What matters beyond time, for the arms that lead, from their engines."""
     return tuple(dict.fromkeys(arm.caveat for arm in answer.leaders if arm.caveat))
 
 
@@ -84,15 +84,15 @@ def _why(answer: Answer) -> list[str]:
     lines = []
     if first.efficiency is not None:
         useful = units.percent(first.efficiency)
-        lines.append(f"{useful} of that time is the bodies' own; what decides it is {WHY[first.bottleneck]}.")
+        lines.append(f"{useful} of that time is the tasks' own work. The limit is {WHY[first.bottleneck]}.")
     else:
-        lines.append(f"What decides the time is {WHY[first.bottleneck]}.")
+        lines.append(f"The limit is {WHY[first.bottleneck]}.")
     behind = [arm for arm in answer.ranked if not arm.leads]
     if behind:
         following = behind[0]
         lines.append(
-            f"Next is {placed(following)}: {units.times(following.seconds / first.seconds)} the time, limited by "
-            f"{'the same' if following.bottleneck == first.bottleneck else WHY[following.bottleneck]}."
+            f"Next is {placed(following)}: {units.times(following.seconds / first.seconds)} slower, limited by "
+            f"{'the same thing' if following.bottleneck == first.bottleneck else WHY[following.bottleneck]}."
         )
     return lines
 
@@ -102,12 +102,12 @@ def _batch(answer: Answer) -> list[str]:
     if answer.batch:
         batch = answer.batch
         lines.append(
-            f"Batch {batch.size} items to a task: {units.seconds(batch.seconds)} under {batch.arm}. Given up: Prefect "
+            f"Batch {batch.size} items to a task: {units.seconds(batch.seconds)} under {batch.arm}. Prefect "
             f"then sees, retries and caches {batch.size} items as one."
         )
     lines += _measured_batch(answer)
     if answer.request.seconds and answer.half_s is None:
-        lines.append(f"At no task length does {answer.leaders[0].arm} spend half of its time on the bodies.")
+        lines.append(f"{answer.leaders[0].arm} never spends half of its time on the tasks' own work, at any length.")
     elif answer.request.seconds and answer.half_s is not None:
         enough = math.ceil(answer.half_s / answer.request.seconds)
         there = f"batch at least {enough} to a task" if enough > 1 else "batch there"
@@ -145,7 +145,7 @@ def _changes(answer: Answer) -> list[str]:
 
 
 def _distance(answer: Answer) -> list[str]:
-    """Where the API's distance changes the runner, and what a task waits for that takes another's result."""
+    """Whether the API's distance changes the runner, and how long a task that takes another's result waits."""
     found = answer.distance
     if found is None:
         return []

@@ -194,8 +194,8 @@ def _vague(ranked: Sequence[Ranked]) -> list[str]:
     if wide < VAGUE:
         return []
     return [
-        f"This run tells little: an interval that spans a factor of {min(wide, 1000):.0f} decides nothing. On "
-        f"a machine at rest, {MEASURE.replace('quick', 'full')} tells more."
+        f"This run tells little: an interval spans a factor of {min(wide, 1000):.0f}. Measure on an idle machine with "
+        f"{MEASURE.replace('quick', 'full')}."
     ]
 
 
@@ -217,26 +217,26 @@ def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) ->
         if over
     ]
     if beyond:
-        lines.append(f"Beyond what was measured, by the model: {units.listed(beyond)}.")
+        lines.append(f"The model extrapolates: {units.listed(beyond)}.")
     if work.kind != "none" and all(work.kind not in m.reach.kinds for m in models):
-        gil = " Slots that share a process are taken to share its GIL, others not." if work.kind == "spin" else ""
-        lines.append(f"The run measured no {work.kind} tasks: what they cost is taken from the others.{gil}")
+        gil = " Slots are assumed to share a GIL if they share a process." if work.kind == "spin" else ""
+        lines.append(f"The run measured no {work.kind} tasks: their cost is taken from the others.{gil}")
     if work.payload_bytes and all(m.costs.payload_s is None for m in models):
-        lines.append("The run measured no payload: moving it is taken to cost nothing.")
+        lines.append("The run measured no payload: moving it is assumed to cost nothing.")
     if summary.model.skipped:
-        lines.append(f"Too little measured for a prediction: {units.listed(summary.model.skipped)}.")
+        lines.append(f"Not measured enough for a prediction: {units.listed(summary.model.skipped)}.")
     missing = [m.arm.label for m in summary.model.arms if request.cold and m.costs.cold_s is None]
     if missing:
         lines.append(f"No cold start was measured for {units.listed(missing)}.")
     if summary.run.partial:
         lines.append(f"From a PARTIAL run: {summary.run.partial}.")
     if summary.paired_blocks == 1:
-        lines.append("Measured once, in one block: the intervals rest on the model's errors alone.")
+        lines.append("Measured once, in one block: the intervals come from the model's errors alone.")
     error = summary.model.median_error
     lines.append(
-        "No cell could be spared to test the model on."
+        "No cell could be left out to test the model."
         if error is None
-        else f"On cells kept out of the fit the model was {units.percent(error)} off (median of "
+        else f"On cells left out of the fit the model was {units.percent(error)} off (median of "
         f"{len(summary.model.held_out)})."
     )
     return lines
@@ -249,14 +249,14 @@ def _workers(request: Request, models: Sequence[ArmModel]) -> list[str]:
     if request.workers > measured[-1]:
         return [
             f"{request.workers} workers are more than the {measured[-1]} that were measured: the model extrapolates, "
-            f"and takes the machine to have {_cores_of(request, models)}."
+            f"and assumes that the machine has {_cores_of(request, models)}."
         ]
     counts = units.listed([str(count) for count in measured])
-    return [f"{units.plural(request.workers, 'worker')}, by the model and not by measurement: {counts} were measured."]
+    return [f"{units.plural(request.workers, 'worker')}, predicted by the model: {counts} were measured."]
 
 
 def _distance(request: Request, summary: Summary) -> list[str]:
-    """Where the run cannot tell what the distance does that is asked about."""
+    """Whether the run cannot tell the effect of the distance that is asked about."""
     asked_s = request.api_latency_s
     unknown = [
         found.arm.label

@@ -133,7 +133,7 @@ def _cautions(a: Timings, b: Timings, changed: Sequence[Changed]) -> list[str]:
         if not side.whole.covers_one
     ]
     if changed and all(cell.p is None for cell in changed):
-        lines.append("Cells were measured but once in one of the runs: no verdict is possible. Run more blocks.")
+        lines.append("One of the runs measured each cell only once: no verdict is possible. Add blocks.")
     if len(changed) >= FEWEST_SHIFTED:
         middle = math.exp(exact.median(math.log(cell.ratio.value) for cell in changed))
         if abs(math.log(middle)) > math.log1p(SHIFT):

@@ -164,7 +164,7 @@ def read(path: Path) -> list[Kept]:
         RecordError: there is none, or it is no history; one line.
     """
     if not path.is_file():
-        raise RecordError(f"there is no history at {path}: take a run into it with: runner-lab report results/RUN")
+        raise RecordError(f"no history at {path}: add a run with: runner-lab report results/RUN")
     with _reading(path) as database:
         rows = database.execute("SELECT * FROM runs ORDER BY started_at, folder").fetchall()
         return [_kept(database, row) for row in rows]
@@ -255,7 +255,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         database.row_factory = sqlite3.Row
         database.execute("BEGIN")
         if not _schema(database, path):
-            raise RecordError(f"{path} is empty: take a run into it with: runner-lab report results/RUN")
+            raise RecordError(f"{path} is empty: add a run with: runner-lab report results/RUN")
         yield database
 
 

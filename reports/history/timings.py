@@ -87,7 +87,7 @@ def _records(path: Path) -> Timings:
     environment = {API_LATENCY: 0.0, **found[0].environment}
     facts = {name: value for name, value in run.facts(environment) if name != "profile"}
     failed = sum(not values for values in timed.values())
-    notes = [*notes, *([f"{failed} cells have no measurement that went well"] if failed else [])]
+    notes = [*notes, *([f"{failed} cells have no good measurement"] if failed else [])]
     return Timings(
         name=run.describe(found, None).run_id,
         cells={

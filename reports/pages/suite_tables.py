@@ -14,7 +14,7 @@ from runner_lab.reports.words import kinds, units
 
 _LAST = 1e9
 """Seconds that sort behind every METG that was reached."""
-_SCALING = "Times as fast as on the fewest workers, that over the workers it took, its 95 % interval, and the makespan."
+_SCALING = "How many times as fast as on the fewest workers, with efficiency, 95 % interval and makespan."
 
 
 def metg(summary: Summary) -> Table | None:
@@ -29,8 +29,8 @@ def metg(summary: Summary) -> Table | None:
     )
     rows = tuple((Entry(arm.label), *(_metg(metg_of(summary, kind, arm.name)) for kind in shown)) for arm in arms)
     note = (
-        "Shortest task of which at least half of the time is useful on all slots, with its 95 % interval and n, the "
-        "number of measurements. Not reached: no task up to that length was clearly half useful."
+        "Task duration at which half of the time on all slots is useful, with its 95 % interval and n, the number of "
+        "measurements. Not reached: no task up to that length was clearly half useful."
     )
     return Table("metg", "METG(50 %)", columns, rows, note)
 
@@ -55,8 +55,8 @@ def batching(summary: Summary) -> Table | None:
         for one in found
     )
     note = (
-        "How many times as fast as the smallest batch, with its 95 % interval, and the makespan. Given up: of a batch "
-        "Prefect sees one task run, retries all its items for one that failed, and caches all or none."
+        "How many times as fast as the smallest batch, with its 95 % interval, and the makespan. The price: Prefect "
+        "sees one task run for a batch, retries all its items if one fails, and caches all or none."
     )
     return Table("batching", "Several items to a task", columns, rows, note)
 
@@ -94,8 +94,8 @@ def distance(summary: Summary) -> Table | None:
         return None
     columns = (
         Column("Arm", numeric=False),
-        Column("A task alone", "Round trips that a task waits for which takes no other's result, its slot held."),
-        Column("A task in a chain", "Round trips that a task waits for which takes the result of another one."),
+        Column("A task alone", "Round trips for which a task that takes no other's result holds its slot."),
+        Column("A task in a chain", "Round trips for which a task that takes another's result waits."),
         Column("A flow run", "Round trips before the first submit and after the last result."),
     )
     rows = tuple(
@@ -104,7 +104,7 @@ def distance(summary: Summary) -> Table | None:
     )
     note = (
         f"Round trips to Prefect's API, from the same graphs beside it and {units.exactly(found[0][1].latency_s)} "
-        "away. 0 where none can be told from noise."
+        "away. 0: none can be told from noise."
     )
     return Table("distance", "What a distant API costs", columns, rows, note)
 

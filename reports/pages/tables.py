@@ -61,12 +61,12 @@ def decided(summary: Summary) -> Table | None:
     if found is None:
         return None
     columns = (
-        Column("A task", "What one task does: it waits (I/O), computes under the GIL, or does next to nothing.", False),
+        Column("A task", "What one task does: it waits (I/O), computes under the GIL, or does almost nothing.", False),
         *(Column(f"{tasks:,} tasks", numeric=False) for tasks in COUNTS),
     )
     rows = tuple((Entry(work), *map(_decided, row)) for work, row in found.rows.items())
     start = "from a cold start" if found.cold else "on warm workers"
-    note = f"Runner, its slots and the time {start}. ~ marks an estimate: beyond twice what the run measured."
+    note = f"Runner, its slots and the time {start}. ~ marks an estimate: more than twice what the run measured."
     return Table("decisions", "Which runner for which work", columns, rows, note, rows_are="sorts of work")
 
 
@@ -96,7 +96,7 @@ def checked(summary: Summary) -> Table | None:
         if held.graph.work.seconds:
             by_graph.setdefault((held.graph, held.workers), []).append(held)
     columns = (
-        Column("Work", "Measured, and left out of the fit that predicts it.", False),
+        Column("Work", "Measured, but left out of the fit that predicts it.", False),
         Column("Runner", "The one with the smallest prediction.", False),
         Column("Predicted"),
         Column("Measured"),
@@ -132,7 +132,7 @@ def regret(summary: Summary) -> Table | None:
         Column("Predicted", "Seconds, with the 90 % interval."),
         Column("Measured"),
         Column("Best", "The fastest of those measured."),
-        Column("Regret", "Measured time under the runner that was named, over that under the best one."),
+        Column("Regret", "Measured time under the named runner, over that under the best one."),
     )
     rows = tuple(
         (
@@ -168,7 +168,7 @@ def main(summary: Summary) -> Table:
         Column("Peak MB", "Driver and workers together, the highest of any cell."),
         Column("Cached s", "The pass that finds every result in the cache and runs no body."),
         Column("Retry ms", "What a failed attempt adds, against the plain graph of the same width."),
-        Column("Recorded", "Task runs the server had recorded when cells were closed, of those expected."),
+        Column("Recorded", "Task runs recorded by the server when cells were closed, and the number expected."),
     )
     baseline = summary.label(summary.run.baseline)
     reference = summary.reference
@@ -188,8 +188,8 @@ def against_baseline(summary: Summary) -> Table | None:
     body = tuple((_arm_entry(row), *(ratio(row.by_suite.get(suite)) for suite in suites)) for row in rows)
     note = (
         "Against the baseline in the same block, geometric mean over the suite's graphs. "
-        "Where its graphs point different ways the pooled figure hides it: see All measurements. "
-        "The overhead suite counts the fixed cost of a cell too, such as a process pool's start."
+        "If its graphs differ in direction, the pooled figure hides it: see All measurements. "
+        "The overhead suite includes the fixed cost of a cell, such as a process pool's start."
     )
     return Table("suites", "Against the baseline, by suite", columns, body, note)
 
@@ -201,7 +201,7 @@ def task_stages(summary: Summary) -> Table | None:
         return None
     columns = (
         Column("Arm", numeric=False),
-        Column("ms a task", "From submit to the driver being told that it is done; one task at a time."),
+        Column("ms a task", "From submit until the driver is told that the task is done; one task at a time."),
         *(Column(stage, hint) for stage, hint in HINTS.items()),
         Column("Probe", "Time of a task with the probe on over that with it off, in the same flow runs."),
     )
@@ -239,7 +239,7 @@ def cells_of(summary: Summary, suite: str) -> Table:
         Column("CPU s", "Driver / workers / server."),
         Column("Peak MB", "Driver / workers / server."),
         Column("Recorded"),
-        Column("Bodies run", "Task bodies that ran, counted outside Prefect, of those expected."),
+        Column("Bodies run", "Task bodies that ran, counted outside Prefect, and the number expected."),
         Column("Lag s", "Return of the flow to its last task run recorded."),
     )
     rows = tuple(_cell_row(cell, summary) for cell in summary.cells if cell.suite == suite)

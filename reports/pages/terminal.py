@@ -83,7 +83,7 @@ def show(answer: Answer, out: Console) -> None:
         _say(out, f"One more slot takes {units.listed(slots)}.")
     for title, lines in (
         ("Why", words.reasons(answer)),
-        ("What no stopwatch shows", words.beyond_time(answer)),
+        ("Beyond time", words.beyond_time(answer)),
         ("How far to trust it", answer.cautions),
     ):
         if lines:

@@ -13,13 +13,13 @@ BUSY = 0.10
 """Share of the machine's CPU that others may use in a cell before the cell counts as disturbed."""
 
 QUIET = 0.15
-"""What the same runner, measured twice, differs by at most in the median of its cells on a quiet machine; relative."""
+"""How far the same runner, measured twice, differs on a quiet machine: relative, in the median of its cells."""
 APART = 1.5
 """Times as much that a task of the control may cost as one of the baseline, or the other way round."""
 
 
 def warnings(summary: Summary) -> tuple[str, ...]:
-    """One line each, the gravest first; nothing where there is nothing to say."""
+    """One line each, the most serious first; empty if there are none."""
     found = [
         *_partial(summary),
         *_failures(summary),
@@ -41,8 +41,8 @@ def _partial(summary: Summary) -> list[str]:
     if summary.run.partial is None:
         return []
     return [
-        f"PARTIAL run: {summary.run.partial}. Go on with {_option(summary, 'resume')} and this folder; until then read "
-        "it as a preview."
+        f"PARTIAL run: {summary.run.partial}. This is a preview: resume it with {_option(summary, 'resume')} and this "
+        "folder."
     ]
 
 
@@ -52,7 +52,7 @@ def _probe(summary: Summary) -> list[str]:
         return []
     return [
         f"The probe of the task_stages suite added more than {units.percent(ALLOWED)} to a task "
-        f"({probe.value:.3f} times as long with it on): take its stages as shares, not as times."
+        f"({probe.value:.3f} times as long with it on): read its stages as shares, not as times."
     ]
 
 
@@ -63,8 +63,8 @@ def _failures(summary: Summary) -> list[str]:
         measured = sum(cell.ok + cell.failed for cell in cells)
         failed = sum(cell.failed for cell in cells)
         if failed and failed == measured:
-            # Of a flow the verdict has said it, with the reason.
-            lines += [] if summary.flow else [f"{arm.label} failed altogether; the reasons are under Failures."]
+            # For a flow the verdict says it, with the reason.
+            lines += [] if summary.flow else [f"{arm.label} failed every time; the reasons are under Failures."]
         elif failed:
             lines.append(
                 f"{arm.label} failed {failed} of {measured} measurements; the reasons are under Failures. Its figures "
@@ -80,11 +80,11 @@ def _control(summary: Summary) -> list[str]:
         return []
     if run.control is None:
         return [
-            "No A/A control in this run, so its noise is not known and 10 % is taken for it: run with the control arm."
+            "No noise check in this run: its noise is taken as 10 %. Run with the arm control to measure it."
         ]
     if noise.ratio is None:
         return [
-            "The A/A control shares no cell with the baseline, so the noise of this run is not known: 10 % is taken."
+            "The control shares no cell with the baseline, so the noise of this run is not known: it is taken as 10 %."
         ]
     off = [
         units.printable(suite, 40)
@@ -94,8 +94,8 @@ def _control(summary: Summary) -> list[str]:
     if not noise.covers_one:
         span = units.interval(noise.ratio)
         return [
-            f"A/A control off: the baseline against itself came out at {units.times(noise.ratio.value)} ({span}), "
-            "which should cover 1. Verdicts claim less accordingly. Let the machine come to rest and run more blocks."
+            f"Noise check failed: the baseline against itself came out at {units.times(noise.ratio.value)} ({span}), "
+            "which should cover 1. Verdicts claim less for it. Close other programs and add blocks."
         ]
     if (usual := _control_difference(summary)) > QUIET:
         return [
@@ -105,13 +105,13 @@ def _control(summary: Summary) -> list[str]:
         ]
     if (apart := _control_cost(summary)) is not None:
         return [
-            f"A task of the control costs {units.times(apart)} what it costs the baseline, and both are the same "
+            f"A task under the control costs {units.times(apart)} what it costs under the baseline, which is the same "
             "runner: do not rely on the cost of a task in this run. Close other programs and measure again."
         ]
     if len(off) > 1:
         return [
-            f"A/A control off in {units.listed(off)}: two identical arms differed there. Verdicts in these suites "
-            "claim less accordingly; more blocks would help."
+            f"Noise check failed in {units.listed(off)}: two identical runners differed there. Verdicts in these "
+            "suites claim less for it. Add blocks."
         ]
     return []
 
@@ -142,8 +142,8 @@ def _blocks(summary: Summary) -> list[str]:
         return []
     if most < ENOUGH_BLOCKS and summary.model.median_error is not None:
         return [
-            f"A cell was measured {'once' if most == 1 else f'{most} times'} at most: enough for the answers, whose "
-            "intervals say how sure they are. To compare single cells measure with "
+            f"Each cell was measured at most {'once' if most == 1 else f'{most} times'}: enough for the answers, whose "
+            "intervals say how sure they are. To compare single cells, use "
             f"{_option(summary, 'blocks')} 7 or the full profile."
         ]
     if most == 1:
@@ -154,14 +154,14 @@ def _blocks(summary: Summary) -> list[str]:
     if most < ENOUGH_BLOCKS:
         profile = "" if summary.flow else " or the full profile"
         return [
-            f"Only {most} blocks: intervals are wide, and small differences stay inconclusive. For a decision that "
-            f"hangs on less than a factor of 1.5 use {_option(summary, 'blocks')} 7{profile}."
+            f"Only {most} blocks: intervals are wide, and small differences stay inconclusive. To decide on less than "
+            f"a factor of 1.5, use {_option(summary, 'blocks')} 7{profile}."
         ]
     return []
 
 
 def _option(summary: Summary, name: str) -> str:
-    """As the command takes it that made the run: pytest has options of its own beside the lab's."""
+    """The option as the command that made the run spells it: for pytest the lab's begin with --lab-."""
     return f"--{name}" if summary.flow else f"--lab-{name}"
 
 
@@ -181,8 +181,8 @@ def _uncompiled(summary: Summary) -> list[str]:
     if "False" not in summary.environment.get("bytecode", ()):
         return []
     return [
-        "Prefect is installed without bytecode and PYTHONDONTWRITEBYTECODE is set: every worker that starts compiles "
-        "it anew, so cold starts and process pools look slower than they are. Install it with `uv sync "
+        "Prefect is installed without bytecode and PYTHONDONTWRITEBYTECODE is set: every worker compiles it again when "
+        "it starts, so cold starts and process pools look slower than they are. Install it with `uv sync "
         "--compile-bytecode`."
     ]
 
@@ -194,8 +194,8 @@ def _missing_task_runs(summary: Summary) -> list[str]:
     which = units.listed([f"{row.arm.label} {row.recorded} of {row.expected_recorded}" for row in short])
     return [
         f"Task runs missing on the server ({which}): their flows ended well, but Prefect's record of them is "
-        "incomplete. Do not trust the UI or automations for such runs. What helps: the server's task run recorder in "
-        "batches (PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE and _READ_BATCH_SIZE of 100), or less load."
+        "incomplete. Do not trust the UI or automations for such runs. Let the server record in batches "
+        "(PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE and _READ_BATCH_SIZE of 100), or give it less load."
     ]
 
 
@@ -208,7 +208,7 @@ def _mixed(summary: Summary) -> list[str]:
     if mixed := [name for name, values in summary.environment.items() if len(values) > 1]:
         shown = ", ".join(mixed[:5]) + (" and more" if len(mixed) > 5 else "")
         lines.append(
-            f"The environment changed during the run ({shown}): blocks before and after are not alike. Measure anew."
+            f"The environment changed during the run ({shown}): blocks before and after differ. Measure again."
         )
     return lines
 

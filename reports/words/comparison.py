@@ -1,4 +1,4 @@
-"""A user's flow, compared: the words of its report. Which runner for it, and what its runs tell besides."""
+"""A user's flow, compared: the words of its report. Which runner for it, and what else its runs show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner_lab.reports.choose.ranking import simplicity
 from runner_lab.reports.words import units
 
 NOISY = 0.5
-"""Two identical runners that may differ by more than this leave nothing but a guess."""
+"""If two identical runners may differ by more than this, nothing is claimed."""
 MORE_BLOCKS = 5
 TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
 """Final states of task runs that a reader has to know of."""
@@ -26,7 +26,7 @@ Timed = Sequence[tuple[Arm, Cell]]
 
 
 def words(summary: Summary) -> tuple[str, ...]:
-    """The verdict: which runner, how the others did, whether they agree, what became of the task runs."""
+    """The verdict: which runner, the others' times, whether results agree, final states of the task runs."""
     assert summary.flow is not None
     timed = ranked(summary)
     lines = [
@@ -41,16 +41,16 @@ def words(summary: Summary) -> tuple[str, ...]:
 
 
 def hedged(line: str, summary: Summary) -> str:
-    """The first line of a verdict, with what is the matter with the run as a whole put before it."""
+    """The first line of a verdict, with a warning before it if the whole run is in doubt."""
     if summary.paired_blocks == 1 and summary.model.median_error is None:
-        return f"Measured once, so no more than a first look: {line}"
+        return f"Measured once, so a first look only: {line}"
     if not summary.noise.covers_one:
-        return f"With an A/A control that is off, no more than a first look: {line}"
+        return f"The noise check failed, so a first look only: {line}"
     return line
 
 
 def remarks(summary: Summary) -> list[str]:
-    """What a reader of a comparison must know before relying on it; nothing for other runs."""
+    """What a reader must know before relying on a comparison; nothing for other runs."""
     if summary.flow is None:
         return []
     return [*_cached(summary), *_subflows(summary), *summary.flow.notes(said=_past_all_runners(summary))]
@@ -122,7 +122,7 @@ def _headline(summary: Summary, timed: Timed) -> list[str]:
     if _past_all_runners(summary):
         return [_no_runner(summary)]
     if len(timed) == 1:
-        return [f"Only {named(timed[0][0])} got through {flow.name}, so there is nothing to compare it with."]
+        return [f"Only {named(timed[0][0])} finished {flow.name}, so there is nothing to compare it with."]
     noise = summary.noise_by_suite.get(COMPARE, summary.noise)
     base = next((arm for arm, _ in timed if arm.name == summary.run.baseline), None)
     if base is None:
@@ -158,7 +158,7 @@ def _stay(summary: Summary, base: Arm, rivals: Sequence[tuple[Arm, Comparison | 
             else "the noise of this run is not known"
         )
         return [
-            f"Nothing can be told of {others} for {flow}: {why}. Close other programs and measure again with "
+            f"This run cannot tell {others} apart for {flow}: {why}. Close other programs and measure again with "
             f"--blocks {max(MORE_BLOCKS, 2 * summary.run.blocks)}."
         ]
     once_told = "Measured once, so a first look only: stay" if once else "Stay"
@@ -166,18 +166,17 @@ def _stay(summary: Summary, base: Arm, rivals: Sequence[tuple[Arm, Comparison | 
     if not rivals:
         return [f"{stay}: no other runner is faster."]
     level = [arm.label for arm, versus in rivals if versus is not None and versus.verdict == "tie"]
-    lines = [f"{stay}: {_as_fast(level)}." if level else f"{stay}: no other runner is faster for sure."]
+    lines = [f"{stay}: {_as_fast(level)}." if level else f"{stay}: no other runner is faster beyond the noise."]
     if unsure:
-        told = [arm.label if versus is None else f"{arm.label} {gain(versus.ratio)}" for arm, versus in unsure]
+        others = units.listed([arm.label for arm, _ in unsure])
         lines.append(
-            f"This run cannot tell {units.listed(told)} from it: more repeats would "
-            f"(--blocks {summary.run.blocks + MORE_BLOCKS})."
+            f"This run cannot tell {others} from it: add repeats (--blocks {summary.run.blocks + MORE_BLOCKS})."
         )
     return lines
 
 
 def _take(summary: Summary, base: Arm, level: Sequence[tuple[Arm, Comparison]]) -> list[str]:
-    """One is faster than the baseline for sure."""
+    """One is faster than the baseline beyond the noise."""
     flow = summary.flow.name if summary.flow else ""
     sure = [pair for pair in level if pair[1].verdict == "faster"] or list(level)
     choice, versus = min(sure, key=lambda pair: simplicity(pair[0]))
@@ -192,7 +191,7 @@ def _as_fast(labels: Sequence[str]) -> str:
 
 
 def _more_slots(summary: Summary, timed: Timed) -> list[str]:
-    """Where the flow's runner has too few slots: a runner of its kind with more is faster for sure."""
+    """The flow's runner has too few slots: one of its kind with more is faster beyond the noise."""
     yours = next((arm for arm in summary.arms if arm.name == YOURS), None)
     if yours is None or yours.traits.slots != "counted":
         return []
@@ -208,19 +207,18 @@ def _hopeless(summary: Summary) -> list[str]:
     flow = summary.flow.name if summary.flow else ""
     reasons = {units.printable(reason) for cell in summary.cells for _, reason in cell.errors}
     if len(reasons) == 1:
-        return [f"{flow} failed under every runner: {reasons.pop()}. Mend that first."]
-    return [f"{flow} failed under every runner. Mend that first:", *_failed(summary)]
+        return [f"{flow} failed under every runner: {reasons.pop()}. Fix that first."]
+    return [f"{flow} failed under every runner. Fix that first:", *_failed(summary)]
 
 
 def _no_runner(summary: Summary) -> str:
     flow = summary.flow
     assert flow is not None
-    lead = f"No runner will help {flow.name}: it"
+    lead = f"No runner can speed up {flow.name}:"
     if not any(run.direct for run in flow_runs(summary)):
-        return f"{lead} ran no task of its own, and handed none to any runner."
+        return f"{lead} it ran no task of its own."
     where = f" ({flow.direct_calls[0]})" if flow.direct_calls else ""
-    cure = f"write TASK.submit(...) or TASK.map(...) there{where}"
-    return f"{lead} called its tasks directly, and handed none to any runner: {cure}."
+    return f"{lead} it called its tasks directly. Write TASK.submit(...) or TASK.map(...) instead{where}."
 
 
 def _times(timed: Timed) -> list[str]:
@@ -295,8 +293,8 @@ def _cached(summary: Summary) -> list[str]:
         return []
     return [
         f"Task runs came from a cache ({units.listed([f'{label} {count}' for label, count in shares.items() if count])}"
-        "): the arms did less than all the work, and not all of them the same if the cache outlives a run. For a "
-        "comparison of the work switch it off."
+        "), so the runners did not do all the work, and perhaps not the same work. To compare the work, switch the "
+        "cache off."
     ]
 
 
@@ -305,6 +303,6 @@ def _subflows(summary: Summary) -> list[str]:
     if not most:
         return []
     return [
-        f"{units.plural(most, 'task run')} of each run belong to sub-flows with task runners of their own: no runner "
-        "measured here changes how those run. To compare a sub-flow, name it."
+        f"{units.plural(most, 'task run')} of each run belong to sub-flows, which keep their own task runners. To "
+        "compare a sub-flow, name it."
     ]

@@ -1,4 +1,4 @@
-"""A user's flow as its source tells: what a reader is told before anything is measured, and in the report."""
+"""A user's flow as its source shows it: told before anything is measured, and in the report."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Described:
     own_runner: str = ""
 
     def notes(self, said: bool = False) -> list[str]:
-        """What its source tells; a line each.
+        """What its source shows; one line each.
 
         Args:
-            said: a reader knows already that no task of it goes to a runner.
+            said: the reader has been told that none of its tasks goes to a runner.
         """
         return [] if said and not self.submits else self._past_the_runner()
 
@@ -41,10 +41,10 @@ class Described:
         more = len(self.direct_calls) - _MOST_CALLS
         where = f"{shown}{f', and {more} more' if more > 0 else ''}"
         if self.submits:
-            return [f"Some tasks are called directly, so no runner makes them faster: {where}."]
+            return [f"Some tasks are called directly, so no runner can speed them up: {where}."]
         return [
-            f"{self.name} calls its tasks directly, never by .submit or .map: no runner will help it. {where}; "
-            "write TASK.submit(...), or TASK.map(...) for many, and compare again."
+            f"{self.name} calls its tasks directly, never by .submit or .map: no runner can speed them up. {where}. "
+            "Write TASK.submit(...), or TASK.map(...) for many, and compare again."
         ]
 
 

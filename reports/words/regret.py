@@ -26,7 +26,7 @@ def lines(found: Regret) -> list[str]:
     """Regret, error of the predictions, and how often their intervals hold."""
     count = units.plural(len(found.tested), "piece")
     return [
-        f"On {count} of work that no fit has seen, the runner named took {found.regret_at(0.5):.2f}x the best one's "
+        f"On {count} of work that no fit has seen, the named runner took {found.regret_at(0.5):.2f}x the best one's "
         f"time (median), {found.regret_at(1.0):.2f}x at worst.",
         f"Predicted times were {units.percent(found.error_at(0.5))} off (median), {units.percent(found.error_at(0.9))} "
         f"or less in 9 of 10. {units.percent(found.covered)} of the measured times lie within the 90 % interval; its "

@@ -92,7 +92,7 @@ def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(start_lab, tmp_pat
     assert {(record["status"], record["error"]) for record in written(out)} == {("ok", None)}
     assert json.loads((out / "run.json").read_text())["interrupted"] is True
     assert "interrupted after" in (out / "report.html").read_text()
-    assert "go on with: pytest benchmarks --benchmark-only --lab-resume out" in printed
+    assert "resume with: pytest benchmarks --benchmark-only --lab-resume out" in printed
     assert "Traceback (most recent call last)" not in printed + errors
     assert guard.marked(mark) == []
     assert not scratch.exists()

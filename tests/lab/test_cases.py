@@ -56,7 +56,7 @@ def case(name: str = "csv_etl", **changes) -> MeasuredCase:
         (["csv_etl", "--param", "thumbnails.count=2"], "thumbnails is not measured; these are: csv_etl"),
         (["--resume", "gone"], "gone/cases.json: no measured cases there"),
         (["csv_etl", "--page", "gone.md", "--out", "new"], "--page gone.md: there is no such file"),
-        (["csv_etl", "--resume", "gone"], "--resume keeps the options it began with"),
+        (["csv_etl", "--resume", "gone"], "--resume keeps the run's options"),
     ],
 )
 def test_what_it_refuses_is_one_line(arguments, line, capsys, tmp_path, monkeypatch):
@@ -89,7 +89,7 @@ def test_a_folder_with_cases_is_not_begun_again(capsys, tmp_path):
     code, _, err = typed(capsys, "cases", "csv_etl", "--out", str(tmp_path))
 
     assert code == 2
-    assert f"go on with --resume {tmp_path}" in err
+    assert f"give --resume {tmp_path}" in err
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -192,7 +192,7 @@ def test_two_flows_are_measured_interrupted_and_resumed(tmp_path, users_environm
     first, lines = ran(tmp_path, variables, [*asked, "--out=run"], until="block 0  yours")
 
     assert first == 130, lines
-    assert "go on with: runner-lab cases --resume run" in lines
+    assert "resume with: runner-lab cases --resume run" in lines
     half = cases_file.read(tmp_path / "run")
     assert half.cases[0].of("threads").seconds > 0
     assert half.cases[1].arms == ()

@@ -93,7 +93,7 @@ def test_a_command_that_fails_is_one_line_with_its_last_word(tour):
 
 
 def test_what_does_not_come_true_is_one_line(tour):
-    with pytest.raises(tours.TourError, match=r"^after 0 s it is not so that the deployment is Ready$"):
+    with pytest.raises(tours.TourError, match=r"^not within 0 s: the deployment is Ready$"):
         tour.wait("the deployment is Ready", lambda: False, limit_s=0)
 
 

@@ -66,7 +66,7 @@ def test_a_machine_that_is_fit_has_nothing_but_ok():
     [
         ("fastapi", "0.155.0", "the server fails at its import"),
         ("fastapi", "0.151.0", "`prefect deploy` ends in a 422"),
-        ("sqlalchemy", "2.1.0", "no schedule makes a run"),
+        ("sqlalchemy", "2.1.0", "schedules make no runs"),
     ],
 )
 def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, version, symptom):
@@ -81,7 +81,7 @@ def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, vers
     ("check", "changes", "status", "said", "remedy"),
     [
         ("dask", {"versions": versions(dask=None)}, "fail", "is not installed", "pip install 'dask<2027"),
-        ("dask", {"versions": versions(dask="2027.1.0")}, "warn", "outside of what the lab was measured", "pip"),
+        ("dask", {"versions": versions(dask="2027.1.0")}, "warn", "outside of what the lab is tested", "pip"),
         (
             "dask",
             {"requirements": ('dask<2026; extra == "dask"',)},
@@ -122,7 +122,7 @@ def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, vers
         ("result storage", {"here": PrefectFacts(ELSEWHERE, storage_block="s3/results")}, "ok", "s3/results", ""),
         ("result storage", {"here": PrefectFacts(ELSEWHERE), "server_storage": True}, "ok", "the server's default", ""),
         ("CPU governor", {"governor": "powersave"}, "warn", "powersave", "cpupower"),
-        ("CPU governor", {"governor": None}, "ok", "does not tell", ""),
+        ("CPU governor", {"governor": None}, "ok", "not reported", ""),
         ("load", {"busy": 0.9}, "warn", "90% of 2 cores", "close other programs"),
         ("load", {"load": 3.0}, "warn", "3.0 processes a core", "close other programs"),
         ("port 8786", {"ports": {8786: "dask (pid 9)"}}, "warn", "taken by dask (pid 9)", "another port"),

@@ -62,7 +62,7 @@ def test_options_of_pytest_come_after_two_dashes(handed, capsys):
     assert handed == ["-k=overhead and dask", "-x", "--collect-only"]
 
     code, _, err = typed(capsys, "run", "smoke")
-    assert (code, err) == (2, "runner-lab: run: smoke is not an option; options of pytest's own come after --\n")
+    assert (code, err) == (2, "runner-lab: run: smoke is not an option; pytest's own options come after --\n")
 
 
 @pytest.mark.slow

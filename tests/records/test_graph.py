@@ -78,10 +78,10 @@ def test_the_order_of_the_greetings_is_part_of_the_result():
     ("make", "message"),
     [
         (lambda: GraphSpec("cachet"), "variant 'cachet' is not one of plain, map, cached, retrying, chain"),
-        (lambda: GraphSpec("chain", payload_bytes=1), "a chain is of empty tasks"),
-        (lambda: GraphSpec("chain", work=Work("sleep", 1.0)), "a chain is of empty tasks"),
+        (lambda: GraphSpec("chain", payload_bytes=1), "a chain has empty tasks"),
+        (lambda: GraphSpec("chain", work=Work("sleep", 1.0)), "a chain has empty tasks"),
         (lambda: GraphSpec("chain", failures=1), "'chain' with 1 failures"),
-        (lambda: GraphSpec("chain", batch=2), "a chain is of empty tasks"),
+        (lambda: GraphSpec("chain", batch=2), "a chain has empty tasks"),
         (lambda: GraphSpec(batch=0), "batch 0 must be at least 1"),
         (lambda: GraphSpec(width=0), "width 0 must be at least 1"),
         (lambda: GraphSpec(width=-3), "width -3 must be at least 1"),

@@ -48,7 +48,7 @@ def test_choose_reads_the_newest_run(
     assert (code, err) == (0, "")
     text = " ".join(out.split())
     assert "2000 tasks of 300 ms (sleep), 200 kB each, warm" in text
-    for part in ("ray", "90 %", "CPU s", "memory", "Why", "What no stopwatch shows", "How far to trust it"):
+    for part in ("ray", "90 %", "CPU s", "memory", "Why", "Beyond time", "How far to trust it"):
         assert part in text
     assert typed(capsys, *ASKED, "--from", str(older))[1] != out
 

@@ -151,7 +151,7 @@ def test_an_odd_plan_is_told_and_ignored(tmp_path: Path, content: str) -> None:
 @pytest.mark.usefixtures("no_charts")
 def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callable[..., Run]) -> None:
     run = rendered(synthetic.records(synthetic.SMOKE, blocks=1))
-    assert any("measured once at most" in warning for warning in run.rendered.warnings)
+    assert any("measured at most once" in warning for warning in run.rendered.warnings)
     rows = json.loads(run.rendered.summary.read_text())["rows"]
     assert {c["verdict"] for row in rows for c in row["by_suite"].values()} == {"inconclusive"}
 
@@ -170,7 +170,7 @@ def test_a_run_where_everything_failed_still_tells_why(rendered: Callable[..., R
     run = rendered(synthetic.records(broken, blocks=2))
     assert run.rendered.charts == ()
     assert run.html.count("RuntimeError: no cluster") >= 3
-    assert any("dask failed altogether" in warning for warning in run.rendered.warnings)
+    assert any("dask failed every time" in warning for warning in run.rendered.warnings)
     assert not any("0 blocks" in warning for warning in run.rendered.warnings)
 
 

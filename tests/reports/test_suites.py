@@ -166,4 +166,4 @@ def test_workers_beyond_those_measured_are_said_in_the_question_and_in_the_cauti
     assert "16 workers are more than the 4 that were measured" in " ".join(beyond.cautions)
     assert "extrapolated" not in words.question(measured)
     assert "workers" not in " ".join(measured.cautions)
-    assert "3 workers, by the model and not by measurement: 1, 2 and 4 were measured" in " ".join(between.cautions)
+    assert "3 workers, predicted by the model: 1, 2 and 4 were measured" in " ".join(between.cautions)

@@ -192,7 +192,7 @@ def test_existing_server_refuses_what_is_not_prefect(handler):
 
 @pytest.mark.parametrize("api_url", ["", "nonsense", "ftp://host/api", "http://", "http:///api"])
 def test_existing_server_refuses_what_is_no_url(api_url):
-    with pytest.raises(ServerError, match=rf"^API URL '{api_url}' is not one: give http://HOST:PORT/api$"):
+    with pytest.raises(ServerError, match=rf"^API URL '{api_url}' is not valid: give http://HOST:PORT/api$"):
         existing_server(api_url, limit_s=0)
 
 

@@ -263,10 +263,10 @@ function between(one) {
 // What decides, who is next, and how far to trust it.
 function reasons(request, answer) {
   const first = answer[0];
-  const said = [`Its time is decided by ${KNOWN.why[first.bottleneck]}.`];
+  const said = [`The limit is ${KNOWN.why[first.bottleneck]}.`];
   const next = answer.find((one) => !one.leads);
   if (next) said.push(`Next is ${placed_said(next)}: ${(next.seconds / first.seconds).toPrecision(2)}x slower.`);
-  if (estimate(request)) said.push("An estimate: the work is beyond twice what this run measured.");
+  if (estimate(request)) said.push("An estimate: the work is more than twice what this run measured.");
   const widest = Math.max(...answer.filter((one) => one.leads).map((one) => one.high / one.low));
   if (widest >= LIMITS.VAGUE) said.push("The interval is too wide to rely on: measure again on a quiet machine.");
   return said.join(" ");

@@ -89,8 +89,8 @@ def test_ctrl_c_keeps_what_was_measured_and_renders_it(start, tmp_path, lab_serv
     printed, errors = run.communicate()
 
     assert run.returncode == 130, printed + errors
-    assert "pipeline calls its tasks directly, never by .submit or .map: no runner will help it." in errors
-    assert "No runner will help pipeline" in printed
+    assert "pipeline calls its tasks directly, never by .submit or .map: no runner can speed them up." in errors
+    assert "No runner can speed up pipeline" in printed
     assert "PARTIAL run: interrupted" in " ".join(errors.split())
     assert "Traceback" not in printed + errors
     assert (out / "report.html").exists()

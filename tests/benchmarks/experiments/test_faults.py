@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from runner_lab.flows.experiments.noted import mark, marks, note, notes
 from runner_lab.runners import catalog
 
 SPECS = catalog.load().arms
-PAGE = Path(__file__).parents[3] / "docs" / "production.md"
+DOCS = Path(__file__).parents[3] / "docs"
+MATRIX = DOCS / "faults.md"
+PRODUCTION = DOCS / "production.md"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,56 @@ def test_lean_runners_keep_what_they_promise(name, arm, lab_server, cluster_for,
     assert tried.judge(spec, facts).symbol == "ok", facts
 
 
-def test_the_page_names_experiments_that_there_are_and_links_their_code():
-    rows = re.findall(r"^\| \[.*?\]\(\.\./(\S+?)\)<br><sub>(\S+?)</sub> \|", PAGE.read_text(), re.MULTILINE)
+def matrix() -> dict[tuple[str, str], str]:
+    """The symbol of each experiment and arm in the matrix of the page; none where an experiment does not apply."""
+    head, *lines = re.findall(r"^\| (?:Experiment|\[.*?<br>).* \|$", MATRIX.read_text(), re.MULTILINE)[:22]
+    arms = head.strip("| ").split(" | ")[1:]
+    symbols = {}
+    for line in lines:
+        first, *cells = line.strip("| ").split(" | ")
+        name = first.partition("<sub>")[2].removesuffix("</sub>")
+        symbols.update({(name, arm): cell[0] for arm, cell in zip(arms, cells, strict=True) if cell != "-"})
+    return symbols
+
+
+def test_the_matrix_names_experiments_that_there_are_and_links_their_code():
+    rows = re.findall(r"^\| \[.*?\]\(\.\./(\S+?)\)<br><sub>(\S+?)</sub> \|", MATRIX.read_text(), re.MULTILINE)
     assert len(rows) > 5
     assert set(rows) <= {(one.code, one.id) for one in FAULTS.experiments()}
+
+
+def test_the_counts_above_the_matrix_are_those_of_its_cells():
+    text = MATRIX.read_text()
+    symbols = matrix()
+    every = Counter(symbols.values())
+
+    assert f"{len({name for name, _ in symbols})} experiments under eight runners, {len(symbols)} findings" in text
+    assert f"✓ {every['✓']} fine, ! {every['!']} with a catch, ✗ {every['✗']} hang" in text
+    for arm in {arm for _, arm in symbols}:
+        one = Counter(symbol for (_, under), symbol in symbols.items() if under == arm)
+        assert f"| {arm} | {one['✓']} | {one['!']} | {one['✗']} |" in text
+
+
+def test_production_has_a_remedy_for_each_finding_that_is_not_fine():
+    symbols = matrix()
+    names: list[str] = []
+    others: set[str] = set()
+    said: dict[tuple[str, str], bool] = {}
+    for line in PRODUCTION.read_text().partition("## When something goes wrong")[2].splitlines():
+        if not line.startswith("| ") or line.startswith(("| runners |", "| --- |")):
+            continue
+        runners, *rest = line.strip("| ").split(" | ")
+        if runners.startswith("**"):
+            names = re.findall(r"`([a-z-]+)`", runners.rpartition("** (")[2])
+            others = {arm for _, arm in symbols}
+            continue
+        named = set(re.findall(r"(?:lean-)?(?:threads|processes|dask|ray)", runners))
+        arms = others - named if runners.startswith(("all", "the others")) else named
+        others -= arms
+        said.update({(name, arm): rest[0].startswith("fine") for name in names for arm in arms})
+
+    fine_everywhere = {"retry-succeeds", "large-result", "received"}
+    assert {key: symbol == "✓" for key, symbol in symbols.items() if key[0] not in fine_everywhere} == {
+        key: fine for key, fine in said.items() if key in symbols
+    }
+    assert {symbols[key] for key in symbols if key[0] in fine_everywhere} == {"✓"}

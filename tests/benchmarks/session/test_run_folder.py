@@ -106,7 +106,7 @@ def test_an_interrupted_run_is_no_longer_so_once_it_is_resumed(folder):
 def test_a_folder_that_holds_a_run_is_not_written_over(folder, make_cell, make_record):
     folder.add(make_record(make_cell()))
 
-    with pytest.raises(RecordError, match=r"holds a run already: go on with it by --lab-resume .*/run, or name"):
+    with pytest.raises(RecordError, match=r"holds a run already: resume it with --lab-resume .*/run, or name"):
         RunFolder.create(folder.path, PLAN)
 
 
@@ -120,7 +120,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, r"no run to go on with there \(No such file or directory\)"),
+        (None, r"no run to resume there \(No such file or directory\)"),
         ("{", "run.json is not a run's"),
         ("[]", "run.json is not a run's"),
         ("{}", "run.json is not a run's"),

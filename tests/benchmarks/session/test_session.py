@@ -69,7 +69,7 @@ def nowhere(tmp_path, monkeypatch):
         ({"runners": " , "}, UsageError, "--lab-runners names no arm"),
         ({"runners": "threads,dusk"}, ArmError, "arm 'dusk': there is no such arm; there are sequential, gather,"),
         ({"config": Path("absent.toml")}, ConfigError, "cannot read absent.toml: No such file or directory"),
-        ({"resume": Path("absent")}, RecordError, "--lab-resume absent: no run to go on with there"),
+        ({"resume": Path("absent")}, RecordError, "--lab-resume absent: no run to resume there"),
     ],
 )
 def test_refuses(options, kind, message):
@@ -183,7 +183,7 @@ def test_what_an_earlier_run_cannot_become_is_refused(earlier, options, message)
 def test_a_folder_that_holds_a_run_is_refused_before_a_server_is_started(tmp_path):
     (tmp_path / "records.jsonl").touch()
 
-    with pytest.raises(RecordError, match=r"holds a run already: go on with it by --lab-resume"):
+    with pytest.raises(RecordError, match=r"holds a run already: resume it with --lab-resume"):
         Session(LabGraphs(), Options(out=tmp_path))
 
 

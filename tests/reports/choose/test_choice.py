@@ -208,11 +208,11 @@ def test_what_was_not_measured_is_said(summary: Summary) -> None:
         return " ".join(choose(summary, request).cautions)
 
     assert "8 workers are more than the 2 that were measured" in said(Request(10, 0.1, workers=8))
-    assert "1 worker, by the model and not by measurement: 2 were measured" in said(Request(10, 0.1, workers=1))
+    assert "1 worker, predicted by the model: 2 were measured" in said(Request(10, 0.1, workers=1))
     assert "5000 tasks (measured up to 145)" in said(Request(5000, 0.1))
     assert "20 s (measured up to 0.5 s)" in said(Request(10, 20.0)).replace("500 ms", "0.5 s")
     assert "1 GB of payload" in said(Request(100, 0.1, payload_bytes=1e7))
-    assert "kept out of the fit" in said(Request(10, 0.1))
+    assert "left out of the fit" in said(Request(10, 0.1))
 
 
 def test_a_kind_and_a_payload_that_were_not_measured_are_said(tmp_path: Path) -> None:

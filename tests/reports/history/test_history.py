@@ -247,7 +247,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "complaint"),
         [
-            (["nowhere"], "there is no history at nowhere/history.sqlite"),
+            (["nowhere"], "no history at nowhere/history.sqlite"),
             (["RESULTS", "--profile", "nightly"], "--profile nightly: no complete run of it"),
         ],
     )
