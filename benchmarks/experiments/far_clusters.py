@@ -14,8 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from runner_lab.benchmarks.experiments import network
-from runner_lab.benchmarks.experiments.frame.suite import Say, Surroundings
+from runner_lab.benchmarks.experiments.frame.suite import Surroundings
 from runner_lab.benchmarks.experiments.network import Host
+from runner_lab.benchmarks.session.stages import Say
 from runner_lab.runners.isolation import waiting
 from runner_lab.runners.isolation.environment import environment, isolated
 from runner_lab.runners.isolation.supervised import Supervised, module, supervised

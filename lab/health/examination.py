@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
-Status = Literal["ok", "warn", "fail"]
+CheckStatus = Literal["ok", "warn", "fail"]
 
 BUSY = 0.25
 """Share of the machine from which something else takes part in every measurement."""
@@ -95,7 +95,7 @@ class Check:
     """One line. `remedy` is what to do where it is not ok."""
 
     check: str
-    status: Status
+    status: CheckStatus
     said: str
     remedy: str = ""
 
@@ -277,7 +277,7 @@ def _extra(found: Requirement) -> bool:
     return found.marker is not None and "extra ==" in str(found.marker)
 
 
-def worst(findings: Sequence[Check]) -> Status:
+def worst(findings: Sequence[Check]) -> CheckStatus:
     """The worst status of all."""
-    order: tuple[Status, ...] = ("ok", "warn", "fail")
+    order: tuple[CheckStatus, ...] = ("ok", "warn", "fail")
     return max((finding.status for finding in findings), key=order.index, default="ok")

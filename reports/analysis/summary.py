@@ -25,7 +25,7 @@ from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 from runner_lab.reports.analysis.task_stages import StagesOfArms
 from runner_lab.reports.model.judgement import RunModel, judge
 from runner_lab.reports.words import described
-from runner_lab.reports.words.described import Described
+from runner_lab.reports.words.described import FlowDescription
 from runner_lab.reports.words.units import printable
 
 SCHEMA = 2
@@ -82,7 +82,7 @@ class Summary:
     notes: tuple[str, ...]
     task_stages: StagesOfArms
     scale: tuple[ArmScale, ...]
-    flow: Described | None
+    flow: FlowDescription | None
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -185,7 +185,7 @@ def to_json(summary: Summary, verdict: Sequence[str], warnings: Sequence[str]) -
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
-def _flow(records: Sequence[Record]) -> Described | None:
+def _flow(records: Sequence[Record]) -> FlowDescription | None:
     flows = [record.graph for record in records if isinstance(record.graph, UserFlowSpec)]
     return described.described(flows[0]) if flows and len(flows) == len(records) else None
 

@@ -25,7 +25,7 @@ from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.model.costs import CPU_KINDS, UNLIMITED, Costs, makespan_s
 from runner_lab.reports.model.distance import api_trips
-from runner_lab.reports.model.model import ArmModel, Reach
+from runner_lab.reports.model.model import ArmModel, MeasuredReach
 
 FEWEST_SIZES = 2
 MISFIT_PRIOR = 0.10
@@ -80,7 +80,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
     )
     priors = _priors(arm, warm, cpu)
     fitted = _fit_makespans(arm, warm, known, priors, cores, noise, near)
-    reach = Reach(
+    reach = MeasuredReach(
         tasks=max(c.graph.tasks for c in warm),
         body_s=max(c.graph.body_s for c in warm),
         payload_bytes=max(c.graph.payload_bytes * c.graph.width for c in warm),

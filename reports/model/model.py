@@ -17,7 +17,7 @@ SURE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Reach:
+class MeasuredReach:
     """The largest workload that was measured; beyond it a prediction is an extrapolation."""
 
     tasks: int
@@ -55,7 +55,7 @@ class ArmModel:
     noise: float
     cold_noise: float
     cores: int | None
-    reach: Reach
+    reach: MeasuredReach
 
     @property
     def workers(self) -> int:

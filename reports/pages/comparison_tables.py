@@ -46,7 +46,7 @@ def _yours(summary: Summary) -> str:
 
 
 @dataclass(frozen=True)
-class Bar:
+class TimeBar:
     """A runner in the ranking: its mean time as a bar, the interval as a line; shares of the longest bar in per cent.
 
     tag: against the baseline, in words. cut: the bar is longer than what is drawn of it.
@@ -70,7 +70,7 @@ CUT = 10
 """Times the fastest one's time beyond which a bar is cut: the others stay readable."""
 
 
-def bars(summary: Summary) -> list[Bar]:
+def bars(summary: Summary) -> list[TimeBar]:
     """The runners that ended well, the fastest first."""
     timed = [(arm, cell, cell.time_s) for arm, cell in comparison.ranked(summary) if cell.time_s is not None]
     if not timed:
@@ -83,7 +83,7 @@ def bars(summary: Summary) -> list[Bar]:
         shown = time.low is not None and time.high is not None and not time.vague and time.low < longest_s
         memory = cell.peak_rss_bytes.own
         found.append(
-            Bar(
+            TimeBar(
                 label=arm.label,
                 slots=comparison.slots(arm),
                 tag="baseline" if arm.name == summary.run.baseline else ratio(cell.versus).text,

@@ -39,15 +39,15 @@ class Point:
     roles: tuple[Literal["driver", "worker"], ...] = ("driver", "worker")
     caller_only: bool = False
 
-    def targets(self) -> list[Target]:
+    def attributes(self) -> list[Attribute]:
         """Where it is in this process, as far as it is imported; none for an engine that is not in use."""
         prefix, star, rest = self.module.partition("*")
         names = [n for n in list(sys.modules) if n.startswith(prefix) and n.endswith(rest)] if star else [self.module]
-        return [Target(module, self.name) for module in names if sys.modules.get(module) is not None]
+        return [Attribute(module, self.name) for module in names if sys.modules.get(module) is not None]
 
 
 @dataclass(frozen=True)
-class Target:
+class Attribute:
     """An attribute of an imported module, or of a class in it."""
 
     module: str

@@ -14,10 +14,11 @@ from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, SetUp
 from runner_lab.benchmarks.experiments.frame.process import ExperimentEnd, ExperimentProcess
-from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite, Say
+from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite
 from runner_lab.benchmarks.measuring import environment
 from runner_lab.benchmarks.session.interrupts import Interrupts
 from runner_lab.benchmarks.session.run_folder import new_run_id, now
+from runner_lab.benchmarks.session.stages import Say
 from runner_lab.records import findings as findings_file
 from runner_lab.records.findings import ExperimentInfo, Finding, Findings, Judgement
 from runner_lab.reports.words.units import seconds as shown
