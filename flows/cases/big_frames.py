@@ -6,8 +6,8 @@ from pathlib import Path
 
 from prefect import flow, task
 
+from .catalog import not_installed
 from .inputs import readings
-from .libraries import not_installed
 
 try:
     import polars as pl
