@@ -43,9 +43,14 @@ class Arm:
         return self.told or before(self.engine, self.name, self.bare or self.lean)
 
     @property
+    def without_engine(self) -> bool:
+        """Nothing that the lab knows executes its tasks: of direct calls, and of a declared runner of another kind."""
+        return self.engine == "none"
+
+    @property
     def has_slots(self) -> bool:
         """How many is to be chosen: not of direct calls, which have one, nor of an event loop, which has no limit."""
-        return self.engine != "none" and not self.traits.event_loop
+        return not self.without_engine and not self.traits.event_loop
 
 
 @dataclass(frozen=True)

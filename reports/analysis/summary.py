@@ -89,6 +89,11 @@ class Summary:
         return tuple(row.arm for row in self.rows)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """The arms' names made safe to show, by name."""
+        return {arm.name: arm.label for arm in self.arms}
+
+    @property
     def cores(self) -> int | None:
         """That the run could use; `None` where the records do not say, or not alike."""
         return _cores(self.environment)
@@ -108,9 +113,12 @@ class Summary:
         pairs = [cell.versus.ratio.n for cell in self.cells if cell.versus]
         return max(pairs or [cell.ok for cell in self.cells], default=0)
 
+    def arm(self, name: str) -> Arm | None:
+        return next((arm for arm in self.arms if arm.name == name), None)
+
     def label(self, name: str) -> str:
         """An arm's name made safe to show."""
-        return next(arm.label for arm in self.arms if arm.name == name)
+        return self.labels[name]
 
     def arm_label(self, cell: Cell) -> str:
         """The same for the arm of a cell, with its number of workers where cells differ by that: `dask@4`."""

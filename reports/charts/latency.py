@@ -20,7 +20,8 @@ def latency_distributions(summary: Summary) -> Drawing | Missing:
     cells = [c for c in summary.of(summary.widths) if reference and c.graph == reference and (c.queue or c.seen)]
     if not cells:
         return Missing(TITLE, "No empty graph carries the latencies of its tasks.")
-    arms = [next(arm for arm in summary.arms if arm.name == cell.arm) for cell in cells]
+    by_name = {arm.name: arm for arm in summary.arms}
+    arms = [by_name[cell.arm] for cell in cells]
     fig, grid = style.figure(style.rows_height(len(arms)) + 1.0, 1, 2, sharey=True)
     _panel(grid[0], summary, arms, [cell.queue for cell in cells], "submit to body start")
     _panel(grid[1], summary, arms, [cell.seen for cell in cells], "body end to result seen")

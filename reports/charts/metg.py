@@ -115,7 +115,7 @@ def _takeaway(found: dict[str, list[tuple[Arm, Metg | None]]]) -> str:
     told = []
     for kind, arms in found.items():
         reached = sorted(
-            (metg.seconds, arm.label, metg) for arm, metg in arms if metg and metg.reached and arm.engine != "none"
+            (metg.seconds, arm.label, metg) for arm, metg in arms if metg and metg.reached and not arm.without_engine
         )
         if reached:
             seconds, label, metg = reached[0]

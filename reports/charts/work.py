@@ -86,7 +86,7 @@ def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:
             for arm in arms
             if not arm.bare
             and arm.role != "control"
-            and arm.engine != "none"
+            and not arm.without_engine
             and (metg := metg_of(summary, kind, arm.name))
         ]
         reached = sorted((metg.seconds, label, metg) for metg, label in found if metg.reached)

@@ -108,7 +108,7 @@ def slots_of(arm: Arm, cell: Cell) -> int:
     """Bodies at a time."""
     if arm.traits.event_loop:
         return UNLIMITED
-    return 1 if arm.engine == "none" else max(cell.workers, 1)
+    return 1 if arm.without_engine else max(cell.workers, 1)
 
 
 def in_driver(arm: Arm) -> bool:
@@ -171,7 +171,7 @@ def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prio
     shortest_s = min(c.time_s.value for c in cells if c.time_s)
     submit_s = _submit(cells)
     priors = {"fixed_s": Prior(0.1 * shortest_s, 2.0)}
-    if arm.engine == "none":
+    if arm.without_engine:
         priors["slot_s"] = Prior(each_s, 1.0)
     elif in_driver(arm):
         # All that Prefect does for a task is under one GIL; a slot is held for longer, as it waits for its turn.

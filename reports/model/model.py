@@ -75,7 +75,7 @@ class ArmModel:
         loop has one for every task."""
         if self.costs.event_loop:
             return UNLIMITED
-        return 1 if self.arm.engine == "none" else self.workers if workers is None else workers
+        return 1 if self.arm.without_engine else self.workers if workers is None else workers
 
     def ideal_s(self, work: Workload, workers: Any = None) -> float:
         """The bodies alone: in as many rounds as the slots need, CPU work no faster than the machine's cores allow."""

@@ -35,7 +35,7 @@ def main(summary: Summary) -> Table:
 
 def _yours(summary: Summary) -> str:
     """What the flow's own runner is, where it takes part."""
-    yours = next((arm for arm in summary.arms if arm.name == YOURS), None)
+    yours = summary.arm(YOURS)
     if yours is None or summary.flow is None:
         return ""
     runner = yours.runner.rpartition(".")[2]

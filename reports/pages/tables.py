@@ -65,8 +65,7 @@ def decided(summary: Summary) -> Table | None:
         *(Column(f"{tasks:,} tasks", numeric=False) for tasks in COUNTS),
     )
     rows = tuple((Entry(work), *map(_decided, row)) for work, row in found.rows.items())
-    start = "from a cold start" if found.cold else "on warm workers"
-    note = f"Runner, its slots and the time {start}. ~ marks an estimate: beyond twice what the run measured."
+    note = f"Runner, its slots and the time {found.start}. ~ marks an estimate: beyond twice what the run measured."
     return Table("decisions", "Which runner for which work", columns, rows, note, rows_are="sorts of work")
 
 
@@ -336,7 +335,7 @@ def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
 def _arm_entry(row: ArmRow) -> Entry:
     kinds = {
         "baseline again": row.arm.role == "control",
-        "direct calls": row.arm.engine == "none",
+        "direct calls": row.arm.without_engine,
         "no Prefect": row.arm.bare,
         "lean": row.arm.lean,
     }

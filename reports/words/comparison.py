@@ -140,7 +140,7 @@ def _headline(summary: Summary, timed: Timed) -> list[str]:
 
 
 def _lost(summary: Summary) -> str:
-    arm = next((arm for arm in summary.arms if arm.name == summary.run.baseline), None)
+    arm = summary.arm(summary.run.baseline)
     return "The baseline" if arm is None else named(arm).replace("your", "Your")
 
 
@@ -193,7 +193,7 @@ def _as_fast(labels: Sequence[str]) -> str:
 
 def _more_slots(summary: Summary, timed: Timed) -> list[str]:
     """Where the flow's runner has too few slots: a runner of its kind with more is faster for sure."""
-    yours = next((arm for arm in summary.arms if arm.name == YOURS), None)
+    yours = summary.arm(YOURS)
     if yours is None or yours.traits.slots != "counted":
         return []
     for arm, cell in timed:
