@@ -9,7 +9,7 @@ from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style, svg
-from runner_lab.reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
+from runner_lab.reports.pages.tables import Column, Entry, Table, duration, ratio, scaled, seconds
 from runner_lab.reports.words import comparison, units
 
 
@@ -149,7 +149,7 @@ def _measurement(arm: Arm, block: int, cell: Cell) -> tuple[Entry, ...]:
     return (
         Entry(arm.label),
         Entry(str(block), sort=block),
-        Entry(units.seconds(time), sort=time),
+        duration(time),
         _submitted(runs),
         _states(runs),
         came,

@@ -114,8 +114,8 @@ def _checked(summary: Summary, graph: AnyGraph, workers: int, held: Sequence[Hel
     return (
         Entry(f"{work}, {units.plural(workers, 'slot')}"),
         Entry(summary.label(first.arm)),
-        Entry(units.seconds(first.predicted_s), sort=first.predicted_s),
-        Entry(units.seconds(first.measured_s), sort=first.measured_s),
+        duration(first.predicted_s),
+        duration(first.measured_s),
         Entry(units.percent(exact.median(errors)), f"up to {units.percent(errors[-1])}", exact.median(errors)),
     )
 
@@ -142,7 +142,7 @@ def regret(summary: Summary) -> Table | None:
                 units.span(units.seconds(one.named.low_s), units.seconds(one.named.high_s)),
                 one.named.predicted_s,
             ),
-            Entry(units.seconds(one.named.measured_s), sort=one.named.measured_s),
+            duration(one.named.measured_s),
             Entry(units.seconds(one.best.measured_s), one.best.arm, one.best.measured_s),
             Entry(f"{one.regret:.2f}", sort=one.regret),
         )
@@ -208,7 +208,7 @@ def task_stages(summary: Summary) -> Table | None:
         (
             Entry(summary.label(found.arm)),
             Entry(units.digits(found.total_s * 1e3), f"{found.tasks} tasks", found.total_s),
-            *(_plain(None if (time := found.stages_s.get(stage)) is None else time * 1e3) for stage in HINTS),
+            *(figure(None if (time := found.stages_s.get(stage)) is None else time * 1e3) for stage in HINTS),
             Entry(f"{found.probe.value:.3f}", small_print(found.probe), found.probe.value)
             if found.probe
             else Entry(units.NONE),
@@ -298,7 +298,7 @@ def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
         scaled(row.submit_per_task_s, 1e3),
         scaled(row.queue_p95_s, 1e3),
         scaled(row.cpu_s),
-        _plain(None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6),
+        figure(None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6),
         scaled(row.cached_s),
         scaled(row.retry_s, 1e3),
         _recorded(row.recorded, row.expected_recorded),
@@ -317,7 +317,7 @@ def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
         Entry(units.percent(cell.efficiency), sort=cell.efficiency)
         if cell.efficiency is not None
         else Entry(units.NONE),
-        _plain(None if cell.overhead_s is None else cell.overhead_s * 1e3),
+        figure(None if cell.overhead_s is None else cell.overhead_s * 1e3),
         seconds(cell.startup_s),
         seconds(cell.first_result_s),
         seconds(cell.submit_s),
@@ -328,7 +328,7 @@ def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
         _split(cell.peak_rss_bytes, 1e-6),
         _recorded(cell.recorded, cell.expected_recorded),
         _recorded(cell.executions, cell.expected_executions),
-        _plain(cell.visibility_lag_s),
+        figure(cell.visibility_lag_s),
     )
 
 
@@ -358,8 +358,14 @@ def scaled(estimate: Estimate | None, scale: float = 1.0) -> Entry:
     return Entry(units.digits(estimate.value * scale), small_print(estimate, scale), estimate.value)
 
 
-def _plain(value: float | None) -> Entry:
+def figure(value: float | None) -> Entry:
+    """A figure that has no interval."""
     return Entry(units.digits(value), sort=value)
+
+
+def duration(value_s: float | None) -> Entry:
+    """A duration that has no interval, with the unit that suits."""
+    return Entry(units.seconds(value_s), sort=value_s)
 
 
 def small_print(estimate: Estimate, scale: float = 1.0, told: Callable[[float], str] = units.digits) -> str:
