@@ -28,7 +28,7 @@ def prefect_over_bare(summary: Summary) -> Drawing | Missing:
     rows = [(engine, arm) for engine in engines for arm in engine.prefect]
     fig, axes = style.figure(style.rows_height(len(rows)) + 1.5)
     marks = style.marks(summary.arms)
-    style.arm_rows(axes, [row.arm for _, row in rows])
+    style.rows(axes, [row.arm.label for _, row in rows])
     axes.set_xscale("log")
     values = []
     for place, (engine, row) in enumerate(rows):

@@ -36,7 +36,7 @@ _READING = (
 
 def _panel(axes: Axes, summary: Summary, arms: list[Arm], latencies: list[Quantiles | None], heading: str) -> None:
     marks = style.marks(summary.arms)
-    style.arm_rows(axes, arms)
+    style.rows(axes, [arm.label for arm in arms])
     axes.set_xscale("log")
     for place, (arm, q) in enumerate(zip(arms, latencies, strict=True)):
         if q is None:

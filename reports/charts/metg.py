@@ -86,7 +86,7 @@ def _panel(
     axes.set_xlim(*ends)
     style.log_time(axes.xaxis, 4)
     axes.set_ylim(0, 1.03)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
+    style.shares(axes.yaxis)
     axes.set_title(kinds.on_axes(kind), fontsize=9)
 
 

@@ -57,10 +57,7 @@ _READING = (
 
 
 def _bars(axes: Axes, heading: str, by_arm: Sequence[ArmStages], labels: dict[str, str]) -> None:
-    axes.set_yticks(range(len(by_arm)), [style.short(labels[stages.arm]) for stages in by_arm])
-    axes.set_ylim(len(by_arm) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
+    style.rows(axes, [labels[stages.arm] for stages in by_arm])
     longest = max(stages.total_s for stages in by_arm) * 1e3
     for place, stages in enumerate(by_arm):
         left = 0.0

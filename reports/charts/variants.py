@@ -83,7 +83,7 @@ def _pair(summary: Summary, row: ArmRow, suite: str) -> Pair | None:
 
 def _panel(axes: Axes, summary: Summary, suite: str, pairs: list[Pair]) -> None:
     marks = style.marks(summary.arms)
-    style.arm_rows(axes, [pair.arm for pair in pairs])
+    style.rows(axes, [pair.arm.label for pair in pairs])
     axes.set_xscale("log")
     for place, pair in enumerate(pairs):
         look = marks[pair.arm.name]

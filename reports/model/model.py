@@ -70,6 +70,11 @@ class ArmModel:
         """The same arm with Prefect's API that round trip away; `None`: as far as it was in the run."""
         return self if api_latency_s is None else replace(self, costs=self.costs.away(api_latency_s))
 
+    @property
+    def t_quantile(self) -> float:
+        """Standard deviations that a 90 % interval reaches to either side, by Student's t."""
+        return float(stats.t.ppf(0.95, max(self.free, 1)))
+
     def slots(self, workers: Any) -> Any:
         """Bodies at a time; arrays are welcome. However many workers are asked for, direct calls have one, and an event
         loop has one for every task."""
@@ -121,7 +126,7 @@ class ArmModel:
         value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold, workers))
         unsure = math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
         # A factor of exp(50) either way says nothing, and both ends stay numbers.
-        reach = min(float(stats.t.ppf(0.95, max(self.free, 1))) * unsure, 50.0)
+        reach = min(self.t_quantile * unsure, 50.0)
         return Prediction(value, value * math.exp(-reach), value * math.exp(reach))
 
     def _bodies_s(self, tasks: Any, body_s: Any, kind: str, workers: Any) -> Any:
