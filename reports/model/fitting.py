@@ -139,9 +139,14 @@ def expected_s(costs: Costs, cell: Cell, workers: int, cores: int | None) -> flo
 
 def graph_s(costs: Costs, graph: AnyGraph, workers: int, cores: int | None) -> float:
     """The model's makespan of one of the lab's graphs, seconds."""
+    tasks, working, body_s, payload_bytes = _shape(graph)
+    return float(makespan_s(costs, tasks, working, body_s, graph.work.kind, payload_bytes, workers, cores))
+
+
+def _shape(graph: AnyGraph) -> tuple[int, int, float, int]:
+    """Tasks, those of them that work, seconds of a body, and payload bytes over all."""
     working = graph.width if graph.work.seconds > 0 else 0
-    payload = graph.payload_bytes * graph.width
-    return float(makespan_s(costs, graph.tasks, working, graph.body_s, graph.work.kind, payload, workers, cores))
+    return graph.tasks, working, graph.body_s, graph.payload_bytes * graph.width
 
 
 @dataclass(frozen=True)
@@ -242,19 +247,7 @@ def _fit_makespans(
 def _rows(arm: Arm, cells: Sequence[Cell]) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """By kind of work: which cells, and their tasks, working tasks, seconds of a body, payload bytes and slots."""
     kinds = np.array([c.graph.work.kind for c in cells])
-    columns = np.array(
-        [
-            (
-                c.graph.tasks,
-                c.graph.width if c.graph.work.seconds > 0 else 0,
-                c.graph.body_s,
-                c.graph.payload_bytes * c.graph.width,
-                slots_of(arm, c),
-            )
-            for c in cells
-        ],
-        dtype=float,
-    ).T
+    columns = np.array([(*_shape(c.graph), slots_of(arm, c)) for c in cells], dtype=float).T
     return {kind: (kinds == kind, tuple(columns[:, kinds == kind])) for kind in dict.fromkeys(kinds)}
 
 
