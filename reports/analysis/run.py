@@ -43,6 +43,11 @@ class Arm:
         return self.told or before(self.engine, self.name, self.bare or self.lean)
 
     @property
+    def choosable(self) -> bool:
+        """A user may choose it: no engine without Prefect, and not the baseline a second time."""
+        return not self.bare and self.role != "control"
+
+    @property
     def without_engine(self) -> bool:
         """Nothing that the lab knows executes its tasks: of direct calls, and of a declared runner of another kind."""
         return self.engine == "none"

@@ -63,8 +63,7 @@ def _engines(summary: Summary) -> list[EngineRows]:
             row
             for row in summary.rows
             if row.arm.engine == bare.arm.engine
-            and not row.arm.bare
-            and row.arm.role != "control"
+            and row.arm.choosable
             and row.arm.workers == bare.arm.workers
             and _cost(row) > 0
         )

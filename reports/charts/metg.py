@@ -23,7 +23,7 @@ TITLE = "How small may a task be?"
 
 def efficiency_by_duration(summary: Summary) -> Drawing | Missing:
     """Efficiency by task duration: measured marks, the model's line, and METG(50 %) with its interval."""
-    arms = [arm for arm in summary.arms if arm.role != "control" and not arm.bare]
+    arms = [arm for arm in summary.arms if arm.choosable]
     shown = [k for k in kinds.SEARCHED if any(len(durations(samples_of(summary, k, arm.name))) > 1 for arm in arms)]
     if not shown:
         return Missing(TITLE, "No arm has sleep or spin tasks of two durations, in the metg suite or the work suite.")

@@ -62,7 +62,7 @@ def _takeaway(times: dict[Arm, dict[int, Estimate]], sizes: list[int]) -> str:
     added = sorted(
         (found[sizes[-1]].value - found[sizes[0]].value, arm.label)
         for arm, found in times.items()
-        if sizes[0] in found and sizes[-1] in found and not arm.bare and arm.role != "control"
+        if sizes[0] in found and sizes[-1] in found and arm.choosable
     )
     if not added:
         return "No Prefect arm was measured at both ends."

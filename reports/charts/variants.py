@@ -105,7 +105,7 @@ def _panel(axes: Axes, summary: Summary, suite: str, pairs: list[Pair]) -> None:
 def _takeaway(panels: list[tuple[str, list[Pair]]]) -> str:
     told = []
     for suite, pairs in panels:
-        shares = [p.variant.value / p.plain for p in pairs if not p.arm.bare and p.arm.role != "control"]
+        shares = [p.variant.value / p.plain for p in pairs if p.arm.choosable]
         if not shares:
             continue
         verb = "A pass from the cache takes" if suite == "cached" else "the retrying graph takes"

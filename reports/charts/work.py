@@ -83,10 +83,7 @@ def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:
         found = [
             (metg, arm.label)
             for arm in arms
-            if not arm.bare
-            and arm.role != "control"
-            and not arm.without_engine
-            and (metg := metg_of(summary, kind, arm.name))
+            if arm.choosable and not arm.without_engine and (metg := metg_of(summary, kind, arm.name))
         ]
         reached = sorted((metg.seconds, label, metg) for metg, label in found if metg.reached)
         if reached:

@@ -25,7 +25,7 @@ def of(summary: Summary) -> tuple[str, ...]:
     """The verdict, a sentence or two a line: which runner for which work, then what a task and a cold start cost."""
     if summary.flow is not None:
         return comparison.words(summary)
-    rows = [row for row in summary.rows if not row.arm.bare and row.arm.role != "control"]
+    rows = [row for row in summary.rows if row.arm.choosable]
     found = decisions(summary)
     lines = [
         *_headline(found, rows),
