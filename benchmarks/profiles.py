@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from runner_lab.records.cell_id import API_FAR, API_NEAR
 from runner_lab.records.graph import AnyGraph, GraphSpec, Work, WorkKind
-from runner_lab.runners.catalog import BARE, BASELINE, CONTROL, LEAN, STOCK
+from runner_lab.records.record import BASELINE, CONTROL
+from runner_lab.runners.catalog import BARE, LEAN, STOCK
 from runner_lab.runners.spec import RunnerSpec
 
 

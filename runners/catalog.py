@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner_lab.records.record import YOURS
+from runner_lab.records.record import BASELINE, CONTROL, YOURS
 from runner_lab.records.traits import ArmTraits
 from runner_lab.runners import engines as engine_files
 from runner_lab.runners.engine import CLUSTER_VALUES, ClusterSettings, Engine, load_runner_class
@@ -27,9 +27,6 @@ from runner_lab.runners.spec import ArmError, RunnerSpec
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
-BASELINE = "threads"
-CONTROL = "control"
-"""The baseline a second time: what it differs by is noise."""
 ENTRY_POINTS = "runner_lab.engines"
 """The group of entry points by which a distribution brings engines: each names an `Engine` or a class of one."""
 STOCK, LEAN, BARE = "(stock)", "(lean)", "(bare)"

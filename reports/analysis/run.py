@@ -9,7 +9,7 @@ from typing import Any
 
 from runner_lab.records import run_plan
 from runner_lab.records.cell_id import RESIZED, CellId
-from runner_lab.records.record import Record
+from runner_lab.records.record import BASELINE, Record
 from runner_lab.records.run_plan import RunPlan
 from runner_lab.records.traits import ArmTraits, before
 from runner_lab.records.validation import LARGEST, RecordError
@@ -168,7 +168,7 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
 def _baseline(records: Sequence[Record], plan: RunPlan | None) -> str:
     present = [record.arm for record in records]
     by_role = next((record.arm for record in records if record.role == "baseline"), None)
-    candidates = [plan.baseline if plan else None, by_role, "threads", present[0]]
+    candidates = [plan.baseline if plan else None, by_role, BASELINE, present[0]]
     return next(name for name in candidates if name in present)
 
 
