@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from runner_lab.records.traits import ArmTraits, Reach, Slots
 from runner_lab.runners.spec import ArmError, RunnerSpec
@@ -174,6 +174,12 @@ class Engine:
         """The address of the cluster that the arm runs on, where that one runs already."""
         return spec.options.get("address") or (settings.address if self.shares(spec) else None)
 
+    def own_cluster(self, spec: RunnerSpec) -> Cluster:
+        """Stands for the cluster of an arm that is not on the shared one: the runner's to start, or to find where its
+        options say, in every flow run."""
+        address = spec.options.get("address")
+        return Cluster(address, local=address is None)
+
     def resizable(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
         """Whether the number of workers is the lab's to set: not of a cluster it attaches to, or of options given."""
         if spec.as_declared:
@@ -269,12 +275,17 @@ def load_runner_class(spec: RunnerSpec) -> type[TaskRunner[Any]]:
     return found
 
 
+def split_address(address: str) -> SplitResult:
+    """The parts of a cluster's address, which may be without a scheme: `HOST:PORT`."""
+    return urlsplit(address if "://" in address else f"tcp://{address}")
+
+
 def check_address(arm: str, key: str, address: str, timeout_s: float) -> None:
     """
     Raises:
         ArmError: nothing accepts a connection there within `timeout_s`.
     """
-    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    parts = split_address(address)
     try:
         host, port = parts.hostname, parts.port
     except ValueError:

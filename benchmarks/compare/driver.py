@@ -99,9 +99,7 @@ def _site(order: Any, scratch: Path) -> Iterator[Site]:
         with order.engine.cluster(order.arm.workers, order.settings, scratch) as cluster:
             yield site(cluster)
     else:
-        # What it names as its place is the runner's to start or find, in every flow run.
-        address = order.arm.options.get("address")
-        yield site(Cluster(address, local=address is None))
+        yield site(order.engine.own_cluster(order.arm))
 
 
 if __name__ == "__main__":

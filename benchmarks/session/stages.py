@@ -114,9 +114,7 @@ class Stages:
         self._stack.enter_context(self._places.at(cell.stage.api_latency_s))
         engine, settings = self._catalog.engine(cell.arm), self._catalog.settings(cell.arm)
         if engine.shares_cluster and not engine.shares(cell.arm):
-            # What it names as its place is the runner's to start or find, in every flow run.
-            address = cell.arm.options.get("address")
-            self._stage, self._cluster = stage, Cluster(address, local=address is None)
+            self._stage, self._cluster = stage, engine.own_cluster(cell.arm)
             return
         folder = Path(tempfile.mkdtemp(prefix="s", dir=self._scratch))
         try:

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
+from runner_lab.runners.engine import split_address
+
 CheckStatus = Literal["ok", "warn", "fail"]
 
 BUSY = 0.25
@@ -254,7 +256,7 @@ def _port(number: int, taken_by: str | None, here: PrefectFacts) -> Check:
 
 
 def _local(address: str) -> bool:
-    host = urlsplit(address if "://" in address else f"tcp://{address}").hostname
+    host = split_address(address).hostname
     return host in LOOPBACK or address in ("auto", "local")
 
 

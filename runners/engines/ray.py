@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine
+from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine, split_address
 from runner_lab.runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Ray(Engine):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         try:
-            where = urlsplit(address if "://" in address else f"tcp://{address}")
+            where = split_address(address)
             if where.hostname and where.port:
                 # Ray itself would try for minutes.
                 socket.create_connection((where.hostname, where.port), limit_s).close()
