@@ -39,7 +39,7 @@ def describe(server: Server, profile: str, api_latency_s: float = 0.0) -> dict[s
         "governor": governor(),
         "server": {"database": server.database, "lab": server.pid is not None, **_set(server)},
         "api_latency_s": api_latency_s,
-        "versions": {name: _version(name) for name in packages()},
+        "versions": {name: installed_version(name) for name in packages()},
         "commit": _commit(),
         "bytecode": _bytecode(),
     }
@@ -83,7 +83,8 @@ def _bytecode() -> bool:
     return compiled or not sys.dont_write_bytecode
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Of a distribution; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
