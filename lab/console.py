@@ -8,6 +8,10 @@ from typing import Annotated, NoReturn
 from cyclopts import Parameter
 from rich.console import Console
 
+from runner_lab.runners.spec import one_line
+
+__all__ = ["ERR", "OUT", "AsJson", "Config", "LabError", "end", "one_line"]
+
 OUT = Console()
 ERR = Console(stderr=True, highlight=False)
 
@@ -17,11 +21,6 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON 
 
 class LabError(ValueError):
     """What the user can mend; one line."""
-
-
-def one_line(error: BaseException) -> str:
-    """The message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def end(code: int) -> NoReturn:

@@ -22,7 +22,7 @@ from runner_lab.records.record import BASELINE, CONTROL, YOURS
 from runner_lab.records.traits import ArmTraits
 from runner_lab.runners import engines as engine_files
 from runner_lab.runners.engine import CLUSTER_VALUES, ClusterSettings, Engine, load_runner_class
-from runner_lab.runners.spec import ArmError, RunnerSpec
+from runner_lab.runners.spec import ArmError, RunnerSpec, one_line
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
@@ -184,8 +184,7 @@ def _engines() -> dict[str, Engine]:
             engine = load_engine()
             engine = engine() if isinstance(engine, type) else engine
         except Exception as error:  # what it brings is its author's: its import may raise anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ConfigError(f"{source} cannot be loaded ({reason}): mend or uninstall it") from None
+            raise ConfigError(f"{source} cannot be loaded ({one_line(error)}): mend or uninstall it") from None
         if "prefect" in sys.modules and not too_late:
             # Prefect reads its settings once, when it is imported: the lab sets its own before.
             raise ConfigError(f"{source} imports Prefect when it is loaded: import it in the functions that use it")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from runner_lab.records.traits import ArmTraits, Reach, Slots
-from runner_lab.runners.spec import ArmError, RunnerSpec
+from runner_lab.runners.spec import ArmError, RunnerSpec, one_line
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
@@ -268,8 +268,7 @@ def load_runner_class(spec: RunnerSpec) -> type[TaskRunner[Any]]:
     try:
         found = getattr(import_module(module_name), name)
     except Exception as error:  # the module is the user's: its import may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArmError(spec.name, f"class: {spec.class_path!r} cannot be imported ({reason})") from None
+        raise ArmError(spec.name, f"class: {spec.class_path!r} cannot be imported ({one_line(error)})") from None
     if not (isinstance(found, type) and issubclass(found, TaskRunner)):
         raise ArmError(spec.name, f"class: {spec.class_path!r} is not a subclass of prefect.task_runners.TaskRunner")
     return found

@@ -39,7 +39,7 @@ def main(order_file: str, home: str) -> None:
     sys.path[:] = order.path
     from runner_lab.benchmarks.compare import user_flow, user_runs
     from runner_lab.benchmarks.measuring import quiescence
-    from runner_lab.benchmarks.measuring.measure import one_line
+    from runner_lab.benchmarks.measuring.measure import error_line
     from runner_lab.records import json_file
     from runner_lab.runners.isolation import guard
 
@@ -57,7 +57,7 @@ def main(order_file: str, home: str) -> None:
                 _first_flow()
         except Exception as error:
             traceback.print_exc()
-            json_file.write_whole(folder / REFUSED, f"{doing}: {one_line(error)}".encode())
+            json_file.write_whole(folder / REFUSED, f"{doing}: {error_line(error)}".encode())
             return
         json_file.write_whole(folder / READY, b"")
         for request in asked:

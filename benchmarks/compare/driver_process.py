@@ -13,7 +13,7 @@ from typing import Any
 from runner_lab.benchmarks.compare import driver
 from runner_lab.benchmarks.compare.user_flow import LoadedFlow
 from runner_lab.benchmarks.compare.user_runs import FlowFailedError, FlowSite, Passed
-from runner_lab.benchmarks.measuring.measure import one_line
+from runner_lab.benchmarks.measuring.measure import error_line
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
 from runner_lab.benchmarks.session.stages import Limits, Say
 from runner_lab.records.record import FlowRun
@@ -244,7 +244,7 @@ class Drivers:
         try:
             how(self._up.pop(arm))
         except Exception as error:
-            self._say(f"warning: the process of {arm} did not stop as it should: {one_line(error)}")
+            self._say(f"warning: the process of {arm} did not stop as it should: {error_line(error)}")
 
 
 def _address(arm: RunnerSpec) -> dict[str, Any]:

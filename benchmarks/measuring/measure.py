@@ -70,7 +70,7 @@ def measure(
         record = failed(blank, error)
     except BaseException as error:
         # SystemExit and asyncio's CancelledError too: an arm that exits or is cancelled fails its own cell only.
-        record = replace(blank, status="error", error=one_line(error))
+        record = replace(blank, status="error", error=error_line(error))
     return replace(record, position=position, elapsed_s=time.monotonic() - begun)
 
 
@@ -140,6 +140,7 @@ def without_heartbeats() -> AbstractContextManager[Any]:
     return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
+    """`ValueError: what is wrong`, without line breaks, at most 300 characters."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

@@ -230,7 +230,7 @@ class Session:
                 pass
         except Exception as error:
             raise ServerError(
-                f"a first flow failed on {self._server.api_url}: {measure.one_line(error)}; `runner-lab doctor` says "
+                f"a first flow failed on {self._server.api_url}: {measure.error_line(error)}; `runner-lab doctor` says "
                 "whether these versions go together"
             ) from error
         finally:
@@ -314,7 +314,7 @@ class Session:
                 return None
         except Exception as error:
             self._come_to_rest(stages)
-            return str(error) if isinstance(error, CellError) else measure.one_line(error)
+            return str(error) if isinstance(error, CellError) else measure.error_line(error)
 
     def _measured(self, cell: PlannedCell, position: int) -> Record:
         self._interrupts.raise_lost()

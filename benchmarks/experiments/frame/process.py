@@ -21,7 +21,7 @@ from typing import Any
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Scene
 from runner_lab.benchmarks.experiments.frame.facts_file import FactsFile, read
 from runner_lab.benchmarks.measuring import quiescence
-from runner_lab.benchmarks.measuring.measure import one_line
+from runner_lab.benchmarks.measuring.measure import error_line
 from runner_lab.records.findings import End
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.isolation import guard
@@ -157,7 +157,7 @@ def main(settings: str, home: str) -> None:
                     started.append(stack.enter_context(experiment.set_up.start(arm, scratch, told)))
                 except Exception as error:
                     traceback.print_exc()
-                    _end(folder, "not set up", one_line(error), 0.0)
+                    _end(folder, "not set up", error_line(error), 0.0)
                     return
             _make(experiment, arm, folder, told, started[0])
 
@@ -180,7 +180,7 @@ def _make(
     try:
         experiment.measure(Scene(arm, work, os.environ["PREFECT_API_URL"], settings, cluster, facts.note))
     except Exception as raised:
-        end, error = "failed", one_line(raised)
+        end, error = "failed", error_line(raised)
         traceback.print_exc()
     _end(folder, end, error, round(time.monotonic() - begun_s, 2))
 

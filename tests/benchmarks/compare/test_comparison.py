@@ -85,7 +85,7 @@ def site_of(tmp_path, passes, monkeypatch):
             found = passes.returned[self.arm]
             seen = Counts(flow_run_id="id", begun=1, submitted=1)
             if isinstance(found, Exception):
-                return Passed(0.0, 1.0, seen, raised=measure.one_line(found))
+                return Passed(0.0, 1.0, seen, raised=measure.error_line(found))
             return Passed(0.0, 1.0, seen, pickle.dumps(found) if judged else b"")
 
     def site(arm):
