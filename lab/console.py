@@ -10,7 +10,7 @@ from rich.console import Console
 
 from runner_lab.runners.spec import one_line
 
-__all__ = ["ERR", "OUT", "AsJson", "Config", "LabError", "end", "one_line"]
+__all__ = ["ERR", "OUT", "AsJson", "Config", "LabError", "end", "one_line", "say"]
 
 OUT = Console()
 ERR = Console(stderr=True, highlight=False)
@@ -21,6 +21,11 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON 
 
 class LabError(ValueError):
     """What the user can mend; one line."""
+
+
+def say(line: str) -> None:
+    """Print a line as it is, however long: it may be a path to copy."""
+    OUT.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def end(code: int) -> NoReturn:
