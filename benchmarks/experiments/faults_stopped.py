@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner_lab.benchmarks.experiments.flow_runs import NEVER, state, states
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene, clustered, concurrent
-from runner_lab.benchmarks.experiments.own_process import own_process
+from runner_lab.benchmarks.experiments.own_process import NOT_BEGUN, own_process
 from runner_lab.flows.experiments.noted import marks, notes
 from runner_lab.records.findings import Judgement, Symbol
 from runner_lab.runners.isolation.waiting import last_within
@@ -76,7 +76,7 @@ def _last_tick(folder: Path) -> float:
 
 def judge_stopped(arm: RunnerSpec, facts: Facts) -> Judgement:
     if not facts["began"]:
-        return Judgement("unknown", "its tasks did not begin in time", "Try again on a machine that is less busy.")
+        return NOT_BEGUN
     tasks = ", ".join(f"{count} {name}" for name, count in facts["server_task_states"].items())
     quiet = "never quiet" if facts["quiet_s"] is None else f"quiet after {facts['quiet_s']:.0f} s"
     left = f"{facts['orphans']} processes left" if facts["orphans"] else "nothing left"

@@ -76,11 +76,8 @@ def measure(scene: Scene, cut: Cut) -> None:
     assert scene.cluster is not None
     assert scene.cluster.address is not None
     net = Network.from_json(scene.settings["network"])
-    request = Assignment(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder))
-    if cut.host:
-        request = Assignment(
-            scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder), STINTS, STINT_S, LIMIT_S
-        )
+    stints = (STINTS, STINT_S, LIMIT_S) if cut.host else ()
+    request = Assignment(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder), *stints)
     ledger = Ledger(scene.folder / "ledger")
     variables = environment(scene.folder, scene.api_url)
     with process_on(net["driver"], request.command(), scene.folder, "driver", variables, own_log=False) as driver:

@@ -17,6 +17,7 @@ from runner_lab.benchmarks.experiments.frame.process import ExperimentEnd, Exper
 from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite
 from runner_lab.benchmarks.measuring import environment
 from runner_lab.benchmarks.session.interrupts import Interrupts
+from runner_lab.benchmarks.session.options import separated
 from runner_lab.benchmarks.session.run_folder import new_folder, now
 from runner_lab.benchmarks.session.stages import Say
 from runner_lab.records import findings as findings_file
@@ -194,7 +195,7 @@ def _chosen(option: str, asked: str | None, known: Sequence[str]) -> list[str]:
     """
     if asked is None:
         return list(known)
-    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+    names = separated(asked)
     if not names or set(names) - set(known):
         wrong = next((name for name in names if name not in known), asked)
         raise AskedError(f"{option} {wrong}: there are {', '.join(known)}")
