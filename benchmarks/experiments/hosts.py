@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,9 @@ def measure(scene: Scene, cut: Cut) -> None:
     assert scene.cluster is not None
     assert scene.cluster.address is not None
     net = Network.from_json(scene.settings["network"])
-    stints = (STINTS, STINT_S, LIMIT_S) if cut.host else ()
-    request = Assignment(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder), *stints)
+    request = Assignment(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder))
+    if cut.host:
+        request = replace(request, count=STINTS, seconds=STINT_S, limit_s=LIMIT_S)
     ledger = Ledger(scene.folder / "ledger")
     variables = environment(scene.folder, scene.api_url)
     with process_on(net["driver"], request.command(), scene.folder, "driver", variables, own_log=False) as driver:

@@ -88,6 +88,7 @@ def digest_of(qualified_name: str) -> str:
 
 
 _CLIENT = "prefect.client.orchestration"
+_HYDRATED_CONTEXT = ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2")
 
 POINTS = (
     Point(
@@ -180,14 +181,14 @@ POINTS = (
         "hydrate",
         "prefect.context",
         "hydrated_context",
-        ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2"),
+        _HYDRATED_CONTEXT,
         form="enter",
     ),
     Point(
         "hydrate",
         "prefect.task_engine",
         "hydrated_context",
-        ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2"),
+        _HYDRATED_CONTEXT,
         form="enter",
     ),
     Point("hydrate", "_lean_worker_*.internals", "entered", form="enter", roles=("worker",)),
