@@ -88,6 +88,7 @@ def digest_of(qualified_name: str) -> str:
 
 
 _CLIENT = "prefect.client.orchestration"
+_SERIALIZE_CONTEXT = ("78c76d9947b73fd849132f81edc98545",)
 _HYDRATED_CONTEXT = ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2")
 
 POINTS = (
@@ -95,7 +96,7 @@ POINTS = (
         "serialize",
         "prefect_dask.client",
         "serialize_context",
-        ("78c76d9947b73fd849132f81edc98545",),
+        _SERIALIZE_CONTEXT,
         engines=("dask",),
         roles=("driver",),
     ),
@@ -103,7 +104,7 @@ POINTS = (
         "serialize",
         "prefect_ray.task_runners",
         "serialize_context",
-        ("78c76d9947b73fd849132f81edc98545",),
+        _SERIALIZE_CONTEXT,
         engines=("ray",),
         roles=("driver",),
     ),
@@ -111,7 +112,7 @@ POINTS = (
         "serialize",
         "prefect.context",
         "serialize_context",
-        ("78c76d9947b73fd849132f81edc98545",),
+        _SERIALIZE_CONTEXT,
         engines=("processes",),
         roles=("driver",),
     ),
