@@ -121,6 +121,8 @@ class Engine:
     """One cluster serves all arms of this engine for a block, and is warm when they are measured."""
     own_place: frozenset[str] = frozenset()
     """Options of the runner's class that say where it runs: an arm that has one is not on the shared cluster."""
+    forbids_reruns = ""
+    """What a user sets to keep its runner from running a task again whose worker has died; empty where nothing does."""
 
     def check(self, spec: RunnerSpec, settings: ClusterSettings) -> None:
         """See that the arm can start here, without starting it.
@@ -191,6 +193,10 @@ class Engine:
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         """Where its tasks would run, in words."""
         return "this process"
+
+    def place_of(self, spec: RunnerSpec) -> str:
+        """What the options of an arm say of where it runs."""
+        return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
 
     def suitable_slots(self, spec: RunnerSpec, cores: int) -> int:
         """Worker slots of an arm that nobody has set: the cores, and at least 2; or what its own options say."""

@@ -39,6 +39,7 @@ class Ray(Engine):
     palette = 5
     shares_cluster = True
     own_place = frozenset({"address", "init_kwargs"})
+    forbids_reruns = "remote_options(max_retries=0)"
     arms = (
         RunnerSpec("ray", "ray", "prefect_ray.RayTaskRunner", summary="prefect-ray"),
         RunnerSpec(
@@ -57,7 +58,7 @@ class Ray(Engine):
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         if not self.shares(spec):
-            return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
+            return self.place_of(spec)
         if settings.address:
             return f"the Ray cluster at {settings.address}"
         return f"a local Ray node with {spec.workers} CPUs"
