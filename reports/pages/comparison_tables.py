@@ -9,7 +9,7 @@ from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style, svg
-from runner_lab.reports.pages.tables import Column, Entry, Table, duration, ratio, scaled, seconds
+from runner_lab.reports.pages.tables import Column, Entry, Table, arm_entry, duration, ratio, scaled, seconds
 from runner_lab.reports.words import comparison, units
 
 
@@ -86,7 +86,7 @@ def bars(summary: Summary) -> list[TimeBar]:
             TimeBar(
                 label=arm.label,
                 slots=comparison.slots(arm),
-                tag="baseline" if arm.name == summary.run.baseline else ratio(cell.versus).text,
+                tag=ratio(cell.versus, arm.name == summary.run.baseline).text,
                 time=units.seconds(time.value),
                 interval=units.interval(time, told=units.seconds),
                 memory=units.NONE if memory is None else units.size(memory),
@@ -129,12 +129,11 @@ def _arm_row(arm: Arm, cell: Cell, summary: Summary) -> tuple[Entry, ...]:
     runs = list(cell.flow_runs.values())
     kind = "baseline again" if arm.role == "control" else "lean" if arm.lean else ""
     memory = cell.peak_rss_bytes.own
-    failed = f"{cell.failed} failed" if cell.failed else ""
     return (
-        Entry(arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else ""),
+        arm_entry(arm.label, cell.failed, kind),
         seconds(cell.time_s),
         Entry(comparison.slots(arm) or "not known", sort=arm.workers or None),
-        Entry("baseline", sort=1.0) if arm.name == summary.run.baseline else ratio(cell.versus),
+        ratio(cell.versus, arm.name == summary.run.baseline),
         scaled(cell.cpu_total_s),
         Entry(units.NONE) if memory is None else Entry(units.digits(memory / 1e6), sort=memory),
         _result(runs),

@@ -184,7 +184,7 @@ def against_baseline(summary: Summary) -> Table | None:
     if not rows:
         return None
     columns = (Column("Arm", numeric=False), *(Column(units.printable(suite, 40)) for suite in suites))
-    body = tuple((_arm_entry(row), *(ratio(row.by_suite.get(suite)) for suite in suites)) for row in rows)
+    body = tuple((_arm(row), *(ratio(row.by_suite.get(suite)) for suite in suites)) for row in rows)
     note = (
         "Against the baseline in the same block, geometric mean over the suite's graphs. "
         "Where its graphs point different ways the pooled figure hides it: see All measurements. "
@@ -273,8 +273,10 @@ def environment(summary: Summary) -> Table:
     return Table("environment", "Environment", (Column("Fact", numeric=False), Column("Value", numeric=False)), rows)
 
 
-def ratio(versus: Comparison | None) -> Entry:
+def ratio(versus: Comparison | None, is_baseline: bool = False) -> Entry:
     """`4.7x faster` or `8.3x slower`, with interval and n; what the run cannot tell is no figure."""
+    if is_baseline:
+        return Entry("baseline", sort=1.0)
     if versus is None:
         return Entry(units.NONE)
     told, _, between = comparison.gain(versus.ratio).partition(" (")
@@ -287,13 +289,12 @@ def ratio(versus: Comparison | None) -> Entry:
 
 
 def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
-    is_baseline = row.arm.name == summary.run.baseline
     return (
-        _arm_entry(row),
+        _arm(row),
         seconds(row.startup_s),
         seconds(row.first_result_s),
         scaled(row.marginal.per_task_s if row.marginal else None, 1e3),
-        Entry("baseline", sort=1.0) if is_baseline else ratio(row.marginal_versus),
+        ratio(row.marginal_versus, row.arm.name == summary.run.baseline),
         scaled(row.tasks_per_s),
         scaled(row.submit_per_task_s, 1e3),
         scaled(row.queue_p95_s, 1e3),
@@ -306,14 +307,12 @@ def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
 
 
 def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
-    is_baseline = cell.arm == summary.run.baseline
-    failed = f"{cell.failed} failed" if cell.failed else ""
     time = seconds(cell.time_s)
     return (
         Entry(units.printable(cell.graph.id, 60)),
-        Entry(summary.arm_label(cell), failed, tone="failed" if failed else ""),
+        arm_entry(summary.arm_label(cell), cell.failed),
         time,
-        Entry("baseline", sort=1.0) if is_baseline else ratio(cell.versus),
+        ratio(cell.versus, cell.arm == summary.run.baseline),
         Entry(units.percent(cell.efficiency), sort=cell.efficiency)
         if cell.efficiency is not None
         else Entry(units.NONE),
@@ -332,7 +331,7 @@ def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
     )
 
 
-def _arm_entry(row: ArmRow) -> Entry:
+def _arm(row: ArmRow) -> Entry:
     kinds = {
         "baseline again": row.arm.role == "control",
         "direct calls": row.arm.without_engine,
@@ -340,8 +339,13 @@ def _arm_entry(row: ArmRow) -> Entry:
         "lean": row.arm.lean,
     }
     kind = next((name for name, applies in kinds.items() if applies), "")
-    failed = f"{row.failed} failed" if row.failed else ""
-    return Entry(row.arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else "")
+    return arm_entry(row.arm.label, row.failed, kind)
+
+
+def arm_entry(label: str, failed: int, kind: str = "") -> Entry:
+    """An arm; in small print of which kind it is, and how many of its measurements failed."""
+    detail = ", ".join(filter(None, (kind, f"{failed} failed" if failed else "")))
+    return Entry(label, detail, tone="failed" if failed else "")
 
 
 def seconds(estimate: Estimate | None) -> Entry:
