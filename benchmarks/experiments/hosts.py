@@ -103,12 +103,12 @@ def measure(scene: Scene, cut: Cut) -> None:
         entries = ledger.entries()
         scene.note(
             begun=sum(entry.name == "begun" for entry in entries),
-            on=sorted({entry.host.partition("/")[0] for entry in entries}),
+            on=sorted({entry.hostname for entry in entries}),
         )
 
 
 def _begun_on(ledger: Ledger, host: str) -> bool:
-    return any(entry.host.partition("/")[0] == host for entry in ledger.entries())
+    return any(entry.hostname == host for entry in ledger.entries())
 
 
 def _lost_a_worker(facts: Facts) -> bool:

@@ -57,6 +57,11 @@ def cores() -> int:
     return max(1, min([mine, *map(math.ceil, _quotas())]))
 
 
+def usual_workers() -> int:
+    """Worker slots where nobody has set them: the cores, and at least 2."""
+    return max(2, cores())
+
+
 def governor() -> str | None:
     """How the clock of the CPU is set; None where the machine does not tell, as virtual ones do not."""
     return _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runner_lab.benchmarks.measuring.environment import cores
 from runner_lab.benchmarks.measuring.usage import Meter
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
+from runner_lab.benchmarks.session.run_folder import now
 from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.runners.engine import Cluster, Engine
@@ -116,7 +116,7 @@ def blank_record(cell: PlannedCell, run_id: str, environment: dict[str, Any]) ->
         position=0,
         status="ok",
         error=None,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        started_at=now(),
         tasks=tasks,
         ideal_s=ideal_s,
         expected_executions=executions,

@@ -103,6 +103,7 @@ def share_done(path: Path) -> float:
 
 
 def now() -> str:
+    """The moment, as records have it: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

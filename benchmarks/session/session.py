@@ -101,7 +101,7 @@ class Session:
                 f"compares with {self.profile.baseline}: start a new run"
             )
         self.catalog: Catalog = self._workload.catalog(catalogs.load(options.config or catalogs.default_config()))
-        self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
+        self.workers = earlier.plan.workers if earlier else options.workers or environment.usual_workers()
         self.blocks = blocks(options, earlier.plan.blocks if earlier else self.profile.blocks)
         self._without: list[str] = []
         if earlier:

@@ -48,6 +48,10 @@ class Execution:
     end_s: float
     host: str = field(default_factory=host_id)
 
+    @property
+    def hostname(self) -> str:
+        return self.host.partition("/")[0]
+
 
 class Ledger:
     """Body executions under a folder: one file a process, one appended line an execution.
