@@ -8,6 +8,7 @@ from runner_lab.benchmarks.experiments.flow_runs import run_flow, state
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, separate_workers
 from runner_lab.flows.experiments.noted import marks
 from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.reports.words import units
 from runner_lab.runners import catalog
 from runner_lab.runners.spec import RunnerSpec
 
@@ -55,7 +56,7 @@ def judge_killed(arm: RunnerSpec, facts: Facts) -> Judgement:
     if ran > 1:
         todo.append(f"make the body safe to repeat, or forbid it: {_forbidding(arm)}")
     symbol: Symbol = "bad" if wrong else "warn" if ran > 1 else "ok"
-    return Judgement(symbol, words, _sentence(todo))
+    return Judgement(symbol, words, units.sentence(todo))
 
 
 def _forbidding(arm: RunnerSpec) -> str:
@@ -87,11 +88,6 @@ def judge_done(arm: RunnerSpec, facts: Facts) -> Judgement:
             "all workers reach).",
         )
     return Judgement("ok", f"result kept, body ran once, next task {facts['consumed_s']:.1f} s")
-
-
-def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 EXPERIMENTS = (

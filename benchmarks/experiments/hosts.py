@@ -22,6 +22,7 @@ from runner_lab.benchmarks.experiments.frame.facts_file import read
 from runner_lab.benchmarks.experiments.network import Network
 from runner_lab.flows.graph.ledger import Ledger
 from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.reports.words import units
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.isolation.environment import environment
 from runner_lab.runners.isolation.waiting import last_within
@@ -139,7 +140,7 @@ def judge_cut(arm: RunnerSpec, facts: Facts) -> Judgement:
         return Judgement("bad", _with_runs(f"the flow fails {when}: {facts['raised'][:80]}", facts, count), _RERUN)
     missing = count - len(facts["results"])
     ended = facts["states"].get("Completed", 0)
-    told = "" if ended == count else f", {ended} of {count} Completed in the API ({_counted(facts['states'])})"
+    told = "" if ended == count else f", {ended} of {count} Completed in the API ({units.counted(facts['states'])})"
     if facts["flow_state"] != "Completed":
         told += f", flow run {facts['flow_state']}"
     if missing:
@@ -172,10 +173,6 @@ def _with_runs(words: str, facts: Facts, count: int) -> str:
         words += f"; {again} run again"
     lost = facts.get("workers", 0) - facts.get("workers_after", facts.get("workers", 0))
     return f"{words}; the worker does not come back" if lost > 0 else words
-
-
-def _counted(states: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in states.items())
 
 
 def _experiment(cut: Cut) -> Experiment:

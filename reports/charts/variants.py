@@ -111,5 +111,4 @@ def _takeaway(panels: list[tuple[str, list[Pair]]]) -> str:
         verb = "A pass from the cache takes" if suite == "cached" else "the retrying graph takes"
         low, high = units.times(min(shares)), units.times(max(shares))
         told.append(f"{verb} {low if low == high else f'{low} to {high}'} the plain time")
-    sentence = "; ".join(told) or "Only bare arms and the control ran these variants"
-    return sentence[0].upper() + sentence[1:] + "."
+    return units.sentence(told or ["Only bare arms and the control ran these variants"])

@@ -77,8 +77,8 @@ def states_of(runs: Sequence[FlowRun]) -> Counter[str]:
 
 
 def told(states: Counter[str] | dict[str, int]) -> str:
-    """`30 Completed, 1 Failed`."""
-    return ", ".join(f"{count} {name}" for name, count in states.items()) or "none"
+    """`30 Completed, 1 Failed`; `none`."""
+    return units.counted(states) or "none"
 
 
 def named(arm: Arm) -> str:
