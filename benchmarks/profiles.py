@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from runner_lab.records.cell_id import API_FAR, API_NEAR
 from runner_lab.records.graph import AnyGraph, GraphSpec, Work, WorkKind
-from runner_lab.runners.catalog import BARE, BASELINE, CONTROL, LEAN, STOCK
+from runner_lab.records.record import BASELINE, CONTROL
+from runner_lab.runners.catalog import BARE, LEAN, STOCK
 from runner_lab.runners.spec import RunnerSpec
 
 
@@ -113,9 +114,10 @@ def _maps(*widths: int) -> tuple[GraphSpec, ...]:
     return tuple(GraphSpec("map", width=width) for width in widths)
 
 
-def _working(width: int, *seconds: float) -> tuple[GraphSpec, ...]:
+def _working(
+    width: int, *seconds: float, kinds: tuple[WorkKind, ...] = ("sleep", "spin", "crunch")
+) -> tuple[GraphSpec, ...]:
     """Independent tasks of each kind of work."""
-    kinds: tuple[WorkKind, ...] = ("sleep", "spin", "crunch")
     return tuple(GraphSpec("map", width=width, work=Work(kind, duration)) for kind in kinds for duration in seconds)
 
 
@@ -124,7 +126,7 @@ def _carrying(width: int, *sizes_bytes: int) -> tuple[GraphSpec, ...]:
 
 
 def _waiting(width: int, seconds: float) -> tuple[GraphSpec, ...]:
-    return (GraphSpec("map", width=width, work=Work("sleep", seconds)),)
+    return _working(width, seconds, kinds=("sleep",))
 
 
 def _batched(items: int, work: Work, *batches: int) -> tuple[GraphSpec, ...]:
@@ -134,8 +136,7 @@ def _batched(items: int, work: Work, *batches: int) -> tuple[GraphSpec, ...]:
 
 def _both(width: int, seconds: float) -> tuple[GraphSpec, ...]:
     """Tasks that wait, and tasks under the GIL: the kinds of the decision map."""
-    kinds: tuple[WorkKind, ...] = ("sleep", "spin")
-    return tuple(GraphSpec("map", width=width, work=Work(kind, seconds)) for kind in kinds)
+    return _working(width, seconds, kinds=("sleep", "spin"))
 
 
 _PREFECT = (BASELINE, CONTROL, "sequential", "gather", STOCK)

@@ -24,7 +24,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from runner_lab.reports.analysis import summary
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.pages import brief
-from runner_lab.runners.server import ServerError, without_password
+from runner_lab.runners.server import ServerError, check_url, without_password
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,7 @@ def _server(api_url: str | None) -> Iterator[None]:
     url = api_url or PREFECT_API_URL.value()
     if not url:
         raise ServerError("no Prefect server to publish to: set PREFECT_API_URL or give --api-url http://HOST:PORT/api")
-    if not re.match(r"https?://[^/\s]", url):
-        raise ServerError(f"API URL {without_password(url)!r} is not valid: give http://HOST:PORT/api")
+    check_url(url)
     with temporary_settings({PREFECT_API_URL: url.rstrip("/")}):
         with get_client(sync_client=True) as client:
             reason = client.api_healthcheck()

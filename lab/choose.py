@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from runner_lab.lab.console import OUT, AsJson
-from runner_lab.reports.choose.asking import Work
+from runner_lab.reports.choose.asking import WorkName
 
 
 def choose(
@@ -16,7 +16,7 @@ def choose(
     tasks: Annotated[str, Parameter(help="Number of tasks, such as 2000.")],
     task_seconds: Annotated[str | None, Parameter(help="One task's own work, such as 0.3 or 300ms.")] = None,
     work: Annotated[
-        Work | None,
+        WorkName | None,
         Parameter(help="What a task does: io (waits), cpu (holds the GIL), cpu-no-gil or none."),
     ] = None,
     payload: Annotated[str, Parameter(help="Bytes that each task hands on, such as 200kB.")] = "0",

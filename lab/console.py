@@ -8,6 +8,10 @@ from typing import Annotated, NoReturn
 from cyclopts import Parameter
 from rich.console import Console
 
+from runner_lab.runners.spec import one_line
+
+__all__ = ["ERR", "OUT", "AsJson", "Config", "LabError", "end", "one_line", "say"]
+
 OUT = Console()
 ERR = Console(stderr=True, highlight=False)
 
@@ -19,9 +23,9 @@ class LabError(ValueError):
     """An error that the user can fix; one line."""
 
 
-def one_line(error: BaseException) -> str:
-    """The message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
+def say(line: str) -> None:
+    """Print a line as it is, however long: it may be a path to copy."""
+    OUT.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def end(code: int) -> NoReturn:

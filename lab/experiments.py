@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from runner_lab.lab.console import ERR, OUT, LabError
+from runner_lab.lab.console import ERR, OUT, LabError, say
 
 if TYPE_CHECKING:
     from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite
@@ -48,7 +48,7 @@ def make(
         OUT.print_json(path.read_text(encoding="utf-8"))
         return
     terminal.show_findings(findings_tables.read(path), OUT)
-    OUT.print(f"findings: {path}; report: {rendered.html}", markup=False, highlight=False, soft_wrap=True)
+    say(f"findings: {path}; report: {rendered.html}")
 
 
 def _line(text: str) -> None:

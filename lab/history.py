@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 from rich.text import Text
 
-from runner_lab.lab.console import OUT, AsJson, LabError
+from runner_lab.lab.console import OUT, AsJson, LabError, say
 
 
 def history(
@@ -60,11 +60,11 @@ def history(
     _show_runs(runs, {run.folder for run in series})
     if series:
         of = f"{series[-1].flow or series[-1].profile or 'no profile'}, {series[-1].workers} workers"
-        _say(f"Trend over the {len(series)} runs of {printable(of)} (marked *):")
+        say(f"Trend over the {len(series)} runs of {printable(of)} (marked *):")
         _show_trends(trends)
-    _say(chart.missing or chart.takeaway)
+    say(chart.missing or chart.takeaway)
     for file in written:
-        _say(f"chart: {file}")
+        say(f"chart: {file}")
 
 
 def _write(folder: Path, name: str, files: dict[str, bytes]) -> list[Path]:
@@ -138,7 +138,3 @@ def _show_trends(trends: Sequence[Any]) -> None:
             Text("; ".join(changes) or "none"),
         )
     OUT.print(table)
-
-
-def _say(line: str) -> None:
-    OUT.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from prefect import flow, task
 from rich.console import Console
 
-from runner_lab.benchmarks.session.run_folder import new_run_id, share_done
+from runner_lab.benchmarks.session.run_folder import new_folder, share_done
 from runner_lab.lab import artifacts
 from runner_lab.reports.analysis import summary
 from runner_lab.reports.analysis.summary import Summary
@@ -51,9 +51,7 @@ def nightly_comparison(profile: str = "quick", results: str = RESULTS, report_ba
         RunError: a cell or the whole run failed.
         SlowdownError: cells are slower beyond noise in this run and were in the run before.
     """
-    folder = Path(results)
-    taken = [path.name for path in folder.glob("*")]
-    run = measure(profile, folder / new_run_id(profile, taken))
+    run = measure(profile, new_folder(profile, Path(results)))
     found = summary.summarise(run)
     runs = keep(run, found)
     slow = trend.slowdown([one.timings for one in runs])

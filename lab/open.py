@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runner_lab.lab.console import OUT, LabError
+from runner_lab.lab.console import LabError, say
 from runner_lab.lab.newest import newest_with
 
 REPORT = "report.html"
@@ -28,7 +28,7 @@ def open_report(
     report = folder / (ADVICE if (folder / ADVICE).is_file() else REPORT)
     if not report.is_file():
         raise LabError(f"{folder} holds no {REPORT}; make it with: runner-lab report {folder}")
-    OUT.print(str(report), markup=False, highlight=False, soft_wrap=True)
+    say(str(report))
     if not only_print:
         # Where there is no browser the path is what the user needs, and it is printed.
         webbrowser.open(report.absolute().as_uri())

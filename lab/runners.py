@@ -29,7 +29,7 @@ def runners(
 
     Example: runner-lab runners --config my-runners.toml
     """
-    from runner_lab.benchmarks.measuring.environment import cores
+    from runner_lab.benchmarks.measuring.environment import usual_workers
     from runner_lab.runners.isolation import environment as isolation
 
     with (
@@ -37,7 +37,7 @@ def runners(
         isolation.isolated(isolation.environment(Path(home))),
         ERR.status("importing Prefect and the engines, to see which runners can start"),
     ):
-        rows = _arms(workers or max(2, cores()), config)
+        rows = _arms(workers or usual_workers(), config)
     if as_json:
         OUT.print_json(json.dumps(rows))
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runner_lab.lab.console import OUT, LabError
+from runner_lab.lab.console import OUT, LabError, say
 
 
 def scale(
@@ -28,6 +28,6 @@ def scale(
     table = scale_tables.side_by_side(scale_tables.served(runs))
     if markdown:
         for line in pages.lines_of(table):
-            OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(line)
     else:
         terminal.show_table(table, OUT)

@@ -1,4 +1,4 @@
-"""Files of JSON that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, and JSON in them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,22 @@ def to_text(data: Any, indent: int | None = None) -> str:
 
 
 def write(path: Path, data: Any, indent: int | None = 2) -> None:
-    """Put `data` at `path` in one step: who reads meanwhile, or after a kill, finds the old file or the new one.
+    """Put `data` at `path` in one step.
 
     Raises:
         OSError: the file cannot be written.
         ValueError: a value is NaN or infinite.
     """
-    text = to_text(data, indent) + "\n"
+    write_whole(path, f"{to_text(data, indent)}\n".encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` at `path` in one step: who reads meanwhile, or after a kill, finds the old file or the new one.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     # The process's number in it: two that write at once do not write into one file.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(content)
     partial.replace(path)

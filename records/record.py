@@ -24,6 +24,10 @@ COMPARE = "compare"
 """The suite of a user's flow."""
 YOURS = "yours"
 """The arm that is the runner which a user's flow declares, as its author made it: the baseline of a comparison."""
+BASELINE = "threads"
+"""The arm that the others of a run are compared with, where it is no comparison of a user's flow."""
+CONTROL = "control"
+"""The baseline a second time: what it differs by is noise."""
 
 Status = Literal["ok", "error"]
 Role = Literal["baseline", "control", "arm"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
@@ -40,10 +40,3 @@ def first_complaint(error: ValidationError) -> str:
     message = " ".join(found["msg"].removeprefix("Value error, ").split())
     line = f"{place}: {message}" if place else message
     return "".join(character if character.isprintable() else "?" for character in line)[:200]
-
-
-def number(value: Any) -> Any:
-    """The value as it is; raises RecordError unless it is a plausible number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < LARGEST:
-        raise RecordError(f"not a record: {str(value)[:40]} where a number is needed")
-    return value

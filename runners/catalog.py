@@ -18,18 +18,15 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner_lab.records.record import YOURS
+from runner_lab.records.record import BASELINE, CONTROL, YOURS
 from runner_lab.records.traits import ArmTraits
 from runner_lab.runners import engines as engine_files
 from runner_lab.runners.engine import CLUSTER_VALUES, ClusterSettings, Engine, load_runner_class
-from runner_lab.runners.spec import ArmError, RunnerSpec
+from runner_lab.runners.spec import ArmError, RunnerSpec, one_line
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
 
-BASELINE = "threads"
-CONTROL = "control"
-"""The baseline a second time: what it differs by is noise."""
 ENTRY_POINTS = "runner_lab.engines"
 """The group of entry points by which a distribution brings engines: each names an `Engine` or a class of one."""
 STOCK, LEAN, BARE = "(stock)", "(lean)", "(bare)"
@@ -187,8 +184,7 @@ def _engines() -> dict[str, Engine]:
             engine = load_engine()
             engine = engine() if isinstance(engine, type) else engine
         except Exception as error:  # what it brings is its author's: its import may raise anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise ConfigError(f"{source} cannot be loaded ({reason}): mend or uninstall it") from None
+            raise ConfigError(f"{source} cannot be loaded ({one_line(error)}): mend or uninstall it") from None
         if "prefect" in sys.modules and not too_late:
             # Prefect reads its settings once, when it is imported: the lab sets its own before.
             raise ConfigError(f"{source} imports Prefect when it is loaded: import it in the functions that use it")

@@ -14,10 +14,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from runner_lab.records.traits import ArmTraits, Reach, Slots
-from runner_lab.runners.spec import ArmError, RunnerSpec
+from runner_lab.runners.spec import ArmError, RunnerSpec, one_line
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
@@ -121,6 +121,8 @@ class Engine:
     """One cluster serves all arms of this engine for a block, and is warm when they are measured."""
     own_place: frozenset[str] = frozenset()
     """Options of the runner's class that say where it runs: an arm that has one is not on the shared cluster."""
+    forbids_reruns = ""
+    """What a user sets to keep its runner from running a task again whose worker has died; empty where nothing does."""
 
     def check(self, spec: RunnerSpec, settings: ClusterSettings) -> None:
         """See that the arm can start here, without starting it.
@@ -174,6 +176,12 @@ class Engine:
         """The address of the cluster that the arm runs on, where that one runs already."""
         return spec.options.get("address") or (settings.address if self.shares(spec) else None)
 
+    def own_cluster(self, spec: RunnerSpec) -> Cluster:
+        """Stands for the cluster of an arm that is not on the shared one: the runner's to start, or to find where its
+        options say, in every flow run."""
+        address = spec.options.get("address")
+        return Cluster(address, local=address is None)
+
     def resizable(self, spec: RunnerSpec, settings: ClusterSettings) -> bool:
         """Whether the number of workers is the lab's to set: not of a cluster it attaches to, or of options given."""
         if spec.as_declared:
@@ -185,6 +193,10 @@ class Engine:
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         """Where its tasks would run, in words."""
         return "this process"
+
+    def place_of(self, spec: RunnerSpec) -> str:
+        """What the options of an arm say of where it runs."""
+        return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
 
     def suitable_slots(self, spec: RunnerSpec, cores: int) -> int:
         """Worker slots of an arm that nobody has set: the cores, and at least 2; or what its own options say."""
@@ -262,11 +274,15 @@ def load_runner_class(spec: RunnerSpec) -> type[TaskRunner[Any]]:
     try:
         found = getattr(import_module(module_name), name)
     except Exception as error:  # the module is the user's: its import may raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ArmError(spec.name, f"class: {spec.class_path!r} cannot be imported ({reason})") from None
+        raise ArmError(spec.name, f"class: {spec.class_path!r} cannot be imported ({one_line(error)})") from None
     if not (isinstance(found, type) and issubclass(found, TaskRunner)):
         raise ArmError(spec.name, f"class: {spec.class_path!r} is not a subclass of prefect.task_runners.TaskRunner")
     return found
+
+
+def split_address(address: str) -> SplitResult:
+    """The parts of a cluster's address, which may be without a scheme: `HOST:PORT`."""
+    return urlsplit(address if "://" in address else f"tcp://{address}")
 
 
 def check_address(arm: str, key: str, address: str, timeout_s: float) -> None:
@@ -274,7 +290,7 @@ def check_address(arm: str, key: str, address: str, timeout_s: float) -> None:
     Raises:
         ArmError: nothing accepts a connection there within `timeout_s`.
     """
-    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    parts = split_address(address)
     try:
         host, port = parts.hostname, parts.port
     except ValueError:

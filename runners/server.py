@@ -119,15 +119,23 @@ def _dashboard(home: Path, api_url: str, wanted: bool) -> dict[str, str]:
     }
 
 
+def check_url(api_url: str) -> None:
+    """
+    Raises:
+        ServerError: it is no URL of HTTP.
+    """
+    if not re.match(r"https?://[^/\s]", api_url):
+        raise ServerError(f"API URL {without_password(api_url)!r} is not valid: give http://HOST:PORT/api")
+
+
 def existing_server(api_url: str, limit_s: float = 10.0) -> Server:
     """A server that already runs.
 
     Raises:
         ServerError: it does not answer within `limit_s`.
     """
+    check_url(api_url)
     shown = without_password(api_url)
-    if not re.match(r"https?://[^/\s]", api_url):
-        raise ServerError(f"API URL {shown!r} is not valid: give http://HOST:PORT/api")
     api_url = api_url.rstrip("/")
     if reason := last_within(lambda: _unhealthy(api_url), limit_s, _POLL_S, enough=lambda reason: reason is None):
         raise ServerError(f"no Prefect server at {shown}: {reason}; is it running, and does the URL end in /api?")

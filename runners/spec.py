@@ -71,3 +71,8 @@ class RunnerSpec:
     def with_workers(self, workers: int) -> RunnerSpec:
         """The same in so many worker slots; itself where it has none to set."""
         return replace(self, workers=workers) if self.has_slots else self
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -21,8 +21,8 @@ from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.benchmarks.session.session import Session
 from runner_lab.benchmarks.session.stages import Limits, Say
 from runner_lab.records.graph import UserFlowSpec
-from runner_lab.records.record import COMPARE, YOURS, Record
-from runner_lab.runners.catalog import CONTROL, STOCK, Catalog
+from runner_lab.records.record import COMPARE, CONTROL, YOURS, Record
+from runner_lab.runners.catalog import STOCK, Catalog
 from runner_lab.runners.server import Server
 from runner_lab.runners.spec import ArmError, RunnerSpec
 

@@ -8,8 +8,6 @@ A process pool imports this module in each of its processes, since it is the mai
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
 import sys
 import time
@@ -39,16 +37,16 @@ def main(order_file: str, home: str) -> None:
         order_file: a pickled `driver_process.Order`.
         home: folder with a short path, removed at the end.
     """
-    # Nobody that this process starts shall hold its input.
-    requests = os.fdopen(os.dup(0), "r")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    from runner_lab.runners.isolation.supervised import requests, without_mark
+
+    asked = requests()
     order = pickle.loads(Path(order_file).read_bytes())
     sys.path[:] = order.path
     from runner_lab.benchmarks.compare import user_flow, user_runs
     from runner_lab.benchmarks.measuring import quiescence
-    from runner_lab.benchmarks.measuring.measure import one_line
+    from runner_lab.benchmarks.measuring.measure import error_line
+    from runner_lab.records import json_file
     from runner_lab.runners.isolation import guard
-    from runner_lab.runners.isolation.supervised import without_mark
 
     without_mark()
     folder = Path(home)
@@ -70,18 +68,18 @@ def main(order_file: str, home: str) -> None:
                 _first_flow()
         except Exception as error:
             traceback.print_exc()
-            _write(folder / REFUSED, f"{doing}: {one_line(error)}".encode())
+            json_file.write_whole(folder / REFUSED, f"{doing}: {error_line(error)}".encode())
             return
-        _write(folder / READY, b"")
-        for request in map(json.loads, requests):
+        json_file.write_whole(folder / READY, b"")
+        for request in asked:
             number = request["number"]
 
             def mark(name: str, number: int = number) -> None:
                 (folder / f"{name}-{number}").touch()
 
-            asked = request["measured"], request["judged"]
-            passed = user_runs.run_pass(order.arm, site, user, *asked, mark, order.profile)
-            _write(folder / f"{REPLY}-{number}", pickle.dumps(passed))
+            wanted = request["measured"], request["judged"]
+            passed = user_runs.run_pass(order.arm, site, user, *wanted, mark, order.profile)
+            json_file.write_whole(folder / f"{REPLY}-{number}", pickle.dumps(passed))
 
 
 def _client_s() -> float:
@@ -123,16 +121,7 @@ def _site(order: Any, scratch: Path) -> Iterator[Site]:
         with order.engine.cluster(order.arm.workers, order.settings, scratch) as cluster:
             yield site(cluster)
     else:
-        # What it names as its place is the runner's to start or find, in every flow run.
-        address = order.arm.options.get("address")
-        yield site(Cluster(address, local=address is None))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole at any moment."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
+        yield site(order.engine.own_cluster(order.arm))
 
 
 if __name__ == "__main__":

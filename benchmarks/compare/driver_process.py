@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from runner_lab.benchmarks.compare import driver
 from runner_lab.benchmarks.compare.user_flow import LoadedFlow
 from runner_lab.benchmarks.compare.user_runs import FlowFailedError, FlowSite, Passed
-from runner_lab.benchmarks.measuring.measure import one_line
+from runner_lab.benchmarks.measuring.measure import error_line
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
 from runner_lab.benchmarks.session.stages import Limits, Say
 from runner_lab.records.record import FlowRun
@@ -105,11 +104,7 @@ class DriverProcess:
         begun, returned, reply = (
             self._home / f"{name}-{self._passes}" for name in (driver.BEGUN, driver.RETURNED, driver.REPLY)
         )
-        request = {"number": self._passes, "measured": measured, "judged": judged}
-        assert self._process.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.process.stdin.write(f"{json.dumps(request)}\n".encode())
-            self._process.process.stdin.flush()
+        self._process.ask({"number": self._passes, "measured": measured, "judged": judged})
         over = self._process.over
         last_within(lambda: begun.exists() or over(), _START_LIMIT_S, _POLL_S)
         if not last_within(lambda: returned.exists() or over(), self._limit_s, _POLL_S):
@@ -128,23 +123,18 @@ class DriverProcess:
     def _end(self, when: str) -> str:
         if not self._process.over():
             return f"the flow's process did not answer {when}"
-        code = self._process.process.returncode
-        return f"the flow's process ended {when}: {f'killed by signal {-code}' if code < 0 else f'exit code {code}'}"
+        return f"the flow's process ended {when}: {self._process.how_it_ended()}"
 
     def close(self) -> None:
         """End it when its cluster has stopped; at once while the flow runs."""
         if not self._busy and not self._process.over():
-            assert self._process.process.stdin is not None
-            with suppress(BrokenPipeError):
-                self._process.process.stdin.close()
+            self._process.ask_no_more()
             self._process.ended(_END_LIMIT_S)
         self.kill()
 
     def kill(self) -> None:
         """End it and all that it has started, at once."""
-        self._process.end(grace_s=0.0)
-        # Its guard ends what it started, and removes its folder last.
-        last_within(lambda: not self._home.exists(), _END_LIMIT_S, _POLL_S)
+        self._process.end_with_guard(self._home)
 
 
 class Drivers:
@@ -254,7 +244,7 @@ class Drivers:
         try:
             how(self._up.pop(arm))
         except Exception as error:
-            self._say(f"warning: the process of {arm} did not stop as it should: {one_line(error)}")
+            self._say(f"warning: the process of {arm} did not stop as it should: {error_line(error)}")
 
 
 def _address(arm: RunnerSpec) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, Protocol, cast
 
 from runner_lab.benchmarks.compare.agreement import Agreement
 from runner_lab.benchmarks.compare.user_flow import LoadedFlow
-from runner_lab.benchmarks.measuring.measure import Site, failed, metered, one_line, without_heartbeats
+from runner_lab.benchmarks.measuring.measure import Site, error_line, failed, metered, without_heartbeats
 from runner_lab.benchmarks.measuring.quiescence import Settled, wait_settled
 from runner_lab.benchmarks.measuring.server_runs import UnansweredError
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
@@ -141,7 +141,7 @@ def _judged(agreement: Agreement, arm: str, passed: Passed) -> tuple[Result, str
     try:
         value = pickle.loads(passed.result)
     except Exception as error:
-        return "unchecked", f"its result cannot be read back: {one_line(error)}"
+        return "unchecked", f"its result cannot be read back: {error_line(error)}"
     return agreement.judge(arm, value)
 
 
@@ -196,7 +196,7 @@ def run_pass(
 
         (called_s, returned_s, seen, result, raised), spent = metered(site, run) if measured else (run(), {})
         pickled, unjudged = _pickled(result) if judged and raised is None else (b"", "")
-    return Passed(called_s, returned_s, seen, pickled, unjudged, one_line(raised) if raised else None, spent)
+    return Passed(called_s, returned_s, seen, pickled, unjudged, error_line(raised) if raised else None, spent)
 
 
 def _run(
@@ -259,7 +259,7 @@ def _pickled(result: Any) -> tuple[bytes, str]:
     try:
         return cloudpickle.dumps(_plain(result)), ""
     except Exception as error:
-        return b"", f"its result, a {type(result).__name__}, cannot be pickled ({one_line(error)})"
+        return b"", f"its result, a {type(result).__name__}, cannot be pickled ({error_line(error)})"
 
 
 def _plain(result: Any) -> Any:

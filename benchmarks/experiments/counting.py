@@ -11,6 +11,7 @@ from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts
 from runner_lab.flows.experiments.calls import Seen
 from runner_lab.flows.graph.ledger import Execution, Ledger
 from runner_lab.records.findings import Judgement
+from runner_lab.reports.words import units
 from runner_lab.runners.engine import Engine
 from runner_lab.runners.spec import RunnerSpec
 
@@ -76,6 +77,4 @@ def number(bodies: int) -> str:
 def listed(values: Sequence[object]) -> str:
     """`2`, or `2, 1 and 2` where they differ."""
     texts = [str(value) for value in values]
-    if len(set(texts)) < 2:
-        return texts[0] if texts else "no"
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return units.listed(texts if len(set(texts)) > 1 else texts[:1]) or "no"

@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from runner_lab.benchmarks.experiments import network
-from runner_lab.benchmarks.experiments.frame.suite import Say, Surroundings
+from runner_lab.benchmarks.experiments.frame.suite import Surroundings
 from runner_lab.benchmarks.experiments.network import Host
-from runner_lab.runners.isolation import waiting
+from runner_lab.benchmarks.session.stages import Say
 from runner_lab.runners.isolation.environment import environment, isolated
 from runner_lab.runners.isolation.supervised import Supervised, module, supervised
-from runner_lab.runners.isolation.waiting import OverdueError
+from runner_lab.runners.isolation.waiting import OverdueError, wait_for
 from runner_lab.runners.server import Server, ServerError
 
 DASK_PORT = 8786
@@ -59,7 +59,7 @@ def across_hosts(scratch: Path, say: Say) -> Iterator[Surroundings]:
         variables = {**environment(scratch / "server"), "PREFECT_SERVER_UI_ENABLED": "false"}
         server = stack.enter_context(process_on(net["server"], serve, scratch, "prefect", variables))
         try:
-            wait_for(net["driver"], here, _PREFECT_PORT, 2 * START_LIMIT_S)
+            wait_until_answered(net["driver"], here, _PREFECT_PORT, 2 * START_LIMIT_S)
         except OverdueError as error:
             raise ServerError(f"the Prefect server did not come up: {error}") from None
         yield Surroundings(Server(api_url, "sqlite", server.pid), {"network": asdict(net)})
@@ -95,7 +95,7 @@ def ray_on(first: Host, second: Host, python: Path, folder: Path) -> Iterator[st
             command = [*in_peace, *_AGAIN, *start, *arguments, "--node-ip-address", host.address]
             stack.enter_context(process_on(host, command, folder, "ray"))
             # A node that comes before the head is up gives up.
-            wait_for(second, first.address, RAY_CLIENT_PORT, 3 * START_LIMIT_S)
+            wait_until_answered(second, first.address, RAY_CLIENT_PORT, 3 * START_LIMIT_S)
         yield f"ray://{first.address}:{RAY_CLIENT_PORT}"
 
 
@@ -128,14 +128,14 @@ def process_on(
         yield process
 
 
-def wait_for(here: Host, address: str, port: int, limit_s: float = START_LIMIT_S) -> None:
+def wait_until_answered(here: Host, address: str, port: int, limit_s: float = START_LIMIT_S) -> None:
     """Wait on a host until somebody listens at an address.
 
     Raises:
         OverdueError: nobody does within `limit_s`.
     """
     connect = here.command(sys.executable, "-c", _CONNECT, address, str(port))
-    waiting.wait_for(
+    wait_for(
         f"an answer at {address}:{port}",
         lambda: not subprocess.run(connect, stderr=subprocess.DEVNULL).returncode,
         limit_s,

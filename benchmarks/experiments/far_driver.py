@@ -17,7 +17,7 @@ from typing import Any
 from runner_lab.benchmarks.experiments.frame.facts_file import FactsFile
 from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.benchmarks.measuring.lab_graphs import measure_graph, warm_up
-from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure, one_line
+from runner_lab.benchmarks.measuring.measure import Site, blank_record, error_line, measure
 from runner_lab.benchmarks.measuring.remote_cluster import own_address, sent_by_value
 from runner_lab.benchmarks.session.plan import PlannedCell, Stage
 from runner_lab.records.graph import GraphSpec
@@ -106,7 +106,7 @@ def _stints(asked: Assignment, runner: Any, facts: FactsFile, workers: Any) -> N
         try:
             ended = flow(asked.count, asked.seconds, str(folder / "ledger"), asked.limit_s)
         except Exception as error:
-            facts.note({"raised": one_line(error)})
+            facts.note({"raised": error_line(error)})
         facts.note({"returned_s": time.monotonic()})
     last_within((folder / MENDED).exists, asked.limit_s)
     if ended is not None:

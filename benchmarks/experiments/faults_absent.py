@@ -12,7 +12,7 @@ import psutil
 
 from runner_lab.benchmarks.experiments.flow_runs import state
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene, clustered
-from runner_lab.benchmarks.experiments.own_process import own_process
+from runner_lab.benchmarks.experiments.own_process import NOT_BEGUN, own_process
 from runner_lab.benchmarks.measuring.quiescence import wait_recorded
 from runner_lab.flows.experiments.noted import ENOUGH, marks, notes
 from runner_lab.records.findings import Judgement
@@ -105,7 +105,7 @@ def _recorded(scene: Scene, server: Server) -> None:
 
 def judge_returns(arm: RunnerSpec, facts: Facts) -> Judgement:
     if not facts["began"]:
-        return Judgement("unknown", "its tasks did not begin in time", "Try again on a machine that is less busy.")
+        return NOT_BEGUN
     words = (
         f"{_how(facts)}, {facts['server_flow_state']} in the API; {facts['recorded']}/{facts['bodies']} task runs "
         f"recorded; away {facts['away_s']:.0f} s"
@@ -119,7 +119,7 @@ def judge_returns(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 def judge_gone(arm: RunnerSpec, facts: Facts) -> Judgement:
     if not facts["began"]:
-        return Judgement("unknown", "its tasks did not begin in time", "Try again on a machine that is less busy.")
+        return NOT_BEGUN
     words = (
         f"{_how(facts)} {facts['ended_s']:.0f} s after its last task; {facts['bodies_without_server']} bodies meanwhile"
     )

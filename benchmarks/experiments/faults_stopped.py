@@ -11,9 +11,10 @@ from pathlib import Path
 
 from runner_lab.benchmarks.experiments.flow_runs import NEVER, state, states
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment, Facts, Scene, clustered, concurrent
-from runner_lab.benchmarks.experiments.own_process import own_process
+from runner_lab.benchmarks.experiments.own_process import NOT_BEGUN, own_process
 from runner_lab.flows.experiments.noted import marks, notes
 from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.reports.words import units
 from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
 
@@ -76,8 +77,8 @@ def _last_tick(folder: Path) -> float:
 
 def judge_stopped(arm: RunnerSpec, facts: Facts) -> Judgement:
     if not facts["began"]:
-        return Judgement("unknown", "its tasks did not begin in time", "Try again on a machine that is less busy.")
-    tasks = ", ".join(f"{count} {name}" for name, count in facts["server_task_states"].items())
+        return NOT_BEGUN
+    tasks = units.counted(facts["server_task_states"])
     quiet = "never quiet" if facts["quiet_s"] is None else f"quiet after {facts['quiet_s']:.0f} s"
     left = f"{facts['orphans']} processes left" if facts["orphans"] else "nothing left"
     words = f"{quiet}, {left}; flow {facts['server_flow_state']}, tasks: {tasks}"
@@ -96,9 +97,8 @@ def judge_stopped(arm: RunnerSpec, facts: Facts) -> Judgement:
     if facts["bodies_run_to_their_end"]:
         words += f"; {facts['bodies_run_to_their_end']} bodies ran to their end"
         known.append("expect running bodies to go on to their end")
-    todo = "; ".join([*wrong, *known])
     symbol: Symbol = "bad" if wrong else "warn" if known else "ok"
-    return Judgement(symbol, words, f"{todo[:1].upper()}{todo[1:]}." if todo else "")
+    return Judgement(symbol, words, units.sentence([*wrong, *known]))
 
 
 def _experiment(sent: signal.Signals, external: bool) -> Experiment:

@@ -8,16 +8,11 @@ from runner_lab.benchmarks.experiments.flow_runs import run_flow, state
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, separate_workers
 from runner_lab.flows.experiments.noted import marks
 from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.reports.words import units
+from runner_lab.runners import catalog
 from runner_lab.runners.spec import RunnerSpec
 
 SUITE = "faults"
-
-_RERUNS = {
-    "dask": "distributed.scheduler.allowed-failures: 0 in Dask's configuration of the scheduler",
-    "lean-dask": "crash_reruns=0 for the runner",
-    "ray": "remote_options(max_retries=0)",
-    "lean-ray": "crash_reruns=0 for the runner",
-}
 
 
 def worker_killed(scene: Scene) -> None:
@@ -59,9 +54,15 @@ def judge_killed(arm: RunnerSpec, facts: Facts) -> Judgement:
             "the pool is lost with the process: run the flow again (retries= of the flow), or take the lean runner"
         )
     if ran > 1:
-        todo.append(f"make the body safe to repeat, or forbid it: {_RERUNS.get(arm.name, 'no option for it')}")
+        todo.append(f"make the body safe to repeat, or forbid it: {_forbidding(arm)}")
     symbol: Symbol = "bad" if wrong else "warn" if ran > 1 else "ok"
-    return Judgement(symbol, words, _sentence(todo))
+    return Judgement(symbol, words, units.sentence(todo))
+
+
+def _forbidding(arm: RunnerSpec) -> str:
+    """What keeps its runner from running a task again."""
+    own = catalog.load().engine(arm).forbids_reruns
+    return "crash_reruns=0 for the runner" if own and arm.lean else own or "no option for it"
 
 
 def killed_when_done(scene: Scene, persisted: bool) -> None:
@@ -87,11 +88,6 @@ def judge_done(arm: RunnerSpec, facts: Facts) -> Judgement:
             "all workers reach).",
         )
     return Judgement("ok", f"result kept, body ran once, next task {facts['consumed_s']:.1f} s")
-
-
-def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 EXPERIMENTS = (

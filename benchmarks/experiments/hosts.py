@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from runner_lab.benchmarks.experiments.frame.facts_file import read
 from runner_lab.benchmarks.experiments.network import Network
 from runner_lab.flows.graph.ledger import Ledger
 from runner_lab.records.findings import Judgement, Symbol
+from runner_lab.reports.words import units
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.isolation.environment import environment
 from runner_lab.runners.isolation.waiting import last_within
@@ -78,9 +79,7 @@ def measure(scene: Scene, cut: Cut) -> None:
     net = Network.from_json(scene.settings["network"])
     request = Assignment(scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder))
     if cut.host:
-        request = Assignment(
-            scene.arm.name, scene.api_url, scene.cluster.address, str(scene.folder), STINTS, STINT_S, LIMIT_S
-        )
+        request = replace(request, count=STINTS, seconds=STINT_S, limit_s=LIMIT_S)
     ledger = Ledger(scene.folder / "ledger")
     variables = environment(scene.folder, scene.api_url)
     with process_on(net["driver"], request.command(), scene.folder, "driver", variables, own_log=False) as driver:
@@ -105,12 +104,12 @@ def measure(scene: Scene, cut: Cut) -> None:
         entries = ledger.entries()
         scene.note(
             begun=sum(entry.name == "begun" for entry in entries),
-            on=sorted({entry.host.partition("/")[0] for entry in entries}),
+            on=sorted({entry.hostname for entry in entries}),
         )
 
 
 def _begun_on(ledger: Ledger, host: str) -> bool:
-    return any(entry.host.partition("/")[0] == host for entry in ledger.entries())
+    return any(entry.hostname == host for entry in ledger.entries())
 
 
 def _lost_a_worker(facts: Facts) -> bool:
@@ -141,7 +140,7 @@ def judge_cut(arm: RunnerSpec, facts: Facts) -> Judgement:
         return Judgement("bad", _with_runs(f"the flow fails {when}: {facts['raised'][:80]}", facts, count), _RERUN)
     missing = count - len(facts["results"])
     ended = facts["states"].get("Completed", 0)
-    told = "" if ended == count else f", {ended} of {count} Completed in the API ({_counted(facts['states'])})"
+    told = "" if ended == count else f", {ended} of {count} Completed in the API ({units.counted(facts['states'])})"
     if facts["flow_state"] != "Completed":
         told += f", flow run {facts['flow_state']}"
     if missing:
@@ -174,10 +173,6 @@ def _with_runs(words: str, facts: Facts, count: int) -> str:
         words += f"; {again} run again"
     lost = facts.get("workers", 0) - facts.get("workers_after", facts.get("workers", 0))
     return f"{words}; the worker does not come back" if lost > 0 else words
-
-
-def _counted(states: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in states.items())
 
 
 def _experiment(cut: Cut) -> Experiment:

@@ -15,8 +15,11 @@ from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Scene
 from runner_lab.flows.experiments.noted import note
+from runner_lab.records.findings import Judgement
 from runner_lab.runners import catalog
 from runner_lab.runners.isolation.supervised import Supervised, module, supervised
+
+NOT_BEGUN = Judgement("unknown", "its tasks did not begin in time", "Try again on a machine that is less busy.")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, SetUp
 from runner_lab.benchmarks.experiments.places import GROUPS, PLACES, VARIABLE
-from runner_lab.benchmarks.measuring.measure import one_line
+from runner_lab.benchmarks.measuring.measure import error_line
 from runner_lab.records.findings import Judgement
 from runner_lab.reports.words.units import seconds as shown
 from runner_lab.runners.engine import Cluster
@@ -67,7 +67,7 @@ def try_way(scene: Scene, way: Way) -> None:
     try:
         visited = visits.with_options(task_runner=scene.task_runner())(way.flow, way.in_turn())
     except Exception as error:
-        scene.note(raised=one_line(error))
+        scene.note(raised=error_line(error))
         return
     timed_s = [visit.seconds for visit in visited[len(way.places) :]]
     scene.note(

@@ -16,6 +16,7 @@ from runner_lab.benchmarks.experiments.frame.experiment import Facts, Scene, con
 from runner_lab.benchmarks.measuring.server_runs import POLL_S, ServerRuns
 from runner_lab.flows.experiments.calls import Seen, Try
 from runner_lab.records.findings import Judgement
+from runner_lab.reports.words import units
 from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
 
@@ -183,8 +184,7 @@ def _scheduled_s(api_url: str, task_run_id: str, retries: int) -> list[float]:
 
 
 def _seconds(values: list[float]) -> str:
-    texts = [f"{value:.3g}" for value in values]
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return units.listed([f"{value:.3g}" for value in values])
 
 
 EXPERIMENTS = (

@@ -18,7 +18,7 @@ _MOST_LATENCIES = 512
 def elsewhere(entries: Iterable[Execution]) -> tuple[str, ...]:
     """Names of the other hosts that bodies ran on."""
     here = host_id()
-    return tuple(sorted({entry.host.partition("/")[0] for entry in entries if entry.host != here}))
+    return tuple(sorted({entry.hostname for entry in entries if entry.host != here}))
 
 
 def phases(called_s: float, outcome: Outcome, returned_s: float, entries: Sequence[Execution]) -> Phases:

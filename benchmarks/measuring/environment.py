@@ -39,7 +39,7 @@ def describe(server: Server, profile: str, api_latency_s: float = 0.0) -> dict[s
         "governor": governor(),
         "server": {"database": server.database, "lab": server.pid is not None, **_set(server)},
         "api_latency_s": api_latency_s,
-        "versions": {name: _version(name) for name in packages()},
+        "versions": {name: installed_version(name) for name in packages()},
         "commit": _commit(),
         "bytecode": _bytecode(),
     }
@@ -55,6 +55,11 @@ def cores() -> int:
     """Cores this process may use: those it may run on, or fewer where its control groups allow it less CPU time."""
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return max(1, min([mine, *map(math.ceil, _quotas())]))
+
+
+def usual_workers() -> int:
+    """Worker slots where nobody has set them: the cores, and at least 2."""
+    return max(2, cores())
 
 
 def governor() -> str | None:
@@ -83,7 +88,8 @@ def _bytecode() -> bool:
     return compiled or not sys.dont_write_bytecode
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Of a distribution; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from runner_lab.benchmarks.measuring.environment import cores
 from runner_lab.benchmarks.measuring.usage import Meter
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
+from runner_lab.benchmarks.session.run_folder import now
 from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.runners.engine import Cluster, Engine
@@ -70,7 +70,7 @@ def measure(
         record = failed(blank, error)
     except BaseException as error:
         # SystemExit and asyncio's CancelledError too: an arm that exits or is cancelled fails its own cell only.
-        record = replace(blank, status="error", error=one_line(error))
+        record = replace(blank, status="error", error=error_line(error))
     return replace(record, position=position, elapsed_s=time.monotonic() - begun)
 
 
@@ -116,7 +116,7 @@ def blank_record(cell: PlannedCell, run_id: str, environment: dict[str, Any]) ->
         position=0,
         status="ok",
         error=None,
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        started_at=now(),
         tasks=tasks,
         ideal_s=ideal_s,
         expected_executions=executions,
@@ -140,6 +140,7 @@ def without_heartbeats() -> AbstractContextManager[Any]:
     return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
+    """`ValueError: what is wrong`, without line breaks, at most 300 characters."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__

@@ -12,7 +12,6 @@ from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 import cloudpickle
 
@@ -21,7 +20,7 @@ from runner_lab.flows.graph.ledger import Collector
 from runner_lab.flows.graph.wiring import Nodes
 from runner_lab.records import graph
 from runner_lab.runners.catalog import Catalog
-from runner_lab.runners.engine import Cluster, ClusterSettings, Engine
+from runner_lab.runners.engine import Cluster, ClusterSettings, Engine, split_address
 from runner_lab.runners.spec import ArmError, RunnerSpec
 
 _CONNECT_LIMIT_S = 30.0
@@ -161,7 +160,7 @@ def own_address(cluster: str | None) -> str:
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    parts = split_address(address)
     return parts.hostname or "127.0.0.1", parts.port or 0
 
 

@@ -10,6 +10,7 @@ import httpx
 from runner_lab.benchmarks.session.plan import CellError
 from runner_lab.runners.counted import UNCOUNTED
 from runner_lab.runners.isolation.waiting import last_within
+from runner_lab.runners.spec import one_line
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 """Types of the states in which a run ends."""
@@ -95,7 +96,7 @@ class ServerRuns:
             try:
                 answer = self._client.request(method, path, **content)
             except httpx.TransportError as error:
-                reason = " ".join(str(error).split()) or type(error).__name__
+                reason = one_line(error)
                 return None
             reason = f"status {answer.status_code}"
             return None if answer.status_code in _BUSY else answer

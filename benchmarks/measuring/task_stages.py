@@ -19,7 +19,7 @@ Chains are an odd number of sections long: they end with the probe off, and a dr
 
 
 @dataclass(frozen=True)
-class Window:
+class TaskWindow:
     """One task as the driver saw it: before its submit, after it, and when it had the result."""
 
     submit_s: float
@@ -37,7 +37,7 @@ def task_stages_of(outcome: Outcome, schedule: Schedule) -> TaskStages | None:
     unprobed: list[float] = []
     stages: list[dict[str, float]] = []
     for lane, (submit_s, returned_s) in enumerate(zip(outcome.submits_s, outcome.returns_s, strict=True)):
-        window = Window(submit_s, returned_s, outcome.seen_s[lane])
+        window = TaskWindow(submit_s, returned_s, outcome.seen_s[lane])
         if not schedule.judged(lane):
             continue
         if not schedule.on(lane):
@@ -52,7 +52,7 @@ def task_stages_of(outcome: Outcome, schedule: Schedule) -> TaskStages | None:
     return TaskStages(means, tuple(probed), tuple(unprobed))
 
 
-def account(window: Window, spans: Sequence[Span], driver: int) -> dict[str, float] | None:
+def account(window: TaskWindow, spans: Sequence[Span], driver: int) -> dict[str, float] | None:
     """Seconds of one task by stage: each instant from submit to result belongs to one stage, so they add up to it.
 
     Where spans overlap, the instant is the innermost one's: body, client, hydrate, then the engine that runs the task.

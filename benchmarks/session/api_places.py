@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from runner_lab.benchmarks.measuring import quiescence
 from runner_lab.runners.far_api import far_api
+from runner_lab.runners.isolation.environment import variable
 
 
 class ApiPlaces:
@@ -58,16 +58,8 @@ class ApiPlaces:
         # Prefect's threads that send events and logs keep the connection they began with: new ones begin at the new
         # place. What the old ones still hold is sent from the old one.
         quiescence.send_rest()
-        before = os.environ.get("PREFECT_API_URL")
-        try:
-            os.environ["PREFECT_API_URL"] = url
-            with temporary_settings({PREFECT_API_URL: url}):
-                try:
-                    yield
-                finally:
-                    quiescence.send_rest()
-        finally:
-            if before is None:
-                os.environ.pop("PREFECT_API_URL", None)
-            else:
-                os.environ["PREFECT_API_URL"] = before
+        with variable("PREFECT_API_URL", url), temporary_settings({PREFECT_API_URL: url}):
+            try:
+                yield
+            finally:
+                quiescence.send_rest()

@@ -19,28 +19,29 @@ def too_long(cell: PlannedCell, records: Iterable[Record], limit_s: float) -> st
         records: of the run so far.
         limit_s: what one pass may take.
     """
-    tasks = cell.lab_graph.tasks
-    narrower = [
-        record
-        for record in records
-        if (record.suite, record.arm) == (cell.suite, cell.arm.name) and record.tasks < tasks
-    ]
-    failed = [record for record in narrower if record.status != "ok" and record.block == cell.block]
+    tasks, known = cell.lab_graph.tasks, narrower(cell, records)
+    failed = [record for record in known if record.status != "ok" and record.block == cell.block]
     if failed:
         return f"{min(record.tasks for record in failed)} tasks failed already"
-    expected_s = predicted_s(tasks, narrower)
+    expected_s = predicted_s(tasks, known)
     if expected_s is None or expected_s <= limit_s / LEEWAY:
         return None
     return f"would take about {_minutes(expected_s)}"
 
 
-def predicted_s(tasks: int, narrower: Iterable[Record]) -> float | None:
+def narrower(cell: PlannedCell, records: Iterable[Record]) -> list[Record]:
+    """Those of the suite and arm of `cell` with fewer tasks."""
+    own = (record for record in records if (record.suite, record.arm) == (cell.suite, cell.arm.name))
+    return [record for record in own if record.tasks < cell.graph.tasks]
+
+
+def predicted_s(tasks: int, known: Iterable[Record]) -> float | None:
     """Seconds from the call of the flow to its return, on the line through the two widest numbers of tasks there are.
 
     From one number alone in proportion, which is too much where a flow run has a fixed cost. None without any.
     """
     times: dict[int, list[float]] = {}
-    for record in narrower:
+    for record in known:
         if record.status == "ok" and record.phases.total_s is not None:
             times.setdefault(record.tasks, []).append(record.phases.total_s)
     if not times:

@@ -145,7 +145,12 @@ def names(runners: str | None, profile: Profile) -> list[str]:
     """
     if runners is None:
         return list(profile.arms)
-    chosen = list(dict.fromkeys(name.strip() for name in runners.split(",") if name.strip()))
+    chosen = separated(runners)
     if not chosen:
         raise UsageError("--lab-runners names no arm")
     return chosen
+
+
+def separated(text: str) -> list[str]:
+    """The names in a text that has commas between them, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))

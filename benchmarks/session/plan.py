@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from runner_lab.records.cell_id import CellId
 from runner_lab.records.graph import AnyGraph, GraphSpec
-from runner_lab.records.record import Role
-from runner_lab.runners.catalog import BASELINE, CONTROL
+from runner_lab.records.record import BASELINE, CONTROL, Role
 from runner_lab.runners.spec import RunnerSpec
 
 T = TypeVar("T")

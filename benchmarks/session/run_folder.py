@@ -15,6 +15,9 @@ from runner_lab.records.record import Record
 from runner_lab.records.run_plan import RunPlan
 from runner_lab.records.validation import SCHEMA, RecordError
 
+RESULTS = Path("results")
+"""Where runs are, seen from the working folder."""
+
 
 class RunFolder:
     """
@@ -100,6 +103,7 @@ def share_done(path: Path) -> float:
 
 
 def now() -> str:
+    """The moment, as records have it: UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -108,3 +112,9 @@ def new_run_id(profile: str, existing: Sequence[str] = ()) -> str:
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{profile}"
     names = (stem if i == 0 else f"{stem}-{i + 1}" for i in range(len(existing) + 1))
     return next(name for name in names if name not in existing)
+
+
+def new_folder(label: str, results: Path = RESULTS) -> Path:
+    """The folder of a new run among `results`, which is yet to be made."""
+    existing = [path.name for path in results.iterdir()] if results.is_dir() else []
+    return results / new_run_id(label, existing)

@@ -30,7 +30,7 @@ from runner_lab.benchmarks.session.options import (
 )
 from runner_lab.benchmarks.session.plan import CellError, Drawn, PlannedCell, Search, Stage, Wide, applies, order
 from runner_lab.benchmarks.session.progress import Progress
-from runner_lab.benchmarks.session.run_folder import RunFolder, new_run_id, now
+from runner_lab.benchmarks.session.run_folder import RunFolder, new_folder, now
 from runner_lab.benchmarks.session.search import durations
 from runner_lab.benchmarks.session.stages import Limits, Say, Stages
 from runner_lab.benchmarks.session.thrift import spared
@@ -101,7 +101,7 @@ class Session:
                 f"compares with {self.profile.baseline}: start a new run"
             )
         self.catalog: Catalog = self._workload.catalog(catalogs.load(options.config or catalogs.default_config()))
-        self.workers = earlier.plan.workers if earlier else options.workers or max(2, environment.cores())
+        self.workers = earlier.plan.workers if earlier else options.workers or environment.usual_workers()
         self.blocks = blocks(options, earlier.plan.blocks if earlier else self.profile.blocks)
         self._without: list[str] = []
         if earlier:
@@ -230,7 +230,7 @@ class Session:
                 pass
         except Exception as error:
             raise ServerError(
-                f"a first flow failed on {self._server.api_url}: {measure.one_line(error)}; `runner-lab doctor` says "
+                f"a first flow failed on {self._server.api_url}: {measure.error_line(error)}; `runner-lab doctor` says "
                 "whether these versions go together"
             ) from error
         finally:
@@ -314,7 +314,7 @@ class Session:
                 return None
         except Exception as error:
             self._come_to_rest(stages)
-            return str(error) if isinstance(error, CellError) else measure.one_line(error)
+            return str(error) if isinstance(error, CellError) else measure.error_line(error)
 
     def _measured(self, cell: PlannedCell, position: int) -> Record:
         self._interrupts.raise_lost()
@@ -414,12 +414,9 @@ class Session:
         )
 
     def _new_folder(self) -> tuple[Path, RunPlan]:
-        out = self.options.out
-        results = Path("results")
-        existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-        run_id = out.resolve().name if out else new_run_id(self._workload.label(self.profile), existing)
+        path = self.options.out or new_folder(self._workload.label(self.profile))
         plan = RunPlan(
-            run_id=run_id,
+            run_id=path.resolve().name,
             profile=self.profile.name,
             arms=tuple(arm.name for arm in self.arms),
             blocks=self.blocks,
@@ -431,4 +428,4 @@ class Session:
             traits={arm.name: self.catalog.traits(arm) for arm in self.arms},
             slots={arm.name: arm.workers for arm in self.arms} if self.profile.suitable_slots else {},
         )
-        return out or results / run_id, plan
+        return path, plan

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner_lab.benchmarks.measuring.measure import Site, one_line
+from runner_lab.benchmarks.measuring.measure import Site, error_line
 from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell, Stage
 from runner_lab.runners.catalog import Catalog
@@ -91,7 +91,7 @@ class Stages:
         try:
             stack.close()
         except Exception as error:
-            self._say(f"warning: a cluster did not stop as it should: {one_line(error)}")
+            self._say(f"warning: a cluster did not stop as it should: {error_line(error)}")
 
     def _site(self, cell: PlannedCell, cluster: Cluster | None) -> Site:
         return Site(
@@ -114,15 +114,13 @@ class Stages:
         self._stack.enter_context(self._places.at(cell.stage.api_latency_s))
         engine, settings = self._catalog.engine(cell.arm), self._catalog.settings(cell.arm)
         if engine.shares_cluster and not engine.shares(cell.arm):
-            # What it names as its place is the runner's to start or find, in every flow run.
-            address = cell.arm.options.get("address")
-            self._stage, self._cluster = stage, Cluster(address, local=address is None)
+            self._stage, self._cluster = stage, engine.own_cluster(cell.arm)
             return
         folder = Path(tempfile.mkdtemp(prefix="s", dir=self._scratch))
         try:
             self._cluster = self._stack.enter_context(engine.cluster(cell.arm.workers, settings, folder))
         except Exception as error:
-            self._failed[stage] = f"the {engine.name} cluster did not start: {one_line(error)}"
+            self._failed[stage] = f"the {engine.name} cluster did not start: {error_line(error)}"
             raise CellError(self._failed[stage]) from error
         self._stage = stage
 

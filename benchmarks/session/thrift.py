@@ -82,12 +82,8 @@ def _dear(cell: PlannedCell, records: Sequence[Record], longest_s: float) -> boo
     graph = cell.graph
     if cell.suite != "map" or not isinstance(graph, GraphSpec):
         return False
-    narrower = [
-        record
-        for record in records
-        if (record.suite, record.arm) == (cell.suite, cell.arm.name) and record.tasks < graph.tasks
-    ]
-    if len({record.tasks for record in narrower}) < 2:
+    known = forecast.narrower(cell, records)
+    if len({record.tasks for record in known}) < 2:
         return False
-    expected_s = forecast.predicted_s(graph.tasks, narrower)
+    expected_s = forecast.predicted_s(graph.tasks, known)
     return expected_s is not None and expected_s > longest_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -55,3 +56,16 @@ def missing(names: Iterable[str]) -> dict[str, list[str]]:
             if find_spec(library) is None:
                 needing.setdefault(library, []).append(name)
     return needing
+
+
+def not_installed(missing: ModuleNotFoundError, importer: str) -> BaseException:
+    """The error that a flow raises where a library of its own is missing: one line that says what to install.
+
+    Args:
+        importer: `__name__` of the flow's module; as a program it prints the line, and ends with exit code 2.
+    """
+    line = f"{(missing.name or '').partition('.')[0]} is not installed: pip install 'runner-lab[cases]'"
+    if importer != "__main__":
+        return ModuleNotFoundError(line, name=missing.name)
+    print(line, file=sys.stderr)
+    return SystemExit(2)

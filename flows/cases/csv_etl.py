@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 from prefect import flow, task
 
+from .catalog import not_installed
 from .inputs import sales_files
-from .libraries import not_installed
 
 try:
     import polars as pl

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow, task, unmapped
 
-from .libraries import not_installed
+from .catalog import not_installed
 
 try:
     from sklearn.datasets import make_classification

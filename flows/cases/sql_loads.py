@@ -9,7 +9,7 @@ from prefect import flow, task, unmapped
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from .libraries import not_installed
+from .catalog import not_installed
 from .services import database
 
 try:

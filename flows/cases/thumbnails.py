@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 from prefect import flow, task
 
+from .catalog import not_installed
 from .inputs import photos
-from .libraries import not_installed
 
 try:
     from PIL import Image, ImageFilter, ImageOps

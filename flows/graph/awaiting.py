@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from runner_lab.flows.graph.wiring import Nodes, Outcome
+from runner_lab.flows.graph.wiring import Nodes, Outcome, of_hello
 from runner_lab.records.graph import GraphSpec, said, summarise
 
 
@@ -55,7 +55,5 @@ async def await_map(spec: GraphSpec, ledger: str, nodes: Nodes) -> Outcome:
 
 
 async def _hello(spec: GraphSpec, lane: int, ledger: str, nodes: Nodes) -> tuple[str, bytes]:
-    greeted: tuple[str, bytes] = await nodes.hello(
-        lane, spec.work, spec.payload_bytes, spec.failures, ledger, spec.batch
-    )
+    greeted: tuple[str, bytes] = await nodes.hello(*of_hello(spec, lane, ledger))
     return greeted

@@ -48,6 +48,10 @@ class Execution:
     end_s: float
     host: str = field(default_factory=host_id)
 
+    @property
+    def hostname(self) -> str:
+        return self.host.partition("/")[0]
+
 
 class Ledger:
     """Body executions under a folder: one file a process, one appended line an execution.
@@ -127,7 +131,7 @@ class Collector:
     def __init__(self, folder: Path, host: str) -> None:
         ledger, lock, token = Ledger(folder), threading.Lock(), secrets.token_hex(8)
 
-        class Answer(socketserver.StreamRequestHandler):
+        class Request(socketserver.StreamRequestHandler):
             timeout = _CONNECT_LIMIT_S
 
             def handle(self) -> None:
@@ -145,11 +149,11 @@ class Collector:
                             answer = ledger.attempts(name, lane)
                     self.wfile.write(b"%d\n" % answer)
 
-        class Server(socketserver.ThreadingTCPServer):
+        class Listener(socketserver.ThreadingTCPServer):
             daemon_threads = True
             request_queue_size = 128
 
-        self._server = Server((host, 0), Answer)
+        self._server = Listener((host, 0), Request)
         self.address = f"{_SCHEME}://{host}:{self._server.server_address[1]}/{token}"
 
     def __enter__(self) -> Collector:

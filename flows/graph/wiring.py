@@ -97,14 +97,18 @@ class Outcome:
         self.seen_s[lane] = time.monotonic()
 
 
+def of_hello(spec: GraphSpec, lane: int, ledger: str) -> tuple[Any, ...]:
+    """The arguments of a hello."""
+    return lane, spec.work, spec.payload_bytes, spec.failures, ledger, spec.batch
+
+
 def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Outcome:
     """Run the graph: all hellos, all worlds, all greetings, as `.map` would submit them, then the gather."""
     outcome = Outcome(begun_s=time.monotonic())
     hellos = []
     for lane in range(spec.width):
         outcome.submits_s.append(time.monotonic())
-        arguments = (lane, spec.work, spec.payload_bytes, spec.failures, ledger, spec.batch)
-        hellos.append(submitter.submit(nodes.hello, *arguments))
+        hellos.append(submitter.submit(nodes.hello, *of_hello(spec, lane, ledger)))
     worlds = [submitter.submit(nodes.world, lane, ledger) for lane in range(spec.width)]
     greetings = []
     for lane, (hello, world) in enumerate(zip(hellos, worlds, strict=True)):
@@ -124,8 +128,7 @@ def wire_map(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -
     hellos = []
     for lane in range(spec.width):
         outcome.submits_s.append(time.monotonic())
-        arguments = (lane, spec.work, spec.payload_bytes, spec.failures, ledger, spec.batch)
-        hello = submitter.submit(nodes.hello, *arguments)
+        hello = submitter.submit(nodes.hello, *of_hello(spec, lane, ledger))
         submitter.on_done(hello, partial(outcome.see, lane))
         hellos.append(hello)
     outcome.submitted_s = time.monotonic()

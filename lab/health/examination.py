@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
-Status = Literal["ok", "warn", "fail"]
+from runner_lab.runners.engine import split_address
+
+CheckStatus = Literal["ok", "warn", "fail"]
 
 BUSY = 0.25
 """Share of the machine in use from which other load disturbs every measurement."""
@@ -95,7 +97,7 @@ class Check:
     """One line. `remedy` is what to do where it is not ok."""
 
     check: str
-    status: Status
+    status: CheckStatus
     said: str
     remedy: str = ""
 
@@ -254,7 +256,7 @@ def _port(number: int, taken_by: str | None, here: PrefectFacts) -> Check:
 
 
 def _local(address: str) -> bool:
-    host = urlsplit(address if "://" in address else f"tcp://{address}").hostname
+    host = split_address(address).hostname
     return host in LOOPBACK or address in ("auto", "local")
 
 
@@ -277,7 +279,7 @@ def _extra(found: Requirement) -> bool:
     return found.marker is not None and "extra ==" in str(found.marker)
 
 
-def worst(findings: Sequence[Check]) -> Status:
+def worst(findings: Sequence[Check]) -> CheckStatus:
     """The worst status of all."""
-    order: tuple[Status, ...] = ("ok", "warn", "fail")
+    order: tuple[CheckStatus, ...] = ("ok", "warn", "fail")
     return max((finding.status for finding in findings), key=order.index, default="ok")

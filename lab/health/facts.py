@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import requires
 from pathlib import Path
 
 import psutil
@@ -64,7 +64,7 @@ def gather(config: Path | None = None) -> Facts:
     cores = environment.cores()
     return Facts(
         python=platform.python_version(),
-        versions={name: _version(name) for name in sorted(names)},
+        versions={name: environment.installed_version(name) for name in sorted(names)},
         requirements=requirements,
         engines={engine.title: [p.distribution for p in engine.requires] for engine in arms.engines.values()},
         missing={engine.title: line for engine in arms.engines.values() if (line := engine.missing())},
@@ -152,10 +152,3 @@ def _named(pid: int | None) -> str:
     except psutil.Error:
         return f"pid {pid}"
     return f"{' '.join([Path(program).name, *words[:2]])[:60]} (pid {pid})"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from runner_lab.reports.analysis.cells import Cell
-from runner_lab.reports.analysis.gains import over_fewest
+from runner_lab.reports.analysis.fits import over_fewest
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.analysis.summary import Summary

@@ -250,6 +250,12 @@ def _quantiles(blocks: Sequence[Sequence[float]]) -> Quantiles | None:
     return Quantiles(*map(float, np.percentile(values, (5, 25, 50, 75, 95, 99)))) if len(values) else None
 
 
+def usual_width(cells: Sequence[Cell]) -> int:
+    """The width that most of them have, the larger one of two; 0 without any."""
+    widths = [cell.graph.width for cell in cells]
+    return max(widths, key=lambda width: (widths.count(width), width), default=0)
+
+
 def median(values: Iterable[float | None]) -> float | None:
     """Of those that are known; None where none is."""
     seen = [value for value in values if value is not None]

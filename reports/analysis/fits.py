@@ -1,4 +1,4 @@
-"""Marginal cost: a figure that needs more than one graph."""
+"""Figures that need more than one graph: marginal cost, and what more of something gains."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runner_lab.reports.analysis import statistics
+from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.statistics import Estimate
 
 
@@ -73,3 +74,18 @@ def marginal_cost(makespans: Mapping[int, Mapping[int, float]]) -> MarginalCost 
         sizes=tuple(sizes),
         by_block=dict(zip(blocks, map(float, slopes), strict=True)),
     )
+
+
+def over_fewest(cells: Mapping[int, Cell]) -> tuple[dict[int, Estimate], dict[int, Estimate]]:
+    """Cells of one graph that differ in one number, each against the smallest of it.
+
+    Returns:
+        By that number, ascending: times in seconds, and how many times as fast as the smallest, paired by block.
+    """
+    base = cells[min(cells)].by_block
+    gains = {
+        number: statistics.geometric_mean([[base[block] / value for block, value in shared.items()]])
+        for number, cell in sorted(cells.items())
+        if (shared := {block: value for block, value in cell.by_block.items() if block in base})
+    }
+    return {number: time for number in gains if (time := cells[number].time_s)}, gains

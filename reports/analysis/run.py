@@ -9,7 +9,7 @@ from typing import Any
 
 from runner_lab.records import run_plan
 from runner_lab.records.cell_id import RESIZED, CellId
-from runner_lab.records.record import Record
+from runner_lab.records.record import BASELINE, Record
 from runner_lab.records.run_plan import RunPlan
 from runner_lab.records.traits import ArmTraits, before
 from runner_lab.records.validation import LARGEST, RecordError
@@ -43,9 +43,19 @@ class Arm:
         return self.told or before(self.engine, self.name, self.bare or self.lean)
 
     @property
+    def choosable(self) -> bool:
+        """A user may choose it: no engine without Prefect, and not the baseline a second time."""
+        return not self.bare and self.role != "control"
+
+    @property
+    def without_engine(self) -> bool:
+        """Nothing that the lab knows executes its tasks: of direct calls, and of a declared runner of another kind."""
+        return self.engine == "none"
+
+    @property
     def has_slots(self) -> bool:
         """How many is to be chosen: not of direct calls, which have one, nor of an event loop, which has no limit."""
-        return self.engine != "none" and not self.traits.event_loop
+        return not self.without_engine and not self.traits.event_loop
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ def _labels(names: Sequence[str]) -> dict[str, str]:
 def _baseline(records: Sequence[Record], plan: RunPlan | None) -> str:
     present = [record.arm for record in records]
     by_role = next((record.arm for record in records if record.role == "baseline"), None)
-    candidates = [plan.baseline if plan else None, by_role, "threads", present[0]]
+    candidates = [plan.baseline if plan else None, by_role, BASELINE, present[0]]
     return next(name for name in candidates if name in present)
 
 

@@ -124,7 +124,14 @@ def mean(strata: Strata) -> Estimate:
 
 def geometric_mean(strata: Strata) -> Estimate:
     """`mean` of the logarithms, taken back: for positive figures with multiplicative noise."""
-    return _exp(mean([np.log(stratum) for stratum in strata if len(stratum)]))
+    return from_logs(mean([np.log(stratum) for stratum in strata if len(stratum)]))
+
+
+def from_logs(logs: Estimate) -> Estimate:
+    """The figure whose logarithm this is, with its interval."""
+    low = None if logs.low is None else _safe_exp(logs.low)
+    high = None if logs.high is None else _safe_exp(logs.high)
+    return Estimate(_safe_exp(logs.value), low, high, logs.n)
 
 
 def spread(strata: Strata) -> float:
@@ -160,10 +167,10 @@ def noise(control: Graphs) -> Noise:
         return Noise(None, None, UNMEASURED_THRESHOLD)
     ratio = mean([values])
     if ratio.low is None or ratio.high is None:
-        return Noise(_exp(ratio), None, max(UNMEASURED_THRESHOLD, _safe_exp(abs(ratio.value)) - 1))
+        return Noise(from_logs(ratio), None, max(UNMEASURED_THRESHOLD, _safe_exp(abs(ratio.value)) - 1))
     far = max(abs(ratio.low), abs(ratio.high))
     threshold = max(SMALLEST_DIFFERENCE, _safe_exp(far) - 1)
-    return Noise(_exp(ratio), spread([list(graph.values()) for graph in control]), threshold, spread([values]))
+    return Noise(from_logs(ratio), spread([list(graph.values()) for graph in control]), threshold, spread([values]))
 
 
 def compare(graphs: Graphs, floor: Noise) -> Comparison:
@@ -180,7 +187,7 @@ def compare(graphs: Graphs, floor: Noise) -> Comparison:
     logs = mean([values])
     band = tie_band(len(values), floor, pooled=sum(map(bool, graphs)) > 1)
     p = _signed_rank(values)
-    return Comparison(_exp(logs), p, floor.threshold, band, _verdict(logs, p, floor.threshold, band))
+    return Comparison(from_logs(logs), p, floor.threshold, band, _verdict(logs, p, floor.threshold, band))
 
 
 def tie_band(blocks: int, floor: Noise, pooled: bool) -> float:
@@ -256,12 +263,6 @@ def _interval_reach(free: int) -> float:
     means = np.abs(rng.standard_normal(20_000))
     errors = np.sqrt(rng.chisquare(free, 20_000) / free)
     return float(np.quantile(means + t_quantile(free) * errors, CONFIDENCE))
-
-
-def _exp(logs: Estimate) -> Estimate:
-    low = None if logs.low is None else _safe_exp(logs.low)
-    high = None if logs.high is None else _safe_exp(logs.high)
-    return Estimate(_safe_exp(logs.value), low, high, logs.n)
 
 
 def _safe_exp(value: float) -> float:

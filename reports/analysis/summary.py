@@ -25,7 +25,7 @@ from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 from runner_lab.reports.analysis.task_stages import StagesOfArms
 from runner_lab.reports.model.judgement import RunModel, judge
 from runner_lab.reports.words import described
-from runner_lab.reports.words.described import Described
+from runner_lab.reports.words.described import FlowDescription
 from runner_lab.reports.words.units import printable
 
 SCHEMA = 2
@@ -82,11 +82,16 @@ class Summary:
     notes: tuple[str, ...]
     task_stages: StagesOfArms
     scale: tuple[ArmScale, ...]
-    flow: Described | None
+    flow: FlowDescription | None
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         return tuple(row.arm for row in self.rows)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The arms' names made safe to show, by name."""
+        return {arm.name: arm.label for arm in self.arms}
 
     @property
     def cores(self) -> int | None:
@@ -108,9 +113,12 @@ class Summary:
         pairs = [cell.versus.ratio.n for cell in self.cells if cell.versus]
         return max(pairs or [cell.ok for cell in self.cells], default=0)
 
+    def arm(self, name: str) -> Arm | None:
+        return next((arm for arm in self.arms if arm.name == name), None)
+
     def label(self, name: str) -> str:
         """An arm's name made safe to show."""
-        return next(arm.label for arm in self.arms if arm.name == name)
+        return self.labels[name]
 
     def arm_label(self, cell: Cell) -> str:
         """The same for the arm of a cell, with its number of workers where cells differ by that: `dask@4`."""
@@ -185,7 +193,7 @@ def to_json(summary: Summary, verdict: Sequence[str], warnings: Sequence[str]) -
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
-def _flow(records: Sequence[Record]) -> Described | None:
+def _flow(records: Sequence[Record]) -> FlowDescription | None:
     flows = [record.graph for record in records if isinstance(record.graph, UserFlowSpec)]
     return described.described(flows[0]) if flows and len(flows) == len(records) else None
 

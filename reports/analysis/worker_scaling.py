@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runner_lab.records.cell_id import WORKER_SCALING
 from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis.cells import Cell
-from runner_lab.reports.analysis.gains import over_fewest
+from runner_lab.reports.analysis.fits import over_fewest
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.analysis.summary import Summary

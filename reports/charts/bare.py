@@ -28,7 +28,7 @@ def prefect_over_bare(summary: Summary) -> Drawing | Missing:
     rows = [(engine, arm) for engine in engines for arm in engine.prefect]
     fig, axes = style.figure(style.rows_height(len(rows)) + 1.5)
     marks = style.marks(summary.arms)
-    style.arm_rows(axes, [row.arm for _, row in rows])
+    style.rows(axes, [row.arm.label for _, row in rows])
     axes.set_xscale("log")
     values = []
     for place, (engine, row) in enumerate(rows):
@@ -63,8 +63,7 @@ def _engines(summary: Summary) -> list[EngineRows]:
             row
             for row in summary.rows
             if row.arm.engine == bare.arm.engine
-            and not row.arm.bare
-            and row.arm.role != "control"
+            and row.arm.choosable
             and row.arm.workers == bare.arm.workers
             and _cost(row) > 0
         )

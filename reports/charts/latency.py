@@ -20,7 +20,8 @@ def latency_distributions(summary: Summary) -> Drawing | Missing:
     cells = [c for c in summary.of(summary.widths) if reference and c.graph == reference and (c.queue or c.seen)]
     if not cells:
         return Missing(TITLE, "No empty graph carries the latencies of its tasks.")
-    arms = [next(arm for arm in summary.arms if arm.name == cell.arm) for cell in cells]
+    by_name = {arm.name: arm for arm in summary.arms}
+    arms = [by_name[cell.arm] for cell in cells]
     fig, grid = style.figure(style.rows_height(len(arms)) + 1.0, 1, 2, sharey=True)
     _panel(grid[0], summary, arms, [cell.queue for cell in cells], "submit to body start")
     _panel(grid[1], summary, arms, [cell.seen for cell in cells], "body end to result seen")
@@ -35,7 +36,7 @@ _READING = (
 
 def _panel(axes: Axes, summary: Summary, arms: list[Arm], latencies: list[Quantiles | None], heading: str) -> None:
     marks = style.marks(summary.arms)
-    style.arm_rows(axes, arms)
+    style.rows(axes, [arm.label for arm in arms])
     axes.set_xscale("log")
     for place, (arm, q) in enumerate(zip(arms, latencies, strict=True)):
         if q is None:
@@ -54,7 +55,7 @@ def _takeaway(arms: list[Arm], cells: list[Cell]) -> str:
     waits = sorted(
         (cell.queue.p95, arm.label)
         for arm, cell in zip(arms, cells, strict=True)
-        if cell.queue and not arm.bare and arm.role != "control"
+        if cell.queue and arm.choosable
     )
     if not waits:
         return "Only the way back from body to flow was measured."

@@ -55,7 +55,7 @@ def _takeaway(summary: Summary) -> str:
     fits = [
         (row.marginal.per_task_s.value, row.arm.label)
         for row in summary.rows
-        if row.marginal and row.marginal.per_task_s.value > 0 and not row.arm.bare and row.arm.role != "control"
+        if row.marginal and row.marginal.per_task_s.value > 0 and row.arm.choosable
     ]
     if not fits:
         return "No arm's cost of a task could be fitted."

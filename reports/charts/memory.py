@@ -71,7 +71,7 @@ _READING = (
 
 def frontier(points: list[Footprint]) -> list[Footprint]:
     """The Prefect arms that no other one beats in both, fastest first; all of them if there are only bare arms."""
-    candidates = [p for p in points if not p.arm.bare and p.arm.role != "control"] or points
+    candidates = [p for p in points if p.arm.choosable] or points
     best: list[Footprint] = []
     for point in sorted(candidates, key=lambda p: (p.makespan_s, p.memory_bytes)):
         if not best or point.memory_bytes < best[-1].memory_bytes:

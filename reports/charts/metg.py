@@ -23,7 +23,7 @@ TITLE = "How small may a task be?"
 
 def efficiency_by_duration(summary: Summary) -> Drawing | Missing:
     """Efficiency by task duration: measured marks, the model's line, and METG(50 %) with its interval."""
-    arms = [arm for arm in summary.arms if arm.role != "control" and not arm.bare]
+    arms = [arm for arm in summary.arms if arm.choosable]
     shown = [k for k in kinds.SEARCHED if any(len(durations(samples_of(summary, k, arm.name))) > 1 for arm in arms)]
     if not shown:
         return Missing(TITLE, "No arm has sleep or spin tasks of two durations, in the metg suite or the work suite.")
@@ -86,7 +86,7 @@ def _panel(
     axes.set_xlim(*ends)
     style.log_time(axes.xaxis, 4)
     axes.set_ylim(0, 1.03)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
+    style.shares(axes.yaxis)
     axes.set_title(kinds.on_axes(kind), fontsize=9)
 
 
@@ -115,7 +115,7 @@ def _takeaway(found: dict[str, list[tuple[Arm, Metg | None]]]) -> str:
     told = []
     for kind, arms in found.items():
         reached = sorted(
-            (metg.seconds, arm.label, metg) for arm, metg in arms if metg and metg.reached and arm.engine != "none"
+            (metg.seconds, arm.label, metg) for arm, metg in arms if metg and metg.reached and not arm.without_engine
         )
         if reached:
             seconds, label, metg = reached[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner_lab.reports.analysis.cells import usual_width
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.analysis.summary import Summary
@@ -52,8 +53,7 @@ _READING = (
 def _times(summary: Summary, arm: Arm) -> dict[int, Estimate]:
     """By payload in bytes, at the width that the arm's payload cells have most often; without any, of empty tasks."""
     cells = summary.of("payload", arm.name)
-    widths = [cell.graph.width for cell in cells]
-    width = max(widths, key=lambda w: (widths.count(w), w), default=0)
+    width = usual_width(cells)
     cells = [*summary.of(summary.widths, arm.name), *cells]
     return {cell.graph.payload_bytes: cell.time_s for cell in cells if cell.time_s and cell.graph.width == width}
 
@@ -62,7 +62,7 @@ def _takeaway(times: dict[Arm, dict[int, Estimate]], sizes: list[int]) -> str:
     added = sorted(
         (found[sizes[-1]].value - found[sizes[0]].value, arm.label)
         for arm, found in times.items()
-        if sizes[0] in found and sizes[-1] in found and not arm.bare and arm.role != "control"
+        if sizes[0] in found and sizes[-1] in found and arm.choosable
     )
     if not added:
         return "No Prefect arm was measured at both ends."

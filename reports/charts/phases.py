@@ -59,10 +59,7 @@ _READING = (
 
 
 def _bars(axes: Axes, heading: str, names: Sequence[str], rows: Parts) -> None:
-    axes.set_yticks(range(len(rows)), [style.short(label) for label, _ in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
+    style.rows(axes, [label for label, _ in rows])
     longest = max(sum(parts) for _, parts in rows)
     for place, (_, parts) in enumerate(rows):
         left = 0.0

@@ -41,7 +41,7 @@ _READING = (
 
 def _panel(axes: Axes, summary: Summary, suite: str, arms: list[Arm], ratios: list[Comparison | None]) -> None:
     marks = style.marks(summary.arms)
-    style.arm_rows(axes, arms)
+    style.rows(axes, [arm.label for arm in arms])
     threshold = summary.noise_by_suite[suite].threshold if suite in summary.noise_by_suite else 0.0
     axes.axvspan(1 / (1 + threshold), 1 + threshold, color=style.BAND, zorder=0)
     axes.axvline(1, color=style.MUTED, linewidth=0.8)

@@ -85,9 +85,8 @@ def _scaled(value: float | None, by: float) -> float | None:
 
 
 def _takeaway(summary: Summary, found: Sequence[ArmScale]) -> str:
-    labels = {arm.name: arm.label for arm in summary.arms}
     told = [
-        f"against one at {reference:,} tasks: {units.listed([_grown(one, labels) for one in arms])}"
+        f"against one at {reference:,} tasks: {units.listed([_grown(one, summary.labels) for one in arms])}"
         for reference, arms in by_reference(found).items()
     ]
     if not told:

@@ -212,12 +212,17 @@ def legend(fig: Figure, arms: Sequence[Arm], drawn: Mapping[str, Mark], more: Se
     )
 
 
-def arm_rows(axes: Axes, arms: Sequence[Arm]) -> None:
-    """One row an arm, the first at the top, on the y axis."""
-    axes.set_yticks(range(len(arms)), [short(arm.label) for arm in arms])
-    axes.set_ylim(len(arms) - 0.4, -0.6)
+def rows(axes: Axes, labels: Sequence[str]) -> None:
+    """One row a label, the first at the top, on the y axis."""
+    axes.set_yticks(range(len(labels)), [short(label) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
+
+
+def shares(axis: Any) -> None:
+    """Ticks of shares of 1, in per cent."""
+    axis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
 
 
 def rows_height(count: int) -> float:

@@ -39,15 +39,14 @@ def where_a_task_goes(summary: Summary) -> Drawing | Missing:
         panels.append(("those below a quarter of the longest, enlarged", tuple(short)))
     heights = [style.rows_height(len(by_arm)) + 0.5 for _, by_arm in panels]
     fig, grid = style.figure(sum(heights) + 0.9, len(panels), squeeze=False, height_ratios=heights)
-    labels = {arm.name: arm.label for arm in summary.arms}
     for axes, (heading, by_arm) in zip(grid.flat, panels, strict=True):
-        _bars(axes, heading, by_arm, labels)
+        _bars(axes, heading, by_arm, summary.labels)
     grid.flat[-1].set_xlabel("milliseconds a task")
     handles = [Patch(color=COLOURS[stage], label=stage) for stage in STAGES]
     if any(stages.untold_s for stages in found):
         handles.append(Patch(facecolor=style.BAND, edgecolor=style.MUTED, label=UNTOLD))
     fig.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=1.2)
-    return Drawing(TITLE, _takeaway(summary.task_stages, labels), _READING, fig)
+    return Drawing(TITLE, _takeaway(summary.task_stages, summary.labels), _READING, fig)
 
 
 _READING = (
@@ -58,10 +57,7 @@ _READING = (
 
 
 def _bars(axes: Axes, heading: str, by_arm: Sequence[ArmStages], labels: dict[str, str]) -> None:
-    axes.set_yticks(range(len(by_arm)), [style.short(labels[stages.arm]) for stages in by_arm])
-    axes.set_ylim(len(by_arm) - 0.4, -0.6)
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
+    style.rows(axes, [labels[stages.arm] for stages in by_arm])
     longest = max(stages.total_s for stages in by_arm) * 1e3
     for place, stages in enumerate(by_arm):
         left = 0.0

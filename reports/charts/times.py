@@ -17,7 +17,7 @@ def time_by_arm(summary: Summary) -> Drawing | Missing:
         return Missing(TITLE, "The flow ended well under no arm, so there is no time to draw.")
     marks = style.marks(summary.arms)
     fig, axes = style.figure(style.rows_height(len(timed)) + 0.9)
-    style.arm_rows(axes, [arm for arm, _ in timed])
+    style.rows(axes, [arm.label for arm, _ in timed])
     ends: list[float] = []
     for place, (arm, cell) in enumerate(timed):
         assert cell.time_s is not None

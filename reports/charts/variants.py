@@ -83,7 +83,7 @@ def _pair(summary: Summary, row: ArmRow, suite: str) -> Pair | None:
 
 def _panel(axes: Axes, summary: Summary, suite: str, pairs: list[Pair]) -> None:
     marks = style.marks(summary.arms)
-    style.arm_rows(axes, [pair.arm for pair in pairs])
+    style.rows(axes, [pair.arm.label for pair in pairs])
     axes.set_xscale("log")
     for place, pair in enumerate(pairs):
         look = marks[pair.arm.name]
@@ -105,11 +105,10 @@ def _panel(axes: Axes, summary: Summary, suite: str, pairs: list[Pair]) -> None:
 def _takeaway(panels: list[tuple[str, list[Pair]]]) -> str:
     told = []
     for suite, pairs in panels:
-        shares = [p.variant.value / p.plain for p in pairs if not p.arm.bare and p.arm.role != "control"]
+        shares = [p.variant.value / p.plain for p in pairs if p.arm.choosable]
         if not shares:
             continue
         verb = "A pass from the cache takes" if suite == "cached" else "the retrying graph takes"
         low, high = units.times(min(shares)), units.times(max(shares))
         told.append(f"{verb} {low if low == high else f'{low} to {high}'} the plain time")
-    sentence = "; ".join(told) or "Only bare arms and the control ran these variants"
-    return sentence[0].upper() + sentence[1:] + "."
+    return units.sentence(told or ["Only bare arms and the control ran these variants"])

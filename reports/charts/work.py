@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from runner_lab.reports.analysis.cells import Cell
+from runner_lab.reports.analysis.cells import Cell, usual_width
 from runner_lab.reports.analysis.metg import TARGET, Metg
 from runner_lab.reports.analysis.metg import of as metg_of
 from runner_lab.reports.analysis.run import Arm
@@ -61,15 +61,14 @@ def _panel(axes: Axes, summary: Summary, kind: str, arms: list[Arm]) -> None:
     axes.set_xticks(sorted(durations), [units.exactly(duration) for duration in sorted(durations)], fontsize=8)
     axes.minorticks_off()
     axes.set_ylim(0, min(axes.get_ylim()[1], HIGHEST))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
+    style.shares(axes.yaxis)
     axes.set_title(kinds.short(kind), fontsize=9)
 
 
 def efficiencies(summary: Summary, kind: str, arm: str) -> dict[float, float]:
     """Efficiency by duration in seconds, at the width with the most durations."""
     cells = [c for c in summary.of("work", arm) if c.graph.work.kind == kind and _shown(c)]
-    widths = [cell.graph.width for cell in cells]
-    width = max(widths, key=lambda w: (widths.count(w), w), default=0)
+    width = usual_width(cells)
     return {c.graph.work.seconds: c.efficiency for c in cells if c.graph.width == width and c.efficiency is not None}
 
 
@@ -84,10 +83,7 @@ def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:
         found = [
             (metg, arm.label)
             for arm in arms
-            if not arm.bare
-            and arm.role != "control"
-            and arm.engine != "none"
-            and (metg := metg_of(summary, kind, arm.name))
+            if arm.choosable and not arm.without_engine and (metg := metg_of(summary, kind, arm.name))
         ]
         reached = sorted((metg.seconds, label, metg) for metg, label in found if metg.reached)
         if reached:

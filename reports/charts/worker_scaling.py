@@ -74,7 +74,7 @@ def _efficiencies(axes: Axes, found: Sequence[Scaled], marks: dict[str, Mark]) -
         axes.plot(list(beyond), list(beyond.values()), color=look["color"], linestyle=MODEL_LINE, linewidth=1.4)
     axes.axhline(1, color=style.BAND, linewidth=2.5, zorder=0)
     axes.set_ylim(0, max(1.15, axes.get_ylim()[1]))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
+    style.shares(axes.yaxis)
 
 
 def _beyond(one: Scaled) -> dict[int, float]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from runner_lab.records.cell_id import WIDTHS
+from runner_lab.records.graph import WorkKind
 from runner_lab.records.record import FILE_NAME, RecordError, has_suite
 from runner_lab.reports.choose.ranking import Request
-from runner_lab.reports.words.kinds import Kind
 
 RESULTS = Path("results")
 MEASURE = "runner-lab run --profile quick"
@@ -21,8 +21,8 @@ MOST_WORKERS = 10**5
 LONGEST_API_LATENCY_S = 5.0
 """Round trips beyond this are no place that an API is at, and Prefect's clients begin to give up."""
 
-Work = Literal["io", "cpu", "cpu-no-gil", "none", "sleep", "spin", "crunch"]
-KINDS: dict[Work, Kind] = {
+WorkName = Literal["io", "cpu", "cpu-no-gil", "none", "sleep", "spin", "crunch"]
+KINDS: dict[WorkName, WorkKind] = {
     "io": "sleep",
     "cpu": "spin",
     "cpu-no-gil": "crunch",
@@ -44,7 +44,7 @@ class AskError(ValueError):
 def request(
     tasks: str,
     task_seconds: str | None = None,
-    work: Work | None = None,
+    work: WorkName | None = None,
     payload: str = "0",
     workers: str | None = None,
     startup: Literal["warm", "cold"] = "warm",

@@ -47,6 +47,11 @@ class Decisions:
     rows: dict[str, tuple[Decision, ...]]
     cold: bool
 
+    @property
+    def start(self) -> str:
+        """What its times begin from, in words."""
+        return "from a cold start" if self.cold else "on warm workers"
+
 
 @lru_cache(maxsize=1)
 def decisions(summary: Summary) -> Decisions | None:

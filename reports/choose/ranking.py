@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from runner_lab.records.graph import GraphSpec
+from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import LARGEST_TIE, SMALLEST_TIE_BAND
 from runner_lab.reports.model.costs import Workload
@@ -45,7 +45,7 @@ class Request:
     api_latency_s: float | None = None
 
     @classmethod
-    def of(cls, graph: GraphSpec, cold: bool, workers: int | None) -> Request:
+    def of(cls, graph: AnyGraph, cold: bool, workers: int | None) -> Request:
         """The question that a map of the lab's own is an answer to."""
         return cls(graph.tasks, graph.work.seconds, graph.work.kind, graph.payload_bytes, workers, cold)
 

@@ -99,7 +99,7 @@ def regret(summary: Summary) -> Regret | None:
 
 def _tested(summary: Summary, graph: AnyGraph, cells: Sequence[Cell]) -> Tested | None:
     slots = None if _free(graph, cells) else own_slots(summary)
-    request = Request(graph.tasks, graph.work.seconds, graph.work.kind, graph.payload_bytes, slots, cells[0].cold)
+    request = Request.of(graph, cells[0].cold, slots)
     answer = {arm.arm: arm for arm in rank(summary, request)}
     if not answer:
         return None

@@ -16,6 +16,7 @@ from runner_lab.reports.analysis.statistics import (
     SMALLEST_TIE_BAND,
     Estimate,
     Verdict,
+    from_logs,
     t_quantile,
 )
 from runner_lab.reports.history.timings import MACHINE, Timing, Timings
@@ -70,7 +71,7 @@ def difference(a: Timings, b: Timings) -> Difference:
     for cell in shared:
         threshold = (1 + a.threshold(cell)) * (1 + b.threshold(cell)) - 1
         p = float(adjusted[cell]) if cell in adjusted else None
-        changed.append(Changed(cell, _exp(tests[cell][0]), p, threshold, _verdict(tests[cell][0], p, threshold)))
+        changed.append(Changed(cell, from_logs(tests[cell][0]), p, threshold, _verdict(tests[cell][0], p, threshold)))
     names = (a.name, b.name) if a.name != b.name else (f"{a.name} (A)", f"{b.name} (B)")
     return Difference(
         a=names[0],
@@ -142,8 +143,3 @@ def _cautions(a: Timings, b: Timings, changed: Sequence[Changed]) -> list[str]:
                 "a control compares arms within a run and cannot see it."
             )
     return lines
-
-
-def _exp(logs: Estimate) -> Estimate:
-    ends = [None if end is None else math.exp(min(max(end, -600.0), 600.0)) for end in (logs.low, logs.high)]
-    return Estimate(math.exp(min(max(logs.value, -600.0), 600.0)), ends[0], ends[1], logs.n)

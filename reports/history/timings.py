@@ -11,7 +11,7 @@ from typing import Any
 
 from runner_lab.records import record as record_files
 from runner_lab.records.cell_id import CellId
-from runner_lab.records.record import RecordError
+from runner_lab.records.record import BASELINE, CONTROL, RecordError
 from runner_lab.records.validation import LARGEST
 from runner_lab.reports.analysis import cells, run, statistics
 from runner_lab.reports.analysis.statistics import Noise
@@ -73,7 +73,7 @@ def _records(path: Path) -> Timings:
     found, notes = record_files.read(path)
     if not found:
         raise RecordError(f"{path} holds no measurement")
-    baseline = next((r.arm for r in found if r.role == "baseline"), "threads")
+    baseline = next((r.arm for r in found if r.role == "baseline"), BASELINE)
     control = next((r.arm for r in found if r.role == "control"), None)
     arms = list(dict.fromkeys(record.arm for record in found))
     own_workers = run.workers_of(found, None)
@@ -126,7 +126,7 @@ def _benchmark_json(path: Path) -> Timings:
     control = [
         {block: math.log(value / base[block]) for block, value in own.items() if block in base}
         for (group, arm), own in blocks.items()
-        if arm == "control" and (base := blocks.get((group, "threads")))
+        if arm == CONTROL and (base := blocks.get((group, BASELINE)))
     ]
     name = path.parent.name if path.name == BENCHMARK_JSON else path.stem
     return Timings(printable(name) or path.name, timed, {}, statistics.noise(control), facts)

@@ -25,7 +25,7 @@ from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.model.costs import CPU_KINDS, UNLIMITED, Costs, makespan_s
 from runner_lab.reports.model.distance import api_trips
-from runner_lab.reports.model.model import ArmModel, Reach
+from runner_lab.reports.model.model import ArmModel, MeasuredReach
 
 FEWEST_SIZES = 2
 MISFIT_PRIOR = 0.10
@@ -80,7 +80,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
     )
     priors = _priors(arm, warm, cpu)
     fitted = _fit_makespans(arm, warm, known, priors, cores, noise, near)
-    reach = Reach(
+    reach = MeasuredReach(
         tasks=max(c.graph.tasks for c in warm),
         body_s=max(c.graph.body_s for c in warm),
         payload_bytes=max(c.graph.payload_bytes * c.graph.width for c in warm),
@@ -108,7 +108,7 @@ def slots_of(arm: Arm, cell: Cell) -> int:
     """Bodies at a time."""
     if arm.traits.event_loop:
         return UNLIMITED
-    return 1 if arm.engine == "none" else max(cell.workers, 1)
+    return 1 if arm.without_engine else max(cell.workers, 1)
 
 
 def in_driver(arm: Arm) -> bool:
@@ -139,9 +139,14 @@ def expected_s(costs: Costs, cell: Cell, workers: int, cores: int | None) -> flo
 
 def graph_s(costs: Costs, graph: AnyGraph, workers: int, cores: int | None) -> float:
     """The model's makespan of one of the lab's graphs, seconds."""
+    tasks, working, body_s, payload_bytes = _shape(graph)
+    return float(makespan_s(costs, tasks, working, body_s, graph.work.kind, payload_bytes, workers, cores))
+
+
+def _shape(graph: AnyGraph) -> tuple[int, int, float, int]:
+    """Tasks, those of them that work, seconds of a body, and payload bytes over all."""
     working = graph.width if graph.work.seconds > 0 else 0
-    payload = graph.payload_bytes * graph.width
-    return float(makespan_s(costs, graph.tasks, working, graph.body_s, graph.work.kind, payload, workers, cores))
+    return graph.tasks, working, graph.body_s, graph.payload_bytes * graph.width
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prio
     shortest_s = min(c.time_s.value for c in cells if c.time_s)
     submit_s = _submit(cells)
     priors = {"fixed_s": Prior(0.1 * shortest_s, 2.0)}
-    if arm.engine == "none":
+    if arm.without_engine:
         priors["slot_s"] = Prior(each_s, 1.0)
     elif in_driver(arm):
         # All that Prefect does for a task is under one GIL; a slot is held for longer, as it waits for its turn.
@@ -242,19 +247,7 @@ def _fit_makespans(
 def _rows(arm: Arm, cells: Sequence[Cell]) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """By kind of work: which cells, and their tasks, working tasks, seconds of a body, payload bytes and slots."""
     kinds = np.array([c.graph.work.kind for c in cells])
-    columns = np.array(
-        [
-            (
-                c.graph.tasks,
-                c.graph.width if c.graph.work.seconds > 0 else 0,
-                c.graph.body_s,
-                c.graph.payload_bytes * c.graph.width,
-                slots_of(arm, c),
-            )
-            for c in cells
-        ],
-        dtype=float,
-    ).T
+    columns = np.array([(*_shape(c.graph), slots_of(arm, c)) for c in cells], dtype=float).T
     return {kind: (kinds == kind, tuple(columns[:, kinds == kind])) for kind in dict.fromkeys(kinds)}
 
 

@@ -71,7 +71,7 @@ class RunModel:
 
 def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: Noise) -> RunModel:
     """Fit every arm that a user can choose: not the engines without Prefect, not the control."""
-    choices = {arm.name: arm for arm in arms if not arm.bare and arm.role != "control"}
+    choices = {arm.name: arm for arm in arms if arm.choosable}
     fits = {name: fitting.fit(arm, cells, cores) for name, arm in choices.items()}
     fitted = {name: found for name, found in fits.items() if found is not None}
     warm = [c for c in cells if fitting.usable(c) and c.arm in fitted]

@@ -17,7 +17,7 @@ SURE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class Reach:
+class MeasuredReach:
     """The largest workload that was measured; beyond it a prediction is an extrapolation."""
 
     tasks: int
@@ -55,7 +55,7 @@ class ArmModel:
     noise: float
     cold_noise: float
     cores: int | None
-    reach: Reach
+    reach: MeasuredReach
 
     @property
     def workers(self) -> int:
@@ -70,12 +70,17 @@ class ArmModel:
         """The same arm with Prefect's API that round trip away; `None`: as far as it was in the run."""
         return self if api_latency_s is None else replace(self, costs=self.costs.away(api_latency_s))
 
+    @property
+    def t_quantile(self) -> float:
+        """Standard deviations that a 90 % interval reaches to either side, by Student's t."""
+        return float(stats.t.ppf(0.95, max(self.free, 1)))
+
     def slots(self, workers: Any) -> Any:
         """Bodies at a time; arrays are welcome. However many workers are asked for, direct calls have one, and an event
         loop has one for every task."""
         if self.costs.event_loop:
             return UNLIMITED
-        return 1 if self.arm.engine == "none" else self.workers if workers is None else workers
+        return 1 if self.arm.without_engine else self.workers if workers is None else workers
 
     def ideal_s(self, work: Workload, workers: Any = None) -> float:
         """The bodies alone: in as many rounds as the slots need, CPU work no faster than the machine's cores allow."""
@@ -121,7 +126,7 @@ class ArmModel:
         value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold, workers))
         unsure = math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
         # A factor of exp(50) either way says nothing, and both ends stay numbers.
-        reach = min(float(stats.t.ppf(0.95, max(self.free, 1))) * unsure, 50.0)
+        reach = min(self.t_quantile * unsure, 50.0)
         return Prediction(value, value * math.exp(-reach), value * math.exp(reach))
 
     def _bodies_s(self, tasks: Any, body_s: Any, kind: str, workers: Any) -> Any:

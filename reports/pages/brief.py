@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.pages import comparison_tables, tables
-from runner_lab.reports.pages.markdown import escape, linked
-from runner_lab.reports.pages.page import titled
+from runner_lab.reports.pages.markdown import escape, heading, linked
 from runner_lab.reports.words import advice, verdict
 
 Rows = list[dict[str, str]]
@@ -22,10 +21,7 @@ def text(summary: Summary, report: str | None = None, news: Sequence[str] = ()) 
         news: what changed since the run before, a line each.
     """
     run = summary.run
-    lines = [f"# {escape(titled(summary))}", ""]
-    if run.partial:
-        lines += [f"**PARTIAL: {escape(run.partial)}**", ""]
-    lines += [f"- {escape(line)}" for line in verdict.of(summary)]
+    lines = [*heading(summary), *(f"- {escape(line)}" for line in verdict.of(summary))]
     for title, told in (
         ("Since the run before", news),
         ("Before you rely on it", advice.warnings(summary)),

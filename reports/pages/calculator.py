@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from scipy import stats
-
 from runner_lab.reports.analysis.statistics import LARGEST_TIE, SMALLEST_TIE_BAND
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style, svg
@@ -98,7 +96,7 @@ def _arm(found: ArmModel, summary: Summary, colour: str) -> dict[str, Any]:
         "misfit": found.misfit,
         "noise": found.noise,
         "cold_noise": found.cold_noise,
-        "t_quantile": float(stats.t.ppf(0.95, max(found.free, 1))),
+        "t_quantile": found.t_quantile,
         "reach": {"tasks": found.reach.tasks, "body_s": found.reach.body_s, "kinds": found.reach.kinds},
         "memory": {"driver": driver_bytes, "workers": workers_bytes, "slot": slot_bytes},
         "costs": asdict(found.costs),

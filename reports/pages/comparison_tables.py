@@ -9,7 +9,7 @@ from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style, svg
-from runner_lab.reports.pages.tables import Column, Entry, Table, ratio, scaled, seconds
+from runner_lab.reports.pages.tables import Column, Entry, Table, arm_entry, duration, ratio, scaled, seconds
 from runner_lab.reports.words import comparison, units
 
 
@@ -35,7 +35,7 @@ def main(summary: Summary) -> Table:
 
 def _yours(summary: Summary) -> str:
     """What the flow's own runner is, where it takes part."""
-    yours = next((arm for arm in summary.arms if arm.name == YOURS), None)
+    yours = summary.arm(YOURS)
     if yours is None or summary.flow is None:
         return ""
     runner = yours.runner.rpartition(".")[2]
@@ -46,7 +46,7 @@ def _yours(summary: Summary) -> str:
 
 
 @dataclass(frozen=True)
-class Bar:
+class TimeBar:
     """A runner in the ranking: its mean time as a bar, the interval as a line; shares of the longest bar in per cent.
 
     tag: against the baseline, in words. cut: the bar is longer than what is drawn of it.
@@ -70,7 +70,7 @@ CUT = 10
 """Times the fastest one's time beyond which a bar is cut: the others stay readable."""
 
 
-def bars(summary: Summary) -> list[Bar]:
+def bars(summary: Summary) -> list[TimeBar]:
     """The runners that ended well, the fastest first."""
     timed = [(arm, cell, cell.time_s) for arm, cell in comparison.ranked(summary) if cell.time_s is not None]
     if not timed:
@@ -83,10 +83,10 @@ def bars(summary: Summary) -> list[Bar]:
         shown = time.low is not None and time.high is not None and not time.vague and time.low < longest_s
         memory = cell.peak_rss_bytes.own
         found.append(
-            Bar(
+            TimeBar(
                 label=arm.label,
                 slots=comparison.slots(arm),
-                tag="baseline" if arm.name == summary.run.baseline else ratio(cell.versus).text,
+                tag=ratio(cell.versus, arm.name == summary.run.baseline).text,
                 time=units.seconds(time.value),
                 interval=units.interval(time, told=units.seconds),
                 memory=units.NONE if memory is None else units.size(memory),
@@ -129,12 +129,11 @@ def _arm_row(arm: Arm, cell: Cell, summary: Summary) -> tuple[Entry, ...]:
     runs = list(cell.flow_runs.values())
     kind = "baseline again" if arm.role == "control" else "lean" if arm.lean else ""
     memory = cell.peak_rss_bytes.own
-    failed = f"{cell.failed} failed" if cell.failed else ""
     return (
-        Entry(arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else ""),
+        arm_entry(arm.label, cell.failed, kind),
         seconds(cell.time_s),
         Entry(comparison.slots(arm) or "not known", sort=arm.workers or None),
-        Entry("baseline", sort=1.0) if arm.name == summary.run.baseline else ratio(cell.versus),
+        ratio(cell.versus, arm.name == summary.run.baseline),
         scaled(cell.cpu_total_s),
         Entry(units.NONE) if memory is None else Entry(units.digits(memory / 1e6), sort=memory),
         _result(runs),
@@ -149,7 +148,7 @@ def _measurement(arm: Arm, block: int, cell: Cell) -> tuple[Entry, ...]:
     return (
         Entry(arm.label),
         Entry(str(block), sort=block),
-        Entry(units.seconds(time), sort=time),
+        duration(time),
         _submitted(runs),
         _states(runs),
         came,

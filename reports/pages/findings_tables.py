@@ -14,9 +14,8 @@ from typing import Any
 from runner_lab.records import findings as files
 from runner_lab.records.findings import Finding, Findings
 from runner_lab.records.validation import RecordError
-from runner_lab.reports.pages.tables import Column, Entry, Table
+from runner_lab.reports.pages.tables import Column, Entry, Table, duration
 from runner_lab.reports.words.units import NONE, SIGNS, listed, plural, printable
-from runner_lab.reports.words.units import seconds as shown
 
 MEANINGS = {
     "ok": "fine",
@@ -159,7 +158,7 @@ def measured(found: Findings) -> Table:
             Entry(experiment.title),
             Entry(finding.arm),
             Entry("; ".join(f"{name.replace('_', ' ')}: {value}" for name, value in finding.facts.items()) or NONE),
-            Entry(shown(finding.seconds), sort=finding.seconds),
+            duration(finding.seconds),
         )
         for experiment in found.tried()
         for finding in found.of(experiment)

@@ -31,10 +31,7 @@ def text(
 ) -> str:
     """The page for a pull request, GitHub-flavoured, at most 120 lines. Whatever comes from the records is escaped."""
     run = summary.run
-    lines = [f"# {escape(titled(summary))}", ""]
-    if run.partial:
-        lines += [f"**PARTIAL: {escape(run.partial)}**", ""]
-    lines += ["## Verdict", ""]
+    lines = [*heading(summary), "## Verdict", ""]
     if not summary.flow and (decided := tables.decided(summary)):
         lines += [*lines_of(decided), ""]
     lines += [f"- {escape(line)}" for line in verdict]
@@ -117,6 +114,12 @@ def section(found: Findings, root: str | None = None) -> list[str]:
         lines += ["", f"### {escape(about.caption)}", "", *lines_of(about)]
     facts = findings_tables.measured(found)
     return [*lines, "", *_folded(f"{facts.caption}: {len(facts.rows)} {facts.rows_are}", lines_of(facts))]
+
+
+def heading(summary: Summary) -> list[str]:
+    """The title of a page about the run, and what is missing of the run."""
+    partial = summary.run.partial
+    return [f"# {escape(titled(summary))}", "", *([f"**PARTIAL: {escape(partial)}**", ""] if partial else [])]
 
 
 def escape(text: str) -> str:

@@ -14,7 +14,7 @@ from runner_lab.reports.analysis.quotas import QUOTAS
 from runner_lab.reports.analysis.scale import REFERENCE_TASKS, TARGET, ArmScale, Size
 from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.analysis.summary import Summary
-from runner_lab.reports.pages.tables import Column, Entry, Table, scaled, small_print
+from runner_lab.reports.pages.tables import Column, Entry, Table, duration, figure, scaled, small_print
 from runner_lab.reports.words import units
 
 
@@ -66,8 +66,8 @@ def requests_a_task(summary: Summary) -> Table | None:
             (
                 Entry(summary.label(arm.arm)),
                 Entry(f"{size.tasks:,}", sort=size.tasks),
-                *(_number(value) for value in (size.requests, size.events, size.logs, _tasks_a_minute(size))),
-                *(_number(room) for room in rooms),
+                *(figure(value) for value in (size.requests, size.events, size.logs, _tasks_a_minute(size))),
+                *(figure(room) for room in rooms),
             )
         )
     if not rows:
@@ -184,7 +184,7 @@ def _row(summary: Summary, arm: ArmScale, size: Size, at: str) -> tuple[Entry, .
         _ratio(arm.growth if last else None, at),
         scaled(size.marginal_cpu_s, 1e3),
         _ratio(arm.cpu_growth if last else None, at),
-        Entry(units.seconds(size.end_s), sort=size.end_s),
+        duration(size.end_s),
         _memory(size),
         *_kept_up(size),
     )
@@ -215,7 +215,7 @@ def _kept_up(size: Size) -> tuple[Entry, ...]:
         if size.recorded is None
         else Entry(f"{size.recorded}/{size.expected_recorded}", sort=size.recorded, tone="" if whole else "failed"),
         scaled(size.recorded_per_s),
-        Entry(units.seconds(size.lag_s), sort=size.lag_s),
+        duration(size.lag_s),
         *(_count(count) for count in (size.locked, size.dropped, bad)),
     )
 
@@ -249,10 +249,6 @@ def _over(own: Estimate | None, first: Estimate | None) -> Entry:
 
 def _count(count: int | None) -> Entry:
     return Entry(units.NONE) if count is None else Entry(str(count), sort=count, tone="failed" if count else "")
-
-
-def _number(value: float | None) -> Entry:
-    return Entry(units.digits(value), sort=value)
 
 
 def _tasks_a_minute(size: Size) -> float | None:

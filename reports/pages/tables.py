@@ -65,8 +65,7 @@ def decided(summary: Summary) -> Table | None:
         *(Column(f"{tasks:,} tasks", numeric=False) for tasks in COUNTS),
     )
     rows = tuple((Entry(work), *map(_decided, row)) for work, row in found.rows.items())
-    start = "from a cold start" if found.cold else "on warm workers"
-    note = f"Runner, its slots and the time {start}. ~ marks an estimate: more than twice what the run measured."
+    note = f"Runner, its slots and the time {found.start}. ~ marks an estimate: more than twice what the run measured."
     return Table("decisions", "Which runner for which work", columns, rows, note, rows_are="sorts of work")
 
 
@@ -115,8 +114,8 @@ def _checked(summary: Summary, graph: AnyGraph, workers: int, held: Sequence[Hel
     return (
         Entry(f"{work}, {units.plural(workers, 'slot')}"),
         Entry(summary.label(first.arm)),
-        Entry(units.seconds(first.predicted_s), sort=first.predicted_s),
-        Entry(units.seconds(first.measured_s), sort=first.measured_s),
+        duration(first.predicted_s),
+        duration(first.measured_s),
         Entry(units.percent(exact.median(errors)), f"up to {units.percent(errors[-1])}", exact.median(errors)),
     )
 
@@ -143,7 +142,7 @@ def regret(summary: Summary) -> Table | None:
                 units.span(units.seconds(one.named.low_s), units.seconds(one.named.high_s)),
                 one.named.predicted_s,
             ),
-            Entry(units.seconds(one.named.measured_s), sort=one.named.measured_s),
+            duration(one.named.measured_s),
             Entry(units.seconds(one.best.measured_s), one.best.arm, one.best.measured_s),
             Entry(f"{one.regret:.2f}", sort=one.regret),
         )
@@ -185,7 +184,7 @@ def against_baseline(summary: Summary) -> Table | None:
     if not rows:
         return None
     columns = (Column("Arm", numeric=False), *(Column(units.printable(suite, 40)) for suite in suites))
-    body = tuple((_arm_entry(row), *(ratio(row.by_suite.get(suite)) for suite in suites)) for row in rows)
+    body = tuple((_arm(row), *(ratio(row.by_suite.get(suite)) for suite in suites)) for row in rows)
     note = (
         "Against the baseline in the same block, geometric mean over the suite's graphs. "
         "If its graphs differ in direction, the pooled figure hides it: see All measurements. "
@@ -209,7 +208,7 @@ def task_stages(summary: Summary) -> Table | None:
         (
             Entry(summary.label(found.arm)),
             Entry(units.digits(found.total_s * 1e3), f"{found.tasks} tasks", found.total_s),
-            *(_plain(None if (time := found.stages_s.get(stage)) is None else time * 1e3) for stage in HINTS),
+            *(figure(None if (time := found.stages_s.get(stage)) is None else time * 1e3) for stage in HINTS),
             Entry(f"{found.probe.value:.3f}", small_print(found.probe), found.probe.value)
             if found.probe
             else Entry(units.NONE),
@@ -274,8 +273,10 @@ def environment(summary: Summary) -> Table:
     return Table("environment", "Environment", (Column("Fact", numeric=False), Column("Value", numeric=False)), rows)
 
 
-def ratio(versus: Comparison | None) -> Entry:
+def ratio(versus: Comparison | None, is_baseline: bool = False) -> Entry:
     """`4.7x faster` or `8.3x slower`, with interval and n; what the run cannot tell is no figure."""
+    if is_baseline:
+        return Entry("baseline", sort=1.0)
     if versus is None:
         return Entry(units.NONE)
     told, _, between = comparison.gain(versus.ratio).partition(" (")
@@ -288,18 +289,17 @@ def ratio(versus: Comparison | None) -> Entry:
 
 
 def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
-    is_baseline = row.arm.name == summary.run.baseline
     return (
-        _arm_entry(row),
+        _arm(row),
         seconds(row.startup_s),
         seconds(row.first_result_s),
         scaled(row.marginal.per_task_s if row.marginal else None, 1e3),
-        Entry("baseline", sort=1.0) if is_baseline else ratio(row.marginal_versus),
+        ratio(row.marginal_versus, row.arm.name == summary.run.baseline),
         scaled(row.tasks_per_s),
         scaled(row.submit_per_task_s, 1e3),
         scaled(row.queue_p95_s, 1e3),
         scaled(row.cpu_s),
-        _plain(None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6),
+        figure(None if row.peak_rss_bytes is None else row.peak_rss_bytes / 1e6),
         scaled(row.cached_s),
         scaled(row.retry_s, 1e3),
         _recorded(row.recorded, row.expected_recorded),
@@ -307,18 +307,16 @@ def _arm_row(row: ArmRow, summary: Summary) -> tuple[Entry, ...]:
 
 
 def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
-    is_baseline = cell.arm == summary.run.baseline
-    failed = f"{cell.failed} failed" if cell.failed else ""
     time = seconds(cell.time_s)
     return (
         Entry(units.printable(cell.graph.id, 60)),
-        Entry(summary.arm_label(cell), failed, tone="failed" if failed else ""),
+        arm_entry(summary.arm_label(cell), cell.failed),
         time,
-        Entry("baseline", sort=1.0) if is_baseline else ratio(cell.versus),
+        ratio(cell.versus, cell.arm == summary.run.baseline),
         Entry(units.percent(cell.efficiency), sort=cell.efficiency)
         if cell.efficiency is not None
         else Entry(units.NONE),
-        _plain(None if cell.overhead_s is None else cell.overhead_s * 1e3),
+        figure(None if cell.overhead_s is None else cell.overhead_s * 1e3),
         seconds(cell.startup_s),
         seconds(cell.first_result_s),
         seconds(cell.submit_s),
@@ -329,20 +327,25 @@ def _cell_row(cell: Cell, summary: Summary) -> tuple[Entry, ...]:
         _split(cell.peak_rss_bytes, 1e-6),
         _recorded(cell.recorded, cell.expected_recorded),
         _recorded(cell.executions, cell.expected_executions),
-        _plain(cell.visibility_lag_s),
+        figure(cell.visibility_lag_s),
     )
 
 
-def _arm_entry(row: ArmRow) -> Entry:
+def _arm(row: ArmRow) -> Entry:
     kinds = {
         "baseline again": row.arm.role == "control",
-        "direct calls": row.arm.engine == "none",
+        "direct calls": row.arm.without_engine,
         "no Prefect": row.arm.bare,
         "lean": row.arm.lean,
     }
     kind = next((name for name, applies in kinds.items() if applies), "")
-    failed = f"{row.failed} failed" if row.failed else ""
-    return Entry(row.arm.label, ", ".join(filter(None, (kind, failed))), tone="failed" if failed else "")
+    return arm_entry(row.arm.label, row.failed, kind)
+
+
+def arm_entry(label: str, failed: int, kind: str = "") -> Entry:
+    """An arm; in small print of which kind it is, and how many of its measurements failed."""
+    detail = ", ".join(filter(None, (kind, f"{failed} failed" if failed else "")))
+    return Entry(label, detail, tone="failed" if failed else "")
 
 
 def seconds(estimate: Estimate | None) -> Entry:
@@ -359,8 +362,14 @@ def scaled(estimate: Estimate | None, scale: float = 1.0) -> Entry:
     return Entry(units.digits(estimate.value * scale), small_print(estimate, scale), estimate.value)
 
 
-def _plain(value: float | None) -> Entry:
+def figure(value: float | None) -> Entry:
+    """A figure that has no interval."""
     return Entry(units.digits(value), sort=value)
+
+
+def duration(value_s: float | None) -> Entry:
+    """A duration that has no interval, with the unit that suits."""
+    return Entry(units.seconds(value_s), sort=value_s)
 
 
 def small_print(estimate: Estimate, scale: float = 1.0, told: Callable[[float], str] = units.digits) -> str:

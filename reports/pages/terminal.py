@@ -47,9 +47,8 @@ def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
             table.add_row("  if not async", *map(Text, others))
     text = StringIO()
     Console(width=width, file=text, color_system=None).print(table)
-    start = "from a cold start" if found.cold else "on warm workers"
     lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    return (*lines, f"Runner x slots and time {start}. ~ estimate, beyond what was measured.")
+    return (*lines, f"Runner x slots and time {found.start}. ~ estimate, beyond what was measured.")
 
 
 def _cell(arm: Ranked, decision: Decision) -> str:

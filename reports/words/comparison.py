@@ -77,8 +77,8 @@ def states_of(runs: Sequence[FlowRun]) -> Counter[str]:
 
 
 def told(states: Counter[str] | dict[str, int]) -> str:
-    """`30 Completed, 1 Failed`."""
-    return ", ".join(f"{count} {name}" for name, count in states.items()) or "none"
+    """`30 Completed, 1 Failed`; `none`."""
+    return units.counted(states) or "none"
 
 
 def named(arm: Arm) -> str:
@@ -140,7 +140,7 @@ def _headline(summary: Summary, timed: Timed) -> list[str]:
 
 
 def _lost(summary: Summary) -> str:
-    arm = next((arm for arm in summary.arms if arm.name == summary.run.baseline), None)
+    arm = summary.arm(summary.run.baseline)
     return "The baseline" if arm is None else named(arm).replace("your", "Your")
 
 
@@ -192,7 +192,7 @@ def _as_fast(labels: Sequence[str]) -> str:
 
 def _more_slots(summary: Summary, timed: Timed) -> list[str]:
     """The flow's runner has too few slots: one of its kind with more is faster beyond the noise."""
-    yours = next((arm for arm in summary.arms if arm.name == YOURS), None)
+    yours = summary.arm(YOURS)
     if yours is None or yours.traits.slots != "counted":
         return []
     for arm, cell in timed:

@@ -12,7 +12,7 @@ _MOST_CALLS = 4
 
 
 @dataclass(frozen=True)
-class Described:
+class FlowDescription:
     """The flow itself, as a record's graph has it; safe to show.
 
     direct_calls: `FILE:LINE TASK` of each call of a task that goes past the runner.
@@ -48,9 +48,9 @@ class Described:
         ]
 
 
-def described(flow: UserFlowSpec) -> Described:
+def described(flow: UserFlowSpec) -> FlowDescription:
     """The flow of a record, made safe to show."""
-    return Described(
+    return FlowDescription(
         name=printable(flow.name or "the flow", 60),
         file=printable(flow.file, 60),
         direct_calls=tuple(printable(call, 80) for call in flow.direct_calls),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
+from runner_lab.records.graph import WorkKind
 from runner_lab.reports.words.units import printable
 
-Kind = Literal["sleep", "spin", "crunch", "none"]
-ALL: tuple[Kind, ...] = get_args(Kind)
+ALL: tuple[WorkKind, ...] = ("sleep", "spin", "crunch", "none")
 SEARCHED = ("sleep", "spin")
 """Those that METG is searched for, and that the decision map is drawn for."""
 
@@ -25,16 +23,13 @@ _TASKS = {
     "crunch": "CPU tasks that release the GIL (crunch)",
 }
 
-
 def short(kind: str) -> str:
     """`spin (holds the GIL)`; one that is not the lab's by its own name, here as below."""
     return _SHORT.get(kind, printable(kind, 20))
 
-
 def on_axes(kind: str) -> str:
     """`CPU under the GIL (spin)`."""
     return _ON_AXES.get(kind, printable(kind, 20))
-
 
 def tasks(kind: str) -> str:
     """`CPU tasks that hold the GIL (spin)`."""

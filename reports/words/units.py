@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -113,6 +113,17 @@ def printable(text: str, limit: int = 200) -> str:
 def listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """`30 Completed, 1 Failed`."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def sentence(parts: Sequence[str]) -> str:
+    """`Do this; do that.`, or nothing where there are no parts."""
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _one_line(text: str) -> str:

@@ -25,13 +25,13 @@ def of(summary: Summary) -> tuple[str, ...]:
     """The verdict, a sentence or two a line: which runner for which work, then what a task and a cold start cost."""
     if summary.flow is not None:
         return comparison.words(summary)
-    rows = [row for row in summary.rows if not row.arm.bare and row.arm.role != "control"]
+    rows = [row for row in summary.rows if row.arm.choosable]
     found = decisions(summary)
     lines = [
         *_headline(found, rows),
         *_cost_of_a_task(rows),
         *_cold_start(rows),
-        *scale.words(summary.scale, {arm.name: arm.label for arm in summary.arms}),
+        *scale.words(summary.scale, summary.labels),
     ]
     if not lines:
         return ("No verdict: it takes empty graphs of two widths under two runners. See the tables.",)
@@ -53,9 +53,8 @@ def _headline(found: Decisions | None, rows: Sequence[ArmRow]) -> list[str]:
         for row in rows
         if row.failed and row.arm.label in chosen
     ]
-    start = "from a cold start" if found.cold else "on warm workers"
     told = "; ".join(f"{units.listed(works)}: {arm}" for arm, works in named.items())
-    return [f"For {HEADLINE_TASKS:,} tasks {start}, {told}{f' ({units.listed(warnings)})' if warnings else ''}."]
+    return [f"For {HEADLINE_TASKS:,} tasks {found.start}, {told}{f' ({units.listed(warnings)})' if warnings else ''}."]
 
 
 def choice(decision: Decision) -> str:

@@ -37,6 +37,7 @@ class Dask(Engine):
     palette = 4
     shares_cluster = True
     own_place = frozenset({"address", "cluster", "cluster_class", "cluster_kwargs"})
+    forbids_reruns = "distributed.scheduler.allowed-failures: 0 in Dask's configuration of the scheduler"
     arms = (
         RunnerSpec("dask", "dask", "prefect_dask.DaskTaskRunner", summary="prefect-dask"),
         RunnerSpec(
@@ -74,7 +75,7 @@ class Dask(Engine):
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         if not self.shares(spec):
-            return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
+            return self.place_of(spec)
         if settings.address:
             return f"the Dask cluster at {settings.address}"
         return f"{settings.cluster_class or f'a local cluster of {spec.workers} workers, one thread each'}"

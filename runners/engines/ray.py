@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine
+from runner_lab.runners.engine import RUNNING_CLUSTER, Cluster, ClusterSettings, Dependency, Engine, split_address
 from runner_lab.runners.spec import RunnerSpec
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class Ray(Engine):
     palette = 5
     shares_cluster = True
     own_place = frozenset({"address", "init_kwargs"})
+    forbids_reruns = "remote_options(max_retries=0)"
     arms = (
         RunnerSpec("ray", "ray", "prefect_ray.RayTaskRunner", summary="prefect-ray"),
         RunnerSpec(
@@ -58,7 +58,7 @@ class Ray(Engine):
 
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         if not self.shares(spec):
-            return "; ".join(f"{key} {spec.options[key]}" for key in sorted(self.own_place & spec.options.keys()))
+            return self.place_of(spec)
         if settings.address:
             return f"the Ray cluster at {settings.address}"
         return f"a local Ray node with {spec.workers} CPUs"
@@ -86,7 +86,7 @@ class Ray(Engine):
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         try:
-            where = urlsplit(address if "://" in address else f"tcp://{address}")
+            where = split_address(address)
             if where.hostname and where.port:
                 # Ray itself would try for minutes.
                 socket.create_connection((where.hostname, where.port), limit_s).close()

@@ -89,6 +89,20 @@ def isolated(variables: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """Put one variable into this process's environment, and in the end what was there before."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
 def without_foreign(variables: Mapping[str, str]) -> dict[str, str]:
     """`variables` without those that set up Prefect, Dask or Ray: the user's database, API key or cluster."""
     return {name: value for name, value in variables.items() if not name.startswith(_PREFIXES)}

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import psutil
 
-from runner_lab.runners.isolation.environment import MARK
+from runner_lab.runners.isolation.environment import MARK, variable
 from runner_lab.runners.isolation.waiting import last_within
 
 running: set[int] = set()
@@ -69,16 +69,11 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
         start_new_session=True,
     )
     running.add(guard.pid)
-    before = os.environ.get(MARK)
-    os.environ[MARK] = mark
     try:
-        yield scratch
+        with variable(MARK, mark):
+            yield scratch
     finally:
         running.discard(guard.pid)
-        if before is None:
-            os.environ.pop(MARK, None)
-        else:
-            os.environ[MARK] = before
         try:
             # A line, since a copy of this process may hold the pipe open: the guard may never see its end.
             guard.communicate(b"\n", timeout=_END_LIMIT_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from runner_lab.runners.isolation.environment import MARK
 from runner_lab.runners.isolation.waiting import POLL_S, last_within
 
 _END_LIMIT_S = 15.0
+_GUARD_LIMIT_S, _GUARD_POLL_S = 40.0, 0.05
+"""For the guard of a process to end what that has started, and to be asked about it."""
 
 
 class Supervised:
@@ -27,7 +30,7 @@ class Supervised:
         log: what it and its family print is appended there; it goes where the lab's own goes by default.
         variables: its whole environment, if not the lab's.
         folder: to run in; the present one by default.
-        asked: it reads what is written to `process.stdin`; nothing by default.
+        asked: it reads `requests`; nothing by default.
     """
 
     def __init__(
@@ -69,6 +72,24 @@ class Supervised:
         """Whether the process has ended, whatever its family does."""
         return self.process.poll() is not None
 
+    def ask(self, request: Mapping[str, Any]) -> None:
+        """Put a request, JSON-able, to a process that is `asked`; one that has ended does not get it."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(f"{json.dumps(request)}\n".encode())
+            self.process.stdin.flush()
+
+    def ask_no_more(self) -> None:
+        """Tell a process that is `asked` that this was all."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+    def how_it_ended(self) -> str:
+        """`exit code 1`, or `killed by signal 9`, of a process that is over."""
+        code = self.process.returncode
+        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
     def reaches(self, state: Callable[[], Any], limit_s: float, poll_s: float = POLL_S) -> bool:
         """Whether it comes to that within `limit_s` seconds, and at the latest as it ends."""
         reached: list[Any] = []
@@ -98,6 +119,11 @@ class Supervised:
                 self.process.stdin.close()
         self.ended(_END_LIMIT_S)
 
+    def end_with_guard(self, home: Path) -> None:
+        """End a process that has a guard of its own, at once; that ends what it started, and removes `home` last."""
+        self.end(grace_s=0.0)
+        last_within(lambda: not home.exists(), _GUARD_LIMIT_S, _GUARD_POLL_S)
+
 
 @contextmanager
 def supervised(
@@ -118,6 +144,16 @@ def supervised(
 def module(name: str, *arguments: str) -> list[str]:
     """The command line that runs a module with this Python."""
     return [sys.executable, "-m", name, *arguments]
+
+
+def requests() -> Iterator[Any]:
+    """What this process is asked, where it is `asked`, a line of JSON each, until that is all.
+
+    From the call on nobody that this process starts holds its input.
+    """
+    lines = os.fdopen(os.dup(0), "r")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    return map(json.loads, lines)
 
 
 def without_mark() -> None:

@@ -39,15 +39,15 @@ class Point:
     roles: tuple[Literal["driver", "worker"], ...] = ("driver", "worker")
     caller_only: bool = False
 
-    def targets(self) -> list[Target]:
+    def attributes(self) -> list[Attribute]:
         """Where it is in this process, as far as it is imported; none for an engine that is not in use."""
         prefix, star, rest = self.module.partition("*")
         names = [n for n in list(sys.modules) if n.startswith(prefix) and n.endswith(rest)] if star else [self.module]
-        return [Target(module, self.name) for module in names if sys.modules.get(module) is not None]
+        return [Attribute(module, self.name) for module in names if sys.modules.get(module) is not None]
 
 
 @dataclass(frozen=True)
-class Target:
+class Attribute:
     """An attribute of an imported module, or of a class in it."""
 
     module: str
@@ -88,13 +88,15 @@ def digest_of(qualified_name: str) -> str:
 
 
 _CLIENT = "prefect.client.orchestration"
+_SERIALIZE_CONTEXT = ("78c76d9947b73fd849132f81edc98545",)
+_HYDRATED_CONTEXT = ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2")
 
 POINTS = (
     Point(
         "serialize",
         "prefect_dask.client",
         "serialize_context",
-        ("78c76d9947b73fd849132f81edc98545",),
+        _SERIALIZE_CONTEXT,
         engines=("dask",),
         roles=("driver",),
     ),
@@ -102,7 +104,7 @@ POINTS = (
         "serialize",
         "prefect_ray.task_runners",
         "serialize_context",
-        ("78c76d9947b73fd849132f81edc98545",),
+        _SERIALIZE_CONTEXT,
         engines=("ray",),
         roles=("driver",),
     ),
@@ -110,7 +112,7 @@ POINTS = (
         "serialize",
         "prefect.context",
         "serialize_context",
-        ("78c76d9947b73fd849132f81edc98545",),
+        _SERIALIZE_CONTEXT,
         engines=("processes",),
         roles=("driver",),
     ),
@@ -180,14 +182,14 @@ POINTS = (
         "hydrate",
         "prefect.context",
         "hydrated_context",
-        ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2"),
+        _HYDRATED_CONTEXT,
         form="enter",
     ),
     Point(
         "hydrate",
         "prefect.task_engine",
         "hydrated_context",
-        ("408d0db46e95430373de42f6de42ca4d", "cb2b6271c0d1ef3db71826e3db1609c2"),
+        _HYDRATED_CONTEXT,
         form="enter",
     ),
     Point("hydrate", "_lean_worker_*.internals", "entered", form="enter", roles=("worker",)),

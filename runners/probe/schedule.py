@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner_lab.runners.probe.points import POINTS, Point, Target
+from runner_lab.runners.probe.points import POINTS, Attribute, Point
 from runner_lab.runners.probe.spans import Span, SpanFile, read_moved, read_spans
 
 SETTLE = 1
@@ -60,13 +60,13 @@ class Schedule:
         """Turn the probe of this process off, however the chain has ended."""
         _probe.turn(Switch(self.folder, self.engine, False, os.getpid()))
 
-    def recording(self) -> Recording:
+    def recording(self) -> ProbeRecording:
         """What all processes have written."""
-        return Recording(os.getpid(), tuple(read_spans(self.folder)), read_moved(self.folder))
+        return ProbeRecording(os.getpid(), tuple(read_spans(self.folder)), read_moved(self.folder))
 
 
 @dataclass(frozen=True)
-class Recording:
+class ProbeRecording:
     """What the probes of all processes saw. `moved`: stages of which a function is not the one that was tested."""
 
     driver: int
@@ -113,7 +113,7 @@ class _Probe:
     caller: int = 0
     _folder: str = ""
     _file: SpanFile | None = None
-    _timers: dict[Target, tuple[Any, Any]] = field(default_factory=dict)
+    _timers: dict[Attribute, tuple[Any, Any]] = field(default_factory=dict)
     _on: bool = False
     _waiting: tuple[Point, ...] | None = None
     _modules: int = 0
@@ -162,29 +162,29 @@ class _Probe:
             )
         later = []
         for point in self._waiting:
-            targets = point.targets()
-            if not targets:
+            attributes = point.attributes()
+            if not attributes:
                 later.append(point)
-            for target in targets:
-                if target.moved(point):
+            for attribute in attributes:
+                if attribute.moved(point):
                     assert self._file is not None
                     self._file.moved(point.stage)
                 else:
-                    original = target.current()
-                    self._timers[target] = original, self._timed(point, original)
+                    original = attribute.current()
+                    self._timers[attribute] = original, self._timed(point, original)
                     self._on = False
         self._waiting = tuple(later)
 
     def _turn_on(self) -> None:
         if not self._on:
-            for target, (_, timed) in self._timers.items():
-                target.put(timed)
+            for attribute, (_, timed) in self._timers.items():
+                attribute.put(timed)
             self._on = True
 
     def _turn_off(self) -> None:
         if self._on:
-            for target, (original, _) in self._timers.items():
-                target.put(original)
+            for attribute, (original, _) in self._timers.items():
+                attribute.put(original)
             self._on = False
 
     def _timed(self, point: Point, function: Callable[..., Any]) -> Callable[..., Any]:

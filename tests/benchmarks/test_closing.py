@@ -26,7 +26,7 @@ from runner_lab.runners.server import Server
 SERVER = Server("http://127.0.0.1:1/api", "sqlite")
 
 
-class MadeUp(LabGraphs):
+class MadeUpGraphs(LabGraphs):
     """Cells that take no time and end as they are told to."""
 
     status = "ok"
@@ -39,7 +39,7 @@ class MadeUp(LabGraphs):
 
 @pytest.fixture
 def workload():
-    return MadeUp()
+    return MadeUpGraphs()
 
 
 @pytest.fixture

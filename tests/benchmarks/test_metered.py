@@ -26,7 +26,7 @@ def passes(monkeypatch, tmp_path, make_cell, arms):
     """Measure a chain that is run by direct calls, with no server: what happens is noted in order."""
     seen = SimpleNamespace(happened=[])
 
-    class Meter:
+    class FakeMeter:
         def __init__(self, server_pid, local_workers):
             pass
 
@@ -50,7 +50,7 @@ def passes(monkeypatch, tmp_path, make_cell, arms):
         site = Site(server, arms.engine(cell.arm), None, tmp_path, limit_s=300.0, quiet_limit_s=60.0)
         return measure(cell, 0, lambda cell: nullcontext(site), blank_record(cell, "run", {}), measure_graph)
 
-    monkeypatch.setattr(measuring, "Meter", Meter)
+    monkeypatch.setattr(measuring, "Meter", FakeMeter)
     monkeypatch.setattr(lab_graphs, "run_pass", run_pass)
     monkeypatch.setattr(lab_graphs, "task_stages_of", lambda outcome, probe: seen.happened.append("task_stages"))
     seen.measured = measured

@@ -27,7 +27,7 @@ HOSTILE = (
 
 
 @dataclass(frozen=True)
-class Run:
+class RenderedRun:
     """A rendered run, and the text of its report."""
 
     folder: Path
@@ -61,10 +61,10 @@ def violations(page: Any, axe: str) -> list[tuple[str, str, list[Any]]]:
     return [(one["id"], one["help"], [node["target"] for node in one["nodes"]][:5]) for one in found]
 
 
-def render(folder: Path) -> Run:
+def render(folder: Path) -> RenderedRun:
     rendered = reports.render(folder)
     texts = [(folder / name).read_text() for name in ("report.html", "report.md", "details.md")]
-    return Run(folder, rendered, *texts)
+    return RenderedRun(folder, rendered, *texts)
 
 
 DRAWN = len(charts.CHARTS) - 1
@@ -80,14 +80,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def full_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def full_run(tmp_path_factory: pytest.TempPathFactory) -> RenderedRun:
     truths = (*synthetic.STOCK, *synthetic.LEAN, *HOSTILE)
     records = synthetic.records(truths, blocks=3)
     return render(synthetic.write(tmp_path_factory.mktemp("full"), records, synthetic.plan(records)))
 
 
 @pytest.fixture
-def rendered(tmp_path: Path) -> Callable[[Sequence[Record]], Run]:
+def rendered(tmp_path: Path) -> Callable[[Sequence[Record]], RenderedRun]:
     """Render records of a test's own."""
     return lambda records: render(synthetic.write(tmp_path / "run", records))
 

@@ -16,7 +16,7 @@ from runner_lab.reports.pages import advise_page
 from tests.chromium import chromium
 from tests.reports import machine, synthetic
 from tests.reports.analysis import test_scale
-from tests.reports.conftest import DRAWN, SCRIPT, Run, render, violations
+from tests.reports.conftest import DRAWN, SCRIPT, RenderedRun, render, violations
 from tests.reports.profiles import computes, profile, waits
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ PHONE, DESKTOP = 390, 1280
 
 
 @dataclass
-class Visit:
+class OpenPage:
     """A page that was opened, with everything it asked for and complained about."""
 
     page: Page
@@ -39,9 +39,9 @@ def browser() -> Iterator[Browser]:
         yield started
 
 
-def visit(browser: Browser, run: Run, width: int, scheme: str) -> Visit:
+def visit(browser: Browser, run: RenderedRun, width: int, scheme: str) -> OpenPage:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    opened = Visit(page)
+    opened = OpenPage(page)
     page.on("request", lambda request: opened.requests.append(request.url))
     page.on("console", lambda message: opened.complaints.append(message.text))
     page.on("pageerror", lambda error: opened.complaints.append(str(error)))
@@ -51,7 +51,7 @@ def visit(browser: Browser, run: Run, width: int, scheme: str) -> Visit:
 
 
 @pytest.fixture(scope="module")
-def desktop(browser: Browser, full_run: Run) -> Iterator[Visit]:
+def desktop(browser: Browser, full_run: RenderedRun) -> Iterator[OpenPage]:
     opened = visit(browser, full_run, DESKTOP, "light")
     yield opened
     opened.page.close()
@@ -68,7 +68,7 @@ def open_columns(page: Page) -> int:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_the_page_opens_clean_whole_and_alone(browser: Browser, full_run: Run, width: int, scheme: str) -> None:
+def test_the_page_opens_clean_whole_and_alone(browser: Browser, full_run: RenderedRun, width: int, scheme: str) -> None:
     opened = visit(browser, full_run, width, scheme)
     page = opened.page
     assert opened.complaints == []
@@ -85,7 +85,7 @@ def test_the_page_opens_clean_whole_and_alone(browser: Browser, full_run: Run, w
     page.close()
 
 
-def test_text_in_charts_is_readable_on_a_phone(browser: Browser, full_run: Run) -> None:
+def test_text_in_charts_is_readable_on_a_phone(browser: Browser, full_run: RenderedRun) -> None:
     opened = visit(browser, full_run, PHONE, "light")
     unfolded(opened.page)
     heights = opened.page.evaluate(
@@ -96,7 +96,7 @@ def test_text_in_charts_is_readable_on_a_phone(browser: Browser, full_run: Run) 
     opened.page.close()
 
 
-def test_nothing_in_a_chart_is_cut_off(desktop: Visit) -> None:
+def test_nothing_in_a_chart_is_cut_off(desktop: OpenPage) -> None:
     unfolded(desktop.page)
     outside = desktop.page.evaluate(
         """[...document.querySelectorAll('figure svg')].flatMap(svg => {
@@ -159,7 +159,7 @@ def test_axe_finds_nothing_on_the_other_pages(
     page.close()
 
 
-def test_dark_and_light_pages_differ_and_both_are_readable(browser: Browser, full_run: Run) -> None:
+def test_dark_and_light_pages_differ_and_both_are_readable(browser: Browser, full_run: RenderedRun) -> None:
     seen = {}
     for scheme in ("light", "dark"):
         opened = visit(browser, full_run, DESKTOP, scheme)
@@ -189,7 +189,7 @@ def ordered(values: list[float | None]) -> bool:
     return known == sorted(known) and values[: len(known)] == known
 
 
-def test_a_click_sorts_by_number_and_a_second_one_turns_it_round(desktop: Visit) -> None:
+def test_a_click_sorts_by_number_and_a_second_one_turns_it_round(desktop: OpenPage) -> None:
     page = desktop.page
     unfolded(page)
     head = page.locator("#arms thead th").nth(3)
@@ -203,7 +203,7 @@ def test_a_click_sorts_by_number_and_a_second_one_turns_it_round(desktop: Visit)
     assert ordered([value for value in reversed(values) if value is not None])
 
 
-def test_the_keyboard_sorts_too_and_one_column_only(desktop: Visit) -> None:
+def test_the_keyboard_sorts_too_and_one_column_only(desktop: OpenPage) -> None:
     page = desktop.page
     unfolded(page)
     page.locator("#arms thead th").nth(5).get_by_role("button").focus()
@@ -215,7 +215,7 @@ def test_the_keyboard_sorts_too_and_one_column_only(desktop: Visit) -> None:
     assert page.locator("#arms thead th[aria-sort]").count() == 1
 
 
-def test_what_was_not_measured_sorts_last_both_ways(desktop: Visit) -> None:
+def test_what_was_not_measured_sorts_last_both_ways(desktop: OpenPage) -> None:
     page = desktop.page
     unfolded(page)
     button = page.locator("#arms thead th").nth(12).get_by_role("button")
@@ -227,7 +227,7 @@ def test_what_was_not_measured_sorts_last_both_ways(desktop: Visit) -> None:
         assert values[-missing:] == [None] * missing
 
 
-def test_names_sort_as_text_and_stay_text(desktop: Visit) -> None:
+def test_names_sort_as_text_and_stay_text(desktop: OpenPage) -> None:
     page = desktop.page
     unfolded(page)
     page.locator("#arms thead th").first.get_by_role("button").click()
@@ -239,7 +239,7 @@ def test_names_sort_as_text_and_stay_text(desktop: Visit) -> None:
     assert page.get_by_text(SCRIPT, exact=True).first.is_visible()
 
 
-def test_folded_tables_open_by_keyboard(desktop: Visit) -> None:
+def test_folded_tables_open_by_keyboard(desktop: OpenPage) -> None:
     page = desktop.page
     page.reload()
     assert not page.locator("#cells-0").is_visible()
@@ -249,7 +249,7 @@ def test_folded_tables_open_by_keyboard(desktop: Visit) -> None:
     assert page.locator("#cells-0").is_visible()
 
 
-def test_charts_and_tables_are_named_for_those_who_do_not_see_them(desktop: Visit) -> None:
+def test_charts_and_tables_are_named_for_those_who_do_not_see_them(desktop: OpenPage) -> None:
     page = desktop.page
     unfolded(page)
     names = [page.locator("figure").nth(i).get_by_role("img").first for i in range(DRAWN)]

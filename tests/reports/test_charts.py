@@ -23,7 +23,7 @@ from runner_lab.reports.charts import decision, memory, phases, style, svg
 from runner_lab.reports.charts.style import Missing
 from runner_lab.reports.choose.atlas import Map
 from tests.reports import synthetic
-from tests.reports.conftest import SCRIPT, Run
+from tests.reports.conftest import SCRIPT, RenderedRun
 
 EXPECTED = {
     "makespan-by-width",
@@ -48,12 +48,12 @@ def arm(name: str, engine: str = "threads", bare: bool = False, lean: bool = Fal
     return Arm(name, name, "arm", engine, "lab.Runner", 2, bare, lean)
 
 
-def test_a_full_run_has_every_chart_as_svg_and_that_of_the_first_screen_as_png(full_run: Run) -> None:
+def test_a_full_run_has_every_chart_as_svg_and_that_of_the_first_screen_as_png(full_run: RenderedRun) -> None:
     assert {path.stem for path in full_run.rendered.charts} == EXPECTED
     assert {path.stem for path in full_run.rendered.charts if path.suffix == ".png"} == {"decision-map"}
 
 
-def test_files_are_well_formed_free_of_metadata_and_not_blank(full_run: Run) -> None:
+def test_files_are_well_formed_free_of_metadata_and_not_blank(full_run: RenderedRun) -> None:
     for path in full_run.rendered.charts:
         if path.suffix == ".svg":
             text = path.read_text()
@@ -105,7 +105,7 @@ def test_many_unknown_arms_have_colours_of_their_own_while_there_are_any() -> No
     assert len(style.marks([arm(f"custom-{i}") for i in range(40)])) == 40
 
 
-def test_every_colour_of_a_chart_has_a_twin_for_dark_pages(full_run: Run) -> None:
+def test_every_colour_of_a_chart_has_a_twin_for_dark_pages(full_run: RenderedRun) -> None:
     for path in full_run.rendered.charts:
         if path.suffix == ".svg":
             assert set(re.findall(r"#[0-9a-f]{6}\b", path.read_text())) <= style.DARK.keys()
@@ -129,7 +129,7 @@ def test_text_and_marks_stand_out_from_both_pages() -> None:
         assert contrast(style.DARK[colour], style.DARK[style.SURFACE]) >= 4.5
 
 
-def test_inline_charts_have_alternatives_and_ids_of_their_own(full_run: Run) -> None:
+def test_inline_charts_have_alternatives_and_ids_of_their_own(full_run: RenderedRun) -> None:
     ids = re.findall(r'\bid="([^"]+)"', full_run.html)
     assert len(ids) == len(set(ids))
     targets = re.findall(r'href="#([^"]+)"', full_run.html) + re.findall(r"url\(#([^)]+)\)", full_run.html)
@@ -141,7 +141,7 @@ def test_inline_charts_have_alternatives_and_ids_of_their_own(full_run: Run) -> 
     )
 
 
-def test_inline_colours_are_all_variables_that_the_page_sets(full_run: Run) -> None:
+def test_inline_colours_are_all_variables_that_the_page_sets(full_run: RenderedRun) -> None:
     used = set(re.findall(r"var\((--c[0-9a-f]{6})\)", full_run.html))
     assert used
     for variables in (svg.variables(dark=False), svg.variables(dark=True)):
@@ -201,7 +201,7 @@ def test_the_regions_of_the_decision_map_leave_no_gap_where_three_arms_meet() ->
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) >= 3
 
 
-def test_a_chart_shows_hostile_names_as_text(full_run: Run) -> None:
+def test_a_chart_shows_hostile_names_as_text(full_run: RenderedRun) -> None:
     for path in full_run.rendered.charts:
         if path.suffix == ".svg":
             assert SCRIPT not in path.read_text()

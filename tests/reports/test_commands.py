@@ -135,7 +135,7 @@ def test_what_a_task_does_is_asked_for(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("name", "kind"), [("io", "sleep"), ("cpu", "spin"), ("cpu-no-gil", "crunch"), ("spin", "spin")]
 )
-def test_work_by_the_names_that_people_have_for_it(name: asking.Work, kind: str) -> None:
+def test_work_by_the_names_that_people_have_for_it(name: asking.WorkName, kind: str) -> None:
     assert asking.request("10", "1", name).kind == kind
 
 

@@ -16,7 +16,7 @@ from runner_lab import reports
 from runner_lab.records import record as record_files
 from runner_lab.records.record import FILE_NAME, RecordError, to_json
 from tests.reports import synthetic
-from tests.reports.conftest import Run, render
+from tests.reports.conftest import RenderedRun, render
 
 RECORDS = synthetic.records(synthetic.SMOKE, blocks=2, latencies=5)
 
@@ -128,12 +128,12 @@ def test_a_run_that_was_interrupted_is_marked_partial_on_top(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("no_charts")
-def test_without_a_plan_unequal_blocks_give_a_partial_run_away(rendered: Callable[..., Run]) -> None:
+def test_without_a_plan_unequal_blocks_give_a_partial_run_away(rendered: Callable[..., RenderedRun]) -> None:
     run = rendered(RECORDS[:-4])
     assert "fewer blocks than the others" in run.rendered.warnings[0]
 
 
-def test_a_complete_run_is_not_called_partial(full_run: Run) -> None:
+def test_a_complete_run_is_not_called_partial(full_run: RenderedRun) -> None:
     assert not any("PARTIAL" in warning for warning in full_run.rendered.warnings)
     assert "PARTIAL" not in full_run.html
 
@@ -149,14 +149,14 @@ def test_an_odd_plan_is_told_and_ignored(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.usefixtures("no_charts")
-def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callable[..., Run]) -> None:
+def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callable[..., RenderedRun]) -> None:
     run = rendered(synthetic.records(synthetic.SMOKE, blocks=1))
     assert any("measured at most once" in warning for warning in run.rendered.warnings)
     rows = json.loads(run.rendered.summary.read_text())["rows"]
     assert {c["verdict"] for row in rows for c in row["by_suite"].values()} == {"inconclusive"}
 
 
-def test_one_arm_alone_is_a_report_without_comparisons(rendered: Callable[..., Run]) -> None:
+def test_one_arm_alone_is_a_report_without_comparisons(rendered: Callable[..., RenderedRun]) -> None:
     run = rendered(synthetic.records([synthetic.THREADS], blocks=3))
     assert run.rendered.verdict == (
         "No verdict: it takes empty graphs of two widths under two runners. See the tables.",
@@ -165,7 +165,7 @@ def test_one_arm_alone_is_a_report_without_comparisons(rendered: Callable[..., R
     assert "<table" in run.html
 
 
-def test_a_run_where_everything_failed_still_tells_why(rendered: Callable[..., Run]) -> None:
+def test_a_run_where_everything_failed_still_tells_why(rendered: Callable[..., RenderedRun]) -> None:
     broken = [replace(truth, fails="RuntimeError: no cluster") for truth in synthetic.SMOKE]
     run = rendered(synthetic.records(broken, blocks=2))
     assert run.rendered.charts == ()
@@ -174,7 +174,7 @@ def test_a_run_where_everything_failed_still_tells_why(rendered: Callable[..., R
     assert not any("0 blocks" in warning for warning in run.rendered.warnings)
 
 
-def test_charts_without_records_are_not_mentioned(rendered: Callable[..., Run]) -> None:
+def test_charts_without_records_are_not_mentioned(rendered: Callable[..., RenderedRun]) -> None:
     run = rendered(synthetic.records(synthetic.SMOKE, [("payload", synthetic.graph(4))], blocks=2))
     assert [chart.name for chart in run.rendered.charts] == ["paired-ratios.svg"]
     assert "Not drawn" not in run.html + run.markdown + run.details
@@ -182,7 +182,7 @@ def test_charts_without_records_are_not_mentioned(rendered: Callable[..., Run]) 
 
 
 @pytest.mark.usefixtures("no_charts")
-def test_records_of_two_runs_and_two_environments_are_told(rendered: Callable[..., Run]) -> None:
+def test_records_of_two_runs_and_two_environments_are_told(rendered: Callable[..., RenderedRun]) -> None:
     other = [
         replace(r, run_id="another", environment=r.environment | {"cpu": "Another CPU"}) if r.block else r
         for r in RECORDS

@@ -10,7 +10,7 @@ import pytest
 from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.pages.markdown import escape, linked
 from runner_lab.reports.words import units
-from tests.reports.conftest import DRAWN, LONG, SCRIPT, Run
+from tests.reports.conftest import DRAWN, LONG, SCRIPT, RenderedRun
 
 
 class Elements(html.parser.HTMLParser):
@@ -35,11 +35,11 @@ class Elements(html.parser.HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(full_run: Run) -> Elements:
+def page(full_run: RenderedRun) -> Elements:
     return Elements(full_run.html)
 
 
-def test_hostile_names_are_text_and_nothing_else(full_run: Run, page: Elements) -> None:
+def test_hostile_names_are_text_and_nothing_else(full_run: RenderedRun, page: Elements) -> None:
     assert SCRIPT in page.text
     assert units.printable(LONG, 40) in page.text
     assert 'Boom: <b onclick="x">"1" | 2</b>' in page.text
@@ -50,7 +50,7 @@ def test_hostile_names_are_text_and_nothing_else(full_run: Run, page: Elements) 
     assert "\u202e" not in full_run.html
 
 
-def test_nothing_on_the_page_points_outside(full_run: Run, page: Elements) -> None:
+def test_nothing_on_the_page_points_outside(full_run: RenderedRun, page: Elements) -> None:
     assert not re.findall(r"https?://|//[a-z]+\.|@import|url\((?!#)", full_run.html)
     for _, attributes in page.tags:
         assert not attributes.get("src")
@@ -62,7 +62,7 @@ def test_nothing_on_the_page_points_outside(full_run: Run, page: Elements) -> No
 
 
 def test_a_reader_meets_the_fields_the_verdict_how_sure_the_map_and_then_the_rest(
-    full_run: Run, page: Elements
+    full_run: RenderedRun, page: Elements
 ) -> None:
     titles = ("Tasks", "Verdict", "How sure", "Before you rely on it", "The map", "Details", "All measurements")
     places = [page.text.index(text) for text in titles]
@@ -98,7 +98,7 @@ def test_main_columns_are_all_there(page: Elements) -> None:
         assert re.search(rf"^{re.escape(title)}$", page.text, re.MULTILINE), title
 
 
-def test_markdown_tables_hold_together(full_run: Run) -> None:
+def test_markdown_tables_hold_together(full_run: RenderedRun) -> None:
     blocks = re.findall(r"(?:^\|.*\n)+", full_run.markdown + full_run.details, re.MULTILINE)
     assert len(blocks) >= 9
     for block in blocks:
@@ -106,7 +106,7 @@ def test_markdown_tables_hold_together(full_run: Run) -> None:
         assert len(columns) == 1, block[:200]
 
 
-def test_markdown_escapes_and_links_charts_beside_it(full_run: Run) -> None:
+def test_markdown_escapes_and_links_charts_beside_it(full_run: RenderedRun) -> None:
     allowed = {"br", "sub", "/sub", "details", "/details", "summary", "/summary"}
     text = full_run.markdown + full_run.details
     assert set(re.findall(r"<([^>\s]+)[^>]*>", text)) == allowed
@@ -117,7 +117,7 @@ def test_markdown_escapes_and_links_charts_beside_it(full_run: Run) -> None:
     assert "Not drawn" not in text
 
 
-def test_the_markdown_for_a_pull_request_is_a_page(full_run: Run) -> None:
+def test_the_markdown_for_a_pull_request_is_a_page(full_run: RenderedRun) -> None:
     assert len(full_run.markdown.splitlines()) <= 120
     assert "[All tables and charts](details.md)" in full_run.markdown
 

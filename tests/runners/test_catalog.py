@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runner_lab.records.record import BASELINE, CONTROL
 from runner_lab.runners import catalog
-from runner_lab.runners.catalog import BASELINE, CONTROL, ConfigError
+from runner_lab.runners.catalog import ConfigError
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.spec import ArmError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.benchmarks.measuring.measure import one_line
+from runner_lab.benchmarks.measuring.measure import error_line
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
@@ -153,4 +153,4 @@ def test_what_keeps_a_cluster_from_starting_comes_out_as_one_line(arms, tmp_path
         arms.engines["dask"].cluster(2, settings, tmp_path),
     ):
         pass
-    assert "\n" not in one_line(raised.value)
+    assert "\n" not in error_line(raised.value)

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,11 +21,11 @@ from typing import Any
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Scene
 from runner_lab.benchmarks.experiments.frame.facts_file import FactsFile, read
 from runner_lab.benchmarks.measuring import quiescence
-from runner_lab.benchmarks.measuring.measure import one_line
+from runner_lab.benchmarks.measuring.measure import error_line
 from runner_lab.records.findings import End
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.isolation import guard
-from runner_lab.runners.isolation.supervised import Supervised, module, without_mark
+from runner_lab.runners.isolation.supervised import Supervised, module, requests, without_mark
 from runner_lab.runners.isolation.waiting import last_within
 from runner_lab.runners.spec import RunnerSpec
 
@@ -84,11 +84,7 @@ class ExperimentProcess:
         process = self._running()
         folder = self._scratch / f"{self._name}-{self._started}-{arm.name}-{experiment.id}"
         folder.mkdir()
-        request = {"module": experiment.module, "id": experiment.id, "arm": asdict(arm), "folder": str(folder)}
-        assert process.process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.process.stdin.write(f"{json.dumps(request)}\n".encode())
-            process.process.stdin.flush()
+        process.ask({"module": experiment.module, "id": experiment.id, "arm": asdict(arm), "folder": str(folder)})
         outcome = _await(process, folder, experiment.limit_s)
         if outcome.end in ("hangs", "dies"):
             self._kill()
@@ -103,9 +99,7 @@ class ExperimentProcess:
         """End the process, its set-up, and whatever they left."""
         if (process := self._process) is None:
             return
-        assert process.process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.process.stdin.close()
+        process.ask_no_more()
         process.ended(_END_LIMIT_S)
         self._kill()
 
@@ -121,9 +115,7 @@ class ExperimentProcess:
         if (process := self._process) is None:
             return
         self._process = None
-        process.end(grace_s=0.0)
-        # Its guard ends what it started, and removes its folder last.
-        last_within(lambda: not self._home.exists(), _END_LIMIT_S, _POLL_S)
+        process.end_with_guard(self._home)
 
 
 def _await(process: Supervised, folder: Path, limit_s: float) -> ExperimentEnd:
@@ -140,15 +132,12 @@ def _await(process: Supervised, folder: Path, limit_s: float) -> ExperimentEnd:
         return ExperimentEnd(end["end"], facts, end["seconds"], end["error"])
     if not over:
         return ExperimentEnd("hangs", facts, seconds)
-    code = process.process.returncode
-    return ExperimentEnd("dies", facts, seconds, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
+    return ExperimentEnd("dies", facts, seconds, process.how_it_ended())
 
 
 def main(settings: str, home: str) -> None:
     """Make the experiments that come in by standard input, a line of JSON each, until it ends."""
-    # Nobody that this process starts shall hold its input.
-    requests = os.fdopen(os.dup(0), "r")
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    asked = requests()
     without_mark()
     told = json.loads(settings)
     with ExitStack() as stack:
@@ -158,7 +147,7 @@ def main(settings: str, home: str) -> None:
 
         stack.callback(quiescence.send_rest)
         started: list[Cluster | None] = []
-        for request in map(json.loads, requests):
+        for request in asked:
             experiment = _experiment(request["module"], request["id"])
             arm = RunnerSpec(**request["arm"])
             folder = Path(request["folder"])
@@ -168,7 +157,7 @@ def main(settings: str, home: str) -> None:
                     started.append(stack.enter_context(experiment.set_up.start(arm, scratch, told)))
                 except Exception as error:
                     traceback.print_exc()
-                    _end(folder, "not set up", one_line(error), 0.0)
+                    _end(folder, "not set up", error_line(error), 0.0)
                     return
             _make(experiment, arm, folder, told, started[0])
 
@@ -191,7 +180,7 @@ def _make(
     try:
         experiment.measure(Scene(arm, work, os.environ["PREFECT_API_URL"], settings, cluster, facts.note))
     except Exception as raised:
-        end, error = "failed", one_line(raised)
+        end, error = "failed", error_line(raised)
         traceback.print_exc()
     _end(folder, end, error, round(time.monotonic() - begun_s, 2))
 

@@ -14,10 +14,12 @@ from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, SetUp
 from runner_lab.benchmarks.experiments.frame.process import ExperimentEnd, ExperimentProcess
-from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite, Say
+from runner_lab.benchmarks.experiments.frame.suite import ExperimentSuite
 from runner_lab.benchmarks.measuring import environment
 from runner_lab.benchmarks.session.interrupts import Interrupts
-from runner_lab.benchmarks.session.run_folder import new_run_id, now
+from runner_lab.benchmarks.session.options import separated
+from runner_lab.benchmarks.session.run_folder import new_folder, now
+from runner_lab.benchmarks.session.stages import Say
 from runner_lab.records import findings as findings_file
 from runner_lab.records.findings import ExperimentInfo, Finding, Findings, Judgement
 from runner_lab.reports.words.units import seconds as shown
@@ -60,7 +62,7 @@ def run(
     """
     experiments = _chosen_experiments(suite, only)
     arms = _chosen_arms(suite, runners, experiments, say)
-    folder = out or _new_folder(suite.name)
+    folder = out or new_folder(suite.name)
     file = folder / findings_file.file_name(suite.name)
     earlier = findings_file.read(file) if file.exists() else None
     suite.check()
@@ -193,17 +195,11 @@ def _chosen(option: str, asked: str | None, known: Sequence[str]) -> list[str]:
     """
     if asked is None:
         return list(known)
-    names = list(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
+    names = separated(asked)
     if not names or set(names) - set(known):
         wrong = next((name for name in names if name not in known), asked)
         raise AskedError(f"{option} {wrong}: there are {', '.join(known)}")
     return names
-
-
-def _new_folder(label: str) -> Path:
-    results = Path("results")
-    existing = [path.name for path in results.iterdir()] if results.is_dir() else []
-    return results / new_run_id(label, existing)
 
 
 @contextmanager

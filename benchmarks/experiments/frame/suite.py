@@ -12,13 +12,12 @@ from typing import Any
 
 from runner_lab.benchmarks import experiments as files
 from runner_lab.benchmarks.experiments.frame.experiment import WORKERS, Experiment
+from runner_lab.benchmarks.session.stages import Say
+from runner_lab.records.record import CONTROL
 from runner_lab.runners import catalog
-from runner_lab.runners.catalog import CONTROL
 from runner_lab.runners.isolation.environment import environment, free_port, isolated
 from runner_lab.runners.server import Server, lab_server
 from runner_lab.runners.spec import RunnerSpec
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

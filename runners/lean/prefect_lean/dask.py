@@ -69,6 +69,10 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
 
     _stock = ("prefect_dask.task_runners", "DaskTaskRunner")
     _sending = _SENDING
+    _kept = (
+        *("address", "cluster_class", "cluster_kwargs", "adapt_kwargs", "client_kwargs"),
+        *("performance_report_path", "crash_reruns"),
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -217,16 +221,6 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
             # Something that a task has submitted by other means.
             return None
         return Submitted(Task(fn=_let_go, name=name), task_run_id, self._flow_run_id, type(self).__name__)
-
-    def _arguments(self) -> dict[str, Any]:
-        return super()._arguments() | {
-            name: getattr(self, name)
-            for name in (
-                *("address", "cluster_class", "cluster_kwargs", "adapt_kwargs", "client_kwargs"),
-                *("performance_report_path", "crash_reruns"),
-            )
-            if hasattr(self, name)
-        }
 
 
 def _let_go() -> None:

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import importlib
 import os
-import sys
 
 from . import processes, shipping
 
@@ -23,13 +22,7 @@ for name in (
         importlib.import_module(name)
 
 
-def _seed_anew() -> None:
-    """Python's `random` sees to it by itself; numpy's would give every process the same numbers."""
-    if (random := sys.modules.get("numpy.random")) is not None:
-        random.seed()
-
-
-os.register_at_fork(after_in_child=_seed_anew)
+os.register_at_fork(after_in_child=processes.seed_anew)
 
 # Objects that a collection does not touch stay in memory that the processes share.
 gc.collect()

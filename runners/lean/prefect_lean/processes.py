@@ -51,7 +51,6 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         self._environment = _Environment()
         self._unfinished: set[Future[Any]] = set()
         self._cancelled = False
-        self._end_events: Callable[[], None] = lambda: None
 
     def cancel_all(self) -> None:
         """Cancel the tasks that wait, wait for those that run, and end the processes."""
@@ -285,8 +284,12 @@ def _serve(
 def _as_if_spawned(environment: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(environment)
+    seed_anew()
+
+
+def seed_anew() -> None:
+    """Python's `random` sees to it by itself; numpy's would give every process that is forked the same numbers."""
     if (random := sys.modules.get("numpy.random")) is not None:
-        # What is drawn would be the same in all processes. The standard library sees to itself.
         random.seed()
 
 

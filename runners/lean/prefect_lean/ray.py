@@ -71,6 +71,7 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
 
     _stock = ("prefect_ray.task_runners", "RayTaskRunner")
     _sending = _SENDING
+    _kept = ("address", "init_kwargs", "crash_reruns")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -195,10 +196,6 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
         if stored[0] is not shared:
             self._stored = stored = (shared, ray.put(shared))
         return stored[1]
-
-    def _arguments(self) -> dict[str, Any]:
-        names = ("address", "init_kwargs", "crash_reruns")
-        return super()._arguments() | {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
 class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):

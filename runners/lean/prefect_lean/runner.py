@@ -137,6 +137,9 @@ class LeanClusterRunner(LeanRemoteRunner):
         connect_timeout_s: How long, in seconds, the cluster may take to answer. Nothing is submitted before it does.
     """
 
+    _kept: ClassVar[tuple[str, ...]]
+    """Arguments of the stock runner, and its own, that it has as attributes."""
+
     def __init__(self, *args: Any, connect_timeout_s: float = CONNECT_TIMEOUT_S, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connect_timeout_s = connect_timeout_s
@@ -154,5 +157,7 @@ class LeanClusterRunner(LeanRemoteRunner):
         )
 
     def _arguments(self) -> dict[str, Any]:
-        given = self.connect_timeout_s
-        return super()._arguments() | ({} if given == CONNECT_TIMEOUT_S else {"connect_timeout_s": given})
+        kept = {name: getattr(self, name) for name in self._kept if hasattr(self, name)}
+        if self.connect_timeout_s != CONNECT_TIMEOUT_S:
+            kept["connect_timeout_s"] = self.connect_timeout_s
+        return super()._arguments() | kept

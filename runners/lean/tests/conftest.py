@@ -21,7 +21,7 @@ LIMIT_S = 120.0
 
 
 @dataclass
-class Arm:
+class FlowHost:
     """One runner, and a flow run of it that tests run their bodies in."""
 
     name: str
@@ -57,30 +57,30 @@ class Arm:
 
 
 # A flow is shipped to the workers with all that its function refers to: it refers to these by name.
-HOSTS: dict[str, Arm] = {}
+HOSTS: dict[str, FlowHost] = {}
 BODIES: dict[str, Callable[[], Any]] = {}
 ARMS = [f"{engine}-{kind}" for engine in ("threads", "processes", "dask", "ray") for kind in ("stock", "lean")]
 
 
 @pytest.fixture(scope="session", params=ARMS)
-def arm(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[Arm]:
+def arm(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[FlowHost]:
     with _hosted(request.param, request) as arm:
         yield arm
 
 
 @pytest.fixture(params=["threads", "processes", "dask", "ray"])
-def pair(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[tuple[Arm, Arm]]:
+def pair(request: pytest.FixtureRequest, lab_server: Any) -> Iterator[tuple[FlowHost, FlowHost]]:
     """The stock and the lean runner of one engine."""
     with _hosted(f"{request.param}-stock", request) as stock, _hosted(f"{request.param}-lean", request) as lean:
         yield stock, lean
 
 
 @contextmanager
-def _hosted(name: str, request: pytest.FixtureRequest) -> Iterator[Arm]:
+def _hosted(name: str, request: pytest.FixtureRequest) -> Iterator[FlowHost]:
     from prefect import flow
 
     key = f"{name}-{uuid4().hex}"
-    arm = HOSTS[key] = Arm(name, _maker(name, request))
+    arm = HOSTS[key] = FlowHost(name, _maker(name, request))
     module = __name__
 
     def host(pet: str) -> None:

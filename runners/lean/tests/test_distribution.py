@@ -16,12 +16,12 @@ LIMIT_S = 300.0
 WITHOUT_INTEGRATIONS = """
 import sys
 
-class Missing:
+class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in ("prefect_dask", "prefect_ray", "dask", "distributed", "ray", "runner_lab"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-sys.meta_path.insert(0, Missing())
+sys.meta_path.insert(0, Absent())
 import prefect_lean
 assert "prefect" not in sys.modules
 prefect_lean.LeanThreadPoolTaskRunner, prefect_lean.LeanProcessPoolTaskRunner

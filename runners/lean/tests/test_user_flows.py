@@ -71,7 +71,7 @@ def test_exception_that_does_not_come_back_from_a_pickle(arm, recorded):
 
 
 @dataclass
-class Order:
+class Basket:
     rows: list[Any]
     total: int = field(init=False, default=0)
 
@@ -88,10 +88,10 @@ def test_dataclass_with_a_field_that_init_does_not_take(arm):
         return type(order).__name__, order.rows, order.total
 
     def body() -> None:
-        assert add_up.submit(Order([4, 5])).result(LIMIT_S) == ("Order", [4, 5], 9)
-        order = Order([number.submit(1), 2])
+        assert add_up.submit(Basket([4, 5])).result(LIMIT_S) == ("Basket", [4, 5], 9)
+        order = Basket([number.submit(1), 2])
         order.total = 10
-        assert add_up.submit(order).result(LIMIT_S) == ("Order", [1, 2], 13)
+        assert add_up.submit(order).result(LIMIT_S) == ("Basket", [1, 2], 13)
         assert order.total == 10
 
     arm.run(body)

@@ -27,7 +27,7 @@ class _Connection:
         return answered
 
 
-class Server:
+class FakeServer:
     """Client and API in one: records `pace` events a step, holds `holds`, and knows the last 1,000 again."""
 
     def __init__(self, holds: int = 10_000, pace: int = 5) -> None:
@@ -121,7 +121,7 @@ def task_run() -> list[Event]:
     ]
 
 
-async def _sent(server: Server, runs: int, processes: int = 1, folder: Any = None, meanwhile: Any = None) -> Any:
+async def _sent(server: FakeServer, runs: int, processes: int = 1, folder: Any = None, meanwhile: Any = None) -> Any:
     from prefect_lean.internals.window import Window
 
     recording = asyncio.create_task(server.record())
@@ -154,7 +154,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("processes", "most"), [(1, 300), (4, 75)])
 def test_a_process_is_never_further_ahead_than_its_share(monkeypatch, processes, most):
     monkeypatch.setenv("PREFECT_LEAN_AHEAD", "300")
-    server = Server()
+    server = FakeServer()
     runs, _, _ = asyncio.run(_sent(server, 400, processes=processes))
     assert set(server.recorded) == runs
     assert len(server.states) == 1200
@@ -166,7 +166,7 @@ def test_a_process_is_never_further_ahead_than_its_share(monkeypatch, processes,
 @pytest.mark.usefixtures("quick")
 def test_without_a_window_the_server_drops_them():
     """The other tests can fail."""
-    server = Server(holds=300)
+    server = FakeServer(holds=300)
 
     async def sent() -> set[str]:
         recording = asyncio.create_task(server.record())
@@ -185,7 +185,7 @@ def test_without_a_window_the_server_drops_them():
 def test_what_a_full_server_dropped_is_sent_again(monkeypatch):
     """As where other flow runs have filled its queue."""
     monkeypatch.setenv("PREFECT_LEAN_AHEAD", "300")
-    server = Server(holds=120)
+    server = FakeServer(holds=120)
     runs, window, _ = asyncio.run(_sent(server, 300))
     assert server.dropped
     assert set(server.recorded) == runs
@@ -197,7 +197,7 @@ def test_what_a_full_server_dropped_is_sent_again(monkeypatch):
 def test_server_that_restarts_meanwhile(monkeypatch, runs):
     """With more to come, and with all of it sent already."""
     monkeypatch.setenv("PREFECT_LEAN_AHEAD", "300")
-    server = Server(pace=2)
+    server = FakeServer(pace=2)
 
     async def restart() -> None:
         await asyncio.sleep(0.03)
@@ -214,7 +214,7 @@ def test_server_that_restarts_meanwhile(monkeypatch, runs):
 def test_end_without_a_server_has_a_limit(monkeypatch, capsys):
     monkeypatch.setenv("PREFECT_LEAN_AHEAD", "90")
     monkeypatch.setenv("PREFECT_LEAN_WAIT_S", "0.5")
-    server = Server()
+    server = FakeServer()
 
     async def die() -> None:
         server.die()
@@ -231,7 +231,7 @@ def test_end_without_a_server_has_a_limit(monkeypatch, capsys):
 @pytest.mark.usefixtures("quick")
 def test_end_says_what_it_waits_for(monkeypatch, capsys):
     monkeypatch.setenv("PREFECT_LEAN_AHEAD", "60")
-    server = Server(pace=1)
+    server = FakeServer(pace=1)
     runs, _, _ = asyncio.run(_sent(server, 150))
     assert set(server.recorded) == runs
     assert capsys.readouterr().err.startswith("prefect-lean: waiting until the server has taken the last ")
@@ -239,13 +239,13 @@ def test_end_says_what_it_waits_for(monkeypatch, capsys):
 
 def test_short_flow_waits_for_nothing():
     """What the queue of the server holds is sent at once, and nothing is asked."""
-    server = Server(pace=0)
+    server = FakeServer(pace=0)
     runs, _, _ = asyncio.run(asyncio.wait_for(_sent_only(server), 10))
     assert len({event.resource.id for event in server.queue}) == len(runs)
     assert server.lookups == 0
 
 
-async def _sent_only(server: Server, runs: int = 1000) -> Any:
+async def _sent_only(server: FakeServer, runs: int = 1000) -> Any:
     from prefect_lean.internals.window import Window
 
     events = [event for _ in range(runs) for event in task_run()]
@@ -261,7 +261,7 @@ def test_server_that_records_nothing_gets_the_rest_all_the_same(monkeypatch):
 
     monkeypatch.setenv("PREFECT_LEAN_AHEAD", "60")
     monkeypatch.setattr(window, "_GIVEN_UP_S", 0.2)
-    server = Server(pace=0)
+    server = FakeServer(pace=0)
     asyncio.run(asyncio.wait_for(_sent_only(server, 60), 60))
     assert len(server.queue) == 180
 
@@ -273,7 +273,7 @@ def test_what_a_process_could_not_send_is_sent_by_another(monkeypatch, tmp_path)
     from prefect_lean.internals.window import Window
 
     monkeypatch.setenv("PREFECT_LEAN_AHEAD", "90")
-    server = Server(pace=1)
+    server = FakeServer(pace=1)
 
     async def both() -> set[str]:
         recording = asyncio.create_task(server.record())

@@ -85,7 +85,7 @@ def site_of(tmp_path, passes, monkeypatch):
             found = passes.returned[self.arm]
             seen = Counts(flow_run_id="id", begun=1, submitted=1)
             if isinstance(found, Exception):
-                return Passed(0.0, 1.0, seen, raised=measure.one_line(found))
+                return Passed(0.0, 1.0, seen, raised=measure.error_line(found))
             return Passed(0.0, 1.0, seen, pickle.dumps(found) if judged else b"")
 
     def site(arm):
@@ -95,7 +95,7 @@ def site_of(tmp_path, passes, monkeypatch):
     return site
 
 
-class MadeUp(UserFlow):
+class MadeUpFlow(UserFlow):
     """A flow that nobody has to import."""
 
     def profile(self, asked, resumed, scratch):
@@ -118,7 +118,7 @@ def resumed(tmp_path, cells, site_of, make_record, monkeypatch):
                 result, remark = kept[cell.arm.name]
                 status = "error" if result == "different" else "ok"
                 folder.add(make_record(cell, status=status, flow_run=FlowRun({}, result=result, remark=remark)))
-        flow = MadeUp(FlowRequest("etl.py", check_result=check_result))
+        flow = MadeUpFlow(FlowRequest("etl.py", check_result=check_result))
         session = Session(flow, Options(resume=folder.path))
         session.release()
         session._folder, session._environment = RunFolder.resume(folder.path), {}
@@ -190,7 +190,7 @@ def test_a_run_that_was_compared_with_threads_is_not_gone_on_with(tmp_path, monk
     earlier = RunFolder.create(tmp_path / "run", before)
 
     with pytest.raises(UsageError, match="its arms are compared with threads, and this lab compares with yours: start"):
-        Session(MadeUp(FlowRequest("etl.py")), Options(resume=earlier.path))
+        Session(MadeUpFlow(FlowRequest("etl.py")), Options(resume=earlier.path))
 
 
 def measured(cell, site):

@@ -13,7 +13,7 @@ import pytest
 from runner_lab.benchmarks.measuring import clocks, lab_graphs
 from runner_lab.benchmarks.measuring import measure as measuring
 from runner_lab.benchmarks.measuring.lab_graphs import measure_graph
-from runner_lab.benchmarks.measuring.measure import Site, blank_record, measure, one_line
+from runner_lab.benchmarks.measuring.measure import Site, blank_record, error_line, measure
 from runner_lab.benchmarks.measuring.quiescence import Recorded, wait_recorded
 from runner_lab.flows.graph.wiring import Outcome
 from runner_lab.records import record as records
@@ -251,8 +251,8 @@ def test_missing_records_are_a_figure_and_not_an_error(make_cell, measured, monk
         (RuntimeError("x" * 1000), "RuntimeError: " + "x" * 286),
     ],
 )
-def test_one_line(error, line):
-    assert one_line(error) == line
+def test_error_line(error, line):
+    assert error_line(error) == line
 
 
 def test_a_blank_record_says_what_is_known_before(make_cell):

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner_lab.benchmarks.measuring.task_stages import SECTION, Window, account, task_stages_of
+from runner_lab.benchmarks.measuring.task_stages import SECTION, TaskWindow, account, task_stages_of
 from runner_lab.benchmarks.profiles import PROFILES
 from runner_lab.flows.graph.wiring import Outcome
 from runner_lab.records.task_stages import ABSORBERS, STAGES
 from runner_lab.runners.probe.points import POINTS
-from runner_lab.runners.probe.schedule import Recording, Schedule
+from runner_lab.runners.probe.schedule import ProbeRecording, Schedule
 from runner_lab.runners.probe.spans import Span
 
 DRIVER, WORKER = 1, 2
-WINDOW = Window(100.0, 101.0, 110.0)
+WINDOW = TaskWindow(100.0, 101.0, 110.0)
 
 
 def span(stage: str, begin_s: float, end_s: float, pid: int = WORKER, thread: int = 7) -> Span:
@@ -55,7 +55,7 @@ def test_a_remote_task_is_split_at_its_boundaries():
 
 
 def test_a_task_that_begins_before_submit_returns_is_counted_once():
-    split = account(Window(0.0, 3.0, 4.0), (span("task", 1.0, 3.5, pid=DRIVER),), DRIVER)
+    split = account(TaskWindow(0.0, 3.0, 4.0), (span("task", 1.0, 3.5, pid=DRIVER),), DRIVER)
 
     assert split == pytest.approx(dict.fromkeys(STAGES, 0.0) | {"submit": 1.0, "engine": 2.5, "result": 0.5})
 
@@ -91,7 +91,7 @@ _SPANS = st.builds(
 
 @given(st.lists(_SPANS, max_size=12), st.tuples(_TIMES, _TIMES, _TIMES).map(sorted))
 def test_stages_add_up_to_the_drivers_own_time_whatever_the_spans(spans, times):
-    split = account(Window(*times), spans, DRIVER)
+    split = account(TaskWindow(*times), spans, DRIVER)
 
     if split is not None:
         assert set(split) == set(STAGES)
@@ -100,20 +100,20 @@ def test_stages_add_up_to_the_drivers_own_time_whatever_the_spans(spans, times):
 
 
 @dataclass(frozen=True)
-class Recorded(Schedule):
+class RecordedSchedule(Schedule):
     """A schedule whose probes have seen `spans`."""
 
     spans: ClassVar[tuple[Span, ...]] = ()
     moved: ClassVar[frozenset[str]] = frozenset()
 
-    def recording(self) -> Recording:
-        return Recording(DRIVER, type(self).spans, type(self).moved)
+    def recording(self) -> ProbeRecording:
+        return ProbeRecording(DRIVER, type(self).spans, type(self).moved)
 
 
 @pytest.fixture
 def chain():
     """A chain of three sections; every task takes a second, a probed one half a second more."""
-    schedule = type("Fresh", (Recorded,), {})("", "dask", SECTION)
+    schedule = type("Fresh", (RecordedSchedule,), {})("", "dask", SECTION)
     lanes = range(3 * SECTION)
     took = [1.5 if schedule.on(lane) else 1.0 for lane in lanes]
     outcome = Outcome()

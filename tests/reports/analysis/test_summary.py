@@ -14,7 +14,7 @@ from runner_lab.reports.choose.decisions import ROWS, decisions
 from runner_lab.reports.choose.ranking import Request
 from runner_lab.reports.words import advice, verdict
 from tests.reports import synthetic
-from tests.reports.conftest import SCRIPT, Run
+from tests.reports.conftest import SCRIPT, RenderedRun
 
 LOUD = synthetic.Truth("loud", "dask", per_task_s=0.0203, noise=0.35)
 TRUTHS = (*synthetic.STOCK, *synthetic.LEAN, LOUD)
@@ -75,7 +75,7 @@ def test_throughput_retry_cost_and_cache(summary: Summary) -> None:
     assert threads.peak_rss_bytes == 200_000_000
 
 
-def test_missing_task_runs_are_counted_and_told(full_run: Run) -> None:
+def test_missing_task_runs_are_counted_and_told(full_run: RenderedRun) -> None:
     rows = json.loads(full_run.rendered.summary.read_text())["rows"]
     found = next(r for r in rows if r["arm"]["name"] == SCRIPT)
     assert found["recorded"] / found["expected_recorded"] == pytest.approx(0.9, abs=0.01)
@@ -158,7 +158,7 @@ def test_the_verdict_and_its_table_are_what_choose_answers(tmp_path: Path) -> No
         assert next(d for d in found.rows[work] if d.tasks == 1000).best.arm in said
 
 
-def test_the_summary_file_is_strict_json(full_run: Run) -> None:
+def test_the_summary_file_is_strict_json(full_run: RenderedRun) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} in summary.json")
 

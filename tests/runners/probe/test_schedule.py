@@ -176,7 +176,7 @@ def test_every_function_it_leans_on_is_the_one_that_was_tested():
 
     shipping.package()
     moved = [
-        target for point in POINTS for target in point.targets() or [None] if target is None or target.moved(point)
+        target for point in POINTS for target in point.attributes() or [None] if target is None or target.moved(point)
     ]
 
     assert moved == []
@@ -193,7 +193,7 @@ def test_splits_the_time_of_real_tasks(name, arms, cluster_for, scratch, tmp_pat
     flow = chain
     if not arm.direct:
         flow = chain.with_options(task_runner=arms.engine(arm).task_runner(arm, cluster_for(arm), scratch))
-    before = [target for point in POINTS for target in point.targets()]
+    before = [target for point in POINTS for target in point.attributes()]
     originals = [target.current() for target in before]
 
     with Schedule(str(tmp_path), arm.engine, SECTION) as schedule:

@@ -6,19 +6,35 @@ A further release is a further digest, and nothing where it has those that are h
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 TESTED_PREFECT_VERSIONS = ("3.7.0", "3.7.8", "3.8.0", "3.8.8", "3.9.0", "3.9.1")
 """The releases that flows were run with. Those between them have the digests of one of them in every place."""
 
-PINS: dict[str, dict[str, dict[str, str]]] = {
+Pins = Mapping[str, Mapping[str, str]]
+"""Of each internal, the digests that it was tested with, and the releases that have them."""
+
+_RUNNER_ENTERED: Pins = {
+    "prefect.task_runners:TaskRunner.__enter__": {"ade25aa18deafdf17b7ce4f1923934db": "3.7.0 to 3.9.1"},
+    "prefect.task_runners:TaskRunner.__exit__": {"23b78a6577d7f33164f87817995db3a0": "3.7.0 to 3.9.1"},
+}
+_FUTURES: Pins = {
+    "prefect.futures:PrefectTaskRunFuture": {"34f788659e4cc838e2a02a3905263918": "3.7.0 to 3.9.1"},
+    "prefect.futures:PrefectWrappedFuture": {"5712f62d2aa64fd31a2fc92a5b60c3d7": "3.7.0 to 3.9.1"},
+    "prefect.futures:PrefectConcurrentFuture": {
+        "28167208ac674b04aa6a7e4a0b15c8a3": "3.7.0",
+        "2a3b5ff129c049ce4910d92dd5486386": "3.7.1 to 3.9.1",
+    },
+}
+_CLIENT_CONTEXTS: Pins = {
+    "prefect.context:SyncClientContext": {"49269cffa9b25402694ec3d74e4248f6": "3.7.0 to 3.9.1"},
+    "prefect.context:AsyncClientContext": {"099c1f00fa553771a4095cf85f7cdcbd": "3.7.0 to 3.9.1"},
+}
+
+PINS: dict[str, Pins] = {
     "calls": {
-        "prefect.task_runners:TaskRunner.__enter__": {"ade25aa18deafdf17b7ce4f1923934db": "3.7.0 to 3.9.1"},
-        "prefect.task_runners:TaskRunner.__exit__": {"23b78a6577d7f33164f87817995db3a0": "3.7.0 to 3.9.1"},
-        "prefect.futures:PrefectTaskRunFuture": {"34f788659e4cc838e2a02a3905263918": "3.7.0 to 3.9.1"},
-        "prefect.futures:PrefectWrappedFuture": {"5712f62d2aa64fd31a2fc92a5b60c3d7": "3.7.0 to 3.9.1"},
-        "prefect.futures:PrefectConcurrentFuture": {
-            "28167208ac674b04aa6a7e4a0b15c8a3": "3.7.0",
-            "2a3b5ff129c049ce4910d92dd5486386": "3.7.1 to 3.9.1",
-        },
+        **_RUNNER_ENTERED,
+        **_FUTURES,
         "prefect.task_engine:run_task_sync()": {"f281636bc042a4671f6f57667dcc1d55": "3.7.0 to 3.9.1"},
         "prefect.task_engine:run_task_async()": {"f281636bc042a4671f6f57667dcc1d55": "3.7.0 to 3.9.1"},
         "prefect.utilities.engine:collect_task_run_inputs_sync()": {
@@ -51,8 +67,7 @@ PINS: dict[str, dict[str, dict[str, str]]] = {
         },
     },
     "clients": {
-        "prefect.context:SyncClientContext": {"49269cffa9b25402694ec3d74e4248f6": "3.7.0 to 3.9.1"},
-        "prefect.context:AsyncClientContext": {"099c1f00fa553771a4095cf85f7cdcbd": "3.7.0 to 3.9.1"},
+        **_CLIENT_CONTEXTS,
         "prefect.client.orchestration:get_client": {
             "76197afa19e458319a0b3fc0c07cbcd3": "3.7.0 to 3.7.8",
             "4c21a3078cb159075265231b398f8688": "3.8.0 to 3.9.1",
@@ -138,8 +153,7 @@ PINS: dict[str, dict[str, dict[str, str]]] = {
         },
     },
     "patience": {
-        "prefect.context:SyncClientContext": {"49269cffa9b25402694ec3d74e4248f6": "3.7.0 to 3.9.1"},
-        "prefect.context:AsyncClientContext": {"099c1f00fa553771a4095cf85f7cdcbd": "3.7.0 to 3.9.1"},
+        **_CLIENT_CONTEXTS,
         "prefect.client.base:PrefectHttpxSyncClient._send_with_retry()": {
             "aa2505ceb14bcb9112fa1d10e8dfb833": "3.7.0 to 3.9.1"
         },
@@ -148,14 +162,8 @@ PINS: dict[str, dict[str, dict[str, str]]] = {
         },
     },
     "futures": {
-        "prefect.futures:PrefectTaskRunFuture": {"34f788659e4cc838e2a02a3905263918": "3.7.0 to 3.9.1"},
-        "prefect.futures:PrefectWrappedFuture": {"5712f62d2aa64fd31a2fc92a5b60c3d7": "3.7.0 to 3.9.1"},
-        "prefect.futures:PrefectConcurrentFuture": {
-            "28167208ac674b04aa6a7e4a0b15c8a3": "3.7.0",
-            "2a3b5ff129c049ce4910d92dd5486386": "3.7.1 to 3.9.1",
-        },
-        "prefect.task_runners:TaskRunner.__enter__": {"ade25aa18deafdf17b7ce4f1923934db": "3.7.0 to 3.9.1"},
-        "prefect.task_runners:TaskRunner.__exit__": {"23b78a6577d7f33164f87817995db3a0": "3.7.0 to 3.9.1"},
+        **_FUTURES,
+        **_RUNNER_ENTERED,
         "prefect.task_runners:ThreadPoolTaskRunner.__init__": {"8574ad53369202d0a37be2551052d355": "3.7.0 to 3.9.1"},
         "prefect.task_runners:ThreadPoolTaskRunner.submit": {
             "48eb006eb5850427a04d2e65e4c73f75": "3.7.0 to 3.7.8",

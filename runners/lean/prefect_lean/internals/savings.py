@@ -8,20 +8,17 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
 import prefect
 
-from .pins import PINS, TESTED_PREFECT_VERSIONS
+from .pins import PINS, TESTED_PREFECT_VERSIONS, Pins
 from .source import source_digest
 
 WITHOUT = "PREFECT_LEAN_WITHOUT"
 """The environment variable that names savings to do without, with commas between them."""
-
-Pins = Mapping[str, Mapping[str, str]]
-"""Of each internal, the digests that it was tested with, and the releases that have them."""
 
 
 def moved(pins: Pins) -> tuple[str, ...]:

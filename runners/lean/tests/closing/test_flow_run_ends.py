@@ -190,24 +190,24 @@ def test_dask_cluster_is_its_own_only_if_it_made_it(found, monkeypatch):
     from prefect_dask import task_runners
     from prefect_lean import LeanDaskTaskRunner
 
-    class Cluster:
+    class FakeCluster:
         def __enter__(self) -> Any:
             return self
 
         def __exit__(self, *exc_info: object) -> None: ...
 
-    class Client(Cluster):
+    class DaskClient(FakeCluster):
         dashboard_link = None
 
     def get_client() -> Any:
         if found:
-            return SimpleNamespace(cluster=Cluster())
+            return SimpleNamespace(cluster=FakeCluster())
         raise ValueError("no client")
 
     made: list[Any] = []
     monkeypatch.setattr(distributed, "get_client", get_client)
-    monkeypatch.setattr(task_runners, "PrefectDaskClient", lambda *args, **kwargs: made.append(Client()) or made[-1])
-    with LeanDaskTaskRunner(cluster_class=Cluster) as runner:
+    monkeypatch.setattr(task_runners, "PrefectDaskClient", lambda *args, **kwargs: made.append(DaskClient()) or made[-1])
+    with LeanDaskTaskRunner(cluster_class=FakeCluster) as runner:
         assert not runner._owns_cluster
         assert runner.client is runner.client
         assert runner._owns_cluster is not found

@@ -9,7 +9,7 @@ import pytest
 from prefect.states import Completed
 
 
-class Ray:
+class FakeRay:
     """In place of Ray: references are names, `ended` has the results of those that have ended."""
 
     def __init__(self) -> None:
@@ -39,12 +39,12 @@ class Ray:
 
 
 @pytest.fixture
-def ray(monkeypatch: pytest.MonkeyPatch) -> Ray:
+def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     import ray as real
     from prefect_lean import let_go
     from prefect_lean import ray as lean
 
-    fake = Ray()
+    fake = FakeRay()
     monkeypatch.setattr(real, "is_initialized", lambda: True)
     for name in ("wait", "get"):
         monkeypatch.setattr(real, name, getattr(fake, name))
