@@ -8,6 +8,7 @@ A process pool imports this module in each of its processes, since it is the mai
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 import time

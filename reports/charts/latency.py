@@ -53,9 +53,7 @@ def _panel(axes: Axes, summary: Summary, arms: list[Arm], latencies: list[Quanti
 
 def _takeaway(arms: list[Arm], cells: list[Cell]) -> str:
     waits = sorted(
-        (cell.queue.p95, arm.label)
-        for arm, cell in zip(arms, cells, strict=True)
-        if cell.queue and arm.choosable
+        (cell.queue.p95, arm.label) for arm, cell in zip(arms, cells, strict=True) if cell.queue and arm.choosable
     )
     if not waits:
         return "Only the way back from body to flow was measured."

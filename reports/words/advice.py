@@ -79,9 +79,7 @@ def _control(summary: Summary) -> list[str]:
         # Nothing went well, which is said already.
         return []
     if run.control is None:
-        return [
-            "No noise check in this run: its noise is taken as 10 %. Run with the arm control to measure it."
-        ]
+        return ["No noise check in this run: its noise is taken as 10 %. Run with the arm control to measure it."]
     if noise.ratio is None:
         return [
             "The control shares no cell with the baseline, so the noise of this run is not known: it is taken as 10 %."

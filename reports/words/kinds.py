@@ -23,13 +23,16 @@ _TASKS = {
     "crunch": "CPU tasks that release the GIL (crunch)",
 }
 
+
 def short(kind: str) -> str:
     """`spin (holds the GIL)`; one that is not the lab's by its own name, here as below."""
     return _SHORT.get(kind, printable(kind, 20))
 
+
 def on_axes(kind: str) -> str:
     """`CPU under the GIL (spin)`."""
     return _ON_AXES.get(kind, printable(kind, 20))
+
 
 def tasks(kind: str) -> str:
     """`CPU tasks that hold the GIL (spin)`."""

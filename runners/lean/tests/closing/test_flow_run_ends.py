@@ -205,8 +205,13 @@ def test_dask_cluster_is_its_own_only_if_it_made_it(found, monkeypatch):
         raise ValueError("no client")
 
     made: list[Any] = []
+
+    def client(*args: Any, **kwargs: Any) -> Any:
+        made.append(DaskClient())
+        return made[-1]
+
     monkeypatch.setattr(distributed, "get_client", get_client)
-    monkeypatch.setattr(task_runners, "PrefectDaskClient", lambda *args, **kwargs: made.append(DaskClient()) or made[-1])
+    monkeypatch.setattr(task_runners, "PrefectDaskClient", client)
     with LeanDaskTaskRunner(cluster_class=FakeCluster) as runner:
         assert not runner._owns_cluster
         assert runner.client is runner.client
