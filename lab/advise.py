@@ -32,6 +32,7 @@ def advise(
     ] = "cold",
     verify: Annotated[bool, Parameter(negative="", help="Measure the named runner beside the flow's own.")] = False,
     blocks: Annotated[int, Parameter(help="With --verify: measurements of each.")] = 3,
+    once: Annotated[bool, Parameter(negative="", help="Never run the flow a second time.")] = False,
     run: Annotated[
         Path | None,
         Parameter(name="--from", help="The run with the runners' costs; the newest in results/ by default."),
@@ -46,12 +47,14 @@ def advise(
 
     Every task run is timed from within: waiting, computing, the share of it under the GIL, bytes handed over. The flow
     is then replayed under each runner with the costs that a run of the lab has measured on this machine; where there is
-    no run, a calibration of about three minutes comes first. Nothing of yours is changed.
+    no run, a calibration of about three minutes comes first. Where many tasks compute at the same time in one process,
+    the flow runs a second time, under as many threads as there are cores. Nothing of yours is changed.
 
     Exit code 0: all went well. 2: the flow cannot be profiled, with the reason. 130: Ctrl-C.
 
     Example: runner-lab advise my_flow.py:my_flow --param n=100 --verify
     """
+    from runner_lab.benchmarks.measuring import environment
     from runner_lab.benchmarks.session.options import Options
     from runner_lab.records import json_file
     from runner_lab.reports.advise import advice as advices
@@ -62,9 +65,18 @@ def advise(
     model = _model(run)
     # Values of parameters may be secret: what is written has their names alone.
     command = " ".join(["runner-lab advise", flow, *(f"--param {text.partition('=')[0]}=..." for text in param or ())])
-    options = Options(out=out, config=config, api_url=api_url, cell_timeout_s=cell_timeout, blocks=1, command=command)
+    options = Options(
+        out=out,
+        config=config,
+        api_url=api_url,
+        cell_timeout_s=cell_timeout,
+        blocks=1,
+        command=command,
+        # Of a second pass. The flow's own runner stays as it is.
+        workers=environment.cores(),
+    )
     try:
-        profile, folder, catalog = _profile(flow, param or (), options)
+        profile, folder, catalog = _profile(flow, param or (), options, once)
         summary = summarise(model)
         prediction = predict(summary, profile, asked)
     except CannotAdviseError as error:
@@ -121,7 +133,7 @@ def _model(run: Path | None) -> Path:
     return asking.find_run(folder)
 
 
-def _profile(target: str, parameters: Any, options: Any) -> Any:
+def _profile(target: str, parameters: Any, options: Any, once: bool) -> Any:
     """The profile, the run's folder, and the catalog of arms."""
     from runner_lab.benchmarks.advise.profiling import ProfiledFlow, ProfileError, profile
     from runner_lab.benchmarks.advise.reading import NoProfileError
@@ -139,7 +151,7 @@ def _profile(target: str, parameters: Any, options: Any) -> Any:
                     else:
                         status.update(line)
 
-                workload = ProfiledFlow(FlowRequest(target, parameters, check_result=False, values_shown=False))
+                workload = ProfiledFlow(FlowRequest(target, parameters, check_result=False, values_shown=False), once)
                 session = Session(workload, options, say)
                 try:
                     plan(session, workload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,6 +110,8 @@ class FlowProfile:
     runs:    all its task runs, in the order in which they were submitted or called.
     peak_bytes: most memory, of the flow's process and of those it started.
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
+    crowding: by task, how many times as much CPU it takes where more of its runs compute in one process than there are
+        cores; without those for which a second pass showed nothing, or there was none.
     client_s: CPU seconds of making a client of Prefect's API, the CA bundle loaded.
     looks:   whether waits were told from waits for the GIL; else what is no CPU counts as waiting.
     """
@@ -130,6 +132,7 @@ class FlowProfile:
     peak_bytes: Number | None = None
     import_s: Number = 0.0
     client_s: Number = 0.0
+    crowding: dict[Printable, Number] = field(default_factory=dict)
     looks: bool = True
     schema: Literal[1] = PROFILE_SCHEMA
 

@@ -18,26 +18,41 @@ from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.benchmarks.session.session import Session
 from runner_lab.benchmarks.session.stages import Limits, Say
 from runner_lab.records.flow_profile import FlowProfile
-from runner_lab.records.record import YOURS, Record
+from runner_lab.records.record import BASELINE, YOURS, Record
 from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.server import Server
 
+UNCROWDED = BASELINE
+"""The arm of the second pass, with a slot a core."""
+_HINDERED = 0.3
+"""Share of the tasks' time that they wait for the GIL or a core from which there is a second pass."""
+_LEAST_CPU_S = 0.5
+_LONGEST = 1.5
+"""The second pass may take so many times as long as the first."""
+
 
 class ProfiledFlow(UserFlow):
-    """The workload of a profile: the flow under its own runner, one pass, every task run noted."""
+    """The workload of a profile: the flow under its own runner, one pass, every task run noted.
 
-    def __init__(self, asked: FlowRequest) -> None:
+    Threads that compute at the same time in one process make each other slower. Where they do there is a second pass,
+    under as many threads as there are cores: it tells what a task computes by itself.
+
+    Args:
+        once: never take a second pass.
+    """
+
+    def __init__(self, asked: FlowRequest, once: bool = False) -> None:
         super().__init__(asked)
         self._entries: Path | None = None
+        self._once = once
 
-    @property
-    def entries(self) -> Path:
-        """Folder for what the flow's processes note, from the start of the session on and until its end."""
+    def entries(self, arm: str) -> Path:
+        """Folder for what the flow's processes note under an arm, from the start of the session on until its end."""
         assert self._entries is not None
-        return self._entries
+        return self._entries / arm
 
     def arms(self, asked: Options, profile: Profile) -> list[str]:
-        return [YOURS]
+        return [YOURS] if self._once else [YOURS, UNCROWDED]
 
     def label(self, profile: Profile) -> str:
         return super().label(profile).replace("compare-", "advise-", 1)
@@ -46,7 +61,8 @@ class ProfiledFlow(UserFlow):
         self, catalog: Catalog, server: Server, places: ApiPlaces, scratch: Path, limits: Limits, say: Say
     ) -> Drivers:
         self._entries = scratch / "profile"
-        self._entries.mkdir()
+        for arm in (YOURS, UNCROWDED):
+            self.entries(arm).mkdir(parents=True)
         return Drivers(self.loaded, catalog, server, scratch, limits, _cold, say, self._entries)
 
 
@@ -70,23 +86,48 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
         KeyboardInterrupt: Ctrl-C.
     """
     cells = compare.plan(session, flow)
-    sampler = Sampler(flow.entries)
+    samplers = [Sampler(flow.entries(YOURS))]
     found: list[FlowProfile] = []
 
     def read(record: Record) -> None:
-        sampler.stop()
-        if record.status != "ok" or record.value_s is None:
+        samplers[-1].stop()
+        if record.status == "ok" and record.value_s is not None:
+            found.append(reading.read(flow.entries(record.arm), _described(session, flow, record)))
+        elif not found:
             raise ProfileError(f"the flow cannot be profiled: {record.error}")
-        found.append(reading.read(flow.entries, _described(session, flow, record)))
+        if len(samplers) > 1 or not _crowded(session, found[0]):
+            raise _EnoughError
+        samplers.append(Sampler(flow.entries(UNCROWDED)))
+        samplers[-1].start()
 
-    sampler.start()
+    samplers[0].start()
     try:
         if compare.run(session, flow, cells, read):
             raise KeyboardInterrupt
+    except _EnoughError:
+        session.folder.save(planned_cells=len(samplers), interrupted=False)
     finally:
-        sampler.stop()
-    found[0].save(session.folder.path)
-    return found[0]
+        samplers[-1].stop()
+    whole = reading.uncrowded(*found) if len(found) > 1 else found[0]
+    whole.save(session.folder.path)
+    return whole
+
+
+class _EnoughError(Exception):
+    """No further pass is needed."""
+
+
+def _crowded(session: Session, first: FlowProfile) -> bool:
+    """Whether the tasks hindered each other in one process, so that a second pass is worth its time."""
+    yours = session.catalog.arms[YOURS]
+    in_process = session.catalog.engine(yours).reach == "process"
+    if not in_process or 0 < first.slots <= first.cores or len(session.arms) < 2:
+        return False
+    whole_s = sum(run.end_s - run.start_s for run in first.runs)
+    hindered_s = sum(run.queued_s for run in first.runs)
+    cpu_s = sum(run.cpu_s for run in first.runs)
+    again_s = sum(run.alone_s for run in first.runs) / first.cores
+    return hindered_s > _HINDERED * whole_s and cpu_s > _LEAST_CPU_S and again_s < _LONGEST * first.wall_s
 
 
 def _described(session: Session, flow: ProfiledFlow, record: Record) -> reading.Described:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,41 @@ def read(folder: Path, known: Described) -> FlowProfile:
         **_facts(folder),
         looks=looks.any,
     )
+
+
+def uncrowded(crowded: FlowProfile, alone: FlowProfile) -> FlowProfile:
+    """The first pass with what its tasks wait and compute where they do not hinder each other, by a second one.
+
+    Args:
+        alone: of the same flow under as many threads as there are cores.
+    """
+    by_task, again = crowded.by_task(), alone.by_task()
+    like = {task: again[task] for task, runs in by_task.items() if len(again.get(task, ())) == len(runs)}
+    slower = {
+        task: max(before / after, 1.0)
+        for task, runs in like.items()
+        if (before := _total(by_task[task], "cpu_s")) > 0 and (after := _total(runs, "cpu_s")) > 0
+    }
+
+    def by_itself(run: TaskProfile) -> TaskProfile:
+        if run.task not in slower:
+            return run
+        runs = like[run.task]
+        cpu_s = run.cpu_s / slower[run.task]
+        waited_s, waits_s = _total(by_task[run.task], "wait_s"), _total(runs, "wait_s")
+        return replace(
+            run,
+            cpu_s=cpu_s,
+            gil_s=cpu_s * _total(runs, "gil_s") / _total(runs, "cpu_s"),
+            wait_s=run.wait_s * waits_s / waited_s if waited_s > 0 else waits_s / len(runs),
+        )
+
+    told = {task: round(factor, 2) for task, factor in slower.items() if factor > 1}
+    return replace(crowded, runs=tuple(map(by_itself, crowded.runs)), crowding=told)
+
+
+def _total(runs: Sequence[TaskProfile], what: str) -> float:
+    return float(sum(getattr(run, what) for run in runs))
 
 
 def _facts(folder: Path) -> dict[str, float]:

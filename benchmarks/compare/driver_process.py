@@ -145,7 +145,7 @@ class Drivers:
     Args:
         warm: one pass under an arm that is not measured: no cell pays for imports and first connections.
         say: told of what does not stop.
-        profile: folder for the entries of a profile of the flow; None where none is taken.
+        profile: folder that has one for each arm, for the entries of a profile; None where none is taken.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class Drivers:
             settings=self._catalog.settings(arm),
             server=self._server,
             limits=self._limits,
-            profile=None if self._profile is None else str(self._profile),
+            profile=None if self._profile is None else str(self._profile / arm.name),
         )
         self._up[arm.name] = DriverProcess(order, self._scratch / f"f{self._started}")
         if engine.shares(arm):

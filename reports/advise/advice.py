@@ -20,6 +20,8 @@ FILE_NAME = "advise.json"
 _SMALLEST_SHARE = 0.02
 _PATH_PARTS = 4
 _WITHOUT_RUNNER = {True: "call the tasks, without .submit", False: "await the tasks together with asyncio.gather"}
+_CROWDED = 1.1
+"""Times as much CPU from which it is told that many threads make a task slower."""
 _UNSURE = 0.15
 """The replay under the flow's own runner may be so far off the measured time before it is told."""
 
@@ -210,7 +212,7 @@ def words(advice: Advice) -> tuple[str, ...]:
     lines = [
         *_recommended(advice),
         f"Now: {units.seconds(profile.wall_s)} under its own {profile.runner}, measured once on "
-        f"{units.plural(profile.cores, 'core')}; {units.plural(len(profile.runs), 'task run')} of {profile.name}.",
+        f"{units.plural(profile.cores, 'core')}{_crowding(profile)}; {units.plural(len(profile.runs), 'task run')} of {profile.name}.",
         f"Its time: {_shares(advice.split)}.",
         f"Critical path: {_path(advice)}. No runner can go below {units.seconds(advice.at_least_s)}.",
     ]
@@ -219,6 +221,12 @@ def words(advice: Advice) -> tuple[str, ...]:
     if not advice.verified:
         lines.append("Estimates from one profile; --verify measures the named runner beside yours.")
     return tuple(lines)
+
+
+def _crowding(profile: FlowProfile) -> str:
+    """How much slower tasks are where all of them compute at the same time, if a second pass has shown that."""
+    task, factor = max(profile.crowding.items(), key=lambda item: item[1], default=("", 1.0))
+    return f", where {task} computes {units.times(factor)} as long as in few threads" if factor >= _CROWDED else ""
 
 
 def _shares(split: TimeSplit) -> str:

@@ -211,7 +211,12 @@ def _at(
     spread = target.hosts if found.arm.traits.reach == "cluster" else 1
     cores = (target.cores or profile.cores) * spread
     costs = found.costs
-    done = replay(_with_clients(profile, found), Handling.of(costs, direct, found.arm.lean), slots, cores)
+    done = replay(
+        _with_clients(_crowded(profile, found, slots, cores), found),
+        Handling.of(costs, direct, found.arm.lean),
+        slots,
+        cores,
+    )
     around_s = min(max(profile.wall_s - profile.fn_s, 0.0), FLOW_START_S)
     fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
     # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
@@ -241,6 +246,20 @@ def _at(
         leads=False,
         replay=done,
     )
+
+
+def _crowded(profile: FlowProfile, found: ArmModel, slots: int, cores: int) -> FlowProfile:
+    """The profile with what tasks compute where more of them do so in one process than there are cores."""
+    in_process = found.costs.shares_gil and found.arm.has_slots and not found.costs.event_loop
+    if not profile.crowding or not in_process or slots <= cores:
+        return profile
+    runs = (
+        replace(run, cpu_s=run.cpu_s * factor, gil_s=run.gil_s * factor)
+        if (factor := profile.crowding.get(run.task)) and not run.direct
+        else run
+        for run in profile.runs
+    )
+    return replace(profile, runs=tuple(runs))
 
 
 def _with_clients(profile: FlowProfile, found: ArmModel) -> FlowProfile:

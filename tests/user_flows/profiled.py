@@ -61,6 +61,14 @@ def in_processes(n: int = 4) -> int:
 
 
 @flow
+def crowd(file: str, n: int = 12) -> int:
+    """Leaves a line in a file each time it runs."""
+    with open(file, "a") as lines:
+        lines.write("ran\n")
+    return len(compute.map(range(n)).result())
+
+
+@flow
 def half_way(n: int = 3) -> None:
     wait.map(range(n)).result()
     raise RuntimeError("the bucket is gone")

@@ -107,6 +107,16 @@ def test_every_task_run_is_known_by_what_it_waits_for_computes_and_hands_over(ad
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("more", "passes"), [((), 2), (("--once",), 1)])
+def test_a_crowded_flow_runs_a_second_time_unless_told_not_to(advise, tmp_path, more, passes):
+    _, profile, _ = advise("crowd", "--param", f"file={tmp_path / 'lines'}", *more)
+
+    assert (tmp_path / "lines").read_text() == "ran\n" * passes
+    assert mean(profile, "compute", "cpu_s") == pytest.approx(0.1, abs=0.03)
+    assert len(profile.runs) == 12
+
+
+@pytest.mark.slow
 def test_tasks_are_timed_in_the_processes_that_run_them(advise):
     _, profile, _ = advise("in_processes")
 

@@ -10,6 +10,7 @@ import pytest
 
 from runner_lab.benchmarks.advise import probe, reading
 from runner_lab.benchmarks.advise.reading import Described, NoProfileError
+from tests.reports.profiles import computes, profile, waits
 
 KNOWN = Described("etl", "ThreadPoolTaskRunner", "threads", 0, 2, 10.0, None)
 DRIVER, MAIN = 100, 1
@@ -197,3 +198,20 @@ def test_runs_that_wait_for_one_busy_pool_of_a_library_wait_for_each_other(tmp_p
     for run in reading.read(write(tmp_path, *entries), KNOWN).runs:
         assert run.cpu_s == pytest.approx(1.01)
         assert run.alone_s < 1.1
+
+
+def test_a_second_pass_tells_what_tasks_compute_by_themselves():
+    crowded = profile([computes(1.5, 1.0, queued_s=8.0)] * 4 + [waits(0.1)])
+    alone = profile([computes(1.0, 0.5)] * 4 + [waits(0.2)])
+    found = reading.uncrowded(crowded, alone)
+    assert [run.cpu_s for run in found.runs[:4]] == pytest.approx([1.0] * 4)
+    assert [run.gil_s for run in found.runs[:4]] == pytest.approx([0.5] * 4)
+    assert found.crowding == {"compute": 1.5}
+    # Nothing of what the flow did in the first pass is lost, and what has no CPU has no factor.
+    assert [run.queued_s for run in found.runs[:4]] == [8.0] * 4
+    assert found.runs[4] == crowded.runs[4]
+
+
+def test_a_second_pass_of_other_tasks_tells_nothing():
+    crowded = profile([computes(1.5)] * 4)
+    assert reading.uncrowded(crowded, profile([computes(1.0)] * 5)) == crowded

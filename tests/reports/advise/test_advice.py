@@ -98,6 +98,20 @@ def test_async_tasks_under_stock_threads_load_the_ca_bundle_each(summary: Summar
     assert sync["threads"] < 50 * 0.1
 
 
+def test_crowded_threads_compute_longer_and_others_do_not(summary: Summary) -> None:
+    flow = profile([computes(1.0)] * 20)
+    slower = profile([computes(1.0)] * 20, crowding={"compute": 1.5})
+    plain, crowded = (predict(summary, one, Target(cold=False)) for one in (flow, slower))
+    before, after = ({one.arm: one.warm_s for one in found.usual} for found in (plain, crowded))
+    # Threads have no limit where nobody sets one, and processes a slot a core.
+    assert after["threads"] == pytest.approx(1.5 * before["threads"], rel=0.1)
+    assert after["processes"] == before["processes"]
+    assert crowded.yours is not None
+    assert crowded.yours.warm_s == pytest.approx(after["threads"], rel=0.05)
+    told = " ".join(advice.words(advised(summary, slower)))
+    assert "where compute computes 1.5x as long as in few threads" in told
+
+
 def test_computing_without_the_gil_is_done_by_threads(summary: Summary) -> None:
     named = predict(summary, profile([computes(1.0, 0.0)] * 20), Target()).named
     assert named.engine == "threads"
