@@ -212,7 +212,8 @@ def words(advice: Advice) -> tuple[str, ...]:
     lines = [
         *_recommended(advice),
         f"Now: {units.seconds(profile.wall_s)} under its own {profile.runner}, measured once on "
-        f"{units.plural(profile.cores, 'core')}{_crowding(profile)}; {units.plural(len(profile.runs), 'task run')} of {profile.name}.",
+        f"{units.plural(profile.cores, 'core')}{_crowding(profile)}; {units.plural(len(profile.runs), 'task run')} "
+        f"of {profile.name}.",
         f"Its time: {_shares(advice.split)}.",
         f"Critical path: {_path(advice)}. No runner can go below {units.seconds(advice.at_least_s)}.",
     ]

@@ -211,12 +211,8 @@ def _at(
     spread = target.hosts if found.arm.traits.reach == "cluster" else 1
     cores = (target.cores or profile.cores) * spread
     costs = found.costs
-    done = replay(
-        _with_clients(_crowded(profile, found, slots, cores), found),
-        Handling.of(costs, direct, found.arm.lean),
-        slots,
-        cores,
-    )
+    there = _with_clients(_crowded(profile, found, slots, cores), found)
+    done = replay(there, Handling.of(costs, direct, found.arm.lean), slots, cores)
     around_s = min(max(profile.wall_s - profile.fn_s, 0.0), FLOW_START_S)
     fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
     # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
