@@ -8,13 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import OUT, AsJson, LabError
-from runner_lab.reports.choose.asking import Work
+from runner_lab.reports.choose.asking import WorkName
 
 
 def capacity(
     *,
     task_seconds: Annotated[str | None, Parameter(help="One task's own work, such as 0.3; 1 by default.")] = None,
-    work: Annotated[Work, Parameter(help="What a task does: io, cpu, cpu-no-gil or none.")] = "io",
+    work: Annotated[WorkName, Parameter(help="What a task does: io, cpu, cpu-no-gil or none.")] = "io",
     run: Annotated[
         Path | None, Parameter(name="--from", help="The run to answer from; the newest under results/ by default.")
     ] = None,

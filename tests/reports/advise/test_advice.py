@@ -109,7 +109,7 @@ def test_crowded_threads_compute_longer_and_others_do_not(summary: Summary) -> N
     assert crowded.yours is not None
     assert crowded.yours.warm_s == pytest.approx(after["threads"], rel=0.05)
     told = " ".join(advice.words(advised(summary, slower)))
-    assert "where compute computes 1.5x as long as in few threads" in told
+    assert "where compute computes 1.50x as long as in few threads" in told
 
 
 def test_computing_without_the_gil_is_done_by_threads(summary: Summary) -> None:
