@@ -11,8 +11,9 @@ Entries, by their `k`:
 - `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`.
 - `call`: a task called directly; `call` is its number, which its `body` has as well.
 - `wait`: the thread waited for the task runs `ids`.
-- `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting for
-  a core), `arg` and `out` bytes as pickled, `failed`.
+- `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting
+  for a core), `arg` and `out` bytes as pickled, `failed`, and the `threads` that it has started and that have ended:
+  thread, begin, end and CPU of each.
 - `gil`: since its process began, what holds the GIL: the normal equations of a regression (`_Knocker`).
   `pool`: CPU of libraries' own threads while a task ran, `queued`: what these waited for a core.
 - `pools`: threads of libraries in the process.
@@ -44,6 +45,8 @@ _SIZING_SHARE = 0.005
 _SIZING_FREE_S = 0.05
 """Sizes of values are taken as long as that costs less than this share of the time, and this much at the start."""
 _LARGEST_TEXT = 120
+_MOST_THREADS = 500
+"""Threads of one attempt that are noted."""
 _LIBRARIES = {"numpy", "scipy", "sklearn", "torch", "polars"}
 """Those whose threads are looked for, once they are imported."""
 
@@ -108,11 +111,27 @@ def _install(folder: str) -> None:
     from prefect import Task
     from prefect.task_runners import TaskRunner
 
+    threading.Thread.start = _noting_start(threading.Thread.start)  # type: ignore[method-assign]
     task_class = cast(Any, Task)
     task_class.__call__ = _noting_call(task_class.__call__, folder)
     for runner_class in _family(TaskRunner):
         if "submit" in vars(runner_class):
             runner_class.submit = _noting_submit(runner_class.submit, folder)
+
+
+_here = threading.local()
+"""Of a thread: the `body` that it runs, or that has started it."""
+
+
+def _noting_start(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    @functools.wraps(start)
+    def noting(thread: threading.Thread) -> None:
+        body: _Body | None = getattr(_here, "body", None)
+        if body is not None:
+            thread.run = functools.partial(body.run_thread, thread.run)  # type: ignore[method-assign]
+        start(thread)
+
+    return noting
 
 
 def _family(of: Any) -> list[Any]:
@@ -356,6 +375,8 @@ class _Body:
         self._probe = probe(folder)
         self._name = name
         self._shared = shared
+        self._outer: _Body | None = None
+        self._threads: list[tuple[int, float, float, float]] = []
         self.cpu_s = 0.0
         self.value: Any = None
         self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": _call.get()}
@@ -366,6 +387,7 @@ class _Body:
         self._entry |= {"tid": tid, "children0": _children_s(), "queued0": _queued_s(tid)}
         if not self._shared:
             self._probe.knocker.enter(self, self._name)
+            self._outer, _here.body = getattr(_here, "body", None), self
         self._entry |= {"t0": time.monotonic(), "c0": time.thread_time()}
         return self
 
@@ -378,9 +400,22 @@ class _Body:
         before = entry.pop("queued0")
         entry["queued"] = None if queued is None or before is None or self._shared else queued - before
         if not self._shared:
+            _here.body = self._outer
             self._probe.knocker.leave(self)
+        entry["threads"] = self._threads[:_MOST_THREADS]
         entry["out"] = self._probe.size(self.value) if kind is None else 0
         self._probe.note(**entry)
+
+    def run_thread(self, run: Callable[[], None]) -> None:
+        """Run a thread that the body has started, or one of its threads."""
+        _here.body = self
+        self._probe.knocker.enter(token := object(), self._name)
+        began = time.monotonic()
+        try:
+            run()
+        finally:
+            self._threads.append((threading.get_native_id(), began, time.monotonic(), time.thread_time()))
+            self._probe.knocker.leave(token)
 
 
 class _Stepped:

@@ -229,11 +229,30 @@ class _Runs:
         self._pool_s = self._pools_of_tasks(found)
         self._pool_busy = self._busy_pools(found)
         self._waiting = self._wait_shares()
+        self._unhelped_by_task: dict[str, float] = {}
         self._threads: dict[tuple[int, int], list[Entry]] = {}
         for entry in sorted([*found.submit, *found.call, *found.wait], key=lambda entry: entry["t0"]):
             self._threads.setdefault((entry["pid"], entry["tid"]), []).append(entry)
         self._ends = sorted((attempts[-1]["t1"], self._place[run_id]) for run_id, attempts in self._attempts.items())
         self._lanes: dict[tuple[int, int], int] = {}
+
+    def _unhelped(self, task: str) -> float:
+        """Share of a task's waits that are no waits for threads that it has started itself, and that compute."""
+        if task not in self._unhelped_by_task:
+            wall_s = helped_s = seen = waited = 0.0
+            for attempts in self._attempts.values():
+                for body in attempts:
+                    if body["task"] != task:
+                        continue
+                    threads = body.get("threads", ())
+                    wall_s += body["t1"] - body["t0"]
+                    helped_s += _covered([(begin_s, end_s) for _, begin_s, end_s, _ in threads])
+                    for tid, begin_s, end_s, _ in threads:
+                        looks, waits = self._looks.count(body["pid"], tid, begin_s, end_s)
+                        seen, waited = seen + looks, waited + waits
+            busy = 1 - waited / seen if seen else 1.0
+            self._unhelped_by_task[task] = 1 - busy * helped_s / wall_s if wall_s > 0 else 1.0
+        return self._unhelped_by_task[task]
 
     def _busy_pools(self, found: _Found) -> dict[str, float]:
         """By task, the share of the time in which the threads of libraries that it waits for had something to do.
@@ -294,16 +313,20 @@ class _Runs:
         queued_s = sum(body["queued"] or 0.0 for body in attempts)
         between_s = max(last["t1"] - first["t0"] - wall_s, 0.0)
         children_s = sum(body["children"] for body in attempts)
-        beside_s = children_s + self._pool_s.get(run.task, 0.0) * wall_s
+        within = [thread for body in attempts for thread in body.get("threads", ())]
+        helpers_s = sum(cpu for *_, cpu in within)
+        beside_s = children_s + helpers_s + self._pool_s.get(run.task, 0.0) * wall_s
         off_s = max(wall_s - thread_s - queued_s, 0.0)
-        wait_s = self._waiting[run.task] * off_s
+        waits_s = self._waiting[run.task] * off_s
+        wait_s = waits_s * self._unhelped(run.task)
+        helped_s = waits_s - wait_s
         if beside_s > _POOL_SHARE * (thread_s + beside_s):
             wait_s *= 1 - self._pool_busy.get(run.task, 0.0)
         # While others compute for it, its own thread waits for them.
         width = max(1.0, min((thread_s + beside_s) / max(thread_s + wait_s, 1e-9), float(self._cores)))
         computing_s = (thread_s + beside_s) / width
         steps = self.steps(last["pid"], last["tid"], last["t0"], last["c0"], last["t1"], last["c1"], within=True)
-        idle_s = max(wait_s - max(computing_s - thread_s, 0.0), 0.0)
+        idle_s = max(wait_s - max(computing_s - thread_s - helped_s, 0.0), 0.0)
         if steps:
             idle_s = min(sum(step.wait_s for step in steps if step.kind == "own"), idle_s)
         gil = 1.0 if first["async"] else self._shares.get(run.task, _GIL_PRIOR)
@@ -317,7 +340,7 @@ class _Runs:
             end_s=last["t1"] - self._begin["t"],
             wait_s=idle_s + between_s,
             cpu_s=thread_s + beside_s,
-            gil_s=gil * thread_s,
+            gil_s=gil * (thread_s + helpers_s),
             width=width,
             queued_s=max(wall_s - computing_s - idle_s, 0.0) if not steps else 0.0,
             arg_bytes=_mean(body["arg"] for body in attempts),

@@ -1,5 +1,6 @@
 import hashlib
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from prefect import flow, task
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -53,6 +54,25 @@ def mixed(n: int = 4, token: str = "") -> int:
     again = flaky.submit().result()
     waiting.result()
     return check([again, *digests.result()])
+
+
+@task
+def helped() -> int:
+    """Computes in threads of its own, outside of the GIL."""
+    text = b"x" * 20_000_000
+
+    def hashes() -> None:
+        end = time.thread_time() + 0.3
+        while time.thread_time() < end:
+            hashlib.sha256(text).digest()
+
+    with ThreadPoolExecutor(2) as pool:
+        return len([pool.submit(hashes) for _ in range(2)])
+
+
+@flow
+def with_helpers() -> int:
+    return helped.submit().result()
 
 
 @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))

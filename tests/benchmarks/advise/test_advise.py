@@ -107,6 +107,16 @@ def test_every_task_run_is_known_by_what_it_waits_for_computes_and_hands_over(ad
 
 
 @pytest.mark.slow
+def test_threads_that_a_task_starts_are_its_own(advise):
+    _, profile, _ = advise("with_helpers")
+
+    (run,) = profile.runs
+    assert run.cpu_s == pytest.approx(0.6, abs=0.1)
+    assert run.wait_s < 0.2
+    assert run.gil_s < 0.5 * run.cpu_s
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "passes"), [((), 2), (("--once",), 1)])
 def test_a_crowded_flow_runs_a_second_time_unless_told_not_to(advise, tmp_path, more, passes):
     _, profile, _ = advise("crowd", "--param", f"file={tmp_path / 'lines'}", *more)

@@ -162,6 +162,24 @@ def test_cpu_of_a_librarys_threads_makes_a_task_wide(tmp_path):
     assert run.alone_s <= 2.0
 
 
+def test_a_task_waits_for_threads_of_its_own_as_far_as_these_compute(tmp_path):
+    threads = [(20, 0.5, 3.5, 2.9), (21, 0.5, 3.5, 2.9)]
+    write(tmp_path, *flow(0.0, 4.0), submit("a", 0.0), body("a", 0.0, 4.0, 0.1, threads=threads))
+    (run,) = reading.read(tmp_path, KNOWN).runs
+    assert run.cpu_s == pytest.approx(5.9)
+    assert run.width == 2.0
+    assert run.wait_s == pytest.approx(1.0, abs=0.05)
+
+    # They wait themselves, as for a service: then the task does too.
+    look = {str(DRIVER): {"gil": [], "wait": [7, 20, 21]}}
+    looks = [{"t": i / 50, "by": look} for i in range(200)]
+    (tmp_path / "looks.jsonl").write_text("".join(json.dumps(one) + "\n" for one in looks))
+    idle = [(tid, begin_s, end_s, 0.01) for tid, begin_s, end_s, _ in threads]
+    write(tmp_path, *flow(0.0, 4.0), submit("a", 0.0), body("a", 0.0, 4.0, 0.1, threads=idle))
+    (run,) = reading.read(tmp_path, KNOWN).runs
+    assert run.wait_s == pytest.approx(3.9, abs=0.1)
+
+
 def test_a_flow_that_left_no_trace_is_refused(tmp_path):
     with pytest.raises(NoProfileError, match="etl cannot be profiled"):
         reading.read(write(tmp_path), KNOWN)
