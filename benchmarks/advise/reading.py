@@ -175,6 +175,23 @@ class _Looks:
                     self._waits.setdefault((int(pid), tid), []).append(look["t"])
         self.any = bool(self._times)
 
+    def helped_s(self, pid: int, threads: Sequence[tuple[int, float, float, float]]) -> float:
+        """Seconds in which at least one of these threads was there and did not wait; without looks, was there.
+
+        Args:
+            threads: thread, begin, end and CPU of each.
+        """
+        covered_s = _covered([(begin_s, end_s) for _, begin_s, end_s, _ in threads])
+        low = bisect_left(self._times, min(begin_s for _, begin_s, _, _ in threads))
+        high = bisect_right(self._times, max(end_s for _, _, end_s, _ in threads))
+        waits = {tid: set(self._waits.get((pid, tid), ())) for tid, *_ in threads}
+        there = busy = 0
+        for at_s in self._times[low:high]:
+            alive = [tid for tid, begin_s, end_s, _ in threads if begin_s <= at_s <= end_s]
+            there += bool(alive)
+            busy += any(at_s not in waits[tid] for tid in alive)
+        return covered_s * busy / there if there >= _FEW_LOOKS else covered_s
+
     def count(self, pid: int, tid: int, begin_s: float, end_s: float) -> tuple[int, int]:
         """Looks in that time, and in how many of them the thread waited for something that is not the GIL."""
         waits = self._waits.get((pid, tid), [])
@@ -239,19 +256,10 @@ class _Runs:
     def _unhelped(self, task: str) -> float:
         """Share of a task's waits that are no waits for threads that it has started itself, and that compute."""
         if task not in self._unhelped_by_task:
-            wall_s = helped_s = seen = waited = 0.0
-            for attempts in self._attempts.values():
-                for body in attempts:
-                    if body["task"] != task:
-                        continue
-                    threads = body.get("threads", ())
-                    wall_s += body["t1"] - body["t0"]
-                    helped_s += _covered([(begin_s, end_s) for _, begin_s, end_s, _ in threads])
-                    for tid, begin_s, end_s, _ in threads:
-                        looks, waits = self._looks.count(body["pid"], tid, begin_s, end_s)
-                        seen, waited = seen + looks, waited + waits
-            busy = 1 - waited / seen if seen else 1.0
-            self._unhelped_by_task[task] = 1 - busy * helped_s / wall_s if wall_s > 0 else 1.0
+            bodies = [body for attempts in self._attempts.values() for body in attempts if body["task"] == task]
+            wall_s = sum(body["t1"] - body["t0"] for body in bodies)
+            helped_s = sum(self._looks.helped_s(body["pid"], body["threads"]) for body in bodies if body.get("threads"))
+            self._unhelped_by_task[task] = 1 - min(helped_s / wall_s, 1.0) if wall_s > 0 else 1.0
         return self._unhelped_by_task[task]
 
     def _busy_pools(self, found: _Found) -> dict[str, float]:
