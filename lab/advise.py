@@ -72,7 +72,7 @@ def advise(
         cell_timeout_s=cell_timeout,
         blocks=1,
         command=command,
-        # Of a second pass. The flow's own runner stays as it is.
+        # Of a second pass, until it is known how many it is to have. The flow's own runner stays as it is.
         workers=environment.cores(),
     )
     try:

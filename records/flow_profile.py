@@ -86,6 +86,29 @@ class TaskProfile:
 
 
 @dataclass(frozen=True)
+class Crowding:
+    """How a task's runs hinder each other, from two passes: with few of them at a time, and with many.
+
+    few, many: runs at a time.
+    cpu:  CPU with many over that with few, at least 1: in one process.
+    wait: waiting with many over that with few: for a service that they share, wherever they run.
+    """
+
+    __pydantic_config__ = STRICT
+
+    few: Count
+    many: Count
+    cpu: Number = 1.0
+    wait: Number = 1.0
+
+    def at(self, slots: int) -> tuple[float, float]:
+        """CPU and waiting with so many slots, over those with few; along a line through both."""
+        place = (slots - self.few) / (self.many - self.few)
+        cpu = 1 + (self.cpu - 1) * min(max(place, 0.0), 1.0)
+        return cpu, max(1 + (self.wait - 1) * min(place, 1.0), 0.0)
+
+
+@dataclass(frozen=True)
 class ThreadPool:
     """Threads that a library keeps for itself in every process that uses it."""
 
@@ -110,8 +133,7 @@ class FlowProfile:
     runs:    all its task runs, in the order in which they were submitted or called.
     peak_bytes: most memory, of the flow's process and of those it started.
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
-    crowding: by task, how many times as much CPU it takes where more of its runs compute in one process than there are
-        cores; without those for which a second pass showed nothing, or there was none.
+    crowding: by task, where a second pass has told; what its runs wait and compute is then that with few at a time.
     client_s: CPU seconds of making a client of Prefect's API, the CA bundle loaded.
     looks:   whether waits were told from waits for the GIL; else what is no CPU counts as waiting.
     """
@@ -132,7 +154,7 @@ class FlowProfile:
     peak_bytes: Number | None = None
     import_s: Number = 0.0
     client_s: Number = 0.0
-    crowding: dict[Printable, Number] = field(default_factory=dict)
+    crowding: dict[Printable, Crowding] = field(default_factory=dict)
     looks: bool = True
     schema: Literal[1] = PROFILE_SCHEMA
 

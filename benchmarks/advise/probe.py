@@ -111,7 +111,7 @@ def _install(folder: str) -> None:
     from prefect import Task
     from prefect.task_runners import TaskRunner
 
-    threading.Thread.start = _noting_start(threading.Thread.start)  # type: ignore[method-assign]
+    threading.Thread.start = _noting_start(threading.Thread.start)  # type: ignore[method-assign, assignment]
     task_class = cast(Any, Task)
     task_class.__call__ = _noting_call(task_class.__call__, folder)
     for runner_class in _family(TaskRunner):

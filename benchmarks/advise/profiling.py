@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from runner_lab.benchmarks.advise import reading
@@ -21,6 +22,7 @@ from runner_lab.records.flow_profile import FlowProfile
 from runner_lab.records.record import BASELINE, YOURS, Record
 from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.server import Server
+from runner_lab.runners.spec import RunnerSpec
 
 UNCROWDED = BASELINE
 """The arm of the second pass, with a slot a core."""
@@ -28,7 +30,7 @@ _HINDERED = 0.3
 """Share of the tasks' time that they wait for the GIL or a core from which there is a second pass."""
 _LEAST_CPU_S = 0.5
 _LONGEST = 1.5
-"""The second pass may take so many times as long as the first."""
+"""The second pass is to take at most so many times as long as the first, if its tasks wait as long as in that."""
 
 
 class ProfiledFlow(UserFlow):
@@ -45,6 +47,8 @@ class ProfiledFlow(UserFlow):
         super().__init__(asked)
         self._entries: Path | None = None
         self._once = once
+        self.few = 0
+        """Threads of the second pass."""
 
     def entries(self, arm: str) -> Path:
         """Folder for what the flow's processes note under an arm, from the start of the session on until its end."""
@@ -63,7 +67,10 @@ class ProfiledFlow(UserFlow):
         self._entries = scratch / "profile"
         for arm in (YOURS, UNCROWDED):
             self.entries(arm).mkdir(parents=True)
-        return Drivers(self.loaded, catalog, server, scratch, limits, _cold, say, self._entries)
+        return Drivers(self.loaded, catalog, server, scratch, limits, _cold, say, self._entries, self._resized)
+
+    def _resized(self, arm: RunnerSpec) -> RunnerSpec:
+        return arm if arm.name == YOURS else arm.with_workers(self.few)
 
 
 def _cold(cell: PlannedCell, site: FlowSite) -> None:
@@ -95,8 +102,9 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
             found.append(reading.read(flow.entries(record.arm), _described(session, flow, record)))
         elif not found:
             raise ProfileError(f"the flow cannot be profiled: {record.error}")
-        if len(samplers) > 1 or not _crowded(session, found[0]):
+        if len(samplers) > 1 or not (few := _fewer(session, found[0])):
             raise _EnoughError
+        flow.few = few
         samplers.append(Sampler(flow.entries(UNCROWDED)))
         samplers[-1].start()
 
@@ -108,7 +116,8 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
         session.folder.save(planned_cells=len(samplers), interrupted=False)
     finally:
         samplers[-1].stop()
-    whole = reading.uncrowded(*found) if len(found) > 1 else found[0]
+    first, *again = found
+    whole = reading.uncrowded(first, again[0], flow.few) if again else first
     whole.save(session.folder.path)
     return whole
 
@@ -117,17 +126,18 @@ class _EnoughError(Exception):
     """No further pass is needed."""
 
 
-def _crowded(session: Session, first: FlowProfile) -> bool:
-    """Whether the tasks hindered each other in one process, so that a second pass is worth its time."""
+def _fewer(session: Session, first: FlowProfile) -> int:
+    """Threads for a second pass, where the tasks hindered each other in one process; 0 where none is worth its time."""
     yours = session.catalog.arms[YOURS]
     in_process = session.catalog.engine(yours).reach == "process"
-    if not in_process or 0 < first.slots <= first.cores or len(session.arms) < 2:
-        return False
-    whole_s = sum(run.end_s - run.start_s for run in first.runs)
+    lasted_s = sum(run.end_s - run.start_s for run in first.runs)
     hindered_s = sum(run.queued_s for run in first.runs)
     cpu_s = sum(run.cpu_s for run in first.runs)
-    again_s = sum(run.alone_s for run in first.runs) / first.cores
-    return hindered_s > _HINDERED * whole_s and cpu_s > _LEAST_CPU_S and again_s < _LONGEST * first.wall_s
+    if not in_process or len(session.arms) < 2 or hindered_s < _HINDERED * lasted_s or cpu_s < _LEAST_CPU_S:
+        return 0
+    few = max(first.cores, math.ceil(sum(run.alone_s for run in first.runs) / (_LONGEST * first.wall_s)))
+    many = lasted_s / max(first.fn_s, 1e-9)
+    return few if few < 0.5 * many else 0
 
 
 def _described(session: Session, flow: ProfiledFlow, record: Record) -> reading.Described:

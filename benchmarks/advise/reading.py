@@ -14,7 +14,7 @@ from scipy import optimize
 
 from runner_lab.benchmarks.advise.sampler import LOOKS
 from runner_lab.benchmarks.compare.driver import PROCESS
-from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, TaskProfile, ThreadPool
 
 Entry = dict[str, Any]
 
@@ -30,6 +30,10 @@ _IDLE_SHARE = 0.5
 _IDLE_S = 0.01
 """A gap between two steps that is longer, and less of it CPU, is a wait; for what ended just before its end."""
 _JUST_S = 0.05
+_WIDE = 1.2
+"""Cores from which a task computes in more than its own thread."""
+_LEAST_S = 0.001
+"""Seconds of a run below which two passes are not compared."""
 
 
 class NoProfileError(ValueError):
@@ -77,6 +81,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
     shares = _gil_shares(found.gil.values())
     runs = _Runs(found, begin, looks, shares, known.cores)
     steps = runs.steps(begin["pid"], begin["tid"], begin["t"], begin["c"], end["t"], end["c"])
+    facts = _facts(folder)
     return FlowProfile(
         name=known.name,
         runner=known.runner,
@@ -90,40 +95,55 @@ def read(folder: Path, known: Described) -> FlowProfile:
         runs=tuple(runs.profiles()),
         pools=_pools(found.pools),
         peak_bytes=known.peak_bytes,
-        **_facts(folder),
+        import_s=facts.get("import_s", 0.0),
+        client_s=facts.get("client_s", 0.0),
         looks=looks.any,
     )
 
 
-def uncrowded(crowded: FlowProfile, alone: FlowProfile) -> FlowProfile:
-    """The first pass with what its tasks wait and compute where they do not hinder each other, by a second one.
+def uncrowded(crowded: FlowProfile, alone: FlowProfile, slots: int) -> FlowProfile:
+    """The first pass with what its tasks wait and compute where fewer of them go on at a time, by a second pass.
 
     Args:
-        alone: of the same flow under as many threads as there are cores.
+        alone: the second pass, under `slots` threads.
     """
-    by_task, again = crowded.by_task(), alone.by_task()
-    like = {task: again[task] for task, runs in by_task.items() if len(again.get(task, ())) == len(runs)}
-    slower = {
-        task: max(before / after, 1.0)
-        for task, runs in like.items()
-        if (before := _total(by_task[task], "cpu_s")) > 0 and (after := _total(runs, "cpu_s")) > 0
+    before, after = crowded.by_task(), alone.by_task()
+    like = [task for task, runs in before.items() if runs[0].attempts and len(after.get(task, ())) == len(runs)]
+    lasted_s = sum(run.end_s - run.start_s for run in crowded.runs)
+    many = max(round(lasted_s / max(crowded.fn_s, 1e-9)), slots + 1)
+    # What libraries' own threads compute is told from task to task by time alone: it is one factor for all of these.
+    wide = [task for task in like if before[task][0].width > _WIDE or after[task][0].width > _WIDE]
+    together = _ratio([run for task in wide for run in before[task]], [run for task in wide for run in after[task]])
+    told = {
+        task: Crowding(
+            few=slots,
+            many=many,
+            cpu=round(max(together if task in wide else _ratio(before[task], after[task]), 1.0), 3),
+            wait=round(_ratio(before[task], after[task], "wait_s"), 3),
+        )
+        for task in like
     }
 
     def by_itself(run: TaskProfile) -> TaskProfile:
-        if run.task not in slower:
+        if (crowding := told.get(run.task)) is None:
             return run
-        runs = like[run.task]
-        cpu_s = run.cpu_s / slower[run.task]
-        waited_s, waits_s = _total(by_task[run.task], "wait_s"), _total(runs, "wait_s")
+        cpu_s, gil_s = _total(after[run.task], "cpu_s"), _total(after[run.task], "gil_s")
+        own_s = run.cpu_s / crowding.cpu
         return replace(
             run,
-            cpu_s=cpu_s,
-            gil_s=cpu_s * _total(runs, "gil_s") / _total(runs, "cpu_s"),
-            wait_s=run.wait_s * waits_s / waited_s if waited_s > 0 else waits_s / len(runs),
+            cpu_s=own_s,
+            gil_s=own_s * gil_s / cpu_s if cpu_s > 0 else 0.0,
+            wait_s=run.wait_s / crowding.wait if crowding.wait > 0 else 0.0,
         )
 
-    told = {task: round(factor, 2) for task, factor in slower.items() if factor > 1}
     return replace(crowded, runs=tuple(map(by_itself, crowded.runs)), crowding=told)
+
+
+def _ratio(before: Sequence[TaskProfile], after: Sequence[TaskProfile], what: str = "cpu_s") -> float:
+    """Of two sums; 1 where either is next to nothing."""
+    one_s, other_s = _total(before, what), _total(after, what)
+    least_s = _LEAST_S * len(before)
+    return one_s / other_s if one_s > least_s and other_s > least_s else 1.0
 
 
 def _total(runs: Sequence[TaskProfile], what: str) -> float:

@@ -145,6 +145,7 @@ class Drivers:
     Args:
         warm: one pass under an arm that is not measured: no cell pays for imports and first connections.
         say: told of what does not stop.
+        resized: gives an arm the slots that it is to have when its process starts.
         profile: folder that has one for each arm, for the entries of a profile; None where none is taken.
     """
 
@@ -158,8 +159,10 @@ class Drivers:
         warm: Callable[[PlannedCell, FlowSite], None],
         say: Say = lambda line: None,
         profile: Path | None = None,
+        resized: Callable[[RunnerSpec], RunnerSpec] = lambda arm: arm,
     ) -> None:
         self._user = user
+        self._resized = resized
         self._profile = profile
         self._catalog = catalog
         self._server = server
@@ -205,7 +208,7 @@ class Drivers:
             raise
 
     def _start(self, cell: PlannedCell) -> None:
-        arm, engine = cell.arm, self._catalog.engine(cell.arm)
+        arm, engine = self._resized(cell.arm), self._catalog.engine(cell.arm)
         self._started += 1
         order = Order(
             path=[*sys.path],

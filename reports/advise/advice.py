@@ -225,9 +225,11 @@ def words(advice: Advice) -> tuple[str, ...]:
 
 
 def _crowding(profile: FlowProfile) -> str:
-    """How much slower tasks are where all of them compute at the same time, if a second pass has shown that."""
-    task, factor = max(profile.crowding.items(), key=lambda item: item[1], default=("", 1.0))
-    return f", where {task} computes {units.times(factor)} as long as in few threads" if factor >= _CROWDED else ""
+    """How much slower tasks are where many of them go on at a time, if a second pass has shown that."""
+    told = [(one.cpu, "computes", task) for task, one in profile.crowding.items()]
+    told += [(one.wait, "waits", task) for task, one in profile.crowding.items()]
+    factor, does, task = max(told, default=(1.0, "", ""))
+    return f", where {task} {does} {units.times(factor)} as long as in few threads" if factor >= _CROWDED else ""
 
 
 def _shares(split: TimeSplit) -> str:

@@ -245,17 +245,19 @@ def _at(
 
 
 def _crowded(profile: FlowProfile, found: ArmModel, slots: int, cores: int) -> FlowProfile:
-    """The profile with what tasks compute where more of them do so in one process than there are cores."""
-    in_process = found.costs.shares_gil and found.arm.has_slots and not found.costs.event_loop
-    if not profile.crowding or not in_process or slots <= cores:
+    """The profile with what tasks wait with so many slots, and compute where the slots are in one process."""
+    if not profile.crowding or not found.arm.has_slots:
         return profile
-    runs = (
-        replace(run, cpu_s=run.cpu_s * factor, gil_s=run.gil_s * factor)
-        if (factor := profile.crowding.get(run.task)) and not run.direct
-        else run
-        for run in profile.runs
-    )
-    return replace(profile, runs=tuple(runs))
+    in_process = found.costs.shares_gil and slots > cores
+
+    def there(run: TaskProfile) -> TaskProfile:
+        if run.direct or (crowding := profile.crowding.get(run.task)) is None:
+            return run
+        cpu, wait = crowding.at(slots)
+        cpu = cpu if in_process else 1.0
+        return replace(run, cpu_s=run.cpu_s * cpu, gil_s=run.gil_s * cpu, wait_s=run.wait_s * wait)
+
+    return replace(profile, runs=tuple(map(there, profile.runs)))
 
 
 def _with_clients(profile: FlowProfile, found: ArmModel) -> FlowProfile:

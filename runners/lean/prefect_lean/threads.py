@@ -106,7 +106,7 @@ class _WithClients(ThreadPoolExecutor):
     a tenth of a second of CPU under the GIL.
     """
 
-    def submit(self, run: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def submit(self, run: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         return super().submit(run, _with_client(fn) if CLIENTS.on() else fn, *args, **kwargs)
 
 

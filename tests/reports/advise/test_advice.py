@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, TaskProfile, ThreadPool
 from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.advise import advice, remedies
 from runner_lab.reports.advise.advice import Advice
@@ -100,7 +100,7 @@ def test_async_tasks_under_stock_threads_load_the_ca_bundle_each(summary: Summar
 
 def test_crowded_threads_compute_longer_and_others_do_not(summary: Summary) -> None:
     flow = profile([computes(1.0)] * 20)
-    slower = profile([computes(1.0)] * 20, crowding={"compute": 1.5})
+    slower = profile([computes(1.0)] * 20, crowding={"compute": Crowding(few=2, many=20, cpu=1.5)})
     plain, crowded = (predict(summary, one, Target(cold=False)) for one in (flow, slower))
     before, after = ({one.arm: one.warm_s for one in found.usual} for found in (plain, crowded))
     # Threads have no limit where nobody sets one, and processes a slot a core.
@@ -110,6 +110,16 @@ def test_crowded_threads_compute_longer_and_others_do_not(summary: Summary) -> N
     assert crowded.yours.warm_s == pytest.approx(after["threads"], rel=0.05)
     told = " ".join(advice.words(advised(summary, slower)))
     assert "where compute computes 1.50x as long as in few threads" in told
+
+
+def test_tasks_that_wait_for_each_others_service_wait_less_in_fewer_slots(summary: Summary) -> None:
+    """Fifty at a time wait 5 s each, eight 0.8 s: two hardly wait at all, in whatever process."""
+    known = Crowding(few=8, many=50, wait=5.0 / 0.8)
+    contended = profile([waits(0.8)] * 50, crowding={"wait": known})
+    found = {one.arm: one.warm_s for one in predict(summary, contended, Target(cold=False)).usual}
+    apart = {one.arm: one.warm_s for one in predict(summary, profile([waits(5.0)] * 50), Target(cold=False)).usual}
+    assert found["threads"] == pytest.approx(apart["threads"], rel=0.1)
+    assert found["lean-dask"] < 0.1 * apart["lean-dask"]
 
 
 def test_computing_without_the_gil_is_done_by_threads(summary: Summary) -> None:
