@@ -63,17 +63,23 @@ class Probe:
         self._file = os.open(Path(folder) / f"{self.pid}.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
         self._began_s = time.monotonic()
         self._sizing_s = 0.0
+        self._sized: set[str] = set()
         self.knocker = _Knocker(self)
         self.note(k="process", pid=self.pid, runtime=_runtime_address())
 
     def note(self, **entry: Any) -> None:
         os.write(self._file, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
 
-    def size(self, value: Any) -> int | None:
-        """Bytes of `value` as pickled; None where that would cost too much, or does not work."""
+    def size(self, value: Any, of: str) -> int | None:
+        """Bytes of `value` as pickled; None where that would cost too much, or does not work.
+
+        Args:
+            of: what it is, such as the result of a task; the first one of each is always taken.
+        """
         began = time.monotonic()
-        if self._sizing_s > _SIZING_FREE_S + _SIZING_SHARE * (began - self._began_s):
+        if of in self._sized and self._sizing_s > _SIZING_FREE_S + _SIZING_SHARE * (began - self._began_s):
             return None
+        self._sized.add(of)
         try:
             return _pickled_bytes(value)
         except Exception:
@@ -380,7 +386,11 @@ class _Body:
         self.cpu_s = 0.0
         self.value: Any = None
         self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": _call.get()}
-        self._entry |= {"id": _task_run_id(), "arg": self._probe.size(arguments), "async": shared}
+        self._entry |= {
+            "id": _task_run_id(),
+            "arg": self._probe.size(arguments, f"arguments of {name}"),
+            "async": shared,
+        }
 
     def __enter__(self) -> _Body:
         tid = threading.get_native_id()
@@ -403,7 +413,7 @@ class _Body:
             _here.body = self._outer
             self._probe.knocker.leave(self)
         entry["threads"] = self._threads[:_MOST_THREADS]
-        entry["out"] = self._probe.size(self.value) if kind is None else 0
+        entry["out"] = self._probe.size(self.value, f"result of {self._name}") if kind is None else 0
         self._probe.note(**entry)
 
     def run_thread(self, run: Callable[[], None]) -> None:

@@ -92,13 +92,28 @@ def read(folder: Path, known: Described) -> FlowProfile:
         fn_s=end["t"] - begin["t"],
         asynchronous=bool(begin.get("async")),
         steps=steps,
-        runs=tuple(runs.profiles()),
+        runs=tuple(_sized(list(runs.profiles()))),
         pools=_pools(found.pools),
         peak_bytes=known.peak_bytes,
         import_s=facts.get("import_s", 0.0),
         client_s=facts.get("client_s", 0.0),
         looks=looks.any,
     )
+
+
+def _sized(runs: Sequence[TaskProfile]) -> Iterator[TaskProfile]:
+    """With the mean of its task where the size of a value was not taken."""
+    known: dict[tuple[str, str], list[float]] = {}
+    for run in runs:
+        for what in ("arg_bytes", "out_bytes"):
+            if (size := getattr(run, what)) is not None:
+                known.setdefault((run.task, what), []).append(size)
+    means = {key: sum(sizes) / len(sizes) for key, sizes in known.items()}
+    for run in runs:
+        missing = {
+            what: means.get((run.task, what)) for what in ("arg_bytes", "out_bytes") if getattr(run, what) is None
+        }
+        yield replace(run, **missing) if run.attempts and missing else run
 
 
 def uncrowded(crowded: FlowProfile, alone: FlowProfile, slots: int) -> FlowProfile:

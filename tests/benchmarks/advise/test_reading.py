@@ -197,15 +197,25 @@ def test_sizes_are_those_of_the_pickle_and_arrays_are_not_copied(tmp_path):
     import numpy
 
     found = probe.Probe(str(tmp_path))
-    assert found.size(b"x" * 1000) == pytest.approx(1000, abs=50)
-    assert found.size(numpy.zeros(1_000_000)) == pytest.approx(8_000_000, rel=0.01)
-    assert found.size(threading.Lock()) is None
+    assert found.size(b"x" * 1000, "a") == pytest.approx(1000, abs=50)
+    assert found.size(numpy.zeros(1_000_000), "a") == pytest.approx(8_000_000, rel=0.01)
+    assert found.size(threading.Lock(), "a") is None
 
 
 def test_taking_sizes_stops_where_it_would_cost_too_much(tmp_path):
     found = probe.Probe(str(tmp_path))
     found._sizing_s = 1e6
-    assert found.size(b"x") is None
+    # The first value of each kind is worth it.
+    assert found.size(b"x", "result of load") is not None
+    assert found.size(b"x", "result of load") is None
+    assert found.size(b"x", "result of parse") is not None
+
+
+def test_a_size_that_was_not_taken_is_that_of_its_task(tmp_path):
+    entries = [*flow(0.0, 3.0), submit("a", 0.1), submit("b", 0.1)]
+    entries += [body("a", 0.5, 1.0, arg=100, out=50_000_000), body("b", 1.0, 2.0, arg=100, out=None)]
+    found = reading.read(write(tmp_path, *entries), KNOWN).runs
+    assert [run.out_bytes for run in found] == [50_000_000, 50_000_000]
 
 
 def test_runs_that_wait_for_one_busy_pool_of_a_library_wait_for_each_other(tmp_path):
