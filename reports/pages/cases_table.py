@@ -31,8 +31,9 @@ def table(measured: MeasuredCases) -> Table:
         *((Column("Predicted", numeric=False), Column("Regret")) if predicted else ()),
     )
     rows = tuple(_row(case, arms, slots, predicted) for case in measured.cases)
-    blocks = units.plural(measured.plan.blocks, "block")
-    note = f"Time of one run of the flow, mean of up to {blocks}, on workers that are up."
+    blocks = measured.plan.blocks
+    often = "measured once" if blocks == 1 else f"mean of up to {blocks} blocks"
+    note = f"Time of one run of the flow, {often}, on workers that are up."
     if told := [f"{name}({', '.join(values)})" for name, values in measured.plan.parameters.items() if values]:
         note += f" Measured with {units.listed([units.printable(one, 120) for one in told])}."
     if predicted:
@@ -61,7 +62,8 @@ def _slots(measured: MeasuredCases, arm: str) -> str:
 
 def _row(case: MeasuredCase, arms: tuple[str, ...], slots: dict[str, str], predicted: bool) -> tuple[Entry, ...]:
     times = [_time(case.of(arm), slots[arm]) for arm in arms]
-    level = [arm for arm in case.level if arm != case.best]
+    # What was measured once may be as fast as anything.
+    level = [arm for arm in case.level if arm != case.best] if all(time.blocks > 1 for time in case.arms) else []
     best = Entry(case.best or units.NONE, f"as fast: {units.listed(level)}" if level else "")
     results = Entry(case.results, tone="failed" if case.results == "different" else "")
     return (Entry(case.case, case.does), *times, best, results, *(_predicted(case) if predicted else ()))

@@ -48,6 +48,22 @@ def test_the_readmes_costs_of_a_task_are_the_sample_runs():
         assert float(f"{sample[('lean-' if lean else '') + engine.lower()]:.{len(ms.replace('.', ''))}g}") == float(ms)
 
 
+def test_the_readmes_real_flows_are_those_of_their_page():
+    page = (ROOT / "docs" / "real-flows.md").read_text().replace("&#95;", "_").partition("<!-- cases: begin -->")[2]
+    table = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
+    head, whole = table[0], {cells[0].partition("<br>")[0]: cells for cells in table[2:]}
+    shown = rows(ROOT / "README.md", "Real flows on two cores")
+
+    assert set(shown) == set(whole)
+    for flow, (threads, fastest, named, regret) in shown.items():
+        cells = dict(zip(head, whole[flow], strict=True))
+        times = {arm.partition(" (")[0]: time for arm, time in cells.items() if re.fullmatch(TIME, time)}
+        best = cells["Best"].partition("<br>")[0]
+        assert (threads, fastest) == (times["threads"], f"{best} {times[best]}")
+        assert cells["Predicted"].startswith(named.partition(" x")[0])
+        assert cells["Regret"] == regret
+
+
 def test_the_readmes_regret_is_the_methods():
     runs = rows(ROOT / "docs" / "method.md", 'id="how-right-the-answers-are"')
     [(pieces, median, worst)] = [cells[:3] for name, cells in runs.items() if "sample-report" in name]
