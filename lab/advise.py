@@ -47,8 +47,8 @@ def advise(
 
     Every task run is timed from within: waiting, computing, the share of it under the GIL, bytes handed over. The flow
     is then replayed under each runner with the costs that a run of the lab has measured on this machine; where there is
-    no run, a calibration of about three minutes comes first. Where many tasks compute at the same time in one process,
-    the flow runs a second time, under as many threads as there are cores. Nothing of yours is changed.
+    no run, a calibration of about three minutes comes first. Where its tasks hinder each other in one process, the flow
+    runs a second time, under fewer threads. Nothing of yours is changed.
 
     Exit code 0: all went well. 2: the flow cannot be profiled, with the reason. 130: Ctrl-C.
 

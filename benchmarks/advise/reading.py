@@ -110,10 +110,14 @@ def _sized(runs: Sequence[TaskProfile]) -> Iterator[TaskProfile]:
                 known.setdefault((run.task, what), []).append(size)
     means = {key: sum(sizes) / len(sizes) for key, sizes in known.items()}
     for run in runs:
-        missing = {
-            what: means.get((run.task, what)) for what in ("arg_bytes", "out_bytes") if getattr(run, what) is None
-        }
-        yield replace(run, **missing) if run.attempts and missing else run
+        if not run.attempts:
+            yield run
+            continue
+        arg_bytes, out_bytes = (
+            size if (size := getattr(run, what)) is not None else means.get((run.task, what))
+            for what in ("arg_bytes", "out_bytes")
+        )
+        yield replace(run, arg_bytes=arg_bytes, out_bytes=out_bytes)
 
 
 def uncrowded(crowded: FlowProfile, alone: FlowProfile, slots: int) -> FlowProfile:
