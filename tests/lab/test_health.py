@@ -98,7 +98,7 @@ def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, vers
             f"{URL} does not answer: Conn",
             "start it",
         ),
-        ("server", {"here": PrefectFacts(None, error="no such profile")}, "fail", "no such profile", "mend"),
+        ("server", {"here": PrefectFacts(None, error="no such profile")}, "fail", "no such profile", "fix its profile"),
         (
             "workers",
             {"here": PrefectFacts(None), "worker": PrefectFacts(None)},
@@ -107,7 +107,7 @@ def test_what_is_known_not_to_work_together_fails_with_its_symptom(package, vers
             "PREFECT_API_URL",
         ),
         ("workers", {"worker": PrefectFacts(None)}, "fail", "is set in this folder only", "environment or the profile"),
-        ("workers", {"worker": PrefectFacts(URL, "timed out")}, "fail", "does not reach", "server's line"),
+        ("workers", {"worker": PrefectFacts(URL, "timed out")}, "fail", "does not reach", "check of the server"),
         ("workers", {"clusters": {"dask": "tcp://far.example:8786"}}, "fail", "cannot reach", "--host 0.0.0.0"),
         ("workers", {"clusters": {"dask": "tcp://127.0.0.1:8786"}}, "ok", "reaches", ""),
         ("Dask workers", {"reached": {"Dask": {"a": "ok", "b": "no route"}}}, "fail", "1 of 2", "network"),

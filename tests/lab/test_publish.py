@@ -79,7 +79,7 @@ def test_without_a_url_there_is_no_link(run, monkeypatch):
     [
         ("http://127.0.0.1:PORT/api", "no Prefect server at http://127.0.0.1:PORT/api: "),
         ("http://me:secret@127.0.0.1:PORT/api", "no Prefect server at http://me:***@127.0.0.1:PORT/api: "),
-        ("nonsense", "API URL 'nonsense' is not one"),
+        ("nonsense", "API URL 'nonsense' is not valid"),
     ],
 )
 def test_a_server_that_does_not_answer_is_one_line(run, capsys, url, complaint):

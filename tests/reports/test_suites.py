@@ -144,7 +144,7 @@ def test_charts_say_what_is_given_up_and_what_is_extrapolated(summary: Summary) 
     assert all(isinstance(drawn, Drawing) for drawn in (batches, workers, efficiency))
     assert "one task run for a whole batch" in batches.reading
     assert "32 items of 20 ms (sleep)" in batches.takeaway
-    assert "cost model's" in workers.reading
+    assert "by the cost model" in workers.reading
     assert workers.takeaway.startswith("Times as fast on 4 workers as on 1: ")
     assert "2 cores" in [text.get_text() for text in workers.figure.legends[0].get_texts()]
 
