@@ -66,7 +66,7 @@ def ceilings(found: Capacity) -> Table:
         Column("Tasks a second", "That the flow's own process hands out at most."),
         Column("Slots it feeds", "With tasks of the length that was asked about."),
         *((Column("Memory for 10,000", "What the driver's memory grows by; its futures are kept."),) if memory else ()),
-        *((Column("Prefect Cloud", "The smallest plan that takes that pace.", False),) if plans else ()),
+        *((Column("Prefect Cloud", "The smallest plan for it.", False),) if plans else ()),
         *((Column("Server loses from", "Tasks from which a default server's queue is full."),) if loses else ()),
     )
     rows = tuple(_ceiling(one, memory, plans, loses) for one in found.ceilings)
