@@ -71,8 +71,8 @@ def ceilings(found: Capacity) -> Table:
     )
     rows = tuple(_ceiling(one, memory, plans, loses) for one in found.ceilings)
     recorder = (
-        f" Prefect's server recorded up to {units.digits(found.recorder_per_s)} task runs a second, on the cores that it "
-        "shared with the flow."
+        f" Prefect's server recorded up to {units.digits(found.recorder_per_s)} task runs a second, on the cores that "
+        "it shared with the flow."
         if found.recorder_per_s
         else ""
     )
