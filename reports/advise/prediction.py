@@ -276,12 +276,15 @@ def _with_clients(profile: FlowProfile, found: ArmModel) -> FlowProfile:
 
     if not profile.client_s or not any(map(makes_one, profile.runs)):
         return profile
-    more_s = profile.client_s
-    runs = (
-        replace(run, cpu_s=run.cpu_s + more_s, gil_s=run.gil_s + more_s) if makes_one(run) else run
-        for run in profile.runs
-    )
-    return replace(profile, runs=tuple(runs))
+
+    def there(run: TaskProfile) -> TaskProfile:
+        if not makes_one(run):
+            return run
+        # The engine of an async task asks by two, one of which is not async.
+        more_s = profile.client_s * (2 if run.asynchronous else 1)
+        return replace(run, cpu_s=run.cpu_s + more_s, gil_s=run.gil_s + more_s)
+
+    return replace(profile, runs=tuple(map(there, profile.runs)))
 
 
 def _memory_bytes(summary: Summary, found: ArmModel, profile: FlowProfile, slots: int) -> float | None:

@@ -131,7 +131,8 @@ def _run_async(task: Coroutine[Any, Any, Any]) -> Any:
         async with internals.async_client():
             return await task
 
-    return asyncio.run(with_client())
+    # The engine asks by a client that is not async as well.
+    return _run_sync(asyncio.run, with_client())
 
 
 def _run_sync(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -170,14 +170,7 @@ def test_a_flow_is_profiled_however_it_is_written(advise, name, runs):
     ("name", "runs", "direct"),
     [
         ("async_fetch.py:crawl", 3, 0),
-        ("cached.py:saving", 2, 0),
         ("direct_calls.py:pipeline", 5, 5),
-        ("generator.py:chunks", 3, 0),
-        ("half_direct.py:half", 3, 1),
-        ("hands_down.py:hands_down", 2, 0),
-        ("methods.py:scale.of", 2, 0),
-        ("nested_submits.py:deep", 40, 0),
-        ("own_runner.py:loud", 2, 0),
         ("subflows.py:world", 5, 0),
     ],
 )
