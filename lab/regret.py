@@ -43,7 +43,7 @@ def regret(
         end(code)
     found = regrets.regret(summarise(folder))
     if found is None:
-        raise LabError(f"{folder}: none of the drawn work could be measured; see its report")
+        raise LabError(f"{folder}: no drawn work could be measured; see its report")
     if as_json:
         OUT.print_json(regrets.to_json(found))
     else:

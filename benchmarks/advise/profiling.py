@@ -25,7 +25,7 @@ from runner_lab.runners.server import Server
 from runner_lab.runners.spec import RunnerSpec
 
 UNCROWDED = BASELINE
-"""The arm of the second pass, with a slot a core."""
+"""The arm of the second pass."""
 _HINDERED = 0.3
 """Share of the tasks' time that they wait for the GIL or a core from which there is a second pass."""
 _LEAST_CPU_S = 0.5
@@ -36,8 +36,8 @@ _LONGEST = 1.5
 class ProfiledFlow(UserFlow):
     """The workload of a profile: the flow under its own runner, one pass, every task run noted.
 
-    Threads that compute at the same time in one process make each other slower. Where they do there is a second pass,
-    under as many threads as there are cores: it tells what a task computes by itself.
+    Tasks in one process make each other slower, and may wait for a service that they share. Where they do there is a
+    second pass, under fewer threads: it tells what a task computes and waits by itself.
 
     Args:
         once: never take a second pass.

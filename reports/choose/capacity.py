@@ -31,7 +31,7 @@ EVENTS = 3
 
 
 @dataclass(frozen=True)
-class Point:
+class CapacityPoint:
     """One number of tasks on one number of slots.
 
     arm:        the runner that is named there.
@@ -97,7 +97,7 @@ class Capacity:
     run_id: str
     seconds: float
     kind: str
-    points: tuple[Point, ...]
+    points: tuple[CapacityPoint, ...]
     ceilings: tuple[Ceiling, ...]
     measured: tuple[Measured, ...]
     recorder_per_s: float | None
@@ -130,7 +130,7 @@ def capacity(summary: Summary, seconds: float, kind: str, scale: Summary | None 
 
 def _point(
     models: Sequence[ArmModel], tasks: int, slots: int, seconds: float, kind: str, recorder: float | None
-) -> Point:
+) -> CapacityPoint:
     request = Request(tasks, seconds, kind, workers=slots, cores=max(slots, models[0].cores or 1))
     found = ranking.named(models, request)
     time_s = ranking.time_s(found, request)
@@ -138,7 +138,9 @@ def _point(
     reach = found.reach
     beyond = tasks > BEYOND * reach.tasks or slots > BEYOND * max(reach.worker_counts, default=1)
     limit = costs.bottleneck(found.costs, request.workload(), slots, request.cores)
-    return Point(tasks, slots, found.arm.label, time_s, limit, recorded_s if recorded_s > time_s else None, beyond)
+    return CapacityPoint(
+        tasks, slots, found.arm.label, time_s, limit, recorded_s if recorded_s > time_s else None, beyond
+    )
 
 
 def _ceiling(found: ArmModel, seconds: float, slots: int, recorder: float | None, wide: ArmScale | None) -> Ceiling:

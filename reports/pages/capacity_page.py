@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner_lab.reports.choose.capacity import SLOTS, TASKS, Capacity, Ceiling, Point
+from runner_lab.reports.choose.capacity import SLOTS, TASKS, Capacity, CapacityPoint, Ceiling
 from runner_lab.reports.pages import markdown
 from runner_lab.reports.pages.tables import Column, Entry, Table
 from runner_lab.reports.words import units
@@ -48,7 +48,7 @@ def grid(found: Capacity) -> Table:
     return Table("capacity", "What gives way first", columns, rows, note, rows_are="numbers of tasks")
 
 
-def _point(point: Point) -> Entry:
+def _point(point: CapacityPoint) -> Entry:
     about = "~" if point.estimate else ""
     detail = f"limit: {LIMITS[point.limit]}"
     if point.recorded_s is not None:
