@@ -69,5 +69,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (CycloptsError, ValueError, OSError) as error:
         if debug:
             raise
+        # What was printed before stays before it, in a log as well.
+        sys.stdout.flush()
         ERR.print(f"runner-lab: {one_line(error)}", markup=False, soft_wrap=True)
         end(2)

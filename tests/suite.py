@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -38,6 +39,9 @@ hypothesis.settings.load_profile("lab")
 WORKERS = 2
 LIMIT_S = 300.0
 """For what would otherwise hang for ever; nothing is judged by how long it takes."""
+
+HANGS_S = 900.0
+"""What has not ended by then never will: it fails, and the rest of the suite goes on."""
 
 PROCESSES = 3
 """That share a run of the whole suite: much of it waits for a server or a cluster to come up or to come to rest."""
@@ -79,8 +83,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest first: at the end, one process would else be left alone with it."""
+    # Not by an option, which benchmarks would have as well: they may take hours.
+    if config.pluginmanager.hasplugin("timeout"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(HANGS_S))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     folders = [*TOGETHER, ""]
     items.sort(key=lambda item: ([*map(item.nodeid.startswith, folders)].index(True), item.path not in slow))
@@ -90,6 +98,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # The pytest that a test starts is nobody's worker.
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         os.environ.pop(name, None)
+    # A shell's background jobs ignore Ctrl-C, and so would all that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Before any test module is imported: Prefect reads its settings once, at its import.
     stack = config.stash[_STACK] = ExitStack()
     config.stash[_SCRATCH] = scratch = stack.enter_context(guard.guarded())

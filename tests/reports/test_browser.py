@@ -256,4 +256,4 @@ def test_charts_and_tables_are_named_for_those_who_do_not_see_them(desktop: Open
     assert all(name.count() == 1 for name in names)
     snapshot = page.locator("main").aria_snapshot()
     assert 'img "Cost of a task' in snapshot
-    assert 'region "Every arm"' in snapshot
+    assert 'region "Table: Every arm"' in snapshot

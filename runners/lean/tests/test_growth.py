@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from prefect import task
+from prefect.futures import wait
 
 pytestmark = pytest.mark.slow
 
@@ -29,13 +30,12 @@ def test_nothing_grows_with_the_number_of_tasks(arm, until):
         TaskRunWaiter._instance.stop()
 
     def run_tasks() -> None:
-        for future in [nothing.submit() for _ in range(TASKS)]:
-            future.wait(LIMIT_S)
+        assert not wait([nothing.submit() for _ in range(TASKS)], LIMIT_S).not_done
 
     def objects() -> Counter[str]:
         released(arm, until)
         for worker in events_workers():
-            worker.wait_until_empty()
+            until(lambda events=worker._queue: not events.unfinished_tasks)
             # Events wait in buffers of a fixed size until the server has confirmed and recorded them.
             window = worker._client
             window.under_way.clear()

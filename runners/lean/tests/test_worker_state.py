@@ -216,7 +216,7 @@ def test_settings_changed_in_place_are_sent(lab_server):
         assert not part.serves(context)
 
 
-def test_nothing_grows_with_the_number_of_tasks(lab_server):
+def test_nothing_grows_with_the_number_of_tasks(lab_server, until):
     """Objects of the driver and of a worker thread after many tasks, against those after fewer."""
     from concurrent.futures import Future
 
@@ -244,7 +244,8 @@ def test_nothing_grows_with_the_number_of_tasks(lab_server):
 
         for times in (50, 200):
             in_thread(lambda times=times: work(times))
-            EventsWorker.instance().wait_until_empty()
+            events = EventsWorker.instance()._queue
+            until(lambda events=events: not events.unfinished_tasks)
             gc.collect()
             names = (type(found).__name__ for found in gc.get_objects())
             counts.append(Counter(name for name in names if name in kept))

@@ -103,7 +103,7 @@ def test_what_runs_beside_a_process_ends_when_that_is_killed(tmp_path):
 
 
 def test_what_does_not_start_says_its_last_line(tmp_path):
-    command = [sys.executable, "-c", "print('starting'); raise SystemExit('no room left')"]
+    command = [sys.executable, "-c", "print('starting', flush=True); raise SystemExit('no room left')"]
 
     with (
         pytest.raises(RuntimeError, match="did not start: no room left"),
