@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import FIRST_SCREEN, Chart
@@ -70,5 +70,7 @@ def _with_tables(chart: Chart, every: dict[str, Table]) -> Fold:
 
 
 def _alone(table: Table) -> Fold:
-    finding = table.note.partition(". ")[0].rstrip(".") or units.plural(len(table.rows), "row")
-    return Fold(f"{table.id}-fold", table.caption, finding, tables=(table,))
+    finding, _, rest = table.note.partition(". ")
+    shown = replace(table, note=rest)
+    finding = finding.rstrip(".") or units.plural(len(table.rows), "row")
+    return Fold(f"{table.id}-fold", table.caption, finding, tables=(shown,))

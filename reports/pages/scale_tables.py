@@ -180,9 +180,9 @@ def _row(summary: Summary, arm: ArmScale, size: Size, at: str) -> tuple[Entry, .
     return (
         *head,
         _seconds(size.makespan_s),
-        scaled(size.marginal_s, 1e3),
+        _each(size.marginal_s),
         _ratio(arm.growth if last else None, at),
-        scaled(size.marginal_cpu_s, 1e3),
+        _each(size.marginal_cpu_s),
         _ratio(arm.cpu_growth if last else None, at),
         duration(size.end_s),
         _memory(size),
@@ -198,7 +198,7 @@ def _beside(arm: str, server: str, size: Size, first: Size | None) -> tuple[Entr
         Entry(server, sort=float(_LETTERS.index(server))),
         _seconds(size.makespan_s),
         _over(size.makespan_s, first.makespan_s if first else None),
-        scaled(size.marginal_s, 1e3),
+        _each(size.marginal_s),
         recorded,
         rate,
         _over(size.recorded_per_s, first.recorded_per_s if first else None),
@@ -224,6 +224,11 @@ def _ratio(growth: Estimate | None, at: str) -> Entry:
     if growth is None:
         return Entry(units.NONE)
     return Entry(units.times(growth.value), at + small_print(growth), growth.value)
+
+
+def _each(marginal: Estimate | None) -> Entry:
+    """Milliseconds a task. Nothing where the smaller graph took longer: by the start of a pool, say."""
+    return Entry(units.NONE) if marginal is None or marginal.value <= 0 else scaled(marginal, 1e3)
 
 
 def _memory(size: Size) -> Entry:

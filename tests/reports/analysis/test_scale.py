@@ -19,7 +19,7 @@ from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.charts.scale import cost_by_width_at_scale
 from runner_lab.reports.charts.style import Drawing, Missing
 from runner_lab.reports.pages import scale_tables
-from runner_lab.reports.words import verdict
+from runner_lab.reports.words import units, verdict
 from tests.reports import synthetic
 from tests.reports.synthetic import Truth
 
@@ -113,6 +113,18 @@ def test_where_the_start_of_a_pool_is_most_of_the_time_nothing_is_held_against_i
 
     assert (found.reference, found.widest) == (1000, 5002)
     assert [size.growth is None for size in found.sizes] == [True, True, False, False]
+
+
+def test_a_smaller_graph_that_took_longer_leaves_no_cost_of_a_task(tmp_path):
+    slow = [
+        replace(record, phases=replace(record.phases, makespan_s=60.0)) if record.tasks == 10 else record
+        for record in wide()
+    ]
+    table = scale_tables.cost_by_width(summary_of(tmp_path, slow))
+
+    told = dict(zip(cells(table, "Tasks"), cells(table, "ms a task"), strict=True))
+    assert told["100"] == units.NONE
+    assert float(told["1,000"]) > 0
 
 
 def test_the_chart_draws_the_ratios_that_it_tells(tmp_path):
