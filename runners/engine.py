@@ -143,6 +143,9 @@ class Engine:
         elif settings.address and self.shares_cluster:
             check_address(spec.name, f"{self.name}.address", settings.address, settings.timeout_s)
 
+    def cool(self) -> None:
+        """End what its runners keep in this process for the next flow run: a cold one begins without."""
+
     def missing(self) -> str | None:
         """One line where something that the engine needs is not installed; nothing is imported to see it."""
         if all(map(_installed, self.requires)):

@@ -67,6 +67,7 @@ class Stages:
         """
         if cell.cold:
             self.close()
+            self._catalog.engine(cell.arm).cool()
             with self._places.at(cell.stage.api_latency_s):
                 yield self._site(cell, None)
             return

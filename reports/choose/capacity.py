@@ -116,7 +116,8 @@ def capacity(summary: Summary, seconds: float, kind: str, scale: Summary | None 
     if not models:
         raise CannotChoose(f"run {summary.run.run_id} cannot answer: too little was measured of any runner with slots")
     wide = {arm.arm: arm for arm in scale.scale} if scale else {}
-    recorder = _recorder(summary, tuple(wide.values()))
+    # An arm of a configuration may send fewer states: what the server records of it is not what it records of these.
+    recorder = _recorder(summary, [wide[found.arm.name] for found in models if found.arm.name in wide])
     return Capacity(
         summary.run.run_id,
         seconds,

@@ -40,6 +40,12 @@ class Processes(Engine):
     def where(self, spec: RunnerSpec, settings: ClusterSettings) -> str:
         return f"{spec.workers} processes on this machine"
 
+    def cool(self) -> None:
+        from prefect_lean import forking
+
+        # The process that lean pools fork theirs from has Prefect imported, and stays for the next flow run.
+        forking.retire()
+
     def declared(self, runner: TaskRunner[Any]) -> tuple[int, dict[str, Any]]:
         return getattr(runner, "_max_workers", 0), {}
 

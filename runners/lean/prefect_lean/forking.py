@@ -9,6 +9,7 @@ that began it, however that ends.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import io
 import multiprocessing.context
 import os
@@ -97,9 +98,11 @@ if AVAILABLE:
         def retire(self) -> None:
             """Have it end as soon as the processes that were forked from it have ended."""
             with self._lock:  # type: ignore[attr-defined]
-                if self._forkserver_pid is not None:
+                pid, self._forkserver_pid = self._forkserver_pid, None
+                if pid is not None:
                     os.close(self._forkserver_alive_fd)
-                    self._forkserver_pid = None
+                    # Else it would be left as a zombie.
+                    threading.Thread(target=_reap, args=(pid,), name="LeanForkServerEnd", daemon=True).start()
 
     class _Popen(popen_forkserver.Popen):
         _fds: list[int]
@@ -148,6 +151,13 @@ if AVAILABLE:
     _lock = threading.Lock()
     _server: _Server | None = None
 
+    def _retired() -> None:
+        global _server
+        with _lock:
+            server, _server = _server, None
+        if server is not None:
+            server.retire()
+
     def _running(environment: Mapping[str, str] | None) -> _Server:
         global _server
         with _lock:
@@ -159,6 +169,12 @@ if AVAILABLE:
                 raise RuntimeError("no fork server")
             _server.ensure_running()
             return _server
+
+
+def retire() -> None:
+    """End the server as soon as the processes that were forked from it have ended. The next pool begins another."""
+    if AVAILABLE:
+        _retired()
 
 
 def context(environment: Mapping[str, str]) -> Any:
@@ -173,6 +189,11 @@ def context(environment: Mapping[str, str]) -> Any:
     except OSError:
         return multiprocessing.get_context("spawn")
     return ForkedContext()
+
+
+def _reap(pid: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from prefect_lean import forking
+from prefect import flow, task
+from prefect_lean import LeanProcessPoolTaskRunner, forking
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,6 +69,22 @@ def start(tmp_path: Path, what: str) -> subprocess.Popen[str]:
     folder.mkdir()
     command = [sys.executable, str(script), str(folder), what]
     return subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def test_who_gives_up_the_one_that_they_come_from_gets_another_and_leaves_nothing(lab_server, until):
+    @task
+    def parent() -> int:
+        return os.getppid()
+
+    @flow(task_runner=LeanProcessPoolTaskRunner(max_workers=1))
+    def asks() -> int:
+        return parent.submit().result(LIMIT_S)
+
+    first = asks()
+    assert asks() == first
+    forking.retire()
+    until(lambda: not psutil.pid_exists(first))
+    assert asks() != first
 
 
 def test_processes_come_from_one_and_draw_numbers_of_their_own(lab_server, tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 
+import psutil
 import pytest
+from prefect_lean import forking
 
 from runner_lab.benchmarks.measuring.lab_graphs import measure_graph, warm_up
 from runner_lab.benchmarks.measuring.measure import blank_record, measure
@@ -14,6 +17,7 @@ from runner_lab.benchmarks.session.stages import Limits, Stages
 from runner_lab.records.graph import GraphSpec
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import ClusterSettings
+from runner_lab.runners.isolation.waiting import last_within
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +69,16 @@ def test_a_stage_starts_its_cluster_once_warms_each_arm_once_and_stops_it(stages
 def test_a_cold_cell_finds_nothing_up(stages, arms, make_cell):
     with stages(arms).ready(make_cell("threads", cold=True, suite="startup")) as site:
         assert site.cluster is None
+
+
+def test_a_cold_cell_of_a_lean_pool_finds_no_process_to_fork_from(stages, arms, make_cell, descendants):
+    def servers() -> list[psutil.Process]:
+        return [process for process in descendants() if "prefect_lean.preloaded" in " ".join(process.cmdline())]
+
+    forking.context(os.environ)
+    assert servers()
+    with stages(arms).ready(make_cell("lean-processes", cold=True, suite="startup")):
+        assert last_within(lambda: not servers(), 60.0)
 
 
 def test_what_goes_wrong_in_a_cell_gives_the_next_one_a_new_cluster(stages, arms, make_cell):
