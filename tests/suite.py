@@ -88,7 +88,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Not by an option, which benchmarks would have as well: they may take hours.
     if config.pluginmanager.hasplugin("timeout"):
         for item in items:
-            item.add_marker(pytest.mark.timeout(HANGS_S))
+            # Not by an alarm: where there is one, Prefect ends a flow that is out of time by other means.
+            item.add_marker(pytest.mark.timeout(HANGS_S, method="thread"))
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     folders = [*TOGETHER, ""]
     items.sort(key=lambda item: ([*map(item.nodeid.startswith, folders)].index(True), item.path not in slow))
