@@ -50,7 +50,8 @@ def check(names: list[str]) -> int:
 def mixed(n: int = 4, token: str = "") -> int:
     waiting = wait.map(range(n))
     digests = digest.map(compute.map(range(n)))
-    time.sleep(0.3)
+    # Longer than the tasks: a pause that ends as the last of them does could be a wait for it.
+    time.sleep(2)
     again = flaky.submit().result()
     waiting.result()
     return check([again, *digests.result()])

@@ -94,7 +94,7 @@ def test_every_task_run_is_known_by_what_it_waits_for_computes_and_hands_over(ad
     assert flaky.wait_s > 0.25, "the delay before it is tried again"
     check = profile.by_task()["check"][0]
     assert (check.direct, check.where.split(":")[0]) == (True, "profiled.py")
-    assert sum(step.wait_s for step in profile.steps if step.kind == "own") == pytest.approx(0.3, abs=0.2)
+    assert sum(step.wait_s for step in profile.steps if step.kind == "own") == pytest.approx(2, abs=0.5)
 
     assert data["flow"] == "mixed(token,n)"
     assert data["named"]["arm"] == data["ranked"][0]["arm"]
