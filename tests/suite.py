@@ -41,7 +41,7 @@ LIMIT_S = 300.0
 """For what would otherwise hang for ever; nothing is judged by how long it takes."""
 
 HANGS_S = 900.0
-"""What has not ended by then never will: it fails, and the rest of the suite goes on."""
+"""What has not ended by then never will. It ends the process that it is in, and the others go on with the rest."""
 
 PROCESSES = 3
 """That share a run of the whole suite: much of it waits for a server or a cluster to come up or to come to rest."""
@@ -80,11 +80,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = super()._split_scope(nodeid)
             return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
+        def remove_node(self, node: Any) -> str | None:
+            # Of what a process that has ended was at, its successor would run all again: for ever, if it hangs.
+            left = [(unit, one) for unit in self.assigned_work[node].values() for one, done in unit.items() if not done]
+            if not left:
+                return super().remove_node(node)
+            unit, ended = left[0]
+            unit[ended] = True
+            super().remove_node(node)
+            return ended
+
     return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest first: at the end, one process would else be left alone with it."""
+    """A limit for each test, and the longest first: at the end, one process would else be left alone with it."""
     # Not by an option, which benchmarks would have as well: they may take hours.
     if config.pluginmanager.hasplugin("timeout"):
         for item in items:

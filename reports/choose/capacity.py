@@ -116,8 +116,7 @@ def capacity(summary: Summary, seconds: float, kind: str, scale: Summary | None 
     if not models:
         raise CannotChoose(f"run {summary.run.run_id} cannot answer: too little was measured of any runner with slots")
     wide = {arm.arm: arm for arm in scale.scale} if scale else {}
-    # An arm of a configuration may send fewer states: what the server records of it is not what it records of these.
-    recorder = _recorder(summary, [wide[found.arm.name] for found in models if found.arm.name in wide])
+    recorder = _recorder(summary, tuple(wide.values()))
     return Capacity(
         summary.run.run_id,
         seconds,
@@ -177,13 +176,15 @@ def _ceiling(found: ArmModel, seconds: float, slots: int, recorder: float | None
 def _recorder(summary: Summary, wide: Sequence[ArmScale]) -> float | None:
     """Of the widest graphs where there are any, else of the cells that the server was behind in.
 
-    The most that was seen: here the server has a machine of its own, and there it shared one with the flow.
+    What sends fewer states of a task than all is recorded faster, and says nothing of the others. The most that was
+    seen: here the server has a machine of its own, and there it shared one with the flow.
     """
     rates = [
         size.recorded_per_s.value
         for arm in wide
         for size in arm.measured[-1:]
         if size.recorded_per_s is not None and size.lag_s is not None and size.lag_s > 1.0
+        if size.events is None or round(size.events) >= EVENTS
     ]
     if not rates:
         rates = [found.costs.server_tasks_per_s for found in summary.model.arms if found.costs.server_tasks_per_s]

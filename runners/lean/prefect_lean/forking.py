@@ -44,6 +44,9 @@ def imports_as(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(("PREFECT_", "HOME", "XDG_"))}
 
 
+_lock = threading.Lock()
+_server: _Server | None = None
+
 if AVAILABLE:
     from multiprocessing import connection, forkserver, popen_forkserver, resource_tracker
 
@@ -148,16 +151,6 @@ if AVAILABLE:
 
         Process = ForkedProcess  # type: ignore[assignment]
 
-    _lock = threading.Lock()
-    _server: _Server | None = None
-
-    def _retired() -> None:
-        global _server
-        with _lock:
-            server, _server = _server, None
-        if server is not None:
-            server.retire()
-
     def _running(environment: Mapping[str, str] | None) -> _Server:
         global _server
         with _lock:
@@ -173,8 +166,11 @@ if AVAILABLE:
 
 def retire() -> None:
     """End the server as soon as the processes that were forked from it have ended. The next pool begins another."""
-    if AVAILABLE:
-        _retired()
+    global _server
+    with _lock:
+        server, _server = _server, None
+    if server is not None:
+        server.retire()
 
 
 def context(environment: Mapping[str, str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import shutil
 import tempfile
 import time
@@ -80,9 +81,9 @@ class LeanRemoteRunner(LeanRunner):
         twin.crash_reruns = self.crash_reruns
         return twin
 
+    @abc.abstractmethod
     def _send(self, submitted: Submitted, package: Package) -> PrefectFuture[Any]:
         """Hand a task to the engine."""
-        raise NotImplementedError
 
     def _recording(self) -> internals.Recording:
         """How workers record the tasks of this runner."""

@@ -18,7 +18,7 @@ from runner_lab.reports.analysis.scale import ArmScale, Size
 from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.charts.scale import cost_by_width_at_scale
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.pages import scale_tables
+from runner_lab.reports.pages import folds, scale_tables
 from runner_lab.reports.words import units, verdict
 from tests.reports import synthetic
 from tests.reports.synthetic import Truth
@@ -125,6 +125,15 @@ def test_a_smaller_graph_that_took_longer_leaves_no_cost_of_a_task(tmp_path):
     told = dict(zip(cells(table, "Tasks"), cells(table, "ms a task"), strict=True))
     assert told["100"] == units.NONE
     assert float(told["1,000"]) > 0
+
+
+def test_a_folded_table_says_its_finding_once(tmp_path):
+    [fold] = [fold for fold in folds.of(summary_of(tmp_path, wide()), []) if fold.id == "scale-fold"]
+    [table] = fold.tables
+
+    assert fold.finding.startswith("The target")
+    assert fold.finding not in table.note
+    assert table.note.startswith("Memory: ")
 
 
 def test_the_chart_draws_the_ratios_that_it_tells(tmp_path):

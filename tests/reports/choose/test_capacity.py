@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from runner_lab.records.record import Record
 from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.choose import capacity as capacities
 from runner_lab.reports.choose import ranking
@@ -91,6 +92,22 @@ def test_a_scale_run_adds_memory_a_plan_and_what_was_measured(summary, tmp_path)
         assert by_arm[arm].driver_bytes == pytest.approx(2000, rel=0.01)
         assert by_arm[arm].plan is not None
     assert all(one.tasks >= TASKS[0] and one.measured_s > 0 for one in found.measured)
+
+
+def test_the_recorders_pace_is_of_arms_that_send_all_states(summary, tmp_path):
+    def late(record: Record, lag_s: float, events: int) -> Record:
+        traffic = replace(record.traffic, events=events * record.tasks)
+        return replace(record, visibility_lag_s=lag_s, recorded=record.tasks, traffic=traffic)
+
+    whole = [late(record, 100.0, 3) for record in test_scale.wide()]
+    final = [late(replace(record, arm=f"{record.arm}-final"), 10.0, 1) for record in test_scale.wide()]
+    of_all = summarise(synthetic.write(tmp_path / "all", whole))
+    of_both = summarise(synthetic.write(tmp_path / "both", [*whole, *final]))
+
+    pace = capacity(summary, 1.0, "sleep", of_all).recorder_per_s
+    assert pace is not None
+    assert capacity(summary, 1.0, "sleep", of_both).recorder_per_s == pytest.approx(pace)
+    assert max(arm.measured[-1].recorded_per_s.value for arm in of_both.scale) > 1.5 * pace
 
 
 def test_json_and_page_hold_the_same(run, capsys, tmp_path):
