@@ -160,7 +160,8 @@ def test_a_process_is_never_further_ahead_than_its_share(monkeypatch, processes,
     assert len(server.states) == 1200
     # What has been recorded and not been asked for yet is no longer in the queue.
     assert most / 3 < server.deepest <= most
-    assert server.lookups < 120
+    # It is asked again and again while it is slow, and by far not once an event.
+    assert server.lookups < len(server.states) / 3
 
 
 @pytest.mark.usefixtures("quick")
