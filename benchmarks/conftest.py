@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     lab.addoption(
         "--lab-profile",
         metavar="NAME",
-        help="how much: smoke, quick (default), choice, full, lean or scale",
+        help="how much: smoke, quick (default), choice, full, lean, scale or pieces",
     )
     lab.addoption("--lab-runners", metavar="A,B", help="arms to measure, by name; `runner-lab runners` lists them")
     lab.addoption("--lab-blocks", type=int, metavar="N", help="passes over all cells, those of a resumed run included")

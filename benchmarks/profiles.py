@@ -1,6 +1,6 @@
 """How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on, `lean` for
 what the lean runners save, `choice` for what `runner-lab choose` and the decision map rest on, `scale` for very wide
-graphs, `calibrate` for what `runner-lab advise` needs.
+graphs, `pieces` for a flow of 100,000 tasks that keeps none of them, `calibrate` for what `runner-lab advise` needs.
 
 `cached` and `retrying` are as wide as `overhead`, and `payload` as one of `map`: that is what they are compared with.
 """
@@ -268,6 +268,15 @@ PROFILES: Mapping[str, Profile] = {
             suites={"scale": _empty(3, 33, 333, 1667, 3333)},
             # The widest begun should take half of that: 10,000 tasks of threads and lean arms do.
             cell_timeout_s=1200.0,
+            counted=True,
+        ),
+        Profile(
+            # A flow that keeps no future: does its memory stay where it is, and is all of it recorded?
+            "pieces",
+            (BASELINE, LEAN),
+            blocks=1,
+            suites={"scale": tuple(GraphSpec("pieces", width) for width in (1_000, 10_000, 100_000))},
+            cell_timeout_s=7200.0,
             counted=True,
         ),
     )

@@ -15,7 +15,7 @@ def run(
     profile: Annotated[
         str | None,
         Parameter(
-            name=("--profile", "--lab-profile"), help="smoke, quick, choice, full, lean or scale; quick by default."
+            name=("--profile", "--lab-profile"), help="smoke, quick, choice, full, lean, scale or pieces; quick by default."
         ),
     ] = None,
     runners: Annotated[
@@ -69,7 +69,7 @@ def run(
         float | None,
         Parameter(
             name=("--cell-timeout", "--lab-cell-timeout"),
-            help="Seconds that one pass over a graph may take; 300 by default, 1200 for the scale profile.",
+            help="Seconds that one pass over a graph may take; 300 by default, 1200 for scale and 7200 for pieces.",
         ),
     ] = None,
 ) -> None:

@@ -7,6 +7,9 @@ and the payload.
 The `map` is what most people have: `width` independent tasks, submitted one after another as `.map` does, their results
 read by the driver. Each is a hello, with its work and its payload.
 
+`pieces` is a map for as many tasks as there are: it submits `PIECE` of them, reads their results, and keeps nothing of
+them when it submits the next.
+
 The `chain` is another shape: `width` empty tasks one at a time, each submitted with the one before as its argument
 once the driver knows that one done. No task ever waits for a slot or an upstream, so what a task takes is its own.
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, get_args
 
@@ -22,8 +26,10 @@ from pydantic import Field
 
 from runner_lab.records.validation import Count, Number
 
-Variant = Literal["plain", "map", "cached", "retrying", "chain"]
+Variant = Literal["plain", "map", "pieces", "cached", "retrying", "chain"]
 WorkKind = Literal["none", "sleep", "spin", "crunch"]
+PIECE = 1000
+"""Tasks that `pieces` has submitted and not let go of at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,10 @@ class GraphSpec:
     """One graph, and its own expected outcome.
 
     Args:
-        variant: `plain`; `map` (independent tasks); `cached` (hellos, worlds, greetings and the gather have a cache key
+        variant: `plain`; `map` (independent tasks); `pieces` (the same, a piece at a time); `cached` (hellos, worlds, greetings and the gather have a cache key
             and persist their results); `retrying` (each hello fails `failures` times, then succeeds); `chain` (empty
             tasks, one at a time).
-        width: lanes; tasks of a map; links of a chain.
+        width: lanes; tasks of a map or of pieces; links of a chain.
         work: what each hello does, for each of its items.
         payload_bytes: size of what each hello hands to its greet.
         failures: attempts of each hello that raise, for `retrying`.
@@ -127,7 +133,7 @@ class GraphSpec:
 
     @property
     def tasks(self) -> int:
-        return self.width if self.variant in ("map", "chain") else 3 * self.width + 1
+        return self.width if self.variant in ("map", "pieces", "chain") else 3 * self.width + 1
 
     @property
     def executions(self) -> int:
@@ -139,9 +145,9 @@ class GraphSpec:
         """What must come out: the number of greetings, and a checksum over them and their payloads."""
         if self.variant == "chain":
             return f"link-{self.width - 1}"
-        if self.variant == "map":
-            return summarise([said(f"hello-{lane}", payload(lane, self.payload_bytes)) for lane in range(self.width)])
-        return summarise([greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width)])
+        if self.variant in ("map", "pieces"):
+            return summarise(said(f"hello-{lane}", payload(lane, self.payload_bytes)) for lane in range(self.width))
+        return summarise(greeting(lane, zlib.crc32(payload(lane, self.payload_bytes))) for lane in range(self.width))
 
     def ideal_s(self, workers: int, cores: int, event_loop: bool = False) -> float:
         """The least that the bodies take: as many rounds as the workers need, CPU work no less than `cores` allow.
@@ -210,5 +216,10 @@ def greeting(lane: int, checksum: int) -> str:
     return f"hello-{lane} world-{lane} {checksum:08x}"
 
 
-def summarise(greetings: list[str]) -> str:
-    return f"{len(greetings)} greetings {zlib.crc32(chr(10).join(greetings).encode()):08x}"
+def summarise(greetings: Iterable[str]) -> str:
+    """Their number, and a checksum over them: none is kept."""
+    count = checksum = 0
+    for text in greetings:
+        checksum = zlib.crc32((f"\n{text}" if count else text).encode(), checksum)
+        count += 1
+    return f"{count} greetings {checksum:08x}"

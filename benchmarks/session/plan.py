@@ -121,7 +121,8 @@ def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False
     """Whether an arm can run a graph.
 
     A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. Asynchronous tasks run in an
-    event loop or under a runner of Prefect's kind; a chain, whose probe is of other tasks, does not run in a loop.
+    event loop or under a runner of Prefect's kind; a chain, whose probe is of other tasks, does not run in a loop, nor
+    do pieces, which let go of futures.
     A cluster that the lab attaches to is not the lab's to start, nor to start anew where a suite moves the API; and the
     probe of a chain reads the workers' clocks and wants its code there.
     """
@@ -129,7 +130,7 @@ def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False
         return False
     if isinstance(graph, GraphSpec) and graph.asynchronous and (arm.bare or arm.direct):
         return False
-    if arm.event_loop and graph.variant == "chain":
+    if arm.event_loop and graph.variant in ("chain", "pieces"):
         return False
     return not arm.bare or (graph.variant in ("plain", "map") and not cold)
 

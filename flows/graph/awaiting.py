@@ -50,7 +50,7 @@ async def await_map(spec: GraphSpec, ledger: str, nodes: Nodes) -> Outcome:
     outcome.submitted_s = time.monotonic()
     results = await together
     outcome.done_s = time.monotonic()
-    outcome.result = summarise([said(*result) for result in results])
+    outcome.result = summarise(said(*result) for result in results)
     return outcome
 
 

@@ -90,7 +90,7 @@ def greet(greeted: tuple[str, bytes], name: str, ledger: str) -> str:
 
 def gather(ledger: str, *greetings: str) -> str:
     with recorded(ledger, "gather", 0):
-        return summarise(list(greetings))
+        return summarise(greetings)
 
 
 def link(before: str, lane: int, ledger: str, mark: object) -> str:

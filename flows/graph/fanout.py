@@ -11,7 +11,7 @@ from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 
 from runner_lab.flows.graph import async_bodies
 from runner_lab.flows.graph.awaiting import await_map, await_wired
-from runner_lab.flows.graph.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire, wire_map
+from runner_lab.flows.graph.wiring import DirectCalls, Nodes, Outcome, PrefectSubmits, wire, wire_map, wire_pieces
 from runner_lab.records.graph import GraphSpec
 
 
@@ -59,8 +59,9 @@ def fanout(spec: GraphSpec, ledger: str, direct: bool = False) -> Outcome:
         ledger: folder in which the bodies count themselves; it must exist and be reachable by the workers.
         direct: call the tasks instead of submitting them, so that no runner takes part.
     """
-    run = wire_map if spec.variant == "map" else wire
-    outcome = run(spec, ledger, nodes(spec), DirectCalls() if direct else PrefectSubmits())
+    run = {"map": wire_map, "pieces": wire_pieces}.get(spec.variant, wire)
+    submitter = DirectCalls() if direct else PrefectSubmits(keep=spec.variant != "pieces")
+    outcome = run(spec, ledger, nodes(spec), submitter)
     outcome.flow_run_id = runtime.flow_run.id
     return outcome
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from runner_lab.flows.graph import bodies
-from runner_lab.records.graph import GraphSpec, said, summarise
+from runner_lab.records.graph import PIECE, GraphSpec, said, summarise
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,18 @@ class DirectCalls:
 class PrefectSubmits:
     """`.submit` on the flow's task runner."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep: bool = True) -> None:
+        """
+        Args:
+            keep: what was submitted, to say why a task with an upstream never began.
+        """
+        self._keep = keep
         self._handles: list[Any] = []
 
     def submit(self, node: Any, *args: Any) -> Any:
         handle = node.submit(*args)
-        self._handles.append(handle)
+        if self._keep:
+            self._handles.append(handle)
         return handle
 
     def on_done(self, handle: Any, callback: Callable[[], None]) -> None:
@@ -134,7 +140,28 @@ def wire_map(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -
     outcome.submitted_s = time.monotonic()
     results = [submitter.result(hello) for hello in hellos]
     outcome.done_s = time.monotonic()
-    outcome.result = summarise([said(*result) for result in results])
+    outcome.result = summarise(said(*result) for result in results)
+    return outcome
+
+
+def wire_pieces(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Outcome:
+    """Run independent tasks a piece at a time: submit it, read its results, and let go of its futures."""
+    outcome = Outcome(begun_s=time.monotonic())
+
+    def greetings() -> Iterator[str]:
+        for first in range(0, spec.width, PIECE):
+            hellos = []
+            for lane in range(first, min(first + PIECE, spec.width)):
+                outcome.submits_s.append(time.monotonic())
+                hello = submitter.submit(nodes.hello, *of_hello(spec, lane, ledger))
+                submitter.on_done(hello, partial(outcome.see, lane))
+                hellos.append(hello)
+            outcome.submitted_s = time.monotonic()
+            for hello in hellos:
+                yield said(*submitter.result(hello))
+
+    outcome.result = summarise(greetings())
+    outcome.done_s = time.monotonic()
     return outcome
 
 

@@ -94,6 +94,13 @@ def test_the_scale_profile_is_wide_enough_to_tell():
     assert [round(tasks, -2) for tasks in widths if tasks >= 100] == [100, 1000, 5000, 10000]
 
 
+def test_the_pieces_profile_goes_to_a_hundred_thousand():
+    graphs = PROFILES["pieces"].graphs("scale")
+
+    assert {graph.variant for graph in graphs} == {"pieces"}
+    assert max(graph.tasks for graph in graphs) == 100_000
+
+
 @pytest.mark.slow
 def test_the_whole_path_under_one_lean_arm(start_process, tmp_path):
     run = start_process(

@@ -160,9 +160,10 @@ def test_asynchronous_tasks_need_a_runner_of_prefects_kind_or_an_event_loop(arm,
         (GraphSpec("cached"), True),
         (GraphSpec("retrying", failures=1), True),
         (GraphSpec("chain"), False),
+        (GraphSpec("pieces"), False),
     ],
 )
-def test_an_event_loop_runs_every_graph_but_a_chain(graph, expected):
+def test_an_event_loop_runs_every_graph_but_a_chain_and_pieces(graph, expected):
     assert applies(graph, ARMS["gather"], cold=False) is expected
 
 

@@ -39,6 +39,15 @@ def test_gives_the_expected_result_executions_and_task_runs(graph, arm, run_grap
     assert (recorded.final, recorded.completed) == (graph.tasks, graph.tasks)
 
 
+def test_pieces_are_run_as_a_map_is(arms, run_graph, lab_server):
+    graph = GraphSpec("pieces", width=5)
+    ran = run_graph(graph, arms.arms["threads"])
+    recorded = wait_recorded(lab_server.api_url, ran.outcome.flow_run_id, graph.tasks, LIMIT_S)
+
+    assert ran.outcome.result == graph.result
+    assert len(ran.entries) == recorded.completed == 5
+
+
 def test_retrying_runs_each_hello_once_more_than_it_fails(arm, run_graph):
     ran = run_graph(GraphSpec("retrying", width=3, failures=2), arm)
 

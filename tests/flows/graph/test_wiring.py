@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from runner_lab.flows.graph import bodies
 from runner_lab.flows.graph.ledger import Ledger
-from runner_lab.flows.graph.wiring import DirectCalls, Nodes, wire, wire_chain, wire_map
-from runner_lab.records.graph import GraphSpec, Work
+from runner_lab.flows.graph.wiring import DirectCalls, Nodes, wire, wire_chain, wire_map, wire_pieces
+from runner_lab.records.graph import PIECE, GraphSpec, Work
 from runner_lab.runners import catalog
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.engines.threads import BareThreads
@@ -54,6 +55,28 @@ def test_a_map_is_its_hellos_alone_and_hands_their_results_to_the_driver(graph, 
     assert names == {"hello": graph.width}
     assert graph.executions == graph.tasks == graph.width
     assert set(outcome.seen_s) == set(range(graph.width))
+
+
+def test_pieces_are_a_map_that_keeps_no_more_futures_than_a_piece_has(tmp_path):
+    alive: weakref.WeakSet[Future] = weakref.WeakSet()
+    most = 0
+
+    class Watched(BareThreads):
+        def submit(self, node, *args):
+            nonlocal most
+            handle = super().submit(node, *args)
+            alive.add(handle)
+            most = max(most, len(alive))
+            return handle
+
+    graph = GraphSpec("pieces", width=2 * PIECE + 5)
+    with ThreadPoolExecutor(2) as pool:
+        outcome = wire_pieces(graph, str(tmp_path), Nodes(), Watched(pool, limit_s=300))
+
+    assert outcome.result == graph.result == replace(graph, variant="map").result
+    assert len(Ledger(tmp_path).entries()) == graph.executions == graph.width
+    # The last of a piece may still be held when the next one begins.
+    assert PIECE <= most <= PIECE + 2
 
 
 def test_one_thread_is_enough_for_a_wide_graph(tmp_path):
