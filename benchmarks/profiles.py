@@ -171,7 +171,7 @@ PROFILES: Mapping[str, Profile] = {
             suites={
                 "startup": _maps(2),
                 "map": _maps(8, 32),
-                "work": (GraphSpec("map", 8, Work("spin", 0.1)),),
+                "work": (GraphSpec("map", 32, Work("spin", 0.01)),),
                 "payload": _carrying(8, 1_000_000),
             },
         ),
@@ -181,8 +181,9 @@ PROFILES: Mapping[str, Profile] = {
             blocks=5,
             suites={
                 "startup": _maps(2),
-                "map": _maps(8, 24, 64),
-                "work": _working(10, 0.25),
+                "map": _maps(8, 24, 128),
+                # Short tasks tell what Prefect's part takes where work is between, and what the machine's cores do.
+                "work": (*_working(10, 0.25), GraphSpec("map", 64, Work("spin", 0.01))),
                 "slots": _waiting(64, 0.25),
                 "payload": _carrying(8, 1_000_000),
                 "overhead": _empty(2),
@@ -203,7 +204,11 @@ PROFILES: Mapping[str, Profile] = {
             suites={
                 "startup": _maps(2),
                 "map": _maps(8, 40, 120),
-                "work": (*_working(12, 0.05, 0.25), GraphSpec("map", 16, Work("sleep", 0.25), asynchronous=True)),
+                "work": (
+                    *_working(12, 0.05, 0.25),
+                    GraphSpec("map", 64, Work("spin", 0.01)),
+                    GraphSpec("map", 16, Work("sleep", 0.25), asynchronous=True),
+                ),
                 "slots": _waiting(64, 0.25),
                 "payload": _carrying(8, 100_000, 1_000_000),
                 "overhead": _empty(8),

@@ -15,7 +15,8 @@ def run(
     profile: Annotated[
         str | None,
         Parameter(
-            name=("--profile", "--lab-profile"), help="smoke, quick, choice, full, lean, scale or pieces; quick by default."
+            name=("--profile", "--lab-profile"),
+            help="smoke, quick, choice, full, lean, scale or pieces; quick by default.",
         ),
     ] = None,
     runners: Annotated[

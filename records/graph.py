@@ -63,9 +63,9 @@ class GraphSpec:
     """One graph, and its own expected outcome.
 
     Args:
-        variant: `plain`; `map` (independent tasks); `pieces` (the same, a piece at a time); `cached` (hellos, worlds, greetings and the gather have a cache key
-            and persist their results); `retrying` (each hello fails `failures` times, then succeeds); `chain` (empty
-            tasks, one at a time).
+        variant: `plain`; `map` (independent tasks); `pieces` (the same, a piece at a time); `cached` (hellos, worlds,
+            greetings and the gather have a cache key and persist their results); `retrying` (each hello fails
+            `failures` times, then succeeds); `chain` (empty tasks, one at a time).
         width: lanes; tasks of a map or of pieces; links of a chain.
         work: what each hello does, for each of its items.
         payload_bytes: size of what each hello hands to its greet.

@@ -90,6 +90,8 @@ class Usage:
     server_rss_bytes: Count | None = None
     driver_rss_before_bytes: Count | None = None
     """The driver's when the cell began."""
+    server_settled_cpu_s: Number | None = None
+    """The server's until it had recorded all task runs of the cell, and not only until the flow had returned."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from runner_lab.benchmarks.measuring.quiescence import wait_recorded
 from runner_lab.benchmarks.measuring.remote_cluster import ledger_for, nodes_for
 from runner_lab.benchmarks.measuring.serving import Serving
 from runner_lab.benchmarks.measuring.task_stages import SECTION, task_stages_of
+from runner_lab.benchmarks.measuring.usage import cpu_of
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
 from runner_lab.flows.graph.ledger import Execution, Ledger
 from runner_lab.flows.graph.wiring import Outcome, wire, wire_map
@@ -94,6 +95,7 @@ def _measure_into(ledger: Ledger, place: str, cell: PlannedCell, site: Site, bla
     if site.cluster is not None and not site.cluster.local and blank.ideal_s:
         # The cores of this host are not those that the bodies compute on.
         blank = replace(blank, ideal_s=cell.lab_graph.ideal_s(cell.arm.workers, cores=cell.arm.workers))
+    server_before_s = cpu_of(site.server.pid)
     passed, spent = metered(site, lambda: run_pass(cell, site, place))
     entries = ledger.entries()[filled:]
     far = clocks.elsewhere(entries)
@@ -110,6 +112,9 @@ def _measure_into(ledger: Ledger, place: str, cell: PlannedCell, site: Site, bla
         _check_result(cell, passed.outcome)
         _check_executions(entries, blank.expected_executions, "the pass")
         record = replace(record, **_settle(cell, site, passed))
+        if server_before_s is not None and (server_s := cpu_of(site.server.pid)) is not None:
+            usage = replace(record.usage, server_settled_cpu_s=max(server_s - server_before_s, 0.0))
+            record = replace(record, usage=usage)
         record = replace(record, traffic=serving.since() if serving else None)
     except CellError as error:
         return failed(record, error)

@@ -17,6 +17,8 @@ from runner_lab.runners import far_api
 from runner_lab.runners.isolation import guard
 
 _INTERVAL_S = 0.25
+_SAMPLING = 0.05
+"""Share of the time measured that lies between two samples: each is some milliseconds of the driver's own CPU."""
 _SHORTEST_S = 0.2
 """CPU clocks tick in hundredths of a second: of less than this nobody can tell what share others had."""
 
@@ -36,8 +38,9 @@ class Meter:
     """Measures between `start` and `stop`.
 
     CPU is read at both ends: each process's own time, and that of the children it has waited for, so that a worker that
-    came and went in between is counted. Memory is sampled four times a second, and so is the workers' CPU: Ray
-    does not wait for the workers it ends, whose time would be missing from the second reading, all of it.
+    came and went in between is counted. Memory is sampled four times a second, less often the longer it takes, and so
+    is the workers' CPU: Ray does not wait for the workers it ends, and all their time would be missing from the second
+    reading.
 
     Args:
         server_pid: the server's process, started by the lab; None where it is not on this machine or not the lab's.
@@ -141,7 +144,8 @@ class Meter:
         )
 
     def _sampling(self) -> None:
-        while not self._stopped.wait(_INTERVAL_S):
+        begun_s = time.monotonic()
+        while not self._stopped.wait(max(_INTERVAL_S, _SAMPLING * (time.monotonic() - begun_s))):
             self._sample()
 
     def _sample(self, first: bool = False) -> None:
@@ -152,6 +156,17 @@ class Meter:
                 self._worker_cpu_s[worker] = begun_s, now_s
         now = [_rss(processes) for processes in ([self._driver], workers, server)]
         self._peaks = [max(pair) for pair in zip(self._peaks, now, strict=True)]
+
+
+def cpu_of(pid: int | None) -> float | None:
+    """CPU seconds so far of a process and all that it has started; None where there is none of that number."""
+    if pid is None:
+        return None
+    try:
+        process = psutil.Process(pid)
+    except psutil.Error:
+        return None
+    return _cpu_s([process, *_descendants(process)])
 
 
 def _give_back() -> None:

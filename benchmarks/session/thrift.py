@@ -14,6 +14,8 @@ from runner_lab.records.record import Record
 
 SPREAD_WEIGHT = 4
 """Degrees of freedom that the spread of all cells of a suite counts for beside a cell's own."""
+_MANY = ("map", "work")
+"""Suites whose graphs may have many tasks."""
 FEWEST_BLOCKS = 2
 """Measurements of a cell before its interval is looked at."""
 
@@ -78,11 +80,14 @@ def _squares(values: Sequence[float]) -> float:
 
 
 def _dear(cell: PlannedCell, records: Sequence[Record], longest_s: float) -> bool:
-    """A map of empty tasks that is not among its arm's two narrowest, and would take longer."""
+    """A map of empty tasks that is not among its arm's two narrowest, or of short ones, whose tasks would take longer.
+
+    How long is told by narrower maps of empty tasks.
+    """
     graph = cell.graph
-    if cell.suite != "map" or not isinstance(graph, GraphSpec):
+    if cell.suite not in _MANY or not isinstance(graph, GraphSpec):
         return False
-    known = forecast.narrower(cell, records)
+    known = [r for r in records if (r.suite, r.arm) == ("map", cell.arm.name) and r.tasks < graph.tasks]
     if len({record.tasks for record in known}) < 2:
         return False
     expected_s = forecast.predicted_s(graph.tasks, known)

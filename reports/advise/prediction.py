@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass, replace
 
 from scipy import stats
@@ -13,7 +12,7 @@ from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import ranking
 from runner_lab.reports.choose.choice import memory
 from runner_lab.reports.choose.ranking import AS_GOOD, simplicity, slot_counts, tie_limit
-from runner_lab.reports.model.costs import Costs, cold_start_s
+from runner_lab.reports.model.costs import Costs, cold_start_s, usually_at_heartbeat_s
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.model.simulation import Handling, Replay, replay
 
@@ -117,7 +116,6 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
     if not models:
         raise CannotAdviseError(f"run {summary.run.run_id} has no model of a runner: measure one with runner-lab run")
     direct = next((found.costs for found in summary.model.arms if found.arm.engine == "none"), None)
-    models = [_served(summary, found) for found in models]
     found = [(model, _best(summary, model, profile, target, direct)) for model in models]
     possible = [(model, best) for model, best in found if math.isfinite(best.seconds)]
     if not possible:
@@ -128,7 +126,6 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
     others = sorted((pair for pair in possible if pair is not named), key=lambda pair: pair[1].seconds)
     ranked = [replace(named[1], leads=True), *(replace(best, leads=_level(best, named[1])) for _, best in others)]
     own = _own(summary, profile)
-    own = None if own is None else _served(summary, own)
     return FlowPrediction(
         profile=profile,
         target=target,
@@ -150,17 +147,6 @@ def _candidates(summary: Summary, profile: FlowProfile) -> list[ArmModel]:
     """No event loop unless every task is async and waits; nothing that has no Prefect."""
     loops = bool(profile.runs) and all(run.asynchronous for run in profile.runs) and _waiting(profile) > 0.5
     return [found for found in summary.model.arms if not found.arm.bare and (loops or not found.costs.event_loop)]
-
-
-def _served(summary: Summary, found: ArmModel) -> ArmModel:
-    """The same with all that Prefect's server computes for a task.
-
-    Under a fast runner the cells of a run end before the server is done with them, and show a part of it. A flow of
-    longer tasks leaves it the time, and the cores are shared with it.
-    """
-    every = [other.costs.server_cpu_s for other in summary.model.arms if not other.arm.bare]
-    server_cpu_s = max(found.costs.server_cpu_s, statistics.median(every))
-    return replace(found, costs=replace(found.costs, server_cpu_s=server_cpu_s))
 
 
 def _own(summary: Summary, profile: FlowProfile) -> ArmModel | None:
@@ -221,7 +207,7 @@ def _at(
     start_s = None if costs.cold_s is None else float(cold_start_s(costs, slots, cores))
     if start_s is not None and not costs.pool_in_run:
         start_s += imports_s
-    seconds = warm_s + (start_s or 0.0 if target.cold else 0.0)
+    seconds = float(usually_at_heartbeat_s(costs, warm_s + (start_s or 0.0))) if target.cold else warm_s
     reach = min(
         float(stats.t.ppf(0.95, max(found.free, 1))) * math.hypot(_log_sd(found, profile, slots), found.noise), 50
     )
@@ -237,7 +223,7 @@ def _at(
         high=seconds * math.exp(reach),
         start_s=start_s,
         warm_s=warm_s,
-        cpu_s=own_cpu_s + costs.fixed_cpu_s + (costs.cpu_s + costs.server_cpu_s) * submitted,
+        cpu_s=own_cpu_s + costs.fixed_cpu_s + (costs.stirred * costs.cpu_s + costs.server_cpu_s) * submitted,
         memory_bytes=_memory_bytes(summary, found, profile, slots),
         leads=False,
         replay=done,

@@ -72,6 +72,7 @@ class Cell:
     api_latency_s: round trip that was put between the cell and Prefect's API.
     flow_runs:  by block, where the cell is a user's flow.
     resized:    under another number of workers than the rest of its arm.
+    server_cpu_s: the server's until it had recorded all task runs; `cpu_s` has what it used while the flow ran.
     queue, body, seen: quantiles over the tasks of all blocks; `queue_p95_s` is the mean of each block's own.
     """
 
@@ -112,6 +113,7 @@ class Cell:
     errors: tuple[tuple[int, str], ...]
     flow_runs: dict[int, FlowRun]
     api_latency_s: float = 0.0
+    server_cpu_s: float | None = None
 
 
 SHORTEST_S = 1e-9
@@ -218,6 +220,7 @@ def build(group: Sequence[Record], versus: Comparison | None, resized: bool = Fa
         errors=tuple((r.block, r.error or "no reason given") for r in group if r.status != "ok"),
         flow_runs={r.block: r.flow_run for r in group if r.flow_run is not None},
         api_latency_s=first.api_latency_s,
+        server_cpu_s=median(r.usage.server_settled_cpu_s for r in good),
     )
 
 

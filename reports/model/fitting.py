@@ -23,7 +23,7 @@ from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.model.costs import CPU_KINDS, UNLIMITED, Costs, makespan_s
+from runner_lab.reports.model.costs import CPU_KINDS, STIRRED_S, UNLIMITED, Costs, makespan_s
 from runner_lab.reports.model.distance import api_trips
 from runner_lab.reports.model.model import ArmModel, MeasuredReach
 
@@ -35,6 +35,13 @@ MISFIT_WEIGHT = 4.0
 FEW_TASKS = 10
 """Cells below this say little of what one submit costs."""
 SHORTEST_S = 1e-6
+HEARTBEAT_S = 1.0
+"""Of Prefect's thread, which is not to be set."""
+USUALLY_STIRRED, STIRRED_SD = 1.3, 0.3
+"""Times that Prefect's part of a task takes where bodies take a while, before a run has told, and how far from it that
+may be."""
+READ_TO = 0.05
+"""Relative standard deviation of the CPU seconds of a cell."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,15 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         return None
     cpu = _cpu(warm)
     cores = cores if cpu is not None else None
+    heartbeat = heartbeat_of(cells) if not arm.traits.event_loop else None
+    server_fixed_s, server_task_s = _server_cpu(warm)
     noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
     known = Costs(
         driver_s=0.0,
         slot_s=0.0,
         cpu_s=cpu.task_s if cpu else 0.0,
-        server_cpu_s=_server_cpu(warm),
+        server_cpu_s=server_task_s,
+        server_fixed_cpu_s=server_fixed_s,
         fixed_s=0.0,
         fixed_cpu_s=cpu.fixed_s if cpu else 0.0,
         payload_s=None,
@@ -77,6 +87,8 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         event_loop=arm.traits.event_loop,
         api_latency_s=warm[0].api_latency_s,
         api_trips=api_trips(arm.name, cells, slots_of(arm, warm[0])),
+        stirred=cpu.stirred if cpu else USUALLY_STIRRED,
+        heartbeat_s=heartbeat.every_s if heartbeat else 0.0,
     )
     priors = _priors(arm, warm, cpu)
     fitted = _fit_makespans(arm, warm, known, priors, cores, noise, near)
@@ -87,12 +99,11 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         worker_counts=tuple(sorted({c.workers for c in warm})),
         kinds=tuple(dict.fromkeys(c.graph.work.kind for c in warm)),
     )
-    cold_s, cold_noise = _cold_start(
-        fitted.costs, arm, [c for c in cells if c.arm == arm.name and c.cold and c.suite != DRAWN], cores
-    )
+    started = [c for c in cells if c.arm == arm.name and c.cold and c.suite != DRAWN]
+    costs, cold_noise = _with_start(fitted.costs, arm, started, cores, heartbeat)
     return ArmModel(
         arm,
-        replace(fitted.costs, cold_s=cold_s),
+        costs,
         tuple(priors),
         fitted.covariance,
         fitted.misfit,
@@ -151,12 +162,16 @@ def _shape(graph: AnyGraph) -> tuple[int, int, float, int]:
 
 @dataclass(frozen=True)
 class _Cpu:
-    """Core-seconds beyond the bodies' own: of a flow run, and of a task in all, in the driver, and in the workers."""
+    """Core-seconds beyond the bodies' own: of a flow run, and of a task in all, in the driver, and in the workers.
+
+    stirred: times as much a task takes where bodies take a while.
+    """
 
     fixed_s: float
     task_s: float
     driver_task_s: float
     worker_task_s: float
+    stirred: float
 
 
 @dataclass(frozen=True)
@@ -222,7 +237,9 @@ def _fit_makespans(
     def penalised(logs: Any) -> Any:
         return np.append(residuals(logs) / unsure, (logs - middle) / width)
 
+    # Where another place decides, a change of a term changes nothing: each is also tried as the one that decides.
     starts = [middle, middle - width, middle + 0.5 * width]
+    starts += [middle + 2 * width * (np.array(names) == name) for name in ("driver_s", "slot_s") if name in names]
     if near is not None:
         starts = [np.array([math.log(getattr(near, name) or prior.median) for name, prior in priors.items()])]
     found = min(
@@ -259,7 +276,7 @@ def _submit(cells: Sequence[Cell]) -> float:
 
 
 def _cpu(cells: Sequence[Cell]) -> _Cpu | None:
-    """Core-seconds from the slopes over numbers of tasks; `None` where they were not seen."""
+    """Core-seconds from the slopes over numbers of tasks, empty and with a body; `None` where they were not seen."""
     rows, whole, driver = [], [], []
     least = 0.02 * max((c.cpu_s.own or 0.0 for c in cells), default=0.0)
     for cell in cells:
@@ -268,22 +285,42 @@ def _cpu(cells: Sequence[Cell]) -> _Cpu | None:
         bodies = cell.graph.width * cell.graph.body_s if cell.graph.work.kind in CPU_KINDS else 0.0
         total = cell.cpu_s.driver + cell.cpu_s.workers
         weight = 1 / max(total, least, 1e-9)
-        rows.append([weight, weight * cell.graph.tasks])
+        stirring = cell.graph.width * min(cell.graph.body_s / STIRRED_S, 1.0)
+        rows.append([weight, weight * cell.graph.tasks, weight * stirring])
         whole.append(weight * max(total - bodies, 0.0))
         driver.append(weight * min(cell.cpu_s.driver, max(total - bodies, 0.0)))
     if len({row[1] / row[0] for row in rows}) < FEWEST_SIZES:
         return None
-    fixed, per_task = optimize.nnls(np.array(rows), np.array(whole))[0]
-    _, in_driver = optimize.nnls(np.array(rows), np.array(driver))[0]
+    table = np.array(rows)
+    _, roughly = optimize.nnls(table[:, :2], np.array(whole))[0]
+    # What bodies add is near what is usual, unless the cells say otherwise.
+    usual = READ_TO / (STIRRED_SD * max(roughly, 1e-9)) * np.array([[0.0, 1.0 - USUALLY_STIRRED, 1.0]])
+    fixed, per_task, added = optimize.nnls(np.vstack([table, usual]), np.append(whole, 0.0))[0]
+    _, in_driver, _ = optimize.nnls(np.vstack([table, usual]), np.append(driver, 0.0))[0]
     in_driver = min(in_driver, per_task)
-    return _Cpu(float(fixed), float(per_task), float(in_driver), float(per_task - in_driver))
+    return _Cpu(
+        float(fixed),
+        float(per_task),
+        float(in_driver),
+        float(per_task - in_driver),
+        1.0 + float(added / per_task) if per_task > 0 else USUALLY_STIRRED,
+    )
 
 
-def _server_cpu(cells: Sequence[Cell]) -> float:
-    """Core-seconds a task on the server, of the wider cells: a narrow one has what a flow run costs in it."""
+def _server_cpu(cells: Sequence[Cell]) -> tuple[float, float]:
+    """Core-seconds of a flow run and of a task on the server, until all task runs were recorded.
+
+    While the flow runs the server does as much of it as there is time for. Older runs have only that: it is read off
+    their wider cells.
+    """
+    whole = [(c.graph.tasks, c.server_cpu_s) for c in cells if c.server_cpu_s]
+    if len({tasks for tasks, _ in whole}) >= FEWEST_SIZES:
+        rows = np.array([[1 / cpu_s, tasks / cpu_s] for tasks, cpu_s in whole])
+        fixed, per_task = optimize.nnls(rows, np.ones(len(rows)))[0]
+        return float(fixed), float(per_task)
     known = sorted((c.graph.tasks, c.cpu_s.server / c.graph.tasks) for c in cells if c.cpu_s.server is not None)
     wide = [each for _, each in known[len(known) // 2 :]]
-    return exact.median(wide or [0.0])
+    return 0.0, exact.median(wide or [0.0])
 
 
 def _server_limit(cells: Sequence[Cell]) -> float | None:
@@ -296,11 +333,47 @@ def _server_limit(cells: Sequence[Cell]) -> float | None:
     return max(rates, default=None)
 
 
-def _cold_start(costs: Costs, arm: Arm, cells: Sequence[Cell], cores: int | None) -> tuple[float | None, float]:
-    """Seconds that a start from nothing adds, and the standard deviation of its logarithm."""
+@dataclass(frozen=True)
+class Heartbeat:
+    """Prefect's thread that sends a flow run's heartbeats: it sleeps a second at a time, and a flow that is no `async`
+    one waits for it at its end. So the flow returns a whole number of seconds after the thread began.
+
+    before_s: from the call of the flow until then.
+    """
+
+    every_s: float
+    before_s: float
+
+
+def heartbeat_of(cells: Sequence[Cell]) -> Heartbeat | None:
+    """Seen in cold starts that take no time in themselves; None where there are none or they do not wait."""
+    ends = [
+        (cell.total_s, cell.shutdown_s)
+        for cell in cells
+        if cell.cold
+        and cell.suite != DRAWN
+        and cell.total_s
+        and cell.shutdown_s
+        and cell.total_s - cell.shutdown_s < 0.7
+    ]
+    waited = [total_s - HEARTBEAT_S for total_s, shutdown_s in ends if total_s > HEARTBEAT_S and shutdown_s > 0.3]
+    return Heartbeat(HEARTBEAT_S, min(waited)) if waited else None
+
+
+def _with_start(
+    costs: Costs, arm: Arm, cells: Sequence[Cell], cores: int | None, heartbeat: Heartbeat | None
+) -> tuple[Costs, float]:
+    """The terms with what a start from nothing adds, and the standard deviation of that one's logarithm."""
     cell = next((c for c in cells if c.graph.variant in ("plain", "map") and c.by_block), None)
     if cell is None:
-        return None, 0.0
-    warm = expected_s(costs, cell, slots_of(arm, cell), cores)
-    total = exact.median(cell.by_block.values())
-    return max(total - warm, 0.0), max(statistics.spread([[math.log(v) for v in cell.by_block.values()]]), 0.05)
+        return costs, 0.0
+    warm_s = expected_s(costs, cell, slots_of(arm, cell), cores)
+    total_s = exact.median(cell.by_block.values())
+    noise = max(statistics.spread([[math.log(v) for v in cell.by_block.values()]]), 0.05)
+    if heartbeat is None or cell.shutdown_s is None:
+        return replace(costs, cold_s=max(total_s - warm_s, 0.0), heartbeat_s=0.0), noise
+    # Until the last result; what follows is the wait for the next heartbeat, and what ends after it.
+    last_s = max(total_s - cell.shutdown_s - heartbeat.before_s, 0.0)
+    beats_s = heartbeat.every_s * math.ceil(last_s / heartbeat.every_s)
+    outside_s = max(total_s - beats_s, heartbeat.before_s)
+    return replace(costs, cold_s=max(last_s - warm_s, 0.0), outside_s=outside_s), noise

@@ -10,7 +10,16 @@ import numpy as np
 from scipy import stats
 
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.model.costs import CPU_KINDS, UNLIMITED, Costs, Workload, cold_start_s, makespan_s
+from runner_lab.reports.model.costs import (
+    CPU_KINDS,
+    UNLIMITED,
+    Costs,
+    Workload,
+    at_heartbeat_s,
+    cold_start_s,
+    makespan_s,
+    usually_at_heartbeat_s,
+)
 
 SURE_SHARE = 0.25
 """Share of the misfit's variance that is left where the bodies are all of the time."""
@@ -97,7 +106,11 @@ class ArmModel:
         return makespan_s(self.costs, tasks, tasks, body_s, kind, payload_bytes, self.slots(workers), self.cores)
 
     def total_s(self, warm_s: Any, cold: bool, workers: Any = None) -> Any:
-        return warm_s + cold_start_s(self.costs, self.slots(workers), self.cores) if cold else warm_s
+        """Of a makespan: itself where it is warm, else from the call of the flow to its return."""
+        return usually_at_heartbeat_s(self.costs, warm_s + self._start_s(workers)) if cold else warm_s
+
+    def _start_s(self, workers: Any) -> Any:
+        return cold_start_s(self.costs, self.slots(workers), self.cores)
 
     def log_sd(
         self,
@@ -115,19 +128,25 @@ class ArmModel:
         variance = (self.misfit * np.sqrt(SURE_SHARE + (1 - SURE_SHARE) * rest)) ** 2 + self._terms_variance(
             tasks, body_s, kind, payload_bytes, workers
         )
-        if not cold or not self.costs.cold_s:
+        if not cold:
             return np.sqrt(variance)
-        start = cold_start_s(self.costs, self.slots(workers), self.cores)
-        return np.sqrt(variance * warm**2 + (self.cold_noise * start) ** 2) / (warm + start)
+        start = self._start_s(workers)
+        return np.sqrt(variance * warm**2 + (self.cold_noise * start) ** 2) / self.total_s(warm, cold, workers)
 
     def predict(self, work: Workload, cold: bool = False, workers: Any = None) -> Prediction:
         """One run of independent tasks, all of which have the body."""
         shape = (work.tasks, work.body_s, work.kind, work.payload_bytes)
-        value = float(self.total_s(self.makespan_s(*shape, workers=workers), cold, workers))
+        warm_s = self.makespan_s(*shape, workers=workers)
+        value = float(self.total_s(warm_s, cold, workers))
         unsure = math.hypot(float(self.log_sd(*shape, cold=cold, workers=workers)), self.noise)
         # A factor of exp(50) either way says nothing, and both ends stay numbers.
         reach = min(self.t_quantile * unsure, 50.0)
-        return Prediction(value, value * math.exp(-reach), value * math.exp(reach))
+        low, high = value * math.exp(-reach), value * math.exp(reach)
+        if cold and self.costs.heartbeat_s:
+            last_s = float(warm_s + self._start_s(workers))
+            low = min(low, float(at_heartbeat_s(self.costs, last_s * math.exp(-reach))))
+            high = max(high, float(at_heartbeat_s(self.costs, last_s * math.exp(reach))))
+        return Prediction(value, low, high)
 
     def _bodies_s(self, tasks: Any, body_s: Any, kind: str, workers: Any) -> Any:
         """What the bodies alone take at the least, one after another where they share a GIL; arrays are welcome."""

@@ -51,22 +51,24 @@ class Handling:
 
     @classmethod
     def of(cls, costs: Costs, direct: Costs | None, lends: bool) -> Handling:
-        """
+        """Of a user's tasks: their bodies take a while.
+
         Args:
             direct: terms of direct calls, where the run has them.
         """
-        driver_cpu_s = min(costs.driver_s, costs.cpu_s)
+        driver_s, slot_s, cpu_s = (costs.stirred * each for each in (costs.driver_s, costs.slot_s, costs.cpu_s))
+        driver_cpu_s = min(driver_s, cpu_s)
         return cls(
-            driver_s=costs.driver_s,
+            driver_s=driver_s,
             driver_cpu_s=driver_cpu_s,
-            slot_s=costs.slot_s,
-            slot_cpu_s=min(max(costs.cpu_s - driver_cpu_s, 0.0), costs.slot_s),
+            slot_s=slot_s,
+            slot_cpu_s=min(max(cpu_s - driver_cpu_s, 0.0), slot_s),
             server_cpu_s=costs.server_cpu_s,
             payload_s=costs.payload_s or 0.0,
             in_process=costs.shares_gil or costs.event_loop,
             event_loop=costs.event_loop,
             lends=lends,
-            direct_s=direct.driver_s + direct.slot_s if direct else 0.0,
+            direct_s=direct.stirred * (direct.driver_s + direct.slot_s) if direct else 0.0,
         )
 
 

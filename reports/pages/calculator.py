@@ -65,6 +65,8 @@ def _limits() -> dict[str, Any]:
         "LARGEST_TIE": math.log(LARGEST_TIE),
         "SURE_SHARE": model.SURE_SHARE,
         "OVERLAP": costs.OVERLAP,
+        "STIRRED_S": costs.STIRRED_S,
+        "OFF": costs.OFF,
         "UNLIMITED": costs.UNLIMITED,
         "CPU_KINDS": costs.CPU_KINDS,
         "GIL_KINDS": costs.GIL_KINDS,

@@ -67,8 +67,9 @@ FULL = (
 """A fan-out of several widths, as runs had it before there were maps."""
 QUICK = (
     ("startup", graph(2, "map")),
-    *(("map", graph(width, "map")) for width in (8, 40, 120)),
-    *(("work", graph(12, "map", kind, 0.25)) for kind in ("sleep", "spin", "crunch")),
+    *(("map", graph(width, "map")) for width in (8, 24, 128)),
+    *(("work", graph(10, "map", kind, 0.25)) for kind in ("sleep", "spin", "crunch")),
+    ("work", graph(64, "map", "spin", 0.01)),
     ("slots", graph(64, "map", "sleep", 0.25)),
     ("payload", graph(8, "map", payload_bytes=1_000_000)),
 )
@@ -292,6 +293,7 @@ def _record(
             150_000_000,
             int((runner.memory_mb - 150) * 1e6),
             300_000_000,
+            server_settled_cpu_s=factor * SERVER_CPU_S * tasks,
         ),
         elapsed_s=total + 0.5,
         background_cpu=0.01,

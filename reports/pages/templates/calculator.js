@@ -29,19 +29,25 @@ function start_factor(costs, slots, cores) {
   return Math.max(slots, at_once) / Math.max(costs.measured_slots, at_once);
 }
 
+function beside(costs, body_s) {
+  return 1 + (costs.stirred - 1) * Math.min(body_s / LIMITS.STIRRED_S, 1);
+}
+
 // The last task has its body to itself.
 function last_s(costs, work) {
-  return (work.body_s * Math.min(work.tasks, 1) + costs.slot_s) * Math.min(work.tasks, 1);
+  return (work.body_s * Math.min(work.tasks, 1) + beside(costs, work.body_s) * costs.slot_s) * Math.min(work.tasks, 1);
 }
 
 function busy(costs, work, slots, cores) {
   const { tasks, body_s, kind } = work;
-  let serial = costs.driver_s * Math.max(tasks - 1, 0) + last_s(costs, work);
-  if (serial_kinds(costs).includes(kind) && slots !== 1) serial = costs.driver_s * tasks + body_s * tasks;
-  const workers = costs.slot_s * Math.max(tasks / slots, Math.min(tasks, 1)) + body_s * Math.ceil(tasks / slots);
+  const some = Math.min(tasks, 1);
+  const more = beside(costs, body_s);
+  let serial = more * costs.driver_s * Math.max(tasks - 1, 0) + last_s(costs, work);
+  if (serial_kinds(costs).includes(kind) && slots !== 1) serial = more * costs.driver_s * tasks + body_s * tasks;
+  const workers = more * costs.slot_s * Math.max(tasks / slots, some) + body_s * Math.ceil(tasks / slots);
   if (!cores) return { serial, workers, machine: 0 };
-  const computing = costs.cpu_s * tasks + (LIMITS.CPU_KINDS.includes(kind) ? body_s * tasks : 0);
-  const together = (computing + costs.server_cpu_s * tasks) / cores;
+  const computing = more * costs.cpu_s * tasks + (LIMITS.CPU_KINDS.includes(kind) ? body_s * tasks : 0);
+  const together = (computing + costs.server_fixed_cpu_s * some + costs.server_cpu_s * tasks) / cores;
   const ahead = cores > 1 ? computing / (cores - 1) : 2 * computing;
   return { serial, workers, machine: Math.min(together, ahead) };
 }
@@ -49,15 +55,34 @@ function busy(costs, work, slots, cores) {
 function makespan_s(costs, work, slots, cores) {
   const places = busy(costs, work, slots, cores);
   const last = last_s(costs, work);
-  const before = [places.serial, places.workers, places.machine].map((place) => Math.max(place - last, 0));
+  const before = [places.serial, places.workers].map((place) => Math.max(place - last, 0));
   const scale = Math.max(...before, 1e-12);
-  const joined = before.reduce((sum, place) => sum + (place / scale) ** LIMITS.OVERLAP, 0) ** (1 / LIMITS.OVERLAP);
+  const shares = before.reduce((sum, place) => sum + (place / scale) ** LIMITS.OVERLAP, 0) ** (1 / LIMITS.OVERLAP);
+  const joined = Math.max(scale * shares, places.machine - last);
   const fixed = costs.fixed_s * (costs.pool_in_run ? start_factor(costs, slots, cores) : 1);
-  return fixed + last + scale * joined + (costs.payload_s || 0) * work.payload_bytes;
+  return fixed + last + joined + (costs.payload_s || 0) * work.payload_bytes;
 }
 
 function cold_start_s(costs, slots, cores) {
   return (costs.cold_s || 0) * (costs.pool_in_run ? 1 : start_factor(costs, slots, cores));
+}
+
+function at_heartbeat_s(costs, seconds) {
+  if (!costs.heartbeat_s) return seconds + costs.outside_s;
+  return costs.heartbeat_s * Math.ceil(seconds / costs.heartbeat_s) + costs.outside_s;
+}
+
+function usually_at_heartbeat_s(costs, seconds) {
+  if (!costs.heartbeat_s) return at_heartbeat_s(costs, seconds);
+  const beats = Math.max(seconds / costs.heartbeat_s, 1e-9);
+  const [low, high] = [beats * (1 - LIMITS.OFF), beats * (1 + LIMITS.OFF)];
+  return (costs.heartbeat_s * (ceilings(high) - ceilings(low))) / (high - low) + costs.outside_s;
+}
+
+// The integral of `ceil` from 0.
+function ceilings(end) {
+  const whole = Math.floor(end);
+  return (whole * (whole + 1)) / 2 + (end - whole) * (whole + 1);
 }
 
 function bottleneck(costs, work, slots, cores) {
@@ -80,7 +105,7 @@ function slots_of(arm, workers) {
 
 function total_s(arm, work, cold, slots) {
   const warm = makespan_s(arm.costs, work, slots, arm.cores);
-  return cold ? warm + cold_start_s(arm.costs, slots, arm.cores) : warm;
+  return cold ? usually_at_heartbeat_s(arm.costs, warm + cold_start_s(arm.costs, slots, arm.cores)) : warm;
 }
 
 function bodies_s(arm, work, slots) {
@@ -109,9 +134,20 @@ function log_sd(arm, work, cold, slots) {
   const rest = 1 - Math.min(bodies_s(arm, work, slots) / Math.max(warm, 1e-12), 1);
   const misfit = arm.misfit * Math.sqrt(LIMITS.SURE_SHARE + (1 - LIMITS.SURE_SHARE) * rest);
   const variance = misfit ** 2 + terms_variance(arm, work, slots);
-  if (!cold || !arm.costs.cold_s) return Math.sqrt(variance);
+  if (!cold) return Math.sqrt(variance);
   const start = cold_start_s(arm.costs, slots, arm.cores);
-  return Math.sqrt(variance * warm ** 2 + (arm.cold_noise * start) ** 2) / (warm + start);
+  return Math.sqrt(variance * warm ** 2 + (arm.cold_noise * start) ** 2) / total_s(arm, work, cold, slots);
+}
+
+// The 90 % interval of a single run.
+function ends(arm, work, cold, slots) {
+  const seconds = total_s(arm, work, cold, slots);
+  const reach = Math.min(arm.t_quantile * Math.hypot(log_sd(arm, work, cold, slots), arm.noise), 50);
+  const found = [seconds * Math.exp(-reach), seconds * Math.exp(reach)];
+  if (!cold || !arm.costs.heartbeat_s) return found;
+  const last = makespan_s(arm.costs, work, slots, arm.cores) + cold_start_s(arm.costs, slots, arm.cores);
+  const [low, high] = [-reach, reach].map((way) => at_heartbeat_s(arm.costs, last * Math.exp(way)));
+  return [Math.min(found[0], low), Math.max(found[1], high)];
 }
 
 // --- reports/choose/ranking.py and choice.py: who leads, and who cannot be told from it ---
@@ -180,7 +216,7 @@ function rank(request) {
 function ranked({ arm, work, slots }, request, leads) {
   const held = slots_of(arm, slots);
   const seconds = total_s(arm, work, request.cold, held);
-  const reach = Math.min(arm.t_quantile * Math.hypot(log_sd(arm, work, request.cold, held), arm.noise), 50);
+  const [low, high] = ends(arm, work, request.cold, held);
   const { driver, workers, slot } = arm.memory;
   return {
     arm: arm.label,
@@ -188,8 +224,8 @@ function ranked({ arm, work, slots }, request, leads) {
     event_loop: arm.costs.event_loop,
     slots,
     seconds,
-    low: seconds * Math.exp(-reach),
-    high: seconds * Math.exp(reach),
+    low,
+    high,
     memory_bytes: driver === null ? null : driver + (slot === null ? workers : slot * slots) + work.payload_bytes,
     bottleneck: bottleneck(arm.costs, work, slots, arm.cores),
     leads,

@@ -81,7 +81,7 @@ def test_every_term_that_the_cells_tell_is_found() -> None:
     assert costs.cpu_s == pytest.approx(TRUTH.cpu_s, rel=0.02)
     assert costs.server_cpu_s == pytest.approx(TRUTH.server_cpu_s, rel=0.02)
     assert costs.fixed_s == pytest.approx(TRUTH.fixed_s, rel=0.2)
-    assert costs.fixed_cpu_s == pytest.approx(TRUTH.fixed_cpu_s, rel=0.02)
+    assert costs.fixed_cpu_s == pytest.approx(TRUTH.fixed_cpu_s, rel=0.05)
     assert costs.payload_s == pytest.approx(TRUTH.payload_s, rel=0.15)
     assert costs.cold_s == pytest.approx(5.0, rel=0.02)
 
