@@ -77,7 +77,7 @@ def test_the_order_of_the_greetings_is_part_of_the_result():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: GraphSpec("cachet"), "variant 'cachet' is not one of plain, map, cached, retrying, chain"),
+        (lambda: GraphSpec("cachet"), "variant 'cachet' is not one of plain, map, pieces, cached, retrying, chain"),
         (lambda: GraphSpec("chain", payload_bytes=1), "a chain has empty tasks"),
         (lambda: GraphSpec("chain", work=Work("sleep", 1.0)), "a chain has empty tasks"),
         (lambda: GraphSpec("chain", failures=1), "'chain' with 1 failures"),

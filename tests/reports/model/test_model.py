@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from runner_lab.reports.analysis.cells import build as build_cell
 from runner_lab.reports.analysis.cells import collect
 from runner_lab.reports.analysis.run import Arm, arms
 from runner_lab.reports.analysis.summary import Summary, summarise
-from runner_lab.reports.model import fitting
+from runner_lab.reports.model import costs, fitting
 from runner_lab.reports.model.costs import Costs, Workload, bottleneck, makespan_s
 from runner_lab.reports.model.judgement import spared
 from runner_lab.reports.model.model import ArmModel
@@ -310,3 +311,102 @@ def test_ideal_is_that_of_the_records(simulated: Summary, tasks: int, kind: str,
     found = simulated.model.arm("dask")
 
     assert found.ideal_s(Workload.of_items(tasks, 0.2, kind), workers) == pytest.approx(ideal_s)
+
+
+HEARTS = synthetic.replace(TRUTH, cold_s=0.4, outside_s=0.1, heartbeat_s=1.0)
+
+
+@given(seconds=st.floats(0.01, 100), longer=st.floats(1.0, 2.0))
+def test_a_cold_flow_returns_at_a_heartbeat_and_never_before_its_last_result(seconds: float, longer: float) -> None:
+    returns_s = float(costs.at_heartbeat_s(HEARTS, seconds))
+    assert returns_s - HEARTS.outside_s == pytest.approx(round(returns_s - HEARTS.outside_s))
+    assert seconds <= returns_s - HEARTS.outside_s < seconds + 1.0 + 1e-9
+
+    usually_s = float(costs.usually_at_heartbeat_s(HEARTS, seconds))
+    assert seconds * 0.9 <= usually_s - HEARTS.outside_s <= seconds * 1.1 + 1.0
+    assert float(costs.usually_at_heartbeat_s(HEARTS, seconds * longer)) >= usually_s - 1e-9
+
+
+def test_a_flow_without_heartbeats_returns_with_its_last_result() -> None:
+    silent = synthetic.replace(HEARTS, heartbeat_s=0.0)
+    assert float(costs.usually_at_heartbeat_s(silent, 2.3)) == pytest.approx(2.4)
+
+
+def heard(makespan_s: float, start_s: float, outside_s: float) -> list[Record]:
+    """A run of one arm whose cold start takes whole seconds of heartbeats."""
+    runner = Runner("threads", "threads", 0.004, 0.0, 0.0, cold_s=0.1)
+    out = []
+    for record in machine.records([runner], machine.QUICK, blocks=1, noise=0.0):
+        if record.cold and record.arm == "threads":
+            last_s = 0.1 + start_s + makespan_s
+            total_s = 0.1 + math.ceil(start_s + makespan_s) + outside_s
+            phases = synthetic.Phases(last_s, last_s, 0.01, makespan_s, total_s - last_s, total_s)
+            record = synthetic.replace(record, phases=phases)
+        out.append(record)
+    return out
+
+
+def test_a_wait_for_the_heartbeat_is_no_start() -> None:
+    """0.03 s of work took 1.1 s: a flow of 0.8 s takes no longer, and one of 1.2 s a second more."""
+    [found] = [one for one in summarise_records(heard(0.03, 0.0, 0.0)).model.arms if one.arm.name == "threads"]
+    assert found.costs.heartbeat_s == 1.0
+    assert found.costs.cold_s == pytest.approx(0.0, abs=0.05)
+    times = [found.predict(Workload(1, 1, body_s, "sleep"), cold=True).seconds for body_s in (0.1, 0.7, 1.3, 1.7)]
+    assert times == pytest.approx([1.1, 1.1, 2.1, 2.1], abs=0.02)
+
+
+def summarise_records(records: list[Record]) -> Summary:
+    with TemporaryDirectory() as folder:
+        return summarise(synthetic.write(Path(folder), records))
+
+
+def test_work_between_makes_prefects_part_dearer_only_where_there_is_work() -> None:
+    stirred = synthetic.replace(TRUTH, stirred=2.0)
+    empty, short = (100, 0, 0.0, "none"), (100, 100, 0.0005, "sleep")
+
+    def longer(work: tuple[int, int, float, str]) -> float:
+        one, two = (float(makespan_s(c, *work[:3], work[3], 0, 2, machine.CORES)) for c in (TRUTH, stirred))
+        return two / one
+
+    assert longer(empty) == 1.0
+    assert 1.0 < longer(short) < 1.2
+    # 50 rounds of 0.5 s, and 0.09 s a task in two slots, twice.
+    assert float(makespan_s(stirred, 100, 100, 0.5, "sleep", 0, 2, machine.CORES)) == pytest.approx(
+        TRUTH.fixed_s + 50 * (0.5 + 2 * 0.09), rel=0.02
+    )
+
+
+def test_how_much_dearer_is_read_off_short_tasks() -> None:
+    truth = synthetic.replace(TRUTH, stirred=1.8)
+    records = measured(truth, cells=machine.QUICK)
+    for place, record in enumerate(records):
+        more = truth.beside(1.0 if record.graph.work.seconds else 0.0, record.graph.work.seconds) - 1.0
+        workers_cpu_s = record.usage.workers_cpu_s + float(more) * truth.cpu_s * record.tasks
+        records[place] = synthetic.replace(record, usage=synthetic.replace(record.usage, workers_cpu_s=workers_cpu_s))
+    assert fitted(records).costs.stirred == pytest.approx(1.8, abs=0.15)
+
+
+def test_the_servers_part_is_what_it_took_until_all_was_recorded() -> None:
+    """While the flow ran it had no time for most of it."""
+    records = [
+        synthetic.replace(
+            record,
+            usage=synthetic.replace(record.usage, server_cpu_s=0.1, server_settled_cpu_s=0.25 + 0.03 * record.tasks),
+        )
+        for record in measured(TRUTH)
+    ]
+    found = fitted(records).costs
+    assert (found.server_fixed_cpu_s, found.server_cpu_s) == pytest.approx((0.25, 0.03), rel=0.01)
+
+
+@settings(max_examples=40, deadline=None)
+@given(tasks=st.integers(10, 5000), seconds=st.floats(1.0, 60))
+def test_long_cpu_tasks_take_their_cpu_and_nothing_for_being_counted_twice(tasks: int, seconds: float) -> None:
+    tasks += tasks % 2
+    found = float(makespan_s(TRUTH, tasks, tasks, seconds, "spin", 0, 2, 2))
+    computing_s = tasks * (seconds + TRUTH.cpu_s)
+    # Both cores are busy with it, and the server with its own part; or the slots are held for longer than that.
+    assert (
+        found
+        <= TRUTH.fixed_s + max((computing_s + 0.01 * tasks) / 2, tasks / 2 * (seconds + TRUTH.slot_s)) * 1.01 + seconds
+    )
