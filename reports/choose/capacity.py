@@ -144,13 +144,14 @@ def _point(
 
 
 def _ceiling(found: ArmModel, seconds: float, slots: int, recorder: float | None, wide: ArmScale | None) -> Ceiling:
-    driver_s = max(found.costs.driver_s, 1e-6)
-    held_s = found.costs.slot_s + seconds
+    more = float(found.costs.beside(1.0, seconds))
+    driver_s = max(more * found.costs.driver_s, 1e-6)
+    held_s = more * found.costs.slot_s + seconds
     fed = held_s / driver_s
     size = next((s for s in reversed(wide.sizes) if s.requests is not None), None) if wide else None
     largest = next((s for s in reversed(wide.sizes) if s.driver_bytes_per_task is not None), None) if wide else None
     # The items of a batch lengthen the body, and the driver's part stays.
-    batch = math.ceil(max((slots * driver_s - found.costs.slot_s) / seconds, 1.0)) if seconds else 1
+    batch = math.ceil(max((slots * driver_s - held_s) / seconds + 1.0, 1.0)) if seconds else 1
     pace = 1.0 / driver_s
     plan = None
     if size is not None and size.requests is not None:

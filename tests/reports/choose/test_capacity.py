@@ -53,12 +53,13 @@ def test_what_a_driver_feeds_comes_from_its_terms(summary):
     for found in summary.model.arms:
         if found.arm.label not in ceilings:
             continue
-        one, costs = ceilings[found.arm.label], found.costs
-        assert one.driver_per_s == pytest.approx(1 / costs.driver_s)
-        assert one.slots_fed == pytest.approx((1.0 + costs.slot_s) / costs.driver_s)
+        one, more = ceilings[found.arm.label], found.costs.stirred
+        driver_s, slot_s = more * found.costs.driver_s, more * found.costs.slot_s
+        assert one.driver_per_s == pytest.approx(1 / driver_s)
+        assert one.slots_fed == pytest.approx((1.0 + slot_s) / driver_s)
         assert one.flow_runs * one.slots_fed >= max(SLOTS) * 0.999
         # With its batch a task is so long that the driver hands out the last before the first slot is free.
-        assert one.batch * 1.0 + costs.slot_s >= max(SLOTS) * costs.driver_s * 0.999
+        assert one.batch * 1.0 + slot_s >= max(SLOTS) * driver_s * 0.999
         assert one.driver_bytes is None
         assert one.plan is None
 
