@@ -87,7 +87,8 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         event_loop=arm.traits.event_loop,
         api_latency_s=warm[0].api_latency_s,
         api_trips=api_trips(arm.name, cells, slots_of(arm, warm[0])),
-        stirred=cpu.stirred if cpu else USUALLY_STIRRED,
+        # In an event loop all bodies wait at the same time, and none is between two tasks.
+        stirred=1.0 if arm.traits.event_loop else cpu.stirred if cpu else USUALLY_STIRRED,
         heartbeat_s=heartbeat.every_s if heartbeat else 0.0,
     )
     priors = _priors(arm, warm, cpu)
