@@ -24,6 +24,8 @@ TITLE = "The map"
 STOCK_ALPHA, LEAN_ALPHA = 0.85, 0.45
 SMALLEST_LABELLED = 0.08
 """Share of a panel below which a region carries no name."""
+LABEL_WIDTH, LABEL_HEIGHT = 0.46, 0.2
+"""Of the names, at most, as shares of a panel."""
 REFERENCE_TASKS = 1000
 
 
@@ -107,17 +109,24 @@ def _alpha(arm: Arm) -> float:
 
 
 def _name_regions(axes: Axes, drawn: Map) -> None:
-    """The names of each region where it is widest."""
-    first = drawn.first
-    for place, found in enumerate(drawn.models):
-        region = first == place
+    """The name of each region where it is widest and no larger one has its own; none where there is no such place."""
+    regions = [(drawn.first == place, found) for place, found in enumerate(drawn.models)]
+    rows, columns = drawn.first.shape
+    # A name in the middle of a column near an edge would reach over it.
+    middles = np.clip(np.arange(columns), round(0.22 * columns), round(0.78 * columns))
+    free = np.ones((rows, columns))
+    for region, found in sorted(regions, key=lambda pair: -pair[0].mean()):
         if region.mean() < SMALLEST_LABELLED:
             continue
-        depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+        depth = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1] * free
         row, column = np.unravel_index(int(depth.argmax()), depth.shape)
-        inside = min(max(int(column), round(0.22 * depth.shape[1])), round(0.78 * depth.shape[1]))
+        if depth[row, column] == 0:
+            continue
+        middle = int(middles[column])
+        near = np.abs(np.arange(rows) - row) < LABEL_HEIGHT * rows
+        free[np.ix_(near, np.abs(middles - middle) < LABEL_WIDTH * columns)] = 0
         axes.text(
-            drawn.tasks[inside],
+            drawn.tasks[middle],
             drawn.durations_s[row],
             _region_name(drawn, region, found.arm),
             ha="center",

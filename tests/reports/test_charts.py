@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -199,6 +200,27 @@ def test_the_regions_of_the_decision_map_leave_no_gap_where_three_arms_meet() ->
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     assert (pixels.min(axis=2) < 250).all()
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) >= 3
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_no_name_in_the_decision_map_covers_another(share: float) -> None:
+    """Two triangles beside each other, both widest at the same height, below a third region."""
+    runners = [arm("sequential", "none"), arm("threads"), arm("processes", "processes")]
+    tasks, durations_s = np.geomspace(2, 1e5, 81), np.geomspace(1e-3, 100, 65)
+    rows, columns = np.mgrid[0:1:65j, 0:1:81j]
+    first = np.where(rows > 0.6, 2, np.where(columns + rows / 4 < share, 0, 1))
+    times = np.stack([np.where(first == place, 0.0, 5.0) for place in range(3)])
+    models = tuple(SimpleNamespace(arm=runner) for runner in runners)
+    drawn = Map("spin", True, models, tasks, durations_s, times, -np.ones_like(rows), None)  # type: ignore[arg-type]
+    fig = Figure(figsize=(1.9, 1.7), dpi=100)
+    axes = fig.add_axes((0, 0, 1, 1), xscale="log", yscale="log", xlim=(2, 1e5), ylim=(1e-3, 100))
+    decision._name_regions(axes, drawn)
+    canvas = FigureCanvasAgg(fig)
+    canvas.draw()
+
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in axes.texts]
+    assert len(boxes) >= 2
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_a_chart_shows_hostile_names_as_text(full_run: RenderedRun) -> None:
