@@ -65,6 +65,7 @@ HOW = {
     "uv run pytest benchmarks --benchmark-only --lab-profile scale --lab-out results/sqlite": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile scale "
     "--lab-database-url postgresql+asyncpg://... --lab-out results/postgres": COLLECTED,
+    "uv run pytest benchmarks --benchmark-only --lab-profile pieces --lab-runners lean-threads,lean-dask": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-config runners.toml --lab-runners threads,control,dask,lean-dask "
     "--workers 2 --lab-api-url http://10.0.0.1:4200/api": COLLECTED,
     "uv run pytest benchmarks --benchmark-only --lab-profile smoke --lab-runners threads,control,YOURS": COLLECTED,
