@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _CLUSTER_KEYS = {**RUNNING_CLUSTER, "cluster_class": "text", "cluster_kwargs": "a table"}
 _LOCAL_CLUSTERS = ("distributed.LocalCluster", "dask.distributed.LocalCluster")
+_KEEP_WORKERS = {"distributed.deploy.lost-worker-timeout": "1 day"}
+"""15 s after a worker's death the cluster gives it up for good if it is not there: also where it had come back, has died
+again and is being started (`SpecCluster._update_worker_status`)."""
 
 
 class Dask(Engine):
@@ -82,6 +85,7 @@ class Dask(Engine):
 
     @contextmanager
     def cluster(self, workers: int, settings: ClusterSettings, scratch: Path) -> Iterator[Cluster]:
+        import dask
         import distributed
 
         if settings.address:
@@ -93,7 +97,7 @@ class Dask(Engine):
             started = _load("dask", settings.cluster_class)(**settings.cluster_kwargs)
         else:
             started = distributed.LocalCluster(**local_cluster(workers), silence_logs=logging.CRITICAL)
-        with started:
+        with dask.config.set(_KEEP_WORKERS), started:
             # Any other class may start its workers on other hosts, where neither this project nor its files are.
             yield Cluster(started.scheduler_address, local=isinstance(started, distributed.LocalCluster))
 

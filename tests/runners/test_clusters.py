@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -131,6 +132,25 @@ def test_a_cluster_class_that_cannot_be_used_is_refused_before_it_is_started(arm
     with pytest.raises(ArmError) as refused:
         arms.engines["dask"].check(arms.arms["dask"], ClusterSettings(**settings))
     assert str(refused.value).startswith(f"arm 'dask': {message}")
+
+
+def test_a_dask_worker_that_dies_comes_back_however_long_that_takes(arms, scratch):
+    """Dask's own limit is made so short that the process that comes back is always late."""
+    import dask
+    from distributed import Client
+
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "100 ms"}),
+        arms.engines["dask"].cluster(1, ClusterSettings(), scratch) as cluster,
+        Client(cluster.address, set_as_default=False) as client,
+    ):
+        [before] = client.run(os.getpid).values()
+        os.kill(before, signal.SIGKILL)
+
+        def after() -> int | None:
+            return next((pid for pid in client.run(os.getpid, on_error="ignore").values() if pid != before), None)
+
+        assert wait_for("the worker's return", after, LIMIT_S) != before
 
 
 def test_ray_by_address_runs_on_that_node(ray_node, scratch, tmp_path):
