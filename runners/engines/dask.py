@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _CLUSTER_KEYS = {**RUNNING_CLUSTER, "cluster_class": "text", "cluster_kwargs": "a table"}
 _LOCAL_CLUSTERS = ("distributed.LocalCluster", "dask.distributed.LocalCluster")
 _KEEP_WORKERS = {"distributed.deploy.lost-worker-timeout": "1 day"}
-"""15 s after a worker's death the cluster gives it up for good if it is not there: also where it had come back, has died
-again and is being started (`SpecCluster._update_worker_status`)."""
+"""15 s after a worker's death a cluster gives it up for good if it is not there: also where it had come back, has
+died again and is being started (`SpecCluster._update_worker_status`)."""
 
 
 class Dask(Engine):
