@@ -1,6 +1,6 @@
 """How much a run measures: `smoke` to see that it works, `quick` for an answer, `full` for one to rely on, `lean` for
 what the lean runners save, `choice` for what `runner-lab choose` and the decision map rest on, `scale` for very wide
-graphs, `pieces` for a flow of 100,000 tasks that keeps none of them, `calibrate` for what `runner-lab advise` needs.
+graphs, `pieces` for a flow of 100,000 tasks that drops its futures, `calibrate` for what `runner-lab advise` needs.
 
 `cached` and `retrying` are as wide as `overhead`, and `payload` as one of `map`: that is what they are compared with.
 """
@@ -276,7 +276,7 @@ PROFILES: Mapping[str, Profile] = {
             counted=True,
         ),
         Profile(
-            # A flow that keeps no future: does its memory stay where it is, and is all of it recorded?
+            # A flow that drops its futures: does its memory stay bounded, and is every task run recorded?
             "pieces",
             (BASELINE, LEAN),
             blocks=1,

@@ -7,8 +7,8 @@ and the payload.
 The `map` is what most people have: `width` independent tasks, submitted one after another as `.map` does, their results
 read by the driver. Each is a hello, with its work and its payload.
 
-`pieces` is a map for as many tasks as there are: it submits `PIECE` of them, reads their results, and keeps nothing of
-them when it submits the next.
+`pieces` is a map for very many tasks: it submits `PIECE` of them, reads their results, and drops both before it submits
+the next.
 
 The `chain` is another shape: `width` empty tasks one at a time, each submitted with the one before as its argument
 once the driver knows that one done. No task ever waits for a slot or an upstream, so what a task takes is its own.
@@ -29,7 +29,7 @@ from runner_lab.records.validation import Count, Number
 Variant = Literal["plain", "map", "pieces", "cached", "retrying", "chain"]
 WorkKind = Literal["none", "sleep", "spin", "crunch"]
 PIECE = 1000
-"""Tasks that `pieces` has submitted and not let go of at a time."""
+"""Futures that `pieces` holds at a time, at most."""
 
 
 @dataclass(frozen=True)

@@ -124,11 +124,7 @@ class Meter:
         """The server's tree where another process than the driver has started it, looked for once."""
         if self._server_pid is None or self._server_pid in {process.pid for process in descendants}:
             return []
-        try:
-            server = psutil.Process(self._server_pid)
-        except psutil.Error:
-            return []
-        return [server, *_descendants(server)]
+        return _tree(self._server_pid)
 
     def _cpu(self) -> _CpuTimes:
         workers, server = self._trees()
@@ -160,13 +156,17 @@ class Meter:
 
 def cpu_of(pid: int | None) -> float | None:
     """CPU seconds so far of a process and all that it has started; None where there is none of that number."""
-    if pid is None:
-        return None
+    found = [] if pid is None else _tree(pid)
+    return _cpu_s(found) if found else None
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    """A process and its descendants; nothing if there is none of that number."""
     try:
         process = psutil.Process(pid)
     except psutil.Error:
-        return None
-    return _cpu_s([process, *_descendants(process)])
+        return []
+    return [process, *_descendants(process)]
 
 
 def _give_back() -> None:

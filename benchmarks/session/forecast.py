@@ -29,9 +29,9 @@ def too_long(cell: PlannedCell, records: Iterable[Record], limit_s: float) -> st
     return f"would take about {_minutes(expected_s)}"
 
 
-def narrower(cell: PlannedCell, records: Iterable[Record]) -> list[Record]:
-    """Those of the suite and arm of `cell` with fewer tasks."""
-    own = (record for record in records if (record.suite, record.arm) == (cell.suite, cell.arm.name))
+def narrower(cell: PlannedCell, records: Iterable[Record], suite: str | None = None) -> list[Record]:
+    """Those of the arm of `cell` with fewer tasks, in its suite or another one."""
+    own = (record for record in records if (record.suite, record.arm) == (suite or cell.suite, cell.arm.name))
     return [record for record in own if record.tasks < cell.graph.tasks]
 
 

@@ -121,8 +121,8 @@ def applies(graph: AnyGraph, arm: RunnerSpec, cold: bool, attached: bool = False
     """Whether an arm can run a graph.
 
     A bare engine has no cache and no retries of Prefect's kind, and no flow to start cold. Asynchronous tasks run in an
-    event loop or under a runner of Prefect's kind; a chain, whose probe is of other tasks, does not run in a loop, nor
-    do pieces, which let go of futures.
+    event loop or under a runner of Prefect's kind; a chain, whose probe is of other tasks, does not run in a loop.
+    Nor do pieces, which drop futures.
     A cluster that the lab attaches to is not the lab's to start, nor to start anew where a suite moves the API; and the
     probe of a chain reads the workers' clocks and wants its code there.
     """

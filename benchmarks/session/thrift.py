@@ -80,14 +80,11 @@ def _squares(values: Sequence[float]) -> float:
 
 
 def _dear(cell: PlannedCell, records: Sequence[Record], longest_s: float) -> bool:
-    """A map of empty tasks that is not among its arm's two narrowest, or of short ones, whose tasks would take longer.
-
-    How long is told by narrower maps of empty tasks.
-    """
+    """Whether Prefect's part of so many tasks would take longer, by the arm's two widest narrower maps of empty tasks."""
     graph = cell.graph
     if cell.suite not in _MANY or not isinstance(graph, GraphSpec):
         return False
-    known = [r for r in records if (r.suite, r.arm) == ("map", cell.arm.name) and r.tasks < graph.tasks]
+    known = forecast.narrower(cell, records, suite="map")
     if len({record.tasks for record in known}) < 2:
         return False
     expected_s = forecast.predicted_s(graph.tasks, known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -128,16 +128,24 @@ def wire(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Ou
     return outcome
 
 
-def wire_map(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Outcome:
-    """Run independent tasks: submit them one after another, as `.map` would, then read their results."""
-    outcome = Outcome(begun_s=time.monotonic())
+def _submit_hellos(
+    spec: GraphSpec, lanes: Sequence[int], ledger: str, nodes: Nodes, submitter: Submitter, outcome: Outcome
+) -> list[Any]:
+    """Submit the hellos of these lanes, and note when."""
     hellos = []
-    for lane in range(spec.width):
+    for lane in lanes:
         outcome.submits_s.append(time.monotonic())
         hello = submitter.submit(nodes.hello, *of_hello(spec, lane, ledger))
         submitter.on_done(hello, partial(outcome.see, lane))
         hellos.append(hello)
     outcome.submitted_s = time.monotonic()
+    return hellos
+
+
+def wire_map(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter) -> Outcome:
+    """Run independent tasks: submit them one after another, as `.map` would, then read their results."""
+    outcome = Outcome(begun_s=time.monotonic())
+    hellos = _submit_hellos(spec, range(spec.width), ledger, nodes, submitter, outcome)
     results = [submitter.result(hello) for hello in hellos]
     outcome.done_s = time.monotonic()
     outcome.result = summarise(said(*result) for result in results)
@@ -150,15 +158,11 @@ def wire_pieces(spec: GraphSpec, ledger: str, nodes: Nodes, submitter: Submitter
 
     def greetings() -> Iterator[str]:
         for first in range(0, spec.width, PIECE):
-            hellos = []
-            for lane in range(first, min(first + PIECE, spec.width)):
-                outcome.submits_s.append(time.monotonic())
-                hello = submitter.submit(nodes.hello, *of_hello(spec, lane, ledger))
-                submitter.on_done(hello, partial(outcome.see, lane))
-                hellos.append(hello)
-            outcome.submitted_s = time.monotonic()
-            for hello in hellos:
-                yield said(*submitter.result(hello))
+            lanes = range(first, min(first + PIECE, spec.width))
+            hellos = _submit_hellos(spec, lanes, ledger, nodes, submitter, outcome)
+            # Dropped one by one: this list would else live until the next piece has been submitted.
+            while hellos:
+                yield said(*submitter.result(hellos.pop(0)))
 
     outcome.result = summarise(greetings())
     outcome.done_s = time.monotonic()

@@ -144,7 +144,7 @@ def _point(
 
 
 def _ceiling(found: ArmModel, seconds: float, slots: int, recorder: float | None, wide: ArmScale | None) -> Ceiling:
-    more = float(found.costs.beside(1.0, seconds))
+    more = float(found.costs.prefect_factor(1.0, seconds))
     driver_s = max(more * found.costs.driver_s, 1e-6)
     held_s = more * found.costs.slot_s + seconds
     fed = held_s / driver_s

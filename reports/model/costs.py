@@ -124,7 +124,7 @@ class Costs:
         slot_s = max(self.slot_s + self.api_trips.task * farther_s, 0.0)
         return replace(self, slot_s=slot_s, cold_s=start_s, api_latency_s=api_latency_s)
 
-    def beside(self, working: Any, body_s: Any) -> Any:
+    def prefect_factor(self, working: Any, body_s: Any) -> Any:
         """Times that Prefect's part of a task takes what it takes where bodies are empty.
 
         Args:
@@ -145,18 +145,20 @@ class Places:
     """Seconds that each place is busy, all of which have to be done with their part: arrays or numbers.
 
     serial: what comes one after another: the driver's part of every task, and bodies that share a GIL.
+    last:   the last task alone, which is in all three.
     """
 
     serial: Any
     workers: Any
     machine: Any
+    last: Any
 
 
 def busy(costs: Costs, tasks: Any, working: Any, body_s: Any, kind: str, slots: Any, cores: int | None) -> Places:
     """How long the driver is busy, the slots are held, and the machine's cores compute; arrays are welcome."""
     tasks, working, body_s = (np.asarray(value, dtype=float) for value in (tasks, working, body_s))
     some = np.minimum(tasks, 1.0)
-    more = costs.beside(working / np.maximum(tasks, 1.0), body_s)
+    more = costs.prefect_factor(working / np.maximum(tasks, 1.0), body_s)
     # The last task submitted still has to run.
     last = (body_s * np.minimum(working, 1.0) + more * costs.slot_s) * some
     serial = more * costs.driver_s * np.maximum(tasks - 1.0, 0.0) + last
@@ -165,13 +167,13 @@ def busy(costs: Costs, tasks: Any, working: Any, body_s: Any, kind: str, slots: 
         serial = np.where(np.asarray(slots) == 1, serial, more * costs.driver_s * tasks + body_s * working)
     held = more * costs.slot_s * np.maximum(tasks / slots, some) + body_s * np.ceil(working / slots)
     if not cores:
-        return Places(serial, held, 0.0 * serial)
+        return Places(serial, held, 0.0 * serial, last)
     computing = more * costs.cpu_s * tasks + (body_s * working if kind in CPU_KINDS else 0.0)
     serving = costs.server_fixed_cpu_s * some + costs.server_cpu_s * tasks
     # The server computes beside the flow, on one core at most; what it has not done by then it does afterwards.
     together = (computing + serving) / cores
     ahead = computing / (cores - 1) if cores > 1 else 2.0 * computing
-    return Places(serial, held, np.minimum(together, ahead))
+    return Places(serial, held, np.minimum(together, ahead), last)
 
 
 def makespan_s(
@@ -187,14 +189,11 @@ def makespan_s(
     """First submit to last result, seconds: what is fixed, the busiest of the three places, and the payload."""
     places = busy(costs, tasks, working, body_s, kind, slots, cores)
     # The last task has its body to itself, whatever the places hindered each other before.
-    tasks, working, body_s = (np.asarray(value, dtype=float) for value in (tasks, working, body_s))
-    more = costs.beside(working / np.maximum(tasks, 1.0), body_s)
-    last = (body_s * np.minimum(working, 1.0) + more * costs.slot_s) * np.minimum(tasks, 1.0)
-    before = [np.maximum(place - last, 0.0) for place in (places.serial, places.workers)]
+    before = [np.maximum(place - places.last, 0.0) for place in (places.serial, places.workers)]
     scale = np.maximum(np.maximum.reduce(before), 1e-12)
     joined = scale * sum((place / scale) ** OVERLAP for place in before) ** (1 / OVERLAP)
     # What computes holds a slot or the driver meanwhile: the machine is no third place for it, but may be slower.
-    joined = last + np.maximum(joined, places.machine - last)
+    joined = places.last + np.maximum(joined, places.machine - places.last)
     fixed = costs.fixed_s * (costs.start_factor(slots, cores) if costs.pool_in_run else 1.0)
     return fixed + joined + (costs.payload_s or 0.0) * np.asarray(payload_bytes, dtype=float)
 
@@ -243,5 +242,5 @@ def bottleneck(costs: Costs, work: Workload, slots: int, cores: int | None) -> B
 def cpu_seconds(costs: Costs, work: Workload) -> float:
     """Core-seconds of a workload in driver, workers and server, its bodies' own CPU work among them."""
     bodies = work.working * work.body_s if work.kind in CPU_KINDS else 0.0
-    own = float(costs.beside(work.working / max(work.tasks, 1), work.body_s)) * costs.cpu_s
+    own = float(costs.prefect_factor(work.working / max(work.tasks, 1), work.body_s)) * costs.cpu_s
     return costs.fixed_cpu_s + costs.server_fixed_cpu_s + (own + costs.server_cpu_s) * work.tasks + bodies

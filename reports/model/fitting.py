@@ -36,7 +36,9 @@ FEW_TASKS = 10
 """Cells below this say little of what one submit costs."""
 SHORTEST_S = 1e-6
 HEARTBEAT_S = 1.0
-"""Of Prefect's thread, which is not to be set."""
+"""How long Prefect's heartbeat thread sleeps at a time; no setting changes it."""
+QUICK_START_S, WAITED_S = 0.7, 0.3
+"""A cold start with its last result before the first, and an end longer than the second, waited for the heartbeat."""
 USUALLY_STIRRED, STIRRED_SD = 1.3, 0.3
 """Times that Prefect's part of a task takes where bodies take a while, before a run has told, and how far from it that
 may be."""
@@ -66,7 +68,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         return None
     cpu = _cpu(warm)
     cores = cores if cpu is not None else None
-    heartbeat = heartbeat_of(cells) if not arm.traits.event_loop else None
+    before_s = None if arm.traits.event_loop else before_heartbeats_s(cells)
     server_fixed_s, server_task_s = _server_cpu(warm)
     noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
     known = Costs(
@@ -89,7 +91,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         api_trips=api_trips(arm.name, cells, slots_of(arm, warm[0])),
         # In an event loop all bodies wait at the same time, and none is between two tasks.
         stirred=1.0 if arm.traits.event_loop else cpu.stirred if cpu else USUALLY_STIRRED,
-        heartbeat_s=heartbeat.every_s if heartbeat else 0.0,
+        heartbeat_s=0.0 if before_s is None else HEARTBEAT_S,
     )
     priors = _priors(arm, warm, cpu)
     fitted = _fit_makespans(arm, warm, known, priors, cores, noise, near)
@@ -101,7 +103,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         kinds=tuple(dict.fromkeys(c.graph.work.kind for c in warm)),
     )
     started = [c for c in cells if c.arm == arm.name and c.cold and c.suite != DRAWN]
-    costs, cold_noise = _with_start(fitted.costs, arm, started, cores, heartbeat)
+    costs, cold_noise = _with_start(fitted.costs, arm, started, cores, before_s)
     return ArmModel(
         arm,
         costs,
@@ -334,35 +336,24 @@ def _server_limit(cells: Sequence[Cell]) -> float | None:
     return max(rates, default=None)
 
 
-@dataclass(frozen=True)
-class Heartbeat:
-    """Prefect's thread that sends a flow run's heartbeats: it sleeps a second at a time, and a flow that is no `async`
-    one waits for it at its end. So the flow returns a whole number of seconds after the thread began.
+def before_heartbeats_s(cells: Sequence[Cell]) -> float | None:
+    """Seconds from the call of a cold flow to the start of its heartbeat thread; None if flows do not wait for one.
 
-    before_s: from the call of the flow until then.
+    Prefect's thread sleeps a second at a time, and a flow that is not `async` waits for it at its end. So the flow
+    returns a whole number of seconds after the thread began (`prefect.flow_engine._send_heartbeats`). It is seen in
+    cold starts that take almost no time themselves.
     """
-
-    every_s: float
-    before_s: float
-
-
-def heartbeat_of(cells: Sequence[Cell]) -> Heartbeat | None:
-    """Seen in cold starts that take no time in themselves; None where there are none or they do not wait."""
-    ends = [
-        (cell.total_s, cell.shutdown_s)
-        for cell in cells
-        if cell.cold
-        and cell.suite != DRAWN
-        and cell.total_s
-        and cell.shutdown_s
-        and cell.total_s - cell.shutdown_s < 0.7
+    ends = [(c.total_s, c.shutdown_s) for c in cells if c.cold and c.suite != DRAWN and c.total_s and c.shutdown_s]
+    waited = [
+        total_s - HEARTBEAT_S
+        for total_s, shutdown_s in ends
+        if total_s - shutdown_s < QUICK_START_S and total_s > HEARTBEAT_S and shutdown_s > WAITED_S
     ]
-    waited = [total_s - HEARTBEAT_S for total_s, shutdown_s in ends if total_s > HEARTBEAT_S and shutdown_s > 0.3]
-    return Heartbeat(HEARTBEAT_S, min(waited)) if waited else None
+    return min(waited, default=None)
 
 
 def _with_start(
-    costs: Costs, arm: Arm, cells: Sequence[Cell], cores: int | None, heartbeat: Heartbeat | None
+    costs: Costs, arm: Arm, cells: Sequence[Cell], cores: int | None, before_s: float | None
 ) -> tuple[Costs, float]:
     """The terms with what a start from nothing adds, and the standard deviation of that one's logarithm."""
     cell = next((c for c in cells if c.graph.variant in ("plain", "map") and c.by_block), None)
@@ -371,10 +362,9 @@ def _with_start(
     warm_s = expected_s(costs, cell, slots_of(arm, cell), cores)
     total_s = exact.median(cell.by_block.values())
     noise = max(statistics.spread([[math.log(v) for v in cell.by_block.values()]]), 0.05)
-    if heartbeat is None or cell.shutdown_s is None:
+    if before_s is None or cell.shutdown_s is None:
         return replace(costs, cold_s=max(total_s - warm_s, 0.0), heartbeat_s=0.0), noise
     # Until the last result; what follows is the wait for the next heartbeat, and what ends after it.
-    last_s = max(total_s - cell.shutdown_s - heartbeat.before_s, 0.0)
-    beats_s = heartbeat.every_s * math.ceil(last_s / heartbeat.every_s)
-    outside_s = max(total_s - beats_s, heartbeat.before_s)
+    last_s = max(total_s - cell.shutdown_s - before_s, 0.0)
+    outside_s = max(total_s - HEARTBEAT_S * math.ceil(last_s / HEARTBEAT_S), before_s)
     return replace(costs, cold_s=max(last_s - warm_s, 0.0), outside_s=outside_s), noise

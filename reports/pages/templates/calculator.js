@@ -29,19 +29,19 @@ function start_factor(costs, slots, cores) {
   return Math.max(slots, at_once) / Math.max(costs.measured_slots, at_once);
 }
 
-function beside(costs, body_s) {
+function prefect_factor(costs, body_s) {
   return 1 + (costs.stirred - 1) * Math.min(body_s / LIMITS.STIRRED_S, 1);
 }
 
 // The last task has its body to itself.
 function last_s(costs, work) {
-  return (work.body_s * Math.min(work.tasks, 1) + beside(costs, work.body_s) * costs.slot_s) * Math.min(work.tasks, 1);
+  return (work.body_s * Math.min(work.tasks, 1) + prefect_factor(costs, work.body_s) * costs.slot_s) * Math.min(work.tasks, 1);
 }
 
 function busy(costs, work, slots, cores) {
   const { tasks, body_s, kind } = work;
   const some = Math.min(tasks, 1);
-  const more = beside(costs, body_s);
+  const more = prefect_factor(costs, body_s);
   let serial = more * costs.driver_s * Math.max(tasks - 1, 0) + last_s(costs, work);
   if (serial_kinds(costs).includes(kind) && slots !== 1) serial = more * costs.driver_s * tasks + body_s * tasks;
   const workers = more * costs.slot_s * Math.max(tasks / slots, some) + body_s * Math.ceil(tasks / slots);

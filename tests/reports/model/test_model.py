@@ -380,7 +380,7 @@ def test_how_much_dearer_is_read_off_short_tasks() -> None:
     truth = synthetic.replace(TRUTH, stirred=1.8)
     records = measured(truth, cells=machine.QUICK)
     for place, record in enumerate(records):
-        more = truth.beside(1.0 if record.graph.work.seconds else 0.0, record.graph.work.seconds) - 1.0
+        more = truth.prefect_factor(1.0 if record.graph.work.seconds else 0.0, record.graph.work.seconds) - 1.0
         workers_cpu_s = record.usage.workers_cpu_s + float(more) * truth.cpu_s * record.tasks
         records[place] = synthetic.replace(record, usage=synthetic.replace(record.usage, workers_cpu_s=workers_cpu_s))
     assert fitted(records).costs.stirred == pytest.approx(1.8, abs=0.15)
