@@ -80,7 +80,7 @@ def _squares(values: Sequence[float]) -> float:
 
 
 def _dear(cell: PlannedCell, records: Sequence[Record], longest_s: float) -> bool:
-    """Whether Prefect's part of so many tasks would take longer, by the arm's two widest narrower maps of empty tasks."""
+    """Whether so many empty tasks would take longer, by the two widest maps that the arm has done."""
     graph = cell.graph
     if cell.suite not in _MANY or not isinstance(graph, GraphSpec):
         return False
