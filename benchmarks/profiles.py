@@ -172,7 +172,7 @@ PROFILES: Mapping[str, Profile] = {
                 "startup": _maps(2),
                 "map": _maps(8, 32),
                 "work": (GraphSpec("map", 32, Work("spin", 0.01)),),
-                "payload": _carrying(8, 1_000_000),
+                "payload": _carrying(8, 8_000_000),
             },
         ),
         Profile(
@@ -185,7 +185,7 @@ PROFILES: Mapping[str, Profile] = {
                 # Short tasks tell what Prefect's part takes where work is between, and what the machine's cores do.
                 "work": (*_working(10, 0.25), GraphSpec("map", 64, Work("spin", 0.01))),
                 "slots": _waiting(64, 0.25),
-                "payload": _carrying(8, 1_000_000),
+                "payload": _carrying(8, 8_000_000),
                 "overhead": _empty(2),
                 # A stock remote arm takes a second a task to fill the cache.
                 "cached": (GraphSpec("cached", width=2),),
@@ -210,7 +210,7 @@ PROFILES: Mapping[str, Profile] = {
                     GraphSpec("map", 16, Work("sleep", 0.25), asynchronous=True),
                 ),
                 "slots": _waiting(64, 0.25),
-                "payload": _carrying(8, 100_000, 1_000_000),
+                "payload": _carrying(8, 100_000, 8_000_000),
                 "overhead": _empty(8),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),
@@ -258,7 +258,7 @@ PROFILES: Mapping[str, Profile] = {
             blocks=3,
             suites={
                 "map": _maps(8, 64, 128),
-                "payload": _carrying(8, 1_000_000),
+                "payload": _carrying(8, 8_000_000),
                 "overhead": _empty(8),
                 "cached": (GraphSpec("cached", width=8),),
                 "retrying": (GraphSpec("retrying", width=8, failures=1),),

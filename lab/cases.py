@@ -67,7 +67,7 @@ def cases(
         plan = plan.model_copy(update={"blocks": max(plan.blocks, blocks or 0)})
     else:
         plan = _plan(names, runners, blocks, workers, param, cell_timeout)
-        folder = _new_folder(out)
+        folder = _folder(out)
     _refuse_missing(plan.cases)
     if page is not None and not page.is_file():
         raise LabError(f"--page {page}: there is no such file")
@@ -146,13 +146,12 @@ def _plan(
     )
 
 
-def _new_folder(out: Path | None) -> Path:
-    from runner_lab.benchmarks.session.run_folder import new_run_id
-    from runner_lab.lab.newest import RESULTS
+def _folder(out: Path | None) -> Path:
+    from runner_lab.benchmarks.session.run_folder import new_folder
     from runner_lab.records.cases import FILE_NAME
 
     if out is None:
-        return RESULTS / new_run_id("cases", [path.name for path in RESULTS.glob("*")])
+        return new_folder("cases")
     if (out / FILE_NAME).exists():
         raise LabError(f"{out} holds measured cases already: give --resume {out}, or name another --out")
     return out

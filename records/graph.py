@@ -197,14 +197,24 @@ class UserFlowSpec:
         return self.name
 
 
+_BLOCK_BYTES = 1 << 18
+
 AnyGraph = Annotated[GraphSpec | UserFlowSpec, Field(discriminator="variant")]
 
 
 def payload(lane: int, size_bytes: int) -> bytes:
-    """Bytes that no transport can compress away, the same for a lane every time."""
-    import random
+    """Bytes that no transport can compress away, the same for a lane every time.
 
-    return random.Random(lane).randbytes(size_bytes)
+    A block is repeated from beyond the reach of usual compressors: to draw every byte took several times as long as
+    handing it over, and was measured as that.
+    """
+    import hashlib
+
+    block = hashlib.shake_128(str(lane).encode()).digest(min(size_bytes, _BLOCK_BYTES))
+    if size_bytes <= _BLOCK_BYTES:
+        return block
+    whole, rest = divmod(size_bytes, _BLOCK_BYTES)
+    return b"".join((block * whole, block[:rest]))
 
 
 def said(text: str, data: bytes) -> str:

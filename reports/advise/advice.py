@@ -14,6 +14,7 @@ from runner_lab.reports.advise.prediction import FlowPrediction, PredictedFlow, 
 from runner_lab.reports.advise.remedies import Remedy
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.ranking import AS_GOOD
+from runner_lab.reports.model.simulation import handed_bytes
 from runner_lab.reports.words import units
 
 FILE_NAME = "advise.json"
@@ -106,8 +107,9 @@ def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
         wait_s, cost_s = min(run.wait_s, seconds), min(cost_s, max(seconds - run.wait_s, 0.0))
         waiting, prefect, computing = waiting + wait_s, prefect + cost_s, computing + seconds - wait_s - cost_s
     own_s = sum(step.wait_s + step.cpu_s for step in profile.steps if step.kind == "own")
-    submitted = [run for run in profile.runs if not run.direct]
-    moved_s = handling.payload_s * sum((run.arg_bytes or 0.0) + (run.out_bytes or 0.0) for run in submitted)
+    submitted = [i for i, run in enumerate(profile.runs) if not run.direct]
+    each_bytes = handed_bytes(profile, handling)
+    moved_s = handling.payload_s * sum(each_bytes[i] for i in submitted)
     handing_s = handling.driver_s * len(submitted)
     whole = (own_s + moved_s + handing_s) or 1.0
     around_s = max(shown.warm_s - shown.replay.seconds, 0.0)
@@ -260,7 +262,7 @@ def _recommended(advice: Advice) -> list[str]:
     )
     lines = []
     own = _own_row(prediction)
-    if not any(not run.direct for run in profile.runs) and not named.has_slots:
+    if not any(profile.submitted) and not named.has_slots:
         return [f"No runner makes it faster: the flow calls its tasks, and submits none ({_time(named)})."]
     if own is not None and own.seconds <= AS_GOOD * named.seconds:
         lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({_time(own)}{start}).")

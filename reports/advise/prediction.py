@@ -139,8 +139,12 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
         usual=tuple(
             _at(summary, model, profile, target, direct, _usual_slots(model, profile, target)) for model, _ in possible
         ),
-        handling=Handling.of(named[0].costs, direct, named[0].arm.lean),
+        handling=_handling(named[0], direct),
     )
+
+
+def _handling(found: ArmModel, direct: Costs | None) -> Handling:
+    return Handling.of(found.costs, direct, found.arm.lean, through_flow=found.arm.traits.reach != "cluster")
 
 
 def _candidates(summary: Summary, profile: FlowProfile) -> list[ArmModel]:
@@ -198,7 +202,7 @@ def _at(
     cores = (target.cores or profile.cores) * spread
     costs = found.costs
     there = _with_clients(_crowded(profile, found, slots, cores), found)
-    done = replay(there, Handling.of(costs, direct, found.arm.lean), slots, cores)
+    done = replay(there, _handling(found, direct), slots, cores)
     around_s = min(max(profile.wall_s - profile.fn_s, 0.0), FLOW_START_S)
     fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
     # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
@@ -211,7 +215,7 @@ def _at(
     reach = min(
         float(stats.t.ppf(0.95, max(found.free, 1))) * math.hypot(_log_sd(found, profile, slots), found.noise), 50
     )
-    submitted = sum(not run.direct for run in profile.runs)
+    submitted = len(list(profile.submitted))
     own_cpu_s = sum(step.cpu_s for step in profile.steps) + sum(run.cpu_s for run in profile.runs)
     return PredictedFlow(
         arm=found.arm.label,
@@ -285,7 +289,7 @@ def _memory_bytes(summary: Summary, found: ArmModel, profile: FlowProfile, slots
 
 def _log_sd(found: ArmModel, profile: FlowProfile, slots: int) -> float:
     """Of the expected time: that of as many independent tasks as long as the mean, and what replaying adds."""
-    submitted = [run for run in profile.runs if not run.direct]
+    submitted = list(profile.submitted)
     if not submitted:
         return REPLAY_LOG_SD
     body_s = sum(run.alone_s for run in submitted) / len(submitted)

@@ -168,9 +168,10 @@ def _payloads(prediction: FlowPrediction) -> Iterator[Remedy]:
             profile,
             runs=tuple(replace(run, arg_bytes=0.0, out_bytes=0.0) if run.task == task else run for run in profile.runs),
         )
+        way = "through the flow's process" if prediction.handling.through_flow else "from worker to worker"
         yield Remedy(
-            f"Arguments and results of {task}, up to {units.size(largest)}, go through the flow's process: write them "
-            "to a file or a bucket in the task and hand on its name.",
+            f"Arguments and results of {task}, up to {units.size(largest)}, go {way}: write them to a file or a bucket "
+            "in the task and hand on its name.",
             _saved(prediction, light),
         )
 

@@ -182,8 +182,10 @@ def _ranked(found: ArmModel, request: Request, summary: Summary, leads: bool) ->
 
 
 def memory(found: ArmModel, summary: Summary) -> tuple[float | None, float, float | None]:
-    """The highest that the run saw, bytes: of the driver, of all workers, and of each slot that is a process."""
-    own = [c.peak_rss_bytes for c in summary.cells if c.arm == found.arm.name and not c.resized]
+    """The highest that the run saw without a payload, bytes: of the driver, of all workers, and of each slot that is a
+    process."""
+    cells = (c for c in summary.cells if c.arm == found.arm.name and not c.resized and not c.graph.payload_bytes)
+    own = [c.peak_rss_bytes for c in cells]
     driver = max((rss.driver for rss in own if rss.driver is not None), default=None)
     workers = max((rss.workers for rss in own if rss.workers is not None), default=0.0)
     return driver, workers, workers / found.costs.measured_slots if found.costs.starts_slots else None

@@ -32,7 +32,10 @@ USUAL_NOISE = 0.06
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A cell that was predicted by a fit which had not seen its graph; makespans in seconds."""
+    """A cell that was predicted by a fit which had not seen its graph; makespans in seconds.
+
+    blocks: how many measurements `measured_s` is the mean of.
+    """
 
     suite: str
     graph: AnyGraph
@@ -40,6 +43,7 @@ class HeldOut:
     workers: int
     measured_s: float
     predicted_s: float
+    blocks: int = 1
 
     @property
     def error(self) -> float:
@@ -84,7 +88,7 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
         left = {name: fitting.fit(found.arm, rest, found.cores, found.costs) for name, found in whole.items()}
         predicted = [(c, _expected_s(found, c)) for c in out if (found := left[c.arm]) is not None]
         held += [
-            HeldOut(c.suite, graph, c.arm, c.workers, c.time_s.value, expected_s)
+            HeldOut(c.suite, graph, c.arm, c.workers, c.time_s.value, expected_s, max(len(c.by_block), 1))
             for c, expected_s in predicted
             if c.time_s
         ]
@@ -137,19 +141,23 @@ def _with_error(found: ArmModel, cells: Sequence[Cell], every: Sequence[Cell], h
 
     Its own few cells tell little of them, and the arms share the machine and so most of its noise.
     """
-    logs = [math.log(h.predicted_s / h.measured_s) for h in held if h.predicted_s > 0]
-    own = [math.log(h.predicted_s / h.measured_s) for h in held if h.predicted_s > 0 and h.arm == found.arm.name]
+    noise = _noise([c for c in cells if not c.cold], [c for c in every if not c.cold])
+    logs = [(math.log(h.predicted_s / h.measured_s), h) for h in held if h.predicted_s > 0]
+    own = [(log, h) for log, h in logs if h.arm == found.arm.name]
     misfit, free = found.misfit, found.free
     if len(own) >= ENOUGH_HELD_OUT:
         # By the median: one cell that a busy machine spoiled is not the model's error.
-        usual = max(1.4826 * exact.median(map(abs, logs)), LEAST_MISFIT)
-        misfit = _pooled(usual, [min(abs(log), MOST_OFF * usual) ** 2 for log in own])
+        usual = max(1.4826 * exact.median(abs(log) for log, _ in logs), LEAST_MISFIT)
+        # What the measurements that it is held against scatter is in `noise`, and counts once.
+        scatter = noise**2 * exact.fmean(1 / h.blocks for _, h in own)
+        off = _pooled(usual, [min(abs(log), MOST_OFF * usual) ** 2 for log, _ in own])
+        misfit = math.sqrt(max(off**2 - scatter, LEAST_MISFIT**2))
         free = POOLED_WEIGHT + len(own)
     return replace(
         found,
         misfit=misfit,
         free=free,
-        noise=_noise([c for c in cells if not c.cold], [c for c in every if not c.cold]),
+        noise=noise,
         cold_noise=_noise([c for c in cells if c.cold], [c for c in every if c.cold]),
     )
 

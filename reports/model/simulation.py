@@ -31,7 +31,9 @@ class Handling:
     driver_s:   the flow's thread handing it over, `driver_cpu_s` of it computing under the GIL of its process.
     slot_s:     its slot beyond its body, `slot_cpu_s` of it computing.
     server_cpu_s: Prefect's server, which does it when it can.
-    payload_s:  seconds for each byte of arguments and results, in the flow's thread.
+    payload_s:  seconds for each byte that is handed on, in the flow's thread.
+    through_flow: a result comes to the flow's process, and goes out again to each task that takes it; else it goes from
+        worker to worker.
     in_process: bodies run in the flow's process, under its GIL.
     event_loop: bodies run in the flow's own thread, whatever they do there.
     lends:      a task that waits for one that it has handed on gives its slot to others.
@@ -45,12 +47,13 @@ class Handling:
     server_cpu_s: float
     payload_s: float
     in_process: bool
+    through_flow: bool = True
     event_loop: bool = False
     lends: bool = False
     direct_s: float = 0.0
 
     @classmethod
-    def of(cls, costs: Costs, direct: Costs | None, lends: bool) -> Handling:
+    def of(cls, costs: Costs, direct: Costs | None, lends: bool, through_flow: bool = True) -> Handling:
         """Of a user's tasks: their bodies take a while.
 
         Args:
@@ -58,14 +61,17 @@ class Handling:
         """
         driver_s, slot_s, cpu_s = (costs.stirred * each for each in (costs.driver_s, costs.slot_s, costs.cpu_s))
         driver_cpu_s = min(driver_s, cpu_s)
+        # The lab's tasks make what they hand on, as many at a time as compute; direct calls do nothing else with it.
+        made_s = (direct.payload_s or 0.0) / (1 if costs.shares_gil else costs.measured_slots) if direct else 0.0
         return cls(
             driver_s=driver_s,
             driver_cpu_s=driver_cpu_s,
             slot_s=slot_s,
             slot_cpu_s=min(max(cpu_s - driver_cpu_s, 0.0), slot_s),
             server_cpu_s=costs.server_cpu_s,
-            payload_s=costs.payload_s or 0.0,
+            payload_s=max((costs.payload_s or 0.0) - made_s, 0.0),
             in_process=costs.shares_gil or costs.event_loop,
+            through_flow=through_flow,
             event_loop=costs.event_loop,
             lends=lends,
             direct_s=direct.stirred * (direct.driver_s + direct.slot_s) if direct else 0.0,
@@ -145,6 +151,7 @@ class _Replay:
         self._handling = handling
         self._cores = cores
         self._keys = _keys(profile, handling)
+        self._handed_bytes = handed_bytes(profile, handling)
         self._now = 0.0
         self._groups: dict[_Key, _Group] = {}
         self._rates: dict[tuple[object, ...], Mapping[_Key, float]] = {}
@@ -238,7 +245,7 @@ class _Replay:
 
     def _hand_over(self, script: _Script, run: int) -> None:
         task, handling = self._runs[run], self._handling
-        alone_s = handling.driver_s + handling.payload_s * ((task.arg_bytes or 0.0) + (task.out_bytes or 0.0))
+        alone_s = handling.driver_s + handling.payload_s * self._handed_bytes[run]
 
         def handed() -> None:
             self._submitted.add(run)
@@ -345,6 +352,14 @@ class _Replay:
             path.append((run, end_s - start_s))
             at_s, run = start_s, self._before.get(run)
         return tuple([*path, (None, at_s)][::-1]) if at_s > 0 else tuple(path[::-1])
+
+
+def handed_bytes(profile: FlowProfile, handling: Handling) -> tuple[float, ...]:
+    """Of each run, what it is given and returns; a result that another run takes from its worker counts there."""
+    taken = set() if handling.through_flow else {i for run in profile.runs for i in run.upstream}
+    return tuple(
+        (run.arg_bytes or 0.0) + (0.0 if i in taken else run.out_bytes or 0.0) for i, run in enumerate(profile.runs)
+    )
 
 
 def _nothing() -> None:

@@ -48,12 +48,12 @@ def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
     text = StringIO()
     Console(width=width, file=text, color_system=None).print(table)
     lines = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
-    return (*lines, f"Runner x slots and time {found.start}. ~ estimate, beyond what was measured.")
+    return (*lines, f"Runner, time {found.start}, x slots. ~ estimate, beyond what was measured.")
 
 
 def _cell(arm: Ranked, decision: Decision) -> str:
-    slots = f" x{arm.slots}" if arm.has_slots else ""
-    return f"{arm.arm}{slots}\n{'~' if decision.estimate else ''}{units.seconds(arm.seconds)}"
+    slots = f", x{arm.slots}" if arm.has_slots else ""
+    return f"{arm.arm}\n{'~' if decision.estimate else ''}{units.seconds(arm.seconds)}{slots}"
 
 
 def show(answer: Answer, out: Console) -> None:

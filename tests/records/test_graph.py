@@ -181,7 +181,7 @@ def test_payload_is_of_its_size_and_the_same_every_time(lane, size_bytes):
 
 
 def test_payload_differs_by_lane_and_cannot_be_compressed():
-    data = payload(0, 100_000)
+    data = payload(0, 1_000_000)
 
-    assert data != payload(1, 100_000)
+    assert data != payload(1, 1_000_000)
     assert len(zlib.compress(data, 9)) >= len(data)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile
 from runner_lab.reports.model.costs import Costs, makespan_s
-from runner_lab.reports.model.simulation import Handling, Replay, replay
+from runner_lab.reports.model.simulation import Handling, Replay, handed_bytes, replay
 from tests.reports.profiles import FREE, THREADS, computes, profile, submits, waits
 
 
@@ -58,6 +58,14 @@ def test_the_flows_own_code_and_handing_over_come_one_after_another() -> None:
     assert seconds(profile(runs), replace(FREE, driver_s=0.2), slots=4) == pytest.approx(2.0)
     heavy = [replace(run, out_bytes=1e6) for run in runs]
     assert seconds(profile(heavy), replace(FREE, payload_s=1e-7), slots=4) == pytest.approx(1.0)
+
+
+def test_a_result_that_goes_from_worker_to_worker_is_handed_over_once() -> None:
+    chain = profile([waits(0.0, out_bytes=1e6), waits(0.0, arg_bytes=1e6, out_bytes=1e6, upstream=(0,))])
+    by_flow = replace(FREE, payload_s=1e-6)
+    assert handed_bytes(chain, by_flow) == (1e6, 2e6)
+    assert seconds(chain, by_flow, slots=2) == pytest.approx(3.0)
+    assert seconds(chain, replace(by_flow, through_flow=False), slots=2) == pytest.approx(2.0)
 
 
 def test_a_direct_call_is_no_runners() -> None:
