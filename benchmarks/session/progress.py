@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from statistics import mean
 
-from runner_lab.benchmarks.session.plan import PlannedCell
+from runner_lab.benchmarks.session.plan import Drawn, PlannedCell
 from runner_lab.records.cell_id import CellId
 from runner_lab.records.record import Record
 
@@ -28,7 +28,7 @@ class Progress:
 
     Args:
         spared: whether a cell that is still to come would be left out, by what is known now.
-        repeats_s: gives the seconds that are left for cells of later blocks.
+        repeats_s: gives the seconds that are left for cells of later blocks, if no work is drawn for them.
     """
 
     def __init__(
@@ -100,9 +100,10 @@ class Progress:
         expected = {cell.id: self.expected_s(cell) for cell in coming}
         if None in expected.values():
             return None
-        first_s = sum(expected[cell.id] or 0.0 for cell in coming if cell.block == 0)
-        repeats_s = sum(expected[cell.id] or 0.0 for cell in coming if cell.block > 0)
-        return first_s + min(repeats_s, max(self._repeats_s() - first_s, 0.0))
+        repeats = [cell.id for cell in coming if cell.block > 0 and not isinstance(cell, Drawn)]
+        repeats_s = sum(expected[one] or 0.0 for one in repeats)
+        others_s = sum(seconds or 0.0 for seconds in expected.values()) - repeats_s
+        return others_s + min(repeats_s, max(self._repeats_s() - others_s, 0.0))
 
     def expected_s(self, cell: PlannedCell) -> float | None:
         """Seconds a cell will take, as long as in earlier blocks, else as its arm's others, else as any."""

@@ -38,7 +38,9 @@ def decision_lines(summary: Summary, width: int = 80) -> tuple[str, ...]:
     found = decisions(summary)
     if found is None:
         return ()
-    table = Table("a task", *(f"{tasks:,} tasks" for tasks in COUNTS), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    # The longest name of a runner fits into each of the four columns, of 80 in all.
+    columns = (f"{tasks:,} tasks" for tasks in COUNTS)
+    table = Table("a task", *columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for work, row in found.rows.items():
         table.add_row(work, *(Text(_cell(decision.best, decision)) for decision in row))
         if any(decision.without_async for decision in row):

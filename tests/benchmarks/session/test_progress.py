@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner_lab.benchmarks.session.plan import Search, Stage
+from runner_lab.benchmarks.session.plan import Drawn, Search, Stage
 from runner_lab.benchmarks.session.progress import Progress, spoken
 from runner_lab.records.graph import GraphSpec, Work
 
@@ -54,6 +54,14 @@ def test_cells_that_would_be_spared_take_no_time_and_repeats_no_more_than_is_lef
     # `other` 10 s; the repeats in blocks 1 and 2 would take 20 s more, and 15 s are left for them.
     assert progress.left_s() == pytest.approx(25.0)
     assert progress.line().endswith(" 1/4, about 25 s left")
+
+
+def test_work_that_is_drawn_is_measured_again_however_late_it_is(make_cell, make_record):
+    first = make_cell("threads", 0)
+    again = Drawn(**vars(make_cell("threads", 1)))
+    progress = Progress([first, again], repeats_s=lambda: 0.0)
+    progress.done(first, [make_record(first, elapsed_s=10.0)])
+    assert progress.left_s() == pytest.approx(10.0)
 
 
 def test_the_line_has_a_bar_and_names_what_is_measured_now(make_cell, make_record):
