@@ -33,7 +33,7 @@ MOST_PAYLOAD_BYTES = 50e6
 WORTH_MEASURING = 2.0
 """A runner that by the prediction takes more than this many times the best one's time is not measured."""
 WORTH_REPEATING = 1.25
-"""One that was measured within this many times the best one's time is measured a second time."""
+"""One that was measured within this many times the best one's time is measured a second time, as the named one is."""
 _SHAPES: tuple[tuple[WorkKind, bool], ...] = (
     ("sleep", True),
     ("spin", False),
@@ -103,9 +103,10 @@ class Draws:
             for record in records
             if (record.suite, record.graph, record.block) == (cell.suite, cell.graph, 0) and record.value_s
         }
-        if cell.arm.name not in done or done[cell.arm.name] > WORTH_REPEATING * min(done.values()):
-            return "not near the best"
-        return None
+        if cell.arm.name not in done:
+            return "not measured"
+        named = cell.arm.name == next(iter(ranked))
+        return None if named or done[cell.arm.name] <= WORTH_REPEATING * min(done.values()) else "not near the best"
 
     def at(self, cell: Drawn) -> PlannedCell:
         """The cell in the slots that its arm should have for this work."""
