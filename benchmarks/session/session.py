@@ -43,7 +43,7 @@ from runner_lab.runners import catalog as catalogs
 from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.far_api import far_url, refuse_https
 from runner_lab.runners.isolation.environment import environment as lab_environment
-from runner_lab.runners.isolation.environment import free_port, isolated
+from runner_lab.runners.isolation.environment import free_port, isolated, no_main_module
 from runner_lab.runners.isolation.guard import guarded, new_scratch
 from runner_lab.runners.server import Server, ServerError, existing_server, lab_server, without_password
 from runner_lab.runners.spec import RunnerSpec
@@ -191,6 +191,7 @@ class Session:
         self._began_s = time.monotonic()
         scratch = self._stack.enter_context(guarded(self._scratch))
         self._interrupts = self._stack.enter_context(Interrupts())
+        self._stack.enter_context(no_main_module())
         for arm in self.arms:
             self.catalog.check(arm)
             if (address := self._attached(arm)) and (self._api_latency_s or not self.options.api_url):

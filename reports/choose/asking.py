@@ -10,6 +10,7 @@ from typing import Literal
 from runner_lab.records.cell_id import WIDTHS
 from runner_lab.records.graph import WorkKind
 from runner_lab.records.record import FILE_NAME, RecordError, has_suite
+from runner_lab.records.work_name import WorkName
 from runner_lab.reports.choose.ranking import Request
 
 RESULTS = Path("results")
@@ -21,7 +22,6 @@ MOST_WORKERS = 10**5
 LONGEST_API_LATENCY_S = 5.0
 """Round trips beyond this are no place that an API is at, and Prefect's clients begin to give up."""
 
-WorkName = Literal["io", "cpu", "cpu-no-gil", "none", "sleep", "spin", "crunch"]
 KINDS: dict[WorkName, WorkKind] = {
     "io": "sleep",
     "cpu": "spin",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner_lab import lab
+from runner_lab.records.work_name import WorkName
 from runner_lab.reports.analysis import summary
 from runner_lab.reports.choose import asking
 from runner_lab.reports.choose.asking import AskError
@@ -135,7 +136,7 @@ def test_what_a_task_does_is_asked_for(capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("name", "kind"), [("io", "sleep"), ("cpu", "spin"), ("cpu-no-gil", "crunch"), ("spin", "spin")]
 )
-def test_work_by_the_names_that_people_have_for_it(name: asking.WorkName, kind: str) -> None:
+def test_work_by_the_names_that_people_have_for_it(name: WorkName, kind: str) -> None:
     assert asking.request("10", "1", name).kind == kind
 
 

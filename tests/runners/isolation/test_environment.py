@@ -136,3 +136,35 @@ def test_the_labs_server_is_not_looked_for_at_the_users_proxy(tmp_path, monkeypa
     variables = isolation.environment(tmp_path)
 
     assert {variables[name] for name in ("no_proxy", "NO_PROXY")} == {expected}
+
+
+SPAWNING = """
+import multiprocessing, os, sys
+from contextlib import nullcontext
+from runner_lab.runners.isolation.environment import no_main_module
+print(__name__, flush=True)
+if __name__ == "__main__":
+    with no_main_module() if sys.argv[1:] else nullcontext():
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=os.getpid)
+        process.start()
+        process.join()
+    assert process.exitcode == 0
+    assert __file__ and sys.modules["__main__"].__file__ == __file__
+"""
+
+
+@pytest.mark.parametrize(("arguments", "imported"), [((), ["__main__", "__mp_main__"]), (("apart",), ["__main__"])])
+def test_a_process_imports_the_main_module_only_where_it_may(tmp_path, arguments, imported):
+    script = tmp_path / "starts.py"
+    script.write_text(SPAWNING, encoding="utf-8")
+    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == imported
+
+
+def test_the_command_line_starts_without_what_its_commands_compute_with():
+    """Else every command, and every process that is started by one, waits for it."""
+    dear = {"numpy", "scipy", "matplotlib", "prefect"}
+    code = f"import sys; import runner_lab.lab; print(*{dear} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
