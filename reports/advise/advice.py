@@ -20,6 +20,8 @@ from runner_lab.reports.words import units
 FILE_NAME = "advise.json"
 _SMALLEST_SHARE = 0.02
 _PATH_PARTS = 4
+_TOLD_SHARE = 0.1
+"""Of a time, from which what Prefect waits at the end is told."""
 _WITHOUT_RUNNER = {True: "call the tasks, without .submit", False: "await the tasks together with asyncio.gather"}
 _CROWDED = 1.1
 """Times as much CPU from which it is told that many threads make a task slower."""
@@ -257,19 +259,17 @@ def _path(advice: Advice) -> str:
 def _recommended(advice: Advice) -> list[str]:
     prediction = advice.prediction
     profile, named = prediction.profile, prediction.named
-    start = (
-        f", its start of {units.seconds(named.start_s)} included" if prediction.target.cold and named.start_s else ""
-    )
     lines = []
     own = _own_row(prediction)
     if not any(profile.submitted) and not named.has_slots:
         return [f"No runner makes it faster: the flow calls its tasks, and submits none ({_time(named)})."]
     if own is not None and own.seconds <= AS_GOOD * named.seconds:
-        lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({_time(own)}{start}).")
+        times = f"{_time(own)}{_start(prediction, own)}"
+        lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({times}).")
     else:
         code = advice.code.get(named.arm, "")
         how = "" if named.has_slots else f" ({_WITHOUT_RUNNER[named.engine == 'none']})"
-        lines.append(f"Take {placed(named)}{how}: {_time(named)}{start}.{_gain(prediction, own)}")
+        lines.append(f"Take {placed(named)}{how}: {_time(named)}{_start(prediction, named)}.{_gain(prediction, own)}")
         if code:
             line = advice.imports.get(named.arm, "")
             lines.append(f"Change one line: @flow(task_runner={code}){f', after {line}' if line else ''}")
@@ -277,6 +277,17 @@ def _recommended(advice: Advice) -> list[str]:
     if prediction.target.cold and warm is not named:
         lines.append(f"On workers that are already up: {placed(warm)}, {units.seconds(warm.warm_s)}.")
     return lines
+
+
+def _start(prediction: FlowPrediction, one: PredictedFlow) -> str:
+    """What of a time from a cold start is no work of the flow's."""
+    if not prediction.target.cold:
+        return ""
+    parts = [f"its start of {units.seconds(one.start_s)}"] if one.start_s else []
+    waits_s = one.seconds - one.warm_s - (one.start_s or 0.0)
+    if waits_s > _TOLD_SHARE * one.seconds:
+        parts.append(f"{units.seconds(waits_s)} that Prefect waits at the end of a first flow run")
+    return f", with {units.listed(parts)}" if parts else ""
 
 
 def _others(advice: Advice) -> list[str]:

@@ -177,6 +177,17 @@ def test_small_tasks_are_put_together(summary: Summary) -> None:
     assert not [r for r in advised(summary, profile([computes(2.0)] * 40)).remedies if "Batch" in r.what]
 
 
+def test_what_prefect_waits_at_the_end_of_a_first_flow_run_is_told(summary: Summary) -> None:
+    told = advised(summary, profile([waits(0.1)] * 4))
+    named = told.prediction.named
+    ends_s = named.warm_s + (named.start_s or 0.0)
+    for more_s, said in ((0.0, False), (ends_s, True)):
+        rest = told.prediction.ranked[1:]
+        late = replace(told.prediction, ranked=(replace(named, seconds=ends_s + more_s), *rest), yours=None)
+        words = " ".join(advice.words(replace(told, prediction=late)))
+        assert ("that Prefect waits at the end of a first flow run" in words) is said
+
+
 def test_large_results_that_go_through_the_driver_are_told(summary: Summary) -> None:
     flow = profile([computes(5.0, out_bytes=2e8)] * 20, cores=8)
     told = advised(summary, flow)
