@@ -19,8 +19,8 @@ NOISY = 0.5
 MORE_BLOCKS = 5
 TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
 """Final states of task runs that a reader has to know of."""
-_SLOTS = {"process": ("thread", "threads"), "host": ("process", "processes")}
-"""By how far an engine's tasks go, what one of its slots is; a worker elsewhere."""
+_SLOTS = {"threads": ("thread", "threads"), "processes": ("process", "processes")}
+"""What a slot is, by engine; a worker elsewhere."""
 
 Timed = Sequence[tuple[Arm, Cell]]
 
@@ -88,7 +88,7 @@ def named(arm: Arm) -> str:
 
 def slots(arm: Arm) -> str:
     """`2 threads`, `threads without a limit`, `4 workers`; nothing where they are not known."""
-    one, many = _SLOTS.get(arm.traits.reach, ("worker", "workers"))
+    one, many = _SLOTS.get(arm.engine, ("worker", "workers"))
     if arm.traits.slots == "no limit":
         return f"{many} without a limit"
     return "" if arm.traits.slots == "unknown" else f"1 {one}" if arm.workers == 1 else f"{arm.workers} {many}"

@@ -22,6 +22,10 @@ for name in (
         importlib.import_module(name)
 
 
+# Every process would else load the CA bundle, tens of milliseconds, before its first task.
+with contextlib.suppress(Exception):
+    importlib.import_module(f"{shipping.package().__name__}.internals.clients").tls_context()
+
 os.register_at_fork(after_in_child=processes.seed_anew)
 
 # Objects that a collection does not touch stay in memory that the processes share.

@@ -18,7 +18,7 @@ from .recent import Recent
 _tls_contexts: Recent[ssl.SSLContext] = Recent()
 
 
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     """One TLS context a process: Prefect loads the CA bundle, tens of milliseconds, for every client it makes."""
     import certifi
 
@@ -72,7 +72,7 @@ _thread_clients = _ThreadClients()
 
 def _kept(key: str) -> SyncClientContext:
     def open_client() -> SyncClientContext:
-        made = SyncClientContext(httpx_settings={"verify": _tls_context()})
+        made = SyncClientContext(httpx_settings={"verify": tls_context()})
         # `get_client()` in a task compares these with its own argument and would make another client.
         made._httpx_settings = None
         made.client.__enter__()
@@ -104,7 +104,7 @@ def thread_client(key: str) -> Iterator[SyncPrefectClient]:
 @asynccontextmanager
 async def async_client() -> AsyncIterator[None]:
     """An async client of this event loop, on the process's TLS context. The loop ends with the task, so it does too."""
-    client_context = AsyncClientContext(httpx_settings={"verify": _tls_context()})
+    client_context = AsyncClientContext(httpx_settings={"verify": tls_context()})
     client_context._httpx_settings = None
     async with client_context:
         yield
