@@ -49,6 +49,9 @@ PROCESSES = 3
 TOGETHER = ("runners/lean/tests/", "tests/runners/", "tests/reports/")
 """The first two need a Ray node and flow runs under each runner, the last a report with all charts."""
 
+_IDLE = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False", "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s"}
+"""The shared cluster stays up for all of the suite, and each of its workers took 5 % of a core at rest."""
+
 _STACK = pytest.StashKey[ExitStack]()
 _SCRATCH = pytest.StashKey[Path]()
 _PORT = pytest.StashKey[int]()
@@ -56,13 +59,15 @@ _PORT = pytest.StashKey[int]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Share the whole suite between processes unless told otherwise; a few files are quicker in one.
+    """Share the whole suite, without its longest tests, between processes unless told otherwise.
 
     Not by `addopts`: benchmarks are measured in one process.
     """
     # The processes that share it come here as well, and must not share their part again.
     shared = hasattr(config, "workerinput")
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and not shared and not config.option.markexpr:
+        config.option.markexpr = "not long"
     if whole and not shared and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
         config.option.numprocesses, config.option.dist = PROCESSES, "loadfile"
         config.option.loadscopereorder = False
@@ -115,7 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
     stack = config.stash[_STACK] = ExitStack()
     config.stash[_SCRATCH] = scratch = stack.enter_context(guard.guarded())
     config.stash[_PORT] = port = isolation.free_port()
-    variables = isolation.environment(scratch / "home", f"http://127.0.0.1:{port}/api")
+    variables = isolation.environment(scratch / "home", f"http://127.0.0.1:{port}/api") | _IDLE
     stack.enter_context(isolation.isolated(variables))
     os.environ[server.NEW_DATABASE] = str(scratch / "new.db")
 

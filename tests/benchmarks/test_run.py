@@ -88,6 +88,7 @@ def test_an_arm_that_fails_fails_its_own_tests_and_the_rest_go_on(start_lab, tmp
     assert [row["params"]["arm"] for row in rows] == ["threads"]
 
 
+@pytest.mark.long
 def test_a_run_far_from_the_api_says_so_and_a_suite_has_a_distance_of_its_own(start_lab, tmp_path, lab_server):
     options = ("--lab-runners", "threads,dask", "--lab-blocks", "1", "--lab-out", "out")
     where = ("--lab-api-url", lab_server.api_url, "--lab-api-latency", "40ms", "--lab-profile", "full")

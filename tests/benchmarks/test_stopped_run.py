@@ -16,6 +16,7 @@ from tests.benchmarks.whole_runs import keys, mark_and_scratch, wait_for, writte
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_killed_run_is_resumed_for_a_block_more_with_no_record_lost_or_doubled_and_leaves_no_process(
     start_lab, tmp_path, lab_server
 ):
@@ -49,6 +50,7 @@ def test_a_killed_run_is_resumed_for_a_block_more_with_no_record_lost_or_doubled
     assert (plan["blocks"], plan["planned_cells"], plan["interrupted"]) == (3, 9, False)
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_where_it_stopped_and_has_a_row_for_each_duration(start_lab, tmp_path, lab_server):
     out, where = tmp_path / "out", ("--lab-api-url", lab_server.api_url)
     options = ("--lab-profile", "choice", "--lab-runners", "threads", "--lab-blocks", "1", "--lab-out", "out")
@@ -75,7 +77,7 @@ def test_a_killed_search_goes_on_where_it_stopped_and_has_a_row_for_each_duratio
     assert {row["extra_info"]["cell"] for row in rows} == {str(r.cell) for r in parsed}
 
 
-@pytest.mark.parametrize(("arm", "own_server"), [("dask", True), ("ray", False)])
+@pytest.mark.parametrize(("arm", "own_server"), [("dask", True), pytest.param("ray", False, marks=pytest.mark.long)])
 def test_ctrl_c_keeps_what_was_measured_and_leaves_no_process(start_lab, tmp_path, lab_server, arm, own_server):
     out = tmp_path / "out"
     where = () if own_server else ("--lab-api-url", lab_server.api_url)

@@ -182,6 +182,7 @@ def test_a_run_folder_is_read_with_its_prediction(tmp_path):
         measured(tmp_path, PLAN, {})
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_flows_are_measured_interrupted_and_resumed(tmp_path, users_environment):
     variables = {**users_environment, FOLDER: str(tmp_path / "cache")}

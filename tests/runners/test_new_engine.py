@@ -289,7 +289,7 @@ def run_lab(arguments: list[str], folder: Path, **variables: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["file", "distribution"])
+@pytest.mark.parametrize("way", ["file", pytest.param("distribution", marks=pytest.mark.long)])
 def test_a_smoke_run_with_its_report_and_charts(way, tmp_path):
     checkout, site, out = tmp_path / "checkout", tmp_path / "site", tmp_path / "out"
     for name in ("src", "flows", "runners", "benchmarks", "reports", "lab", "records"):

@@ -93,7 +93,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("record", ["all", "final"])
-@pytest.mark.parametrize("engine", ["threads", "processes", "dask", "ray"])
+@pytest.mark.parametrize(
+    "engine", ["threads", "processes", *(pytest.param(name, marks=pytest.mark.long) for name in ("dask", "ray"))]
+)
 def test_process_ends_when_the_server_has_taken_the_last_event(begin, until, tmp_path, engine, record):
     """Here the server may have few of them at a time: most are still waiting when the flow is over."""
     with lab.lab_server(tmp_path / "home") as server:
@@ -104,7 +106,7 @@ def test_process_ends_when_the_server_has_taken_the_last_event(begin, until, tmp
             assert "prefect-lean: waiting until the server has taken the last" in err
 
 
-@pytest.mark.parametrize("engine", ["threads", "dask"])
+@pytest.mark.parametrize("engine", ["threads", pytest.param("dask", marks=pytest.mark.long)])
 def test_server_that_restarts_meanwhile(begin, until, tmp_path, engine):
     """What it had in its queues is gone with it, and is sent again."""
     port = free_port()
@@ -122,6 +124,7 @@ def test_server_that_restarts_meanwhile(begin, until, tmp_path, engine):
         all_recorded(server.api_url, tasks, until)
 
 
+@pytest.mark.long
 def test_wider_than_the_queue_of_a_server(begin, until, tmp_path):
     """More than 10,000 events, and nothing but defaults."""
     with lab.lab_server(tmp_path / "home") as server:

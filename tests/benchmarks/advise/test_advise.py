@@ -193,6 +193,7 @@ def test_a_flow_under_ray_is_timed_in_rays_workers(advise):
     assert data["replayed_s"] is not None
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_named_runner_is_measured_beside_the_flows_own(advise):
     printed, _, data = advise("growing", "--verify", "--blocks", "1")

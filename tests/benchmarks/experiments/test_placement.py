@@ -127,6 +127,7 @@ def test_a_resource_that_no_worker_has_is_waited_for_in_vain(dask_places, tmp_pa
     assert (symbol, facts["placement_ms"]) == ("bad", None)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_remote_options_choose_among_two_ray_nodes(lab_server, scratch):
     folder = scratch / "two-nodes"

@@ -146,6 +146,7 @@ def test_dask_workers_need_nothing_of_this_project(python, elsewhere, lab_server
     assert_whole(measured(lab_server, scratch, tmp_path, config, *arms), {"dask", "lean-dask"}, "bare-dask")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ray_nodes_need_nothing_of_this_project(python, elsewhere, lab_server, scratch, tmp_path):
     port, client = free_port(), free_port()
