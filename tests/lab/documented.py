@@ -102,6 +102,7 @@ HOW = {
     'ray start --address head.example:6379 --resources \'{"right": 1}\' --labels "place=right"': READ,
     "uv run pytest": SHELL,
     'uv run pytest -m "not slow"': SHELL,
+    "uv run pytest -m long": SHELL,
     "pip install uv": SHELL,
     "uv sync --compile-bytecode": SHELL,
     "pip install -e runners/lean -e '.[all]' -c constraints.txt": SHELL,
