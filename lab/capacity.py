@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import OUT, AsJson, LabError
-from runner_lab.records.work_name import WorkName
+from runner_lab.records.graph import WorkName
 
 
 def capacity(

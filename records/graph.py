@@ -16,6 +16,7 @@ once the driver knows that one done. No task ever waits for a slot or an upstrea
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zlib
 from collections.abc import Iterable
@@ -28,6 +29,9 @@ from runner_lab.records.validation import Count, Number
 
 Variant = Literal["plain", "map", "pieces", "cached", "retrying", "chain"]
 WorkKind = Literal["none", "sleep", "spin", "crunch"]
+WorkName = Literal["io", "cpu", "cpu-no-gil", "none", "sleep", "spin", "crunch"]
+"""What users call these kinds."""
+
 PIECE = 1000
 """Futures that `pieces` holds at a time, at most."""
 
@@ -197,9 +201,10 @@ class UserFlowSpec:
         return self.name
 
 
-_BLOCK_BYTES = 1 << 18
-
 AnyGraph = Annotated[GraphSpec | UserFlowSpec, Field(discriminator="variant")]
+
+
+_BLOCK_BYTES = 1 << 18
 
 
 def payload(lane: int, size_bytes: int) -> bytes:
@@ -208,8 +213,6 @@ def payload(lane: int, size_bytes: int) -> bytes:
     A block is repeated from beyond the reach of usual compressors: to draw every byte took several times as long as
     handing it over, and was measured as that.
     """
-    import hashlib
-
     block = hashlib.shake_128(str(lane).encode()).digest(min(size_bytes, _BLOCK_BYTES))
     if size_bytes <= _BLOCK_BYTES:
         return block

@@ -29,8 +29,6 @@ UNCROWDED = BASELINE
 _HINDERED = 0.3
 """Share of the tasks' time that they wait for the GIL or a core from which there is a second pass."""
 _LEAST_CPU_S = 0.5
-_UNDER_GIL = 0.5
-"""Share of the tasks' CPU that holds the GIL from which the second pass takes one thread."""
 _LONGEST = 1.5
 """The second pass is to take at most so many times as long as the first, if its tasks wait as long as in that."""
 
@@ -137,10 +135,7 @@ def _fewer(session: Session, first: FlowProfile) -> int:
     cpu_s = sum(run.cpu_s for run in first.runs)
     if not in_process or len(session.arms) < 2 or hindered_s < _HINDERED * lasted_s or cpu_s < _LEAST_CPU_S:
         return 0
-    # Under the GIL two threads compute no faster than one, and hold what they share for longer.
-    alone = sum(run.gil_s for run in first.runs) > _UNDER_GIL * cpu_s
-    fewest = math.ceil(sum(run.alone_s for run in first.runs) / (_LONGEST * first.wall_s))
-    few = max(1 if alone else first.cores, fewest)
+    few = max(first.cores, math.ceil(sum(run.alone_s for run in first.runs) / (_LONGEST * first.wall_s)))
     many = lasted_s / max(first.fn_s, 1e-9)
     return few if few < 0.5 * many else 0
 

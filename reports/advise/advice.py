@@ -316,7 +316,8 @@ def _own_row(prediction: FlowPrediction) -> PredictedFlow | None:
         return row
     # With the slots that it has now, which may be too many.
     seconds = yours.warm_s + (row.seconds - row.warm_s)
-    return replace(row, seconds=seconds, low=row.low * seconds / row.seconds, high=row.high * seconds / row.seconds)
+    scale = seconds / row.seconds
+    return replace(row, seconds=seconds, warm_s=yours.warm_s, low=row.low * scale, high=row.high * scale)
 
 
 def _gain(prediction: FlowPrediction, own: PredictedFlow | None) -> str:

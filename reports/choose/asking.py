@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from runner_lab.records.cell_id import WIDTHS
-from runner_lab.records.graph import WorkKind
+from runner_lab.records.graph import WorkKind, WorkName
 from runner_lab.records.record import FILE_NAME, RecordError, has_suite
-from runner_lab.records.work_name import WorkName
 from runner_lab.reports.choose.ranking import Request
 
 RESULTS = Path("results")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner_lab import lab
-from runner_lab.records.work_name import WorkName
+from runner_lab.records.graph import WorkName
 from runner_lab.reports.analysis import summary
 from runner_lab.reports.choose import asking
 from runner_lab.reports.choose.asking import AskError
