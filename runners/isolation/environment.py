@@ -108,7 +108,7 @@ def no_main_module() -> Iterator[None]:
     """Keep the processes that this one starts from importing what it was started by.
 
     `multiprocessing` has each import its parent's main module, where a script's functions are looked up. That of the
-    lab is a command line or pytest: importing it took up to 1.5 s of CPU in every process of a pool.
+    lab is a command line or pytest: importing the first took 0.8 s of CPU in every process of a pool.
     """
     main = sys.modules["__main__"]
     before = {name: vars(main)[name] for name in ("__file__", "__spec__") if name in vars(main)}
