@@ -53,6 +53,19 @@ def test_drawn_work_is_seen_by_no_fit(drawn, tmp_path):
     assert [found.costs for found in drawn.model.arms] == [found.costs for found in without.model.arms]
 
 
+def test_drawn_work_changes_no_memory_that_is_answered(drawn, tmp_path):
+    """Who draws it has more in its process than what it measures."""
+    found = drawn.model.arms[0]
+    grown = [
+        replace(record, usage=record.usage and replace(record.usage, driver_rss_bytes=9e9))
+        if record.suite == "regret"
+        else record
+        for record in RECORDS
+    ]
+    assert any(record.usage for record in grown)
+    assert choice.memory(found, summary_of(tmp_path, grown)) == choice.memory(found, drawn)
+
+
 def test_a_run_that_drew_nothing_has_no_regret(tmp_path):
     assert regrets.regret(summary_of(tmp_path, machine.records(cells=machine.QUICK, blocks=1))) is None
 
