@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -10,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from rich.console import Console
 
 from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end, one_line
+from runner_lab.lab.starting import started
 
 CALIBRATE = "calibrate"
 """The profile of the lab's graphs that is measured where no run can answer."""
@@ -32,7 +31,7 @@ def advise(
     ] = "cold",
     verify: Annotated[bool, Parameter(negative="", help="Measure the named runner beside the flow's own.")] = False,
     blocks: Annotated[int, Parameter(help="With --verify: measurements of each.")] = 3,
-    once: Annotated[bool, Parameter(negative="", help="Never run the flow a second time.")] = False,
+    once: Annotated[bool, Parameter(negative="", help="Run the flow once only.")] = False,
     run: Annotated[
         Path | None,
         Parameter(name="--from", help="The run with the runners' costs; the newest in results/ by default."),
@@ -48,7 +47,7 @@ def advise(
     Every task run is timed from within: waiting, computing, the share of it under the GIL, bytes handed over. The flow
     is then replayed under each runner with the costs that a run of the lab has measured on this machine; where there is
     no run, a calibration of about three minutes comes first. Where its tasks hinder each other in one process, the flow
-    runs a second time, under fewer threads. Nothing of yours is changed.
+    runs once or twice more, under fewer threads. Nothing of yours is changed.
 
     Exit code 0: all went well. 2: the flow cannot be profiled, with the reason. 130: Ctrl-C.
 
@@ -137,34 +136,17 @@ def _profile(target: str, parameters: Any, options: Any, once: bool) -> Any:
     """The profile, the run's folder, and the catalog of arms."""
     from runner_lab.benchmarks.advise.profiling import ProfiledFlow, ProfileError, profile
     from runner_lab.benchmarks.advise.reading import NoProfileError
-    from runner_lab.benchmarks.compare.compare import FlowRequest, plan
-    from runner_lab.benchmarks.session.session import Session
+    from runner_lab.benchmarks.compare.compare import FlowRequest
 
-    with open(os.dup(2), "w", encoding="utf-8") as stream:
-        terminal = Console(file=stream, highlight=False)
-        try:
-            with terminal.status("importing Prefect and the flow") as status:
-
-                def say(line: str) -> None:
-                    if line.startswith("warning: "):
-                        terminal.print(line, markup=False, soft_wrap=True)
-                    else:
-                        status.update(line)
-
-                workload = ProfiledFlow(FlowRequest(target, parameters, check_result=False, values_shown=False), once)
-                session = Session(workload, options, say)
-                try:
-                    plan(session, workload)
-                    session.start()
-                except BaseException:
-                    session.release()
-                    raise
-                status.update("running the flow once, as it is")
-                found = profile(session, workload)
-        except (ProfileError, NoProfileError) as error:
-            raise LabError(one_line(error)) from error
-        except (ValueError, RuntimeError) as error:
-            raise LabError(one_line(error).replace("--lab-", "--")) from error
+    asked = FlowRequest(target, parameters, check_result=False, values_shown=False)
+    try:
+        with started(lambda: ProfiledFlow(asked, once), options, notes=False) as (flow, session, _, _, status):
+            status.update("running the flow once, as it is")
+            found = profile(session, flow)
+    except (ProfileError, NoProfileError) as error:
+        raise LabError(one_line(error)) from error
+    except (ValueError, RuntimeError) as error:
+        raise LabError(one_line(error).replace("--lab-", "--")) from error
     return found, session.folder.path, session.catalog
 
 

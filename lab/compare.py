@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from runner_lab.lab.console import Config, LabError, end, one_line
 from runner_lab.lab.report import report
+from runner_lab.lab.starting import started
 
 
 def compare(
@@ -76,30 +75,10 @@ def compare(
 
 def measured(asked: Any, options: Any) -> tuple[bool, int, Path]:
     """Measure, with a progress line; whether it was interrupted, how many cells failed, and the run's folder."""
-    from runner_lab.benchmarks.compare.compare import UserFlow, plan, run
-    from runner_lab.benchmarks.session.session import Session
+    from runner_lab.benchmarks.compare.compare import UserFlow, run
 
-    # A terminal of its own: what flows and workers write to the standard streams goes to a file meanwhile.
-    with open(os.dup(2), "w", encoding="utf-8") as stream:
-        terminal = Console(file=stream, highlight=False)
-        with terminal.status("importing Prefect and the flow") as status:
-
-            def say(line: str) -> None:
-                if line.startswith("warning: "):
-                    terminal.print(line, markup=False, soft_wrap=True)
-                else:
-                    status.update(line)
-
-            flow = UserFlow(asked)
-            session = Session(flow, options, say)
-            try:
-                cells = plan(session, flow)
-                for line in flow.notes():
-                    terminal.print(line, markup=False, soft_wrap=True)
-                session.start()
-            except BaseException:
-                session.release()
-                raise
+    with started(lambda: UserFlow(asked), options) as (flow, session, cells, terminal, status):
+        status.stop()
         failed = 0
         columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
         # What a flow prints is not for the terminal.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from runner_lab.benchmarks.advise import reading
@@ -19,28 +21,29 @@ from runner_lab.benchmarks.session.plan import PlannedCell
 from runner_lab.benchmarks.session.session import Session
 from runner_lab.benchmarks.session.stages import Limits, Say
 from runner_lab.records.flow_profile import FlowProfile
-from runner_lab.records.record import BASELINE, YOURS, Record
+from runner_lab.records.record import BASELINE, CONTROL, YOURS, Record
 from runner_lab.runners.catalog import Catalog
 from runner_lab.runners.server import Server
 from runner_lab.runners.spec import RunnerSpec
 
-UNCROWDED = BASELINE
-"""The arm of the second pass."""
+UNCROWDED = (BASELINE, CONTROL)
+"""Names of the passes after the first, with fewer threads each."""
 _HINDERED = 0.3
 """Share of the tasks' time that they wait for the GIL or a core from which there is a second pass."""
 _LEAST_CPU_S = 0.5
 _LONGEST = 1.5
-"""The second pass is to take at most so many times as long as the first, if its tasks wait as long as in that."""
+"""Another pass is to take at most so many times as long as the first, if its tasks wait as long as is known by then."""
 
 
 class ProfiledFlow(UserFlow):
     """The workload of a profile: the flow under its own runner, one pass, every task run noted.
 
     Tasks in one process make each other slower, and may wait for a service that they share. Where they do there is a
-    second pass, under fewer threads: it tells what a task computes and waits by itself.
+    second pass, under fewer threads: it tells what a task computes and waits by itself. Where they waited so long in
+    the first that the second had many threads still, and the fewer these were the shorter the waits, there is a third.
 
     Args:
-        once: never take a second pass.
+        once: never take another pass.
     """
 
     def __init__(self, asked: FlowRequest, once: bool = False) -> None:
@@ -48,7 +51,7 @@ class ProfiledFlow(UserFlow):
         self._entries: Path | None = None
         self._once = once
         self.few = 0
-        """Threads of the second pass."""
+        """Threads of the newest pass after the first."""
 
     def entries(self, arm: str) -> Path:
         """Folder for what the flow's processes note under an arm, from the start of the session on until its end."""
@@ -56,7 +59,7 @@ class ProfiledFlow(UserFlow):
         return self._entries / arm
 
     def arms(self, asked: Options, profile: Profile) -> list[str]:
-        return [YOURS] if self._once else [YOURS, UNCROWDED]
+        return [YOURS] if self._once else [YOURS, *UNCROWDED]
 
     def label(self, profile: Profile) -> str:
         return super().label(profile).replace("compare-", "advise-", 1)
@@ -65,12 +68,13 @@ class ProfiledFlow(UserFlow):
         self, catalog: Catalog, server: Server, places: ApiPlaces, scratch: Path, limits: Limits, say: Say
     ) -> Drivers:
         self._entries = scratch / "profile"
-        for arm in (YOURS, UNCROWDED):
+        for arm in (YOURS, *UNCROWDED):
             self.entries(arm).mkdir(parents=True)
-        return Drivers(self.loaded, catalog, server, scratch, limits, _cold, say, self._entries, self._resized)
 
-    def _resized(self, arm: RunnerSpec) -> RunnerSpec:
-        return arm if arm.name == YOURS else arm.with_workers(self.few)
+        def resized(arm: RunnerSpec) -> RunnerSpec:
+            return arm if arm.name == YOURS else replace(catalog.arms[BASELINE].with_workers(self.few), name=arm.name)
+
+        return Drivers(self.loaded, catalog, server, scratch, limits, _cold, say, self._entries, resized)
 
 
 def _cold(cell: PlannedCell, site: FlowSite) -> None:
@@ -93,19 +97,23 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
         KeyboardInterrupt: Ctrl-C.
     """
     cells = compare.plan(session, flow)
+    in_process = session.catalog.engine(session.catalog.arms[YOURS]).reach == "process"
     samplers = [Sampler(flow.entries(YOURS))]
     found: list[FlowProfile] = []
 
     def read(record: Record) -> None:
         samplers[-1].stop()
         if record.status == "ok" and record.value_s is not None:
-            found.append(reading.read(flow.entries(record.arm), _described(session, flow, record)))
+            one = reading.read(flow.entries(record.arm), _described(session, flow, record))
+            found.append(reading.uncrowded(found[0], one, flow.few) if found else one)
         elif not found:
             raise ProfileError(f"the flow cannot be profiled: {record.error}")
-        if len(samplers) > 1 or not (few := _fewer(session, found[0])):
+        else:
+            raise _EnoughError
+        if not in_process or len(samplers) == len(cells) or not (few := fewer_threads(found)):
             raise _EnoughError
         flow.few = few
-        samplers.append(Sampler(flow.entries(UNCROWDED)))
+        samplers.append(Sampler(flow.entries(UNCROWDED[len(samplers) - 1])))
         samplers[-1].start()
 
     samplers[0].start()
@@ -116,28 +124,40 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
         session.folder.save(planned_cells=len(samplers), interrupted=False)
     finally:
         samplers[-1].stop()
-    first, *again = found
-    whole = reading.uncrowded(first, again[0], flow.few) if again else first
-    whole.save(session.folder.path)
-    return whole
+    found[-1].save(session.folder.path)
+    return found[-1]
 
 
 class _EnoughError(Exception):
     """No further pass is needed."""
 
 
-def _fewer(session: Session, first: FlowProfile) -> int:
-    """Threads for a second pass, where the tasks hindered each other in one process; 0 where none is worth its time."""
-    yours = session.catalog.arms[YOURS]
-    in_process = session.catalog.engine(yours).reach == "process"
+def fewer_threads(found: Sequence[FlowProfile]) -> int:
+    """Threads for another pass, where the tasks hindered each other; 0 where none is worth its time.
+
+    Args:
+        found: the first pass, of tasks in one process, and what it is with each further one.
+    """
+    first, newest = found[0], found[-1]
+    if len(found) > 1 and not newest.crowding:
+        return 0
     lasted_s = sum(run.end_s - run.start_s for run in first.runs)
     hindered_s = sum(run.queued_s for run in first.runs)
     cpu_s = sum(run.cpu_s for run in first.runs)
-    if not in_process or len(session.arms) < 2 or hindered_s < _HINDERED * lasted_s or cpu_s < _LEAST_CPU_S:
+    if hindered_s < _HINDERED * lasted_s or cpu_s < _LEAST_CPU_S:
         return 0
-    few = max(first.cores, math.ceil(sum(run.alone_s for run in first.runs) / (_LONGEST * first.wall_s)))
-    many = lasted_s / max(first.fn_s, 1e-9)
+    few = max(first.cores, math.ceil(_alone_s(newest, first.cores) / (_LONGEST * first.wall_s)))
+    many = min((one.few for one in newest.crowding.values()), default=lasted_s / max(first.fn_s, 1e-9))
     return few if few < 0.5 * many else 0
+
+
+def _alone_s(profile: FlowProfile, slots: int) -> float:
+    """What all tasks take, each beside `slots` - 1 others, as far as the profile tells that."""
+    total_s = 0.0
+    for run in profile.runs:
+        wait = profile.crowding[run.task].at(slots)[1] if run.task in profile.crowding else 1.0
+        total_s += run.cpu_s / run.width + run.wait_s * wait
+    return total_s
 
 
 def _described(session: Session, flow: ProfiledFlow, record: Record) -> reading.Described:

@@ -83,7 +83,7 @@ class Progress:
         total = done + len(coming)
         filled = BAR_WIDTH * done // total if total else BAR_WIDTH
         parts = [f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {done}/{total}"]
-        if coming and (left_s := self._left_s(coming)) is not None:
+        if coming and (left_s := self.left_s()) is not None:
             parts.append(f"about {spoken(left_s)} left")
         if self._failed:
             parts.append(f"{self._failed} failed")
@@ -91,12 +91,7 @@ class Progress:
 
     def left_s(self) -> float | None:
         """Seconds left: each cell as long as in earlier blocks, else as its arm's others, else as any."""
-        return self._left_s(self._coming())
-
-    def _coming(self) -> list[PlannedCell]:
-        return [cell for cell in self._left.values() if not self._spared(cell)]
-
-    def _left_s(self, coming: Sequence[PlannedCell]) -> float | None:
+        coming = self._coming()
         expected = {cell.id: self.expected_s(cell) for cell in coming}
         if None in expected.values():
             return None
@@ -104,6 +99,9 @@ class Progress:
         repeats_s = sum(expected[one] or 0.0 for one in repeats)
         others_s = sum(seconds or 0.0 for seconds in expected.values()) - repeats_s
         return others_s + min(repeats_s, max(self._repeats_s() - others_s, 0.0))
+
+    def _coming(self) -> list[PlannedCell]:
+        return [cell for cell in self._left.values() if not self._spared(cell)]
 
     def expected_s(self, cell: PlannedCell) -> float | None:
         """Seconds a cell will take, as long as in earlier blocks, else as its arm's others, else as any."""

@@ -75,6 +75,14 @@ class Session:
         self._api_latency_s = self._earlier.plan.api_latency_s if self._earlier else api_latency_s(options)
         self._scratch = new_scratch()
         self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        try:
+            self._isolate(options)
+            self._plan(options)
+        except BaseException:
+            self.release()
+            raise
+
+    def _isolate(self, options: Options) -> None:
         self._port = free_port()
         self._relay_port = free_port()
         api_url = (options.api_url or f"http://127.0.0.1:{self._port}/api").rstrip("/")
@@ -82,11 +90,6 @@ class Session:
             refuse_https(api_url)
             api_url = far_url(api_url, self._relay_port)
         self._stack.enter_context(isolated(lab_environment(self._scratch / "home", api_url)))
-        try:
-            self._plan(options)
-        except BaseException:
-            self.release()
-            raise
 
     def _plan(self, options: Options) -> None:
         earlier = self._earlier

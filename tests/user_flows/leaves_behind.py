@@ -24,7 +24,8 @@ def leaves_behind():
         "logging": logging.getLogger("left").handlers[0].name if logging.getLogger("left").handlers else None,
     }
     os.environ["LEFT_BY"] = LEFT["by"] = mine
-    os.chdir(tempfile.mkdtemp(prefix=f"{mine}-left-by-"))
+    LEFT["folder"] = tempfile.TemporaryDirectory(prefix=f"{mine}-left-by-")
+    os.chdir(LEFT["folder"].name)
     handler = logging.NullHandler()
     handler.name = mine
     logging.getLogger("left").handlers = [handler]

@@ -9,13 +9,12 @@ from . import processes, shipping
 
 __all__ = ["processes"]
 
-# Among them what Prefect imports for its first task. It loads integrations wherever they are installed.
+# Among them what Prefect imports for its first task.
 for name in (
     *("prefect.main", "prefect.engine", "prefect.runtime", "prefect.task_engine", "prefect.task_runners"),
     *("prefect.client.cloud", "prefect.client.orchestration", "prefect.events.worker", "prefect.logging.formatters"),
     *("prefect._internal.control_listener", "prefect._internal.attempt_control"),
     *("anyio._backends._asyncio", "encodings.idna", "multiprocessing.popen_spawn_posix"),
-    *("prefect_dask", "prefect_ray"),
     *(f"{shipping.package().__name__}.internals.{module}" for module in ("window", "waiting")),
 ):
     with contextlib.suppress(ImportError):

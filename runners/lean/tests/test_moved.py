@@ -23,7 +23,7 @@ from prefect_lean.internals import savings
 from prefect_lean.internals.savings import Saving
 
 NAMES = ("calls", "context", "settings", "flow-run", "clients", "events", "bursts", "related", "window", "final")
-NAMES += ("mended", "futures", "pool")
+NAMES += ("mended", "futures", "pool", "blocks")
 CHANGED = "prefect.somewhere:something"
 
 
@@ -72,7 +72,7 @@ def test_installed_integrations_are_as_tested():
 def test_each_saving_is_lost_by_itself(lose):
     lost_with = {
         "calls": {"calls", "pool"},
-        "context": {"context", "settings", "flow-run", "clients"},
+        "context": {"context", "settings", "flow-run", "clients", "blocks"},
         "events": {"events", "related", "window", "final"},
     }
     internals = importlib.import_module("prefect_lean.internals")

@@ -272,3 +272,47 @@ def test_worker_does_not_load_an_engine_that_it_does_not_run_on(arm):
     kwargs = {"n_workers": 1, "dashboard_address": None}
     own = {"address": None, "cluster_kwargs": kwargs} if arm.engine == "dask" else {}
     assert arm.flow(ask, **own)() is False
+
+
+def test_worker_loads_no_integration_that_it_does_not_run_on(arm):
+    """Stock workers import all that are installed, to rebuild the storage of results."""
+    if arm.name not in ("processes-lean", "dask-lean"):
+        pytest.skip("Processes of their own, under a lean runner.")
+
+    @task
+    def loaded() -> list[str]:
+        import sys
+
+        return [name for name in ("prefect_dask", "prefect_ray") if name in sys.modules]
+
+    def ask() -> list[str]:
+        return loaded.submit().result(120.0)
+
+    kwargs = {"n_workers": 1, "dashboard_address": None}
+    own = {"address": None, "cluster_kwargs": kwargs} if arm.engine == "dask" else {}
+    assert arm.flow(ask, **own)() == (["prefect_dask"] if arm.engine == "dask" else [])
+
+
+def test_integrations_are_loaded_for_a_block_that_no_module_has_brought(monkeypatch):
+    from prefect.blocks import core
+    from prefect.blocks.core import UnknownBlockType
+    from prefect.filesystems import LocalFileSystem
+    from prefect_lean.internals.blocks import look_here_first
+    from prefect_lean.internals.source import source_digest
+
+    class BroughtByIntegration(core.Block):
+        _block_type_slug = "brought-by-integration"
+
+    asked: list[str] = []
+    monkeypatch.setattr(core.Block, "get_block_class_from_key", core.Block.__dict__["get_block_class_from_key"])
+    monkeypatch.setattr(core, "load_prefect_collections", lambda: asked.append("all"))
+    before = source_digest("prefect.blocks.core:Block.get_block_class_from_key")
+    look_here_first()
+    look_here_first()
+    assert source_digest("prefect.blocks.core:Block.get_block_class_from_key") == before
+    assert core.Block.get_block_class_from_key("local-file-system") is LocalFileSystem
+    assert type(core.Block(block_type_slug="brought-by-integration")) is BroughtByIntegration
+    assert asked == []
+    with pytest.raises(UnknownBlockType):
+        core.Block.get_block_class_from_key("of-nobody")
+    assert asked == ["all"]

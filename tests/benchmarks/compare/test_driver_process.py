@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -30,10 +31,11 @@ def compare(arms, lab_server, tmp_path_factory, monkeypatch):
     """The records of a flow: in each block one under each arm, each in its process."""
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
-    up = []
+    up, made = [], []
 
     def run(target, *given, under=("yours",), limit_s=120.0, blocks=1):
         scratch = guard.new_scratch()
+        made.append(scratch)
         user = load(str(FLOWS / target), given, scratch)
         catalog = arms.with_yours(user.flow.task_runner)
         agreement = Agreement(True, alike=("yours", "control"))
@@ -56,6 +58,8 @@ def compare(arms, lab_server, tmp_path_factory, monkeypatch):
     yield run
     for drivers in up:
         drivers.close()
+    for scratch in made:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def test_what_the_flow_leaves_behind_is_not_found_under_another_runner(compare):

@@ -18,7 +18,7 @@ from prefect.settings.context import get_current_settings
 from .origin import client_key
 from .packed import unpacked
 from .recording import ALL, Recording
-from .savings import CLIENTS, EVENTS, MENDED
+from .savings import BLOCKS, CLIENTS, EVENTS, MENDED
 
 
 class Settings:
@@ -119,6 +119,10 @@ def entered(
             from .events import events_by_address
 
             stack.enter_context(events_by_address(key, recording))
+        if BLOCKS.on():
+            from .blocks import look_here_first
+
+            look_here_first()
         if flow_run is not None:
             rebuilt = flow_run(client)
             task_runner = stack.enter_context(_twin(rebuilt.flow.task_runner, recording))

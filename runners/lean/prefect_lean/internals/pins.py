@@ -66,6 +66,10 @@ PINS: dict[str, Pins] = {
             "5b7c1881960d02945f6302eb6763a8fe": "3.7.1 to 3.9.1",
         },
     },
+    "blocks": {
+        "prefect.blocks.core:Block.get_block_class_from_key": {"4588b6ff9825e150f769dea2636a7eba": "3.7.0 to 3.9.1"},
+        "prefect.utilities.dispatch:lookup_type": {"f70012511a7a65bcc229fe07155caf2f": "3.7.0 to 3.9.1"},
+    },
     "clients": {
         **_CLIENT_CONTEXTS,
         "prefect.client.orchestration:get_client": {

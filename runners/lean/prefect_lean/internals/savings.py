@@ -110,6 +110,7 @@ CALLS = Saving("calls", _STOCK_PATH)
 CONTEXT = Saving("context", "every submit dumps the whole context, and every task rebuilds it.")
 SETTINGS = Saving("settings", "every submit dumps them, and every task rebuilds them.", needs=(CONTEXT,))
 FLOW_RUN = Saving("flow-run", "every submit dumps its context, and every task rebuilds it.", needs=(CONTEXT,))
+BLOCKS = Saving("blocks", "every process imports all integrations of Prefect's that are installed.", needs=(CONTEXT,))
 CLIENTS = Saving("clients", "every task makes HTTP clients of its own and loads the CA bundle.", needs=(CONTEXT,))
 EVENTS = Saving("events", "workers send events to the API that they sent the first ones to.")
 # Prefect 3.9 takes what is queued already without a hand-over. It does not wait for more to come, as a burst does.
@@ -124,6 +125,7 @@ FUTURES = Saving("futures", "every task asks the API for the states of its upstr
 POOL = Saving("pool", _STOCK_PATH, needs=(CALLS,))
 
 __all__ = [
+    "BLOCKS",
     "BURSTS",
     "CALLS",
     "CLIENTS",

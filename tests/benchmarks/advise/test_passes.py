@@ -1,0 +1,46 @@
+"""How many threads further passes over a profiled flow have."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner_lab.benchmarks.advise import reading
+from runner_lab.benchmarks.advise.profiling import fewer_threads
+from runner_lab.records.flow_profile import TaskProfile
+from tests.reports.profiles import profile
+
+
+def load(wait_s: float, queued_s: float = 0.0, cpu_s: float = 0.1) -> TaskProfile:
+    lasted_s = wait_s + queued_s + cpu_s
+    return TaskProfile("load", end_s=lasted_s, cpu_s=cpu_s, wait_s=wait_s, queued_s=queued_s, attempts=1)
+
+
+def passes(*waits_s: float):
+    """40 tasks on two cores in 10 s, of which each takes 8 s; and what they waited in passes with fewer threads."""
+    first = profile([load(waits_s[0], queued_s=7.9 - waits_s[0])] * 40, wall_s=10.0, fn_s=10.0)
+    found = [first]
+    for wait_s in waits_s[1:]:
+        few = fewer_threads(found)
+        assert few, f"no pass in which they wait {wait_s} s"
+        found.append(reading.uncrowded(first, profile([load(wait_s)] * 40), few))
+    return found
+
+
+def test_next_pass_takes_no_longer_than_half_as_long_again_as_the_first_if_tasks_wait_as_long():
+    # 40 tasks of 4.1 s in 15 s.
+    assert fewer_threads(passes(4.0)) == 11
+
+
+def test_there_is_a_third_pass_where_waits_were_those_for_each_other():
+    found = passes(4.0, 1.0)
+    assert fewer_threads(found) == 2
+    assert found[-1].crowding["load"].few == 11
+
+
+@pytest.mark.parametrize("waits_s", [(4.0, 4.0), (4.0, 1.0, 0.1)])
+def test_there_is_no_further_pass_where_it_would_tell_nothing_new(waits_s):
+    assert fewer_threads(passes(*waits_s)) == 0
+
+
+def test_tasks_that_do_not_hinder_each_other_have_one_pass():
+    assert fewer_threads([profile([load(8.0)] * 40, wall_s=10.0, fn_s=10.0)]) == 0
