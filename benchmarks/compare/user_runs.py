@@ -9,12 +9,13 @@ import asyncio
 import functools
 import operator
 import pickle
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryDirectory
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from runner_lab.benchmarks.compare.agreement import Agreement
@@ -188,14 +189,19 @@ def run_pass(
         mark: told `begun` as the flow is called and `returned` when it has returned.
         profile: folder for the entries of its profile; None where none is taken.
     """
-    # What it persists is for no other pass to find, and needed until its result has been read.
-    with TemporaryDirectory(prefix="results-", dir=site.scratch, ignore_cleanup_errors=True) as storage:
+    # What it persists is for no other pass to find, and needed until its result has been read. One place for all passes:
+    # lean processes are forked from one that has imported Prefect with these settings, and from a new one with others.
+    storage = site.scratch / "results"
+    storage.mkdir(exist_ok=True)
+    try:
 
         def run() -> tuple[float, float, Counts, Any, BaseException | None]:
             return _run(arm, site, user, storage, mark, profile)
 
         (called_s, returned_s, seen, result, raised), spent = metered(site, run) if measured else (run(), {})
         pickled, unjudged = _pickled(result) if judged and raised is None else (b"", "")
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
     return Passed(called_s, returned_s, seen, pickled, unjudged, error_line(raised) if raised else None, spent)
 
 
@@ -203,7 +209,7 @@ def _run(
     arm: RunnerSpec,
     site: Site,
     user: LoadedFlow,
-    storage: str,
+    storage: Path,
     mark: Callable[[str], None],
     profile: str | None,
 ) -> tuple[float, float, Counts, Any, BaseException | None]:

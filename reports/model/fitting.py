@@ -43,7 +43,7 @@ USUALLY_STIRRED, STIRRED_SD = 1.3, 0.3
 """Times that Prefect's part of a task takes where bodies take a while, before a run has told, and how far from it that
 may be."""
 READ_TO = 0.05
-"""Relative standard deviation of the CPU seconds of a cell."""
+"""Relative standard deviation of the CPU seconds of a cell, at least: as much as that of its time, by the run's repeats."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,11 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
     warm = [c for c in cells if usable(c) and c.arm == arm.name]
     if len({c.graph.tasks for c in warm}) < FEWEST_SIZES:
         return None
-    cpu = _cpu(warm)
+    cpu = _cpu(warm, max(_spread([c for c in cells if usable(c)]), READ_TO))
     cores = cores if cpu is not None else None
     before_s = None if arm.traits.event_loop else before_heartbeats_s(cells)
     server_fixed_s, server_task_s = _server_cpu(warm)
-    noise = statistics.spread([[math.log(v) for v in c.by_block.values()] for c in warm])
+    noise = _spread(warm)
     known = Costs(
         driver_s=0.0,
         slot_s=0.0,
@@ -278,8 +278,17 @@ def _submit(cells: Sequence[Cell]) -> float:
     return min((seconds / tasks for tasks, seconds in large), default=0.0)
 
 
-def _cpu(cells: Sequence[Cell]) -> _Cpu | None:
-    """Core-seconds from the slopes over numbers of tasks, empty and with a body; `None` where they were not seen."""
+def _spread(cells: Sequence[Cell]) -> float:
+    """Standard deviation of the logarithm of one measurement, over the blocks of a cell."""
+    return statistics.spread([[math.log(v) for v in c.by_block.values()] for c in cells])
+
+
+def _cpu(cells: Sequence[Cell], read_to: float) -> _Cpu | None:
+    """Core-seconds from the slopes over numbers of tasks, empty and with a body; `None` where they were not seen.
+
+    Args:
+        read_to: relative standard deviation of a cell's CPU seconds.
+    """
     rows, whole, driver = [], [], []
     least = 0.02 * max((c.cpu_s.own or 0.0 for c in cells), default=0.0)
     for cell in cells:
@@ -297,7 +306,7 @@ def _cpu(cells: Sequence[Cell]) -> _Cpu | None:
     table = np.array(rows)
     _, roughly = optimize.nnls(table[:, :2], np.array(whole))[0]
     # What bodies add is near what is usual, unless the cells say otherwise.
-    usual = READ_TO / (STIRRED_SD * max(roughly, 1e-9)) * np.array([[0.0, 1.0 - USUALLY_STIRRED, 1.0]])
+    usual = read_to / (STIRRED_SD * max(roughly, 1e-9)) * np.array([[0.0, 1.0 - USUALLY_STIRRED, 1.0]])
     fixed, per_task, added = optimize.nnls(np.vstack([table, usual]), np.append(whole, 0.0))[0]
     _, in_driver, _ = optimize.nnls(np.vstack([table, usual]), np.append(driver, 0.0))[0]
     in_driver = min(in_driver, per_task)

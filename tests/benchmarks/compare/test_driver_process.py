@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prefect_lean import forking
 
 from runner_lab.benchmarks.compare import user_runs
 from runner_lab.benchmarks.compare.agreement import Agreement
@@ -60,6 +61,14 @@ def compare(arms, lab_server, tmp_path_factory, monkeypatch):
         drivers.close()
     for scratch in made:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@pytest.mark.skipif(not forking.AVAILABLE, reason="processes are forked on Linux, before Python 3.14")
+def test_processes_of_all_passes_come_from_one_that_has_imported_prefect(compare, tmp_path):
+    """A pass with settings of its own would import Prefect again, and be measured with it."""
+    records = compare("comes_from.py", f"folder={tmp_path}", under=("yours", "lean-processes"), blocks=2)
+    assert {record.status for record in records} == {"ok"}
+    assert len({path.name for path in tmp_path.iterdir()} - {str(os.getpid())}) == 1
 
 
 def test_what_the_flow_leaves_behind_is_not_found_under_another_runner(compare):
