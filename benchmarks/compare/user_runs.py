@@ -189,8 +189,8 @@ def run_pass(
         mark: told `begun` as the flow is called and `returned` when it has returned.
         profile: folder for the entries of its profile; None where none is taken.
     """
-    # What it persists is for no other pass to find, and needed until its result has been read. One place for all passes:
-    # lean processes are forked from one that has imported Prefect with these settings, and from a new one with others.
+    # What it persists is for no other pass to find, and needed until its result has been read. All have the same place:
+    # a lean pool whose settings have changed imports Prefect again.
     storage = site.scratch / "results"
     storage.mkdir(exist_ok=True)
     try:

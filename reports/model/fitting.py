@@ -43,7 +43,7 @@ USUALLY_STIRRED, STIRRED_SD = 1.3, 0.3
 """Times that Prefect's part of a task takes where bodies take a while, before a run has told, and how far from it that
 may be."""
 READ_TO = 0.05
-"""Relative standard deviation of the CPU seconds of a cell, at least: as much as that of its time, by the run's repeats."""
+"""Relative standard deviation of the CPU seconds of a cell, at least. It is that of one measured time in the run."""
 
 
 @dataclass(frozen=True)
