@@ -39,8 +39,8 @@ class ProfiledFlow(UserFlow):
     """The workload of a profile: the flow under its own runner, one pass, every task run noted.
 
     Tasks in one process make each other slower, and may wait for a service that they share. Where they do there is a
-    second pass, under fewer threads: it tells what a task computes and waits by itself. Where they waited so long in
-    the first that the second had many threads still, and the fewer these were the shorter the waits, there is a third.
+    second pass, under fewer threads: it tells what a task computes and waits by itself. The longer they waited in the
+    first, the more threads the second has. If waits are shorter in it, there is a third pass with fewer threads.
 
     Args:
         once: never take another pass.
@@ -113,7 +113,7 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
         if not in_process or len(samplers) == len(cells) or not (few := fewer_threads(found)):
             raise _EnoughError
         flow.few = few
-        samplers.append(Sampler(flow.entries(UNCROWDED[len(samplers) - 1])))
+        samplers.append(Sampler(flow.entries(cells[len(samplers)].arm.name)))
         samplers[-1].start()
 
     samplers[0].start()
@@ -153,11 +153,8 @@ def fewer_threads(found: Sequence[FlowProfile]) -> int:
 
 def _alone_s(profile: FlowProfile, slots: int) -> float:
     """What all tasks take, each beside `slots` - 1 others, as far as the profile tells that."""
-    total_s = 0.0
-    for run in profile.runs:
-        wait = profile.crowding[run.task].at(slots)[1] if run.task in profile.crowding else 1.0
-        total_s += run.cpu_s / run.width + run.wait_s * wait
-    return total_s
+    waits = {task: crowding.at(slots)[1] for task, crowding in profile.crowding.items()}
+    return sum(run.alone_s + run.wait_s * (waits.get(run.task, 1.0) - 1) for run in profile.runs)
 
 
 def _described(session: Session, flow: ProfiledFlow, record: Record) -> reading.Described:

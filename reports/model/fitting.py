@@ -370,7 +370,7 @@ def _with_start(
         return costs, 0.0
     warm_s = expected_s(costs, cell, slots_of(arm, cell), cores)
     total_s = exact.median(cell.by_block.values())
-    noise = max(statistics.spread([[math.log(v) for v in cell.by_block.values()]]), 0.05)
+    noise = max(_spread([cell]), 0.05)
     if before_s is None or cell.shutdown_s is None:
         return replace(costs, cold_s=max(total_s - warm_s, 0.0), heartbeat_s=0.0), noise
     # Until the last result; what follows is the wait for the next heartbeat, and what ends after it.

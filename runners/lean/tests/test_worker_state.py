@@ -297,7 +297,7 @@ def test_integrations_are_loaded_for_a_block_that_no_module_has_brought(monkeypa
     from prefect.blocks import core
     from prefect.blocks.core import UnknownBlockType
     from prefect.filesystems import LocalFileSystem
-    from prefect_lean.internals.blocks import look_here_first
+    from prefect_lean.internals.incoming import look_here_first
     from prefect_lean.internals.source import source_digest
 
     class BroughtByIntegration(core.Block):

@@ -16,7 +16,7 @@ def load(wait_s: float, queued_s: float = 0.0, cpu_s: float = 0.1) -> TaskProfil
 
 
 def passes(*waits_s: float):
-    """40 tasks on two cores in 10 s, of which each takes 8 s; and what they waited in passes with fewer threads."""
+    """A first pass of 40 tasks on two cores, 8 s each and 10 s in all, and further ones with other waits."""
     first = profile([load(waits_s[0], queued_s=7.9 - waits_s[0])] * 40, wall_s=10.0, fn_s=10.0)
     found = [first]
     for wait_s in waits_s[1:]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 from uuid import UUID
 
@@ -78,6 +78,35 @@ def complete_models() -> None:
     types = {"Flow": Flow, "Task": Task, "ResultRecordMetadata": ResultRecordMetadata}
     FlowRunContext.model_rebuild(_types_namespace=types)
     TaskRunContext.model_rebuild(_types_namespace=types)
+    # The storage of a flow run's results is a block.
+    if BLOCKS.on():
+        look_here_first()
+
+
+def look_here_first() -> None:
+    """Have Prefect import the integrations only where no class of a block's name is known yet.
+
+    It imports all of them before it looks: a process that rebuilds a flow run's `LocalFileSystem` imports Dask and Ray
+    wherever their integrations are installed.
+    """
+    # Imported here: a name that is gone from Prefect costs this saving alone.
+    from prefect.blocks.core import Block
+    from prefect.utilities.dispatch import lookup_type
+
+    stock: Any = Block.get_block_class_from_key.__func__  # type: ignore[attr-defined]
+    if getattr(stock, "_looks_here_first", False):
+        return
+
+    # What is wrapped shows its own source to `source_digest`, also to that of another version of this package.
+    @wraps(stock)
+    def get_block_class_from_key(cls: Any, key: str) -> Any:
+        try:
+            return lookup_type(cls, key)
+        except KeyError:
+            return stock(cls, key)
+
+    get_block_class_from_key._looks_here_first = True  # type: ignore[attr-defined]
+    Block.get_block_class_from_key = classmethod(get_block_class_from_key)  # type: ignore[method-assign, assignment]
 
 
 def _twin(task_runner: Any, recording: Recording) -> Any:
@@ -119,10 +148,6 @@ def entered(
             from .events import events_by_address
 
             stack.enter_context(events_by_address(key, recording))
-        if BLOCKS.on():
-            from .blocks import look_here_first
-
-            look_here_first()
         if flow_run is not None:
             rebuilt = flow_run(client)
             task_runner = stack.enter_context(_twin(rebuilt.flow.task_runner, recording))
