@@ -344,7 +344,8 @@ def _sure(advice: Advice) -> list[str]:
         return []
     return [
         f"Check: replayed under its own runner the flow takes {units.seconds(prediction.yours.warm_s)}, measured were "
-        f"{units.seconds(prediction.measured_s)}. The machine may have been busy: rerun when it is idle."
+        f"{units.seconds(prediction.measured_s)}. The machine may have been "
+        "busy, or tasks take long lists or dicts, which Prefect goes through item by item: measure with --verify."
     ]
 
 
