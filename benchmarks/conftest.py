@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     lab.addoption("--lab-cell-timeout", type=float, metavar="S", help="seconds one pass may take (300; scale: 1200)")
     lab.addoption("--lab-draws", type=int, metavar="N", help="pieces of work to draw, to test the answers (regret)")
     lab.addoption("--lab-seed", type=int, default=0, metavar="N", help="seed of the draw (0)")
+    lab.addoption("--lab-draws-latency", metavar="TIME", help="put Prefect's API this round trip away from drawn work")
     # What the user typed where it was not pytest: `runner-lab run`.
     lab.addoption("--lab-command", help=argparse.SUPPRESS)
 
@@ -83,6 +84,7 @@ def pytest_configure(config: pytest.Config) -> None:
         server_settings=tuple(option.lab_server_setting),
         draws=None if option.lab_draws is None else (option.lab_draws, option.lab_seed),
         api_latency=option.lab_api_latency,
+        draws_latency=option.lab_draws_latency,
         command=option.lab_command,
     )
     try:

@@ -20,6 +20,9 @@ Out = Annotated[
     Path | None,
     Parameter(help="Folder for the findings; it may hold a run. A new one in results/ by default."),
 ]
+Page = Annotated[
+    Path | None, Parameter(help="Documentation page that gets the matrix and the facts, between its markers.")
+]
 
 
 def make(
@@ -29,14 +32,21 @@ def make(
     out: Path | None,
     as_json: bool,
     settings: Mapping[str, Any] | None = None,
+    page: Path | None = None,
 ) -> None:
-    """Run the experiments of a suite, and show the findings."""
+    """Run the experiments of a suite, and show the findings.
+
+    Args:
+        page: of the documentation, that gets them as well.
+    """
     from runner_lab.benchmarks.experiments.frame.run import run
     from runner_lab.records.findings import file_name
     from runner_lab.reports import render
-    from runner_lab.reports.pages import findings_tables, terminal
+    from runner_lab.reports.pages import findings_page, findings_tables, terminal
     from runner_lab.runners.server import ServerError
 
+    if page is not None:
+        findings_page.check(page)
     try:
         with ERR.status("") as status:
             folder = run(suite, only, runners, out, status.update if ERR.is_terminal else _line, _line, settings)
@@ -44,6 +54,8 @@ def make(
         raise LabError(str(error)) from error
     path = folder / file_name(suite.name)
     rendered = render(folder)
+    if page is not None:
+        findings_page.put(page, findings_tables.read(path))
     if as_json:
         OUT.print_json(path.read_text(encoding="utf-8"))
         return

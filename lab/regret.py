@@ -19,6 +19,9 @@ def regret(
     ] = None,
     draws: Annotated[int, Parameter(help="Number of pieces of work to draw.")] = 10,
     seed: Annotated[int, Parameter(help="Seed of the draw; another one draws other work.")] = 0,
+    api_latency: Annotated[
+        str | None, Parameter(help="Put Prefect's API this round trip away from that work, such as 80ms.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Test a run's answers on work it has not seen: what a wrong answer costs.
@@ -36,7 +39,11 @@ def regret(
     from runner_lab.reports.pages import terminal
 
     folder = asking.find_run(run)
-    options = [f"--lab-resume={folder}", f"--lab-draws={draws}", f"--lab-seed={seed}", "-k=bench_regret", "-q"]
+    options = [f"--lab-resume={folder}", f"--lab-draws={draws}", f"--lab-seed={seed}", "-q"]
+    if api_latency is None:
+        options += ["-k=bench_regret and not bench_regret_far"]
+    else:
+        options += ["-k=bench_regret_far", f"--lab-draws-latency={api_latency}"]
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         code = pytest_session.measure(options)
     if code in (2, 130):

@@ -49,6 +49,9 @@ class TaskProfile:
     gil_s:     of these, those that hold the GIL.
     width:     cores that it computes on at once, where nothing hinders it.
     queued_s:  seconds it was held up by others, for the GIL or a core.
+    walk_s:    CPU seconds, under the GIL, in which Prefect goes once through the items of its arguments.
+    kept_s:    CPU seconds in which Prefect writes its result to a storage and goes through its items.
+    asks:      arguments that are futures: where its slot has them Prefect asks its API for the state of each.
     arg_bytes, out_bytes: arguments and result as pickled; None where that was not taken.
     attempts:  how often its function ran; 0 for a cached result, and for one whose upstream failed.
     lane:      the thread that ran it, counted from 0; None where it did not run.
@@ -69,6 +72,9 @@ class TaskProfile:
     gil_s: Number = 0.0
     width: Number = 1.0
     queued_s: Number = 0.0
+    walk_s: Number = 0.0
+    kept_s: Number = 0.0
+    asks: Count = 0
     arg_bytes: Number | None = None
     out_bytes: Number | None = None
     attempts: Count = 0
@@ -135,6 +141,7 @@ class FlowProfile:
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
     crowding: by task, where a second pass has told; what its runs wait and compute is then that with few at a time.
     client_s: CPU seconds of making a client of Prefect's API, the CA bundle loaded.
+    request_s, request_cpu_s: seconds of asking the API for the state of a task run, and those that it computes here.
     looks:   whether waits were told from waits for the GIL; else what is no CPU counts as waiting.
     """
 
@@ -154,6 +161,8 @@ class FlowProfile:
     peak_bytes: Number | None = None
     import_s: Number = 0.0
     client_s: Number = 0.0
+    request_s: Number = 0.0
+    request_cpu_s: Number = 0.0
     crowding: dict[Printable, Crowding] = field(default_factory=dict)
     looks: bool = True
     schema: Literal[1] = PROFILE_SCHEMA

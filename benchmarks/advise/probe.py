@@ -8,12 +8,15 @@ Entries, by their `k`:
 
 - `process`: the file's first. `runtime`: address of CPython's state, by which `sampler` tells a wait for the GIL.
 - `flow`: the function of the flow begins or ends (`end`).
-- `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`.
+- `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`, and how many of its
+  arguments are futures themselves (`asks`).
 - `call`: a task called directly; `call` is its number, which its `body` has as well.
 - `wait`: the thread waited for the task runs `ids`.
 - `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting
-  for a core), `arg` and `out` bytes as pickled, `failed`, and the `threads` that it has started and that have ended:
+  for a core), `arg` and `out` bytes as pickled, `walk` (CPU of Prefect's way through the items of its arguments),
+  `failed`, and the `threads` that it has started and that have ended:
   thread, begin, end and CPU of each.
+- `kept`: Prefect has written the result of the task run `id`, or gone through its items: `cpu`.
 - `gil`: since its process began, what holds the GIL: the normal equations of a regression (`_Knocker`).
   `pool`: CPU of libraries' own threads while a task ran, `queued`: what these waited for a core.
 - `pools`: threads of libraries in the process.
@@ -22,6 +25,7 @@ Entries, by their `k`:
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -31,7 +35,7 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +49,12 @@ _SIZING_SHARE = 0.005
 _SIZING_FREE_S = 0.05
 """Sizes of values are taken as long as that costs less than this share of the time, and this much at the start."""
 _LARGEST_TEXT = 120
+_DEEPEST = 6
+"""Levels of a value in which futures are looked for."""
+_PLAIN = {int, float, complex, bool, str, bytes, bytearray, type(None)}
+"""Types whose values hold no future."""
+_LEAST_KEPT_S = 0.0003
+"""CPU seconds below which keeping a result is not noted: any run's takes that."""
 _MOST_THREADS = 500
 """Threads of one attempt that are noted."""
 _LIBRARIES = {"numpy", "scipy", "sklearn", "torch", "polars"}
@@ -114,15 +124,51 @@ def profiled(flow: Any, folder: str) -> Any:
 
 
 def _install(folder: str) -> None:
-    from prefect import Task
+    from prefect import Task, results, task_engine
     from prefect.task_runners import TaskRunner
 
     threading.Thread.start = _noting_start(threading.Thread.start)  # type: ignore[method-assign, assignment]
     task_class = cast(Any, Task)
     task_class.__call__ = _noting_call(task_class.__call__, folder)
+    # Names of Prefect's own, which a release may drop: the profile then knows of no such time.
+    engine = cast(Any, getattr(task_engine, "BaseTaskRunEngine", None))
+    if hasattr(engine, "_resolve_parameters"):
+        engine._resolve_parameters = _noting_walk(engine._resolve_parameters)
+    if hasattr(results.ResultStore, "_persist_result_record"):
+        store = cast(Any, results.ResultStore)
+        store._persist_result_record = _noting_kept(store._persist_result_record, folder)
+    if hasattr(task_engine, "link_state_to_task_run_result"):
+        engines = cast(Any, task_engine)
+        engines.link_state_to_task_run_result = _noting_kept(engines.link_state_to_task_run_result, folder)
     for runner_class in _family(TaskRunner):
         if "submit" in vars(runner_class):
             runner_class.submit = _noting_submit(runner_class.submit, folder)
+
+
+_walked_s: dict[str, float] = {}
+"""By task run, until its body begins."""
+
+
+def _noting_walk(resolve: Callable[[Any], None]) -> Callable[[Any], None]:
+    @functools.wraps(resolve)
+    def noting(engine: Any) -> None:
+        began = time.thread_time()
+        resolve(engine)
+        _walked_s[str(engine.task_run.id)] = time.thread_time() - began
+
+    return noting
+
+
+def _noting_kept(keep: Callable[..., None], folder: str) -> Callable[..., None]:
+    @functools.wraps(keep)
+    def noting(*args: Any, **kwargs: Any) -> None:
+        began = time.thread_time()
+        keep(*args, **kwargs)
+        took_s = time.thread_time() - began
+        if took_s > _LEAST_KEPT_S and (run_id := _task_run_id()) is not None:
+            probe(folder).note(k="kept", id=run_id, cpu=took_s)
+
+    return noting
 
 
 _here = threading.local()
@@ -163,9 +209,12 @@ def _noting_call(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
 def _noting_submit(submit: Callable[..., Any], folder: str) -> Callable[..., Any]:
     @functools.wraps(submit)
     def noting(runner: Any, task: Any, parameters: Any, wait_for: Any = None, **kwargs: Any) -> Any:
+        from prefect.futures import PrefectFuture
+
         here = probe(folder)
         entry = {"k": "submit", "task": _name(task), "async": bool(task.isasync)} | _begun()
         deps = _futures((parameters, list(wait_for) if wait_for is not None else None))
+        entry["asks"] = sum(isinstance(value, PrefectFuture) for value in parameters.values())
         # Not what the call before it has set: a submitted task is nobody's direct call.
         token = _call.set(None)
         try:
@@ -224,22 +273,36 @@ def _name(task: Any) -> str:
 
 
 def _futures(value: Any) -> list[str]:
-    """The task runs whose results a value waits for."""
+    """The task runs whose results a value waits for.
+
+    Prefect's own way through the items of a value takes microseconds an item, the flow would take longer for being
+    looked at: this one passes over what is plain.
+    """
     from prefect.futures import PrefectFuture
-    from prefect.utilities.collections import visit_collection
+    from prefect.utilities.annotations import BaseAnnotation
 
-    found: list[str] = []
+    found: dict[str, None] = {}
+    level: list[Any] = [value]
+    for _ in range(_DEEPEST):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, PrefectFuture):
+                found[_id(item)] = None
+            elif isinstance(item, BaseAnnotation):
+                below.append(item.unwrap())
+            elif isinstance(item, Mapping):
+                below += _not_plain(item.keys()) + _not_plain(item.values())
+            elif isinstance(item, list | tuple | set | frozenset):
+                below += _not_plain(item)
+            elif dataclasses.is_dataclass(item) or hasattr(item, "model_fields_set"):
+                below += _not_plain(getattr(item, "__dict__", {}).values())
+        level = below
+    return list(found)
 
-    def visit(item: Any) -> Any:
-        if isinstance(item, PrefectFuture):
-            found.append(_id(item))
-        return item
 
-    try:
-        visit_collection(value, visit_fn=visit, return_data=False, max_depth=4)
-    except Exception:
-        return found
-    return list(dict.fromkeys(found))
+def _not_plain(items: Collection[Any]) -> list[Any]:
+    kinds = set(map(type, items)) - _PLAIN
+    return [item for item in items if type(item) in kinds] if kinds else []
 
 
 def _where() -> str:
@@ -387,7 +450,8 @@ class _Body:
         self.value: Any = None
         self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": _call.get()}
         self._entry |= {
-            "id": _task_run_id(),
+            "id": (run_id := _task_run_id()),
+            "walk": _walked_s.pop(run_id or "", 0.0),
             "arg": self._probe.size(arguments, f"arguments of {name}"),
             "async": shared,
         }

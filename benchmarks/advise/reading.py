@@ -32,6 +32,8 @@ _IDLE_S = 0.01
 _JUST_S = 0.05
 _WIDE = 1.2
 """Cores from which a task computes in more than its own thread."""
+_LEAST_WALK_S = 0.001
+"""CPU seconds below which going through a task's arguments is in the terms of any task."""
 _LEAST_S = 0.001
 """Seconds of a run below which two passes are not compared."""
 
@@ -62,6 +64,7 @@ class _Found:
     call: list[Entry] = field(default_factory=list)
     wait: list[Entry] = field(default_factory=list)
     body: list[Entry] = field(default_factory=list)
+    kept: list[Entry] = field(default_factory=list)
     pools: list[Entry] = field(default_factory=list)
     gil: dict[int, Entry] = field(default_factory=dict)
 
@@ -97,6 +100,8 @@ def read(folder: Path, known: Described) -> FlowProfile:
         peak_bytes=known.peak_bytes,
         import_s=facts.get("import_s", 0.0),
         client_s=facts.get("client_s", 0.0),
+        request_s=facts.get("request_s", 0.0),
+        request_cpu_s=facts.get("request_cpu_s", 0.0),
         looks=looks.any,
     )
 
@@ -170,7 +175,7 @@ def _total(runs: Sequence[TaskProfile], what: str) -> float:
 
 
 def _facts(folder: Path) -> dict[str, float]:
-    """`import_s` and `client_s` of the flow's process."""
+    """What the process of the flow says of itself; see `driver.PROCESS`."""
     path = folder / PROCESS
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -282,6 +287,9 @@ class _Runs:
         lost = [run_id for run_id in self._attempts if run_id not in {entry["id"] for entry in self._made}]
         self._made += [{"k": "submit", "id": run_id, **_as_made(self._attempts[run_id][0])} for run_id in lost]
         self._place = {entry["id"]: i for i, entry in enumerate(self._made)}
+        self._kept_s: dict[str, float] = {}
+        for kept in found.kept:
+            self._kept_s[kept["id"]] = self._kept_s.get(kept["id"], 0.0) + kept["cpu"]
         self._pool_s = self._pools_of_tasks(found)
         self._pool_busy = self._busy_pools(found)
         self._waiting = self._wait_shares()
@@ -350,6 +358,8 @@ class _Runs:
                 direct=entry["k"] == "call",
                 asynchronous=bool(entry.get("async")),
                 where=entry.get("where", ""),
+                asks=entry.get("asks", 0),
+                kept_s=self._kept_s.get(entry["id"], 0.0),
             )
             yield self._ran(run, attempts) if attempts else run
 
@@ -377,12 +387,8 @@ class _Runs:
         if steps:
             idle_s = min(sum(step.wait_s for step in steps if step.kind == "own"), idle_s)
         gil = 1.0 if first["async"] else self._shares.get(run.task, _GIL_PRIOR)
-        return TaskProfile(
-            task=run.task,
-            upstream=run.upstream,
-            direct=run.direct,
-            asynchronous=run.asynchronous,
-            where=run.where,
+        return replace(
+            run,
             start_s=first["t0"] - self._begin["t"],
             end_s=last["t1"] - self._begin["t"],
             wait_s=idle_s + between_s,
@@ -390,6 +396,7 @@ class _Runs:
             gil_s=gil * (thread_s + helpers_s),
             width=width,
             queued_s=max(wall_s - computing_s - idle_s, 0.0) if not steps else 0.0,
+            walk_s=walk_s if (walk_s := first.get("walk", 0.0)) >= _LEAST_WALK_S else 0.0,
             arg_bytes=_mean(body["arg"] for body in attempts),
             out_bytes=last["out"],
             attempts=len(attempts),

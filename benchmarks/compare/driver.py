@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,8 @@ BEGUN, RETURNED, REPLY = "begun", "returned", "reply"
 """Files of each pass, with its number: the flow is called, it has returned, what came of it."""
 PROCESS = "process.json"
 """File in the folder of a profile: CPU seconds of importing the flow's module (`import_s`) and of making a client
-of the API (`client_s`)."""
+of the API (`client_s`); seconds of asking the API for a task run (`request_s`), and of them CPU (`request_cpu_s`)."""
+_REQUESTS = 15
 
 
 def main(order_file: str, home: str) -> None:
@@ -64,7 +65,7 @@ def main(order_file: str, home: str) -> None:
             doing = f"the {order.engine.name} cluster did not start"
             site = stack.enter_context(_site(order, scratch))
             if order.profile is not None:
-                facts = {"import_s": imported_s, "client_s": _client_s()}
+                facts = {"import_s": imported_s, "client_s": _client_s(), **_request_s()}
                 (Path(order.profile) / PROCESS).write_text(json.dumps(facts))
                 _first_flow()
         except Exception as error:
@@ -92,6 +93,24 @@ def _client_s() -> float:
         return time.process_time() - before_s
 
     return min(took_s() for _ in range(3))
+
+
+def _request_s() -> dict[str, float]:
+    from uuid import uuid4
+
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    taken: list[tuple[float, float]] = []
+    with get_client(sync_client=True) as client:
+        for _ in range(_REQUESTS):
+            before_s, before_cpu_s = time.monotonic(), time.thread_time()
+            with suppress(ObjectNotFound):
+                client.read_task_run(uuid4())
+            taken.append((time.monotonic() - before_s, time.thread_time() - before_cpu_s))
+    # The first ones pay for the connection.
+    seconds, cpu_s = (sorted(each)[_REQUESTS // 2] for each in zip(*taken, strict=True))
+    return {"request_s": seconds, "request_cpu_s": cpu_s}
 
 
 def _first_flow() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from runner_lab.benchmarks.profiles import Draw
 from runner_lab.benchmarks.session.plan import Drawn, PlannedCell
+from runner_lab.records.cell_id import DRAWN_FAR
 from runner_lab.records.graph import GraphSpec, Work, WorkKind
 from runner_lab.records.record import Record
 
@@ -44,7 +45,7 @@ _SHAPES: tuple[tuple[WorkKind, bool], ...] = (
 """Kinds of work, and whether it may have as many slots as it likes."""
 
 
-def draws(count: int, seed: int, slots: int) -> tuple[Draw, ...]:
+def draws(count: int, seed: int | str, slots: int) -> tuple[Draw, ...]:
     """`count` different pieces of work, the same for a seed: kinds in turn, every second one from a cold start, every
     third one with a payload.
 
@@ -118,5 +119,6 @@ class Draws:
         from runner_lab.reports.choose.ranking import Request
 
         graph = cell.lab_graph
-        request = Request.of(graph, cell.cold, None if cell.free else cell.arm.workers)
+        far_s = cell.stage.api_latency_s if cell.suite == DRAWN_FAR else None
+        request = Request.of(graph, cell.cold, None if cell.free else cell.arm.workers, far_s)
         return {arm.arm: arm for arm in choice.rank(self._summary, request)}

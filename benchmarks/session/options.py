@@ -22,6 +22,7 @@ class Options:
 
     draws: pieces of work to draw, and the seed that they are drawn by; None: as the profile has it.
     api_latency: round trip to put between the run and Prefect's API, such as `80ms`.
+    draws_latency: the same for the drawn work alone.
     command: what the user typed, where that is not this process's own command line.
     """
 
@@ -38,6 +39,7 @@ class Options:
     server_settings: tuple[str, ...] = ()
     draws: tuple[int, int] | None = None
     api_latency: str | None = None
+    draws_latency: str | None = None
     command: str | None = None
 
 
@@ -60,7 +62,7 @@ def check(options: Options) -> None:
     if options.api_url and options.server_settings:
         raise UsageError("--lab-api-url uses a server that runs: --lab-server-setting is for one that the lab starts")
     server_settings(options.server_settings)
-    if api_latency_s(options) and options.api_url:
+    if (api_latency_s(options) or draws_latency_s(options)) and options.api_url:
         far_api.refuse_https(options.api_url)
     if options.resume:
         _check_resumed(options)
@@ -129,12 +131,25 @@ def api_latency_s(options: Options) -> float:
     Raises:
         AskError: what is given is no duration, or longer than Prefect's clients would wait.
     """
-    if options.api_latency is None:
+    return _round_trip_s("--lab-api-latency", options.api_latency)
+
+
+def draws_latency_s(options: Options) -> float:
+    """The same for drawn work, where it has one of its own.
+
+    Raises:
+        AskError: as `api_latency_s`.
+    """
+    return _round_trip_s("--lab-draws-latency", options.draws_latency)
+
+
+def _round_trip_s(option: str, text: str | None) -> float:
+    if text is None:
         return 0.0
     # Not at the top: it brings scipy, which is no module of the measuring side's.
     from runner_lab.reports.choose import asking
 
-    return asking.api_latency_s("--lab-api-latency", options.api_latency)
+    return asking.api_latency_s(option, text)
 
 
 def names(runners: str | None, profile: Profile) -> list[str]:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Container, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from runner_lab.benchmarks.session.options import (
     api_latency_s,
     blocks,
     check,
+    draws_latency_s,
     server_settings,
 )
 from runner_lab.benchmarks.session.plan import CellError, Drawn, PlannedCell, Search, Stage, Wide, applies, order
@@ -35,7 +37,7 @@ from runner_lab.benchmarks.session.search import durations
 from runner_lab.benchmarks.session.stages import Limits, Say, Stages
 from runner_lab.benchmarks.session.thrift import spared
 from runner_lab.benchmarks.session.workload import CellSites, SessionWorkload
-from runner_lab.records.cell_id import CellId
+from runner_lab.records.cell_id import DRAWN_FAR, CellId
 from runner_lab.records.graph import AnyGraph, GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import LeftOut, RunPlan
@@ -159,9 +161,18 @@ class Session:
         ]
 
     def _drawn_cells(self, suite: Suite) -> list[PlannedCell]:
+        """Beside Prefect's API, or as far away as is asked for; not both."""
+        count, seed = self.profile.draws
+        far_s = draws_latency_s(self.options)
+        if (suite.name == DRAWN_FAR) != (far_s > 0):
+            return []
+        if far_s:
+            suite = replace(suite, api_latency_s=far_s)
+        # Other work for each distance: what a cell is known by does not have it.
+        found = draws(count, f"{seed} at {far_s}" if far_s else seed, self.workers)
         return [
             Drawn(suite.name, draw.graph, arm, block, self._stage(arm, suite), draw.cold, free=draw.free)
-            for draw in draws(*self.profile.draws, self.workers)
+            for draw in found
             for arm in self.arms
             if suite.takes(arm) and self._applies(suite, draw.graph, arm, draw.cold)
             for block in range(2)

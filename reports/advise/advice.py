@@ -10,7 +10,7 @@ from typing import Any
 
 from runner_lab.records.flow_profile import FlowProfile
 from runner_lab.reports.advise import remedies as changes
-from runner_lab.reports.advise.prediction import FlowPrediction, PredictedFlow, predict
+from runner_lab.reports.advise.prediction import FlowPrediction, PredictedFlow, predict, prefect_s
 from runner_lab.reports.advise.remedies import Remedy
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.ranking import AS_GOOD
@@ -96,8 +96,8 @@ def advise(
 
 
 def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
-    """Of a replay's critical path: a run's time is its wait, its slot's cost, and the rest computing; between runs it
-    is own code and handing over, in the proportion that the flow's function has of them."""
+    """Of a replay's critical path: a run's time is its wait, and Prefect's part and computing, in the proportion
+    that they have alone; between runs it is own code and handing over, in that of the flow's function."""
     profile, handling = prediction.profile, prediction.handling
     waiting = computing = prefect = between = 0.0
     for place, seconds in shown.replay.path:
@@ -106,8 +106,11 @@ def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
             continue
         run = profile.runs[place]
         cost_s = handling.direct_s if run.direct else handling.slot_s
-        wait_s, cost_s = min(run.wait_s, seconds), min(cost_s, max(seconds - run.wait_s, 0.0))
-        waiting, prefect, computing = waiting + wait_s, prefect + cost_s, computing + seconds - wait_s - cost_s
+        cost_s += prefect_s(run, profile, shown.model)[0]
+        wait_s = min(run.wait_s, seconds)
+        share = cost_s / (cost_s + run.cpu_s / run.width) if cost_s else 0.0
+        waiting, prefect = waiting + wait_s, prefect + share * (seconds - wait_s)
+        computing += (1 - share) * (seconds - wait_s)
     own_s = sum(step.wait_s + step.cpu_s for step in profile.steps if step.kind == "own")
     submitted = [i for i, run in enumerate(profile.runs) if not run.direct]
     each_bytes = handed_bytes(profile, handling)
@@ -344,8 +347,7 @@ def _sure(advice: Advice) -> list[str]:
         return []
     return [
         f"Check: replayed under its own runner the flow takes {units.seconds(prediction.yours.warm_s)}, measured were "
-        f"{units.seconds(prediction.measured_s)}. The machine may have been "
-        "busy, or tasks take long lists or dicts, which Prefect goes through item by item: measure with --verify."
+        f"{units.seconds(prediction.measured_s)}. The machine may have been busy: measure with --verify."
     ]
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from scipy import stats
 
-from runner_lab.records.flow_profile import FlowProfile, TaskProfile
+from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import ranking
 from runner_lab.reports.choose.choice import memory
 from runner_lab.reports.choose.ranking import AS_GOOD, simplicity, slot_counts, tie_limit
-from runner_lab.reports.model.costs import Costs, cold_start_s, usually_at_heartbeat_s
+from runner_lab.reports.model.costs import STIRRED_S, Costs, cold_start_s, usually_at_heartbeat_s
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.model.simulation import Handling, Replay, replay
 
@@ -67,6 +68,7 @@ class PredictedFlow:
     memory_bytes: float | None
     leads: bool
     replay: Replay
+    model: ArmModel
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class FlowPrediction:
     ranked: the named arm first, then the others by time.
     yours:  the profiled runner's replay with its own slots, to hold against `measured_s`.
     usual:  every arm with the slots that it has where nobody says how many: threads no limit, others a slot a core.
+    direct: terms of direct calls, where the run has them.
     """
 
     profile: FlowProfile
@@ -83,11 +86,21 @@ class FlowPrediction:
     ranked: tuple[PredictedFlow, ...]
     yours: PredictedFlow | None
     usual: tuple[PredictedFlow, ...]
-    handling: Handling
+    direct: Costs | None
 
     @property
     def named(self) -> PredictedFlow:
         return self.ranked[0]
+
+    @property
+    def handling(self) -> Handling:
+        """What the named arm does to a task."""
+        return _handling(self.named.model, self.direct, self.profile)
+
+    def under_named(self, changed: FlowProfile) -> Replay:
+        """Another profile under the named arm with its slots."""
+        model = self.named.model
+        return _replayed(changed, model, self.direct, self.named.slots, _cores(model, self.profile, self.target))
 
     @property
     def named_warm(self) -> PredictedFlow:
@@ -139,12 +152,20 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
         usual=tuple(
             _at(summary, model, profile, target, direct, _usual_slots(model, profile, target)) for model, _ in possible
         ),
-        handling=_handling(named[0], direct),
+        direct=direct,
     )
 
 
-def _handling(found: ArmModel, direct: Costs | None) -> Handling:
-    return Handling.of(found.costs, direct, found.arm.lean, through_flow=found.arm.traits.reach != "cluster")
+def _handling(found: ArmModel, direct: Costs | None, profile: FlowProfile) -> Handling:
+    through_flow = found.arm.traits.reach != "cluster"
+    return Handling.of(found.costs, direct, found.arm.lean, _stirring(profile), through_flow)
+
+
+def _stirring(profile: FlowProfile) -> float:
+    """As how many of its tasks are long enough to leave Prefect's part of the next one cold caches."""
+    if not profile.runs:
+        return 0.0
+    return sum(min(run.alone_s / STIRRED_S, 1.0) for run in profile.runs) / len(profile.runs)
 
 
 def _candidates(summary: Summary, profile: FlowProfile) -> list[ArmModel]:
@@ -198,11 +219,9 @@ def _best(
 def _at(
     summary: Summary, found: ArmModel, profile: FlowProfile, target: Target, direct: Costs | None, slots: int
 ) -> PredictedFlow:
-    spread = target.hosts if found.arm.traits.reach == "cluster" else 1
-    cores = (target.cores or profile.cores) * spread
+    cores = _cores(found, profile, target)
     costs = found.costs
-    there = _with_clients(_crowded(profile, found, slots, cores), found)
-    done = replay(there, _handling(found, direct), slots, cores)
+    done = _replayed(profile, found, direct, slots, cores)
     around_s = min(max(profile.wall_s - profile.fn_s, 0.0), FLOW_START_S)
     fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
     # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
@@ -216,6 +235,7 @@ def _at(
         float(stats.t.ppf(0.95, max(found.free, 1))) * math.hypot(_log_sd(found, profile, slots), found.noise), 50
     )
     submitted = len(list(profile.submitted))
+    more = float(costs.prefect_factor(_stirring(profile), STIRRED_S))
     own_cpu_s = sum(step.cpu_s for step in profile.steps) + sum(run.cpu_s for run in profile.runs)
     return PredictedFlow(
         arm=found.arm.label,
@@ -227,11 +247,21 @@ def _at(
         high=seconds * math.exp(reach),
         start_s=start_s,
         warm_s=warm_s,
-        cpu_s=own_cpu_s + costs.fixed_cpu_s + (costs.stirred * costs.cpu_s + costs.server_cpu_s) * submitted,
+        cpu_s=own_cpu_s + costs.fixed_cpu_s + (more * costs.cpu_s + costs.server_cpu_s) * submitted,
         memory_bytes=_memory_bytes(summary, found, profile, slots),
         leads=False,
         replay=done,
+        model=found,
     )
+
+
+def _cores(found: ArmModel, profile: FlowProfile, target: Target) -> int:
+    return (target.cores or profile.cores) * (target.hosts if found.arm.traits.reach == "cluster" else 1)
+
+
+def _replayed(profile: FlowProfile, found: ArmModel, direct: Costs | None, slots: int, cores: int) -> Replay:
+    there = _with_prefect(_with_clients(_crowded(profile, found, slots, cores), found), found)
+    return replay(there, _handling(found, direct, profile), slots, cores)
 
 
 def _crowded(profile: FlowProfile, found: ArmModel, slots: int, cores: int) -> FlowProfile:
@@ -275,6 +305,55 @@ def _with_clients(profile: FlowProfile, found: ArmModel) -> FlowProfile:
         return replace(run, cpu_s=run.cpu_s + more_s, gil_s=run.gil_s + more_s)
 
     return replace(profile, runs=tuple(map(there, profile.runs)))
+
+
+def _with_prefect(profile: FlowProfile, found: ArmModel) -> FlowProfile:
+    """The profile with what Prefect does for its runs and not for the lab's, which take little, and keep nothing."""
+
+    def handed(steps: Sequence[Step]) -> Iterator[Step]:
+        for step in steps:
+            if step.kind == "submit":
+                run = profile.runs[step.runs[0]]
+                driver_s = _walks(run, found)[0] * run.walk_s
+                if driver_s:
+                    yield Step("own", cpu_s=driver_s)
+            yield step
+
+    def there(run: TaskProfile) -> TaskProfile:
+        more_s, gil_s = prefect_s(run, profile, found)
+        first = [Step("own", cpu_s=more_s)] if run.steps and more_s else []
+        steps = (*first, *handed(run.steps))
+        return replace(run, cpu_s=run.cpu_s + more_s, gil_s=run.gil_s + gil_s, steps=steps)
+
+    return replace(profile, runs=tuple(map(there, profile.runs)), steps=tuple(handed(profile.steps)))
+
+
+def prefect_s(run: TaskProfile, profile: FlowProfile, found: ArmModel) -> tuple[float, float]:
+    """CPU seconds that Prefect takes for a run where its body runs, beyond the arm's terms, and those under the GIL.
+
+    It goes through the items of the arguments, and writes the result. In stock threads it also asks its API for the
+    state of each future among the arguments, where others have the result by then or know the state; the server is a
+    process of this machine, and answers one at a time.
+    """
+    own_s = _walks(run, found)[1] * run.walk_s + run.kept_s
+    stock_threads = found.arm.has_slots and found.costs.shares_gil and not found.arm.lean
+    asks = run.asks if stock_threads and not run.direct else 0
+    return own_s + asks * profile.request_s, own_s + asks * profile.request_cpu_s
+
+
+def _walks(run: TaskProfile, found: ArmModel) -> tuple[int, int]:
+    """How often Prefect goes through the items of a run's arguments: in the flow's process, and where its body runs.
+
+    It looks there for what the run waits for, and then for what it has to put in its place; runners whose tasks run
+    elsewhere do as much before they send them. What comes by a future is not there yet when it is handed over.
+    """
+    by_future = bool(run.upstream) and not run.direct
+    reach = found.arm.traits.reach
+    if run.direct or not found.arm.has_slots or reach == "process":
+        return 0, 1 if by_future else 2
+    if by_future:
+        return int(reach == "host" and not found.arm.lean), 2
+    return 1 if found.arm.lean or reach == "host" else 2, 2
 
 
 def _memory_bytes(summary: Summary, found: ArmModel, profile: FlowProfile, slots: int) -> float | None:

@@ -39,7 +39,7 @@ def remedies(prediction: FlowPrediction, best: Callable[[FlowProfile], Predicted
     Args:
         best: gives a changed flow under the runner that is then the one to take.
     """
-    found = [*_direct_calls(prediction, best), *_batches(prediction), *_payloads(prediction)]
+    found = [*_direct_calls(prediction, best), *_batches(prediction), *_payloads(prediction), *_walks(prediction)]
     enough_s = WORTH_SAYING * prediction.named.warm_s
     told = [remedy for remedy in found if remedy.saves_s is None or remedy.saves_s > enough_s]
     told += [*_pools(prediction), *_own_code(prediction)]
@@ -47,9 +47,7 @@ def remedies(prediction: FlowPrediction, best: Callable[[FlowProfile], Predicted
 
 
 def _saved(prediction: FlowPrediction, changed: FlowProfile) -> float:
-    named = prediction.named
-    cores = prediction.target.cores or prediction.profile.cores
-    return named.replay.seconds - replay(changed, prediction.handling, named.slots, cores).seconds
+    return prediction.named.replay.seconds - prediction.under_named(changed).seconds
 
 
 def _direct_calls(prediction: FlowPrediction, best: Callable[[FlowProfile], PredictedFlow]) -> Iterator[Remedy]:
@@ -151,6 +149,7 @@ def _together(runs: Sequence[TaskProfile]) -> TaskProfile:
         wait_s=sum(run.wait_s for run in runs),
         cpu_s=sum(run.cpu_s for run in runs),
         gil_s=sum(run.gil_s for run in runs),
+        walk_s=sum(run.walk_s for run in runs),
         arg_bytes=sum(run.arg_bytes or 0.0 for run in runs),
         out_bytes=sum(run.out_bytes or 0.0 for run in runs),
     )
@@ -173,6 +172,21 @@ def _payloads(prediction: FlowPrediction) -> Iterator[Remedy]:
             f"Arguments and results of {task}, up to {units.size(largest)}, go {way}: write them to a file or a bucket "
             "in the task and hand on its name.",
             _saved(prediction, light),
+        )
+
+
+def _walks(prediction: FlowPrediction) -> Iterator[Remedy]:
+    profile = prediction.profile
+    for task, runs in profile.by_task().items():
+        each_s = sum(run.walk_s for run in runs) / len(runs)
+        if not each_s:
+            continue
+        plain = tuple(replace(run, walk_s=0.0) if run.task == task else run for run in profile.runs)
+        yield Remedy(
+            f"Prefect goes through every item of what {task} takes, {units.seconds(each_s)} each time and more than "
+            "once a run: wrap lists and dicts that hold no future in prefect.utilities.annotations.quote(...), or "
+            "hand on an array, a frame or a file's name.",
+            _saved(prediction, replace(profile, runs=plain)),
         )
 
 

@@ -45,9 +45,12 @@ class Request:
     api_latency_s: float | None = None
 
     @classmethod
-    def of(cls, graph: AnyGraph, cold: bool, workers: int | None) -> Request:
+    def of(cls, graph: AnyGraph, cold: bool, workers: int | None, api_latency_s: float | None = None) -> Request:
         """The question that a map of the lab's own is an answer to."""
-        return cls(graph.tasks, graph.work.seconds, graph.work.kind, graph.payload_bytes, workers, cold)
+        work = graph.work
+        return cls(
+            graph.tasks, work.seconds, work.kind, graph.payload_bytes, workers, cold, api_latency_s=api_latency_s
+        )
 
     def workload(self, batch: int = 1) -> Workload:
         return Workload.of_items(self.tasks, self.seconds, self.kind, self.payload_bytes, batch)

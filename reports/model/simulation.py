@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile
-from runner_lab.reports.model.costs import Costs
+from runner_lab.reports.model.costs import STIRRED_S, Costs
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,17 @@ class Handling:
     direct_s: float = 0.0
 
     @classmethod
-    def of(cls, costs: Costs, direct: Costs | None, lends: bool, through_flow: bool = True) -> Handling:
-        """Of a user's tasks: their bodies take a while.
+    def of(
+        cls, costs: Costs, direct: Costs | None, lends: bool, stirring: float = 1.0, through_flow: bool = True
+    ) -> Handling:
+        """Of a user's tasks.
 
         Args:
             direct: terms of direct calls, where the run has them.
+            stirring: the share of the tasks whose bodies take a while.
         """
-        driver_s, slot_s, cpu_s = (costs.stirred * each for each in (costs.driver_s, costs.slot_s, costs.cpu_s))
+        more = float(costs.prefect_factor(stirring, STIRRED_S))
+        driver_s, slot_s, cpu_s = (more * each for each in (costs.driver_s, costs.slot_s, costs.cpu_s))
         driver_cpu_s = min(driver_s, cpu_s)
         # The lab's tasks make what they hand on, as many at a time as compute; direct calls do nothing else with it.
         made_s = (direct.payload_s or 0.0) / (1 if costs.shares_gil else costs.measured_slots) if direct else 0.0
@@ -74,7 +78,9 @@ class Handling:
             through_flow=through_flow,
             event_loop=costs.event_loop,
             lends=lends,
-            direct_s=direct.stirred * (direct.driver_s + direct.slot_s) if direct else 0.0,
+            direct_s=float(direct.prefect_factor(stirring, STIRRED_S)) * (direct.driver_s + direct.slot_s)
+            if direct
+            else 0.0,
         )
 
 

@@ -20,6 +20,19 @@ def put(page: Path, name: str, body: str) -> None:
         raise RecordError(f"cannot write {page}: {error}") from None
 
 
+def check(page: Path, *names: str) -> None:
+    """
+    Raises:
+        RecordError: as `put` would for one of these.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"cannot read {page}: {error.strerror}") from None
+    for name in names:
+        replaced(text, name, "", page)
+
+
 def replaced(text: str, name: str, body: str, page: Path) -> str:
     """The page's text with another body between the markers."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"

@@ -12,7 +12,8 @@ def work(one: Tested) -> str:
     asked = one.request
     slots = "" if asked.workers is None else f", {asked.workers} slots"
     work = of_work(asked.tasks, asked.kind, asked.seconds, asked.payload_bytes)
-    return f"{work}{slots}, {'cold' if asked.cold else 'warm'}"
+    away = "" if asked.api_latency_s is None else f", the API {units.exactly(asked.api_latency_s)} away"
+    return f"{work}{slots}, {'cold' if asked.cold else 'warm'}{away}"
 
 
 def of_work(tasks: int, kind: str, seconds: float, payload_bytes: float) -> str:

@@ -54,7 +54,9 @@ def test_the_plugin_has_no_other_options():
     plugin.pytest_addoption(parser)
     options = {name for option in parser.getgroup("lab").options for name in option.names()}
 
-    assert options == {*GIVEN, "--lab-command", "--lab-draws", "--lab-seed"}, "those of `regret` are its own"
+    assert options == {*GIVEN, "--lab-command", "--lab-draws", "--lab-draws-latency", "--lab-seed"}, (
+        "those of `regret` are its own"
+    )
 
 
 def test_options_of_pytest_come_after_two_dashes(handed, capsys):

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from runner_lab import lab, reports
 from runner_lab.reports import RecordError
-from runner_lab.reports.pages import findings_tables, markdown, terminal
+from runner_lab.reports.pages import findings_page, findings_tables, markdown, terminal
 from tests.reports import synthetic
 
 HOSTILE = "<script>alert(1)</script> | [x](http://example.com) \x1b[31m\u202e\ud800 [bold]"
@@ -244,3 +244,30 @@ def test_what_there_is_to_know_of_an_experiment_is_a_table_of_its_own(tmp_path):
 def test_a_page_of_the_repository_links_the_code(tmp_path):
     lines = markdown.section(findings_tables.read(write(tmp_path, MIXED)), "../")
     assert any("[What if killed](../benchmarks/killed.py)<br><sub>killed</sub>" in line for line in lines)
+
+
+def test_a_page_of_the_documentation_gets_the_matrix_and_the_facts_between_its_markers(tmp_path):
+    page = tmp_path / "faults.md"
+    markers = ["<!-- matrix: begin -->", "old", "<!-- matrix: end -->"]
+    page.write_text("\n".join(["# Faults", *markers, "Read on.", *(m.replace("matrix", "facts") for m in markers)]))
+    findings_page.put(page, findings_tables.read(write(tmp_path, MIXED)))
+
+    text = page.read_text()
+    assert text.startswith("# Faults\n<!-- matrix: begin -->\n\n2 experiments under 4 runners: ✓ 2 fine")
+    assert "old" not in text
+    assert "| dask | 0 | 0 | 1 | 1 |" in text
+    assert "| [What if killed](../benchmarks/killed.py)<br><sub>killed</sub> | ✓ ok under threads |" in text
+    assert "<summary>What was measured: 6 findings</summary>" in text
+    assert "Measured with prefect 3.8.8, 2026-01-01." in text
+    assert "\nRead on.\n" in text
+
+
+def test_a_page_without_a_place_for_it_is_told_before_anything_is_measured(tmp_path, capsys):
+    page = tmp_path / "faults.md"
+    page.write_text("<!-- matrix: begin -->\n<!-- matrix: end -->\n")
+    for name, said in ((page, "put the lines <!-- facts: begin -->"), (tmp_path / "gone.md", "cannot read")):
+        with pytest.raises(SystemExit) as ended:
+            lab.main(["faults", "--page", str(name), "--out", str(tmp_path / "found")])
+        assert ended.value.code == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "found").exists()

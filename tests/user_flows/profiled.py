@@ -89,6 +89,22 @@ def crowd(file: str, n: int = 12) -> int:
     return len(compute.map(range(n)).result())
 
 
+@task
+def longest(parts: dict[str, list[list[int]]], names: list[str]) -> int:
+    return max(len(part) for part in parts["parts"]) + len(names)
+
+
+@task
+def numbers(n: int) -> list[int]:
+    return list(range(n))
+
+
+@flow
+def takes_lists(n: int = 20_000) -> int:
+    parts = [numbers.submit(n) for _ in range(2)]
+    return longest.submit({"parts": parts}, ["a"] * n).result()
+
+
 @flow
 def half_way(n: int = 3) -> None:
     wait.map(range(n)).result()

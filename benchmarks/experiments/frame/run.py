@@ -2,13 +2,16 @@
 
 An experiment that hangs, or that ends the process it is made in, is a finding like any other, and the rest goes on.
 Findings are written anew after each one, so that Ctrl-C loses none; what is measured again replaces its finding.
+Several commands may write to one folder at a time.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,11 @@ from runner_lab.reports.words.units import seconds as shown
 from runner_lab.runners import catalog
 from runner_lab.runners.isolation.guard import guarded
 from runner_lab.runners.spec import RunnerSpec
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
 
 
 class AskedError(ValueError):
@@ -76,12 +84,14 @@ def run(
         measured = _measured(experiments, arms, scratch, folder / f"{suite.name}.log", say, told)
         # Closed before the server is: what an interrupt leaves up still talks to it.
         for finding in stack.enter_context(closing(measured)):
-            found = found.with_finding(finding)
-            findings_file.write(folder, found)
+            with _turn(folder):
+                found = _with_others(found, file).with_finding(finding)
+                findings_file.write(folder, found)
             title = next(experiment.title for experiment in experiments if experiment.id == finding.experiment)
             tell(f"{finding.arm}: {title}: {finding.symbol}, {finding.words} ({shown(finding.seconds)})")
             interrupts.raise_lost()
-        findings_file.write(folder, found.finished(now()))
+        with _turn(folder):
+            findings_file.write(folder, _with_others(found, file).finished(now()))
     return folder
 
 
@@ -220,6 +230,25 @@ def _made(folder: Path) -> Iterator[None]:
         if new:
             with suppress(OSError):
                 folder.rmdir()
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """No other command writes to the file meanwhile; on Windows, where the system has no such lock, one may."""
+    if fcntl is None:
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
+def _with_others(found: Findings, file: Path) -> Findings:
+    """With what another command has found meanwhile."""
+    return replace(found, findings=findings_file.read(file).findings) if file.exists() else found
 
 
 def _findings(suite: ExperimentSuite, described: dict[str, Any], earlier: Findings | None, folder: Path) -> Findings:

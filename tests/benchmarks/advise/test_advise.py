@@ -117,6 +117,17 @@ def test_threads_that_a_task_starts_are_its_own(advise):
 
 
 @pytest.mark.slow
+def test_the_way_through_the_items_of_long_lists_is_known(advise):
+    _, profile, _ = advise("takes_lists")
+
+    # Microseconds an item, of 60,000 items; a task that takes a number takes none.
+    assert mean(profile, "longest", "walk_s") > 60_000 * 1e-7
+    assert mean(profile, "numbers", "walk_s") == 0
+    numbers = [place for place, run in enumerate(profile.runs) if run.task == "numbers"]
+    assert sorted(profile.by_task()["longest"][0].upstream) == numbers
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("more", "passes"), [((), 2), (("--once",), 1)])
 def test_a_crowded_flow_runs_a_second_time_unless_told_not_to(advise, tmp_path, more, passes):
     _, profile, _ = advise("crowd", "--param", f"file={tmp_path / 'lines'}", *more)

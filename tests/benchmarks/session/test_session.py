@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.benchmarks import bench_api_far, bench_api_near, bench_overhead
+from runner_lab.benchmarks import bench_api_far, bench_api_near, bench_overhead, bench_regret, bench_regret_far
 from runner_lab.benchmarks.profiles import FAR_S
 from runner_lab.benchmarks.session.options import UsageError
 from runner_lab.benchmarks.session.session import Options, Session
@@ -143,6 +143,23 @@ def test_a_runs_cells_are_as_far_from_the_api_as_it_is_told_and_so_is_what_it_st
     assert api_url.startswith("http://127.0.0.1:")
     assert (theirs == "http://me@h:1/p/api") == (seconds == 0)
     assert (theirs[: len("http://me@")], theirs[-len("/p/api") :]) == ("http://me@", "/p/api")
+
+
+def test_drawn_work_is_as_far_from_the_api_as_it_is_told_and_is_other_work_then():
+    with planned(profile="quick", runners="threads", draws=(3, 0)) as session:
+        near, none = session.cells(bench_regret.SUITE), session.cells(bench_regret_far.SUITE)
+    far = {}
+    for given in ("80ms", "20ms"):
+        with planned(profile="quick", runners="threads", draws=(3, 0), draws_latency=given) as session:
+            assert session.cells(bench_regret.SUITE) == []
+            far[given] = session.cells(bench_regret_far.SUITE)
+
+    assert none == []
+    assert {cell.stage.api_latency_s for cell in near} == {0.0}
+    assert {cell.stage.api_latency_s for cell in far["80ms"]} == {0.08}
+    graphs = [{cell.graph for cell in cells} for cells in (near, *far.values())]
+    assert [len(each) for each in graphs] == [3, 3, 3]
+    assert len(set.union(*graphs)) == 9
 
 
 def test_a_suite_far_from_the_api_has_no_cells_where_nothing_can_be_put_between(tmp_path):

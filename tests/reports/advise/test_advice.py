@@ -196,6 +196,29 @@ def test_large_results_that_go_through_the_driver_are_told(summary: Summary) -> 
     assert bool(moved) == bool(told.prediction.handling.payload_s)
 
 
+def test_long_lists_cost_what_prefect_takes_to_go_through_their_items(summary: Summary) -> None:
+    """Twice where the body runs; and in the flow's process, before that, where it runs elsewhere."""
+    long, short = profile([waits(0.1, walk_s=0.5)] * 10), profile([waits(0.1)] * 10)
+    after, before = (
+        {one.arm: one.warm_s for one in predict(summary, flow, Target(cold=False)).usual} for flow in (long, short)
+    )
+    assert after["threads"] - before["threads"] == pytest.approx(10 * 2 * 0.5, abs=0.3)
+    # The flow goes through one task's items while the task before it goes on.
+    assert 10 * 0.5 <= after["processes"] - before["processes"] < 10 * 2 * 0.5
+    assert after["dask"] - before["dask"] == pytest.approx(10 * 2 * 0.5, abs=1.5)
+    assert after["lean-dask"] - before["lean-dask"] < after["dask"] - before["dask"]
+
+    chained = [*[waits(0.1)] * 10, *(waits(0.1, walk_s=0.5, upstream=(i,)) for i in range(10))]
+    later = {one.arm: one.warm_s for one in predict(summary, profile(chained), Target(cold=False)).usual}
+    assert later["threads"] - before["threads"] == pytest.approx(10 * 0.5, abs=1.0)
+
+    told = advised(summary, long)
+    (remedy,) = [remedy for remedy in told.remedies if "every item of what wait takes, 500 ms" in remedy.what]
+    assert remedy.saves_s is not None
+    assert remedy.saves_s > 0.5 * told.prediction.named.warm_s
+    assert told.split.prefect > 0.5
+
+
 def test_libraries_whose_threads_are_too_many_are_named_with_the_variable(summary: Summary) -> None:
     flow = profile([computes(8.0, 0.0, width=4.0)] * 8, cores=8, pools=(ThreadPool("openblas", 8),))
     named = predict(summary, flow, Target()).named

@@ -16,6 +16,7 @@ from runner_lab.reports.choose import choice
 from runner_lab.reports.choose import regret as regrets
 from runner_lab.reports.choose.ranking import Request
 from runner_lab.reports.pages import tables
+from runner_lab.reports.words import regret as regret_words
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, Runner, independent
 
@@ -44,6 +45,21 @@ def test_the_regret_is_the_time_of_the_named_over_that_of_the_fastest(drawn):
     assert one.named.arm == choice.rank(drawn, one.request)[0].arm
     assert one.regret == pytest.approx(times[one.named.arm] / min(times.values()))
     assert one.regret < 1.1
+
+
+def test_work_far_from_the_api_is_asked_about_as_far(tmp_path):
+    far = [
+        replace(record, suite="regret_far", api_latency_s=0.08)
+        for record in machine.records(cells=[("regret", COMPUTING)], blocks=1)
+    ]
+    found = regrets.regret(summary_of(tmp_path, [*RECORDS, *far]))
+
+    assert found is not None
+    assert [one.request.api_latency_s for one in found.tested] == [None, 0.08]
+    assert [regret_words.work(one) for one in found.tested] == [
+        "40 x CPU 400 ms, 2 slots, warm",
+        "40 x CPU 400 ms, 2 slots, warm, the API 80 ms away",
+    ]
 
 
 def test_drawn_work_is_seen_by_no_fit(drawn, tmp_path):
