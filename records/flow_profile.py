@@ -187,6 +187,16 @@ class FlowProfile:
     def submitted(self) -> Iterator[TaskProfile]:
         return (run for run in self.runs if not run.direct)
 
+    @property
+    def ran_s(self) -> float:
+        """From the start of the flow's function until it and all its task runs have ended."""
+        return max([self.fn_s, *(run.end_s for run in self.runs)])
+
+    @property
+    def around_s(self) -> float:
+        """Of the call of the flow, what was neither: Prefect's own part, and starting and stopping its runner."""
+        return max(self.wall_s - self.ran_s, 0.0)
+
     def by_task(self) -> dict[str, list[TaskProfile]]:
         found: dict[str, list[TaskProfile]] = {}
         for run in self.runs:

@@ -10,7 +10,7 @@ from typing import Any
 
 from runner_lab.records.flow_profile import FlowProfile
 from runner_lab.reports.advise import remedies as changes
-from runner_lab.reports.advise.prediction import FlowPrediction, PredictedFlow, predict, prefect_s
+from runner_lab.reports.advise.prediction import FLOW_START_S, FlowPrediction, PredictedFlow, predict, prefect_s
 from runner_lab.reports.advise.remedies import Remedy
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.ranking import AS_GOOD
@@ -22,11 +22,12 @@ _SMALLEST_SHARE = 0.02
 _PATH_PARTS = 4
 _TOLD_SHARE = 0.1
 """Of a time, from which what Prefect waits at the end is told."""
+_TOLD_START_S = 1.0
 _WITHOUT_RUNNER = {True: "call the tasks, without .submit", False: "await the tasks together with asyncio.gather"}
 _CROWDED = 1.1
 """Times as much CPU from which it is told that many threads make a task slower."""
-_UNSURE = 0.15
-"""The replay under the flow's own runner may be so far off the measured time before it is told."""
+_UNSURE, _UNSURE_S = 0.15, 0.05
+"""Relative, and in seconds: so far off the measured time the replay under the flow's own runner may be untold."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def words(advice: Advice) -> tuple[str, ...]:
     profile = prediction.profile
     lines = [
         *_recommended(advice),
-        f"Now: {units.seconds(profile.wall_s)} under its own {profile.runner}, measured once on "
+        f"Now: {units.seconds(profile.wall_s)} under its own {profile.runner}{_starting(profile)}, measured once on "
         f"{units.plural(profile.cores, 'core')}{_crowding(profile)}; {units.plural(len(profile.runs), 'task run')} "
         f"of {profile.name}.",
         f"Its time: {_shares(advice.split)}.",
@@ -229,6 +230,13 @@ def words(advice: Advice) -> tuple[str, ...]:
     if not advice.verified:
         lines.append("Estimates from one profile; --verify measures the named runner beside yours.")
     return tuple(lines)
+
+
+def _starting(profile: FlowProfile) -> str:
+    """What its runner took to start and to stop, where that is much of the time."""
+    started_s = profile.around_s - FLOW_START_S
+    told = started_s > max(_TOLD_SHARE * profile.wall_s, _TOLD_START_S)
+    return f" ({units.seconds(started_s)} of it to start and stop that)" if told else ""
 
 
 def _crowding(profile: FlowProfile) -> str:
@@ -324,9 +332,13 @@ def _own_row(prediction: FlowPrediction) -> PredictedFlow | None:
 
 
 def _gain(prediction: FlowPrediction, own: PredictedFlow | None) -> str:
-    now_s = own.seconds if own is not None else prediction.yours.warm_s if prediction.yours else prediction.measured_s
+    now_s = (
+        own.seconds if own is not None else prediction.yours.warm_s if prediction.yours else prediction.profile.wall_s
+    )
     ratio = now_s / prediction.named.seconds
-    return f" {units.times(ratio)} faster than now." if ratio > AS_GOOD else ""
+    # What was measured is without the start that the prediction is with.
+    same = f": {units.seconds(now_s)} from the same start" if own is not None and prediction.target.cold else ""
+    return f" {units.times(ratio)} faster than now{same}." if ratio > AS_GOOD else ""
 
 
 def placed(one: PredictedFlow) -> str:
@@ -342,12 +354,12 @@ def _sure(advice: Advice) -> list[str]:
     prediction = advice.prediction
     if prediction.yours is None:
         return []
-    off = prediction.yours.warm_s / prediction.measured_s - 1
-    if abs(off) <= _UNSURE:
+    replayed_s, ran_s = prediction.yours.replay.seconds, prediction.profile.ran_s
+    if abs(replayed_s - ran_s) <= max(_UNSURE * ran_s, _UNSURE_S):
         return []
     return [
-        f"Check: replayed under its own runner the flow takes {units.seconds(prediction.yours.warm_s)}, measured were "
-        f"{units.seconds(prediction.measured_s)}. The machine may have been busy: measure with --verify."
+        f"Check: replayed under its own runner the flow's function takes {units.seconds(replayed_s)}, measured were "
+        f"{units.seconds(ran_s)}. The machine may have been busy: measure with --verify."
     ]
 
 

@@ -75,7 +75,7 @@ class PredictedFlow:
 class FlowPrediction:
     """
     ranked: the named arm first, then the others by time.
-    yours:  the profiled runner's replay with its own slots, to hold against `measured_s`.
+    yours:  the profiled runner's replay with its own slots, to hold against what was measured.
     usual:  every arm with the slots that it has where nobody says how many: threads no limit, others a slot a core.
     direct: terms of direct calls, where the run has them.
     """
@@ -107,10 +107,6 @@ class FlowPrediction:
         """The one to take where its workers are up already: the named one, if it is as good as the fastest there."""
         fastest = min(self.ranked, key=lambda one: one.warm_s)
         return self.named if self.named.warm_s <= AS_GOOD * fastest.warm_s else fastest
-
-    @property
-    def measured_s(self) -> float:
-        return self.profile.wall_s
 
 
 class CannotAdviseError(ValueError):
@@ -222,7 +218,7 @@ def _at(
     cores = _cores(found, profile, target)
     costs = found.costs
     done = _replayed(profile, found, direct, slots, cores)
-    around_s = min(max(profile.wall_s - profile.fn_s, 0.0), FLOW_START_S)
+    around_s = min(profile.around_s, FLOW_START_S)
     fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
     # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
     imports_s = profile.import_s * max(slots / cores, 1.0) if costs.starts_slots else 0.0
@@ -230,7 +226,9 @@ def _at(
     start_s = None if costs.cold_s is None else float(cold_start_s(costs, slots, cores))
     if start_s is not None and not costs.pool_in_run:
         start_s += imports_s
-    seconds = float(usually_at_heartbeat_s(costs, warm_s + (start_s or 0.0))) if target.cold else warm_s
+    seconds = warm_s
+    if target.cold and math.isfinite(warm_s):
+        seconds = float(usually_at_heartbeat_s(costs, warm_s + (start_s or 0.0)))
     reach = min(
         float(stats.t.ppf(0.95, max(found.free, 1))) * math.hypot(_log_sd(found, profile, slots), found.noise), 50
     )

@@ -94,7 +94,7 @@ def longest(parts: dict[str, list[list[int]]], names: list[str]) -> int:
     return max(len(part) for part in parts["parts"]) + len(names)
 
 
-@task
+@task(persist_result=True)
 def numbers(n: int) -> list[int]:
     return list(range(n))
 

@@ -89,6 +89,9 @@ def test_every_task_run_is_known_by_what_it_waits_for_computes_and_hands_over(ad
     assert mean(profile, "digest", "arg_bytes") == pytest.approx(1e6, rel=0.01)
     computes = [place for place, run in enumerate(profile.runs) if run.task == "compute"]
     assert [run.upstream for run in profile.by_task()["digest"]] == [(place,) for place in computes]
+    assert {run.asks for run in profile.by_task()["digest"]} == {1}
+    assert not any(run.asks for task in ("wait", "compute", "flaky") for run in profile.by_task()[task])
+    assert 0 < profile.request_cpu_s <= profile.request_s < 1
     flaky = profile.by_task()["flaky"][0]
     assert (flaky.attempts, flaky.failed) == (2, False)
     assert flaky.wait_s > 0.25, "the delay before it is tried again"
@@ -123,6 +126,8 @@ def test_the_way_through_the_items_of_long_lists_is_known(advise):
     # Microseconds an item, of 60,000 items; a task that takes a number takes none.
     assert mean(profile, "longest", "walk_s") > 60_000 * 1e-7
     assert mean(profile, "numbers", "walk_s") == 0
+    assert mean(profile, "numbers", "kept_s") > 20_000 * 1e-7, "its result is gone through, and written"
+    assert mean(profile, "longest", "kept_s") == 0
     numbers = [place for place, run in enumerate(profile.runs) if run.task == "numbers"]
     assert sorted(profile.by_task()["longest"][0].upstream) == numbers
 

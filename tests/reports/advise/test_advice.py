@@ -157,8 +157,23 @@ def test_what_was_measured_is_held_against_its_own_replay(summary: Summary) -> N
     told = advised(summary, flow)
     assert told.prediction.yours.arm == "threads"
     assert any(line.startswith("Check: replayed under its own runner") for line in advice.words(told))
-    fitting = replace(flow, wall_s=told.prediction.yours.warm_s, fn_s=told.prediction.yours.warm_s - 0.1)
-    assert not any(line.startswith("Check:") for line in advice.words(advised(summary, fitting)))
+    replayed_s = told.prediction.yours.replay.seconds
+    for wall_s, start in ((replayed_s + 0.3, False), (replayed_s + 30.3, True)):
+        words = advice.words(advised(summary, replace(flow, wall_s=wall_s, fn_s=replayed_s)))
+        assert not any(line.startswith("Check:") for line in words), "starting a cluster is no part of the replay"
+        assert any("(30.0 s of it to start and stop that)" in line for line in words) is start
+
+
+def test_what_would_hang_has_no_time_from_a_cold_start_either(summary: Summary) -> None:
+    """A whole number of heartbeats is none of an infinite time."""
+    inner = [(Step("submit", (place,)), Step("wait", (place,))) for place in (2, 3)]
+    runs = [*(TaskProfile("outer", attempts=1, lane=0, steps=steps) for steps in inner), waits(0.5), waits(0.5)]
+    flow = profile(runs, [Step("submit", (0,)), Step("submit", (1,)), Step("wait", (0, 1))])
+    model = replace(
+        summary.model,
+        arms=tuple(replace(found, costs=replace(found.costs, heartbeat_s=1.0)) for found in summary.model.arms),
+    )
+    assert all(math.isfinite(one.seconds) for one in predict(replace(summary, model=model), flow, Target()).ranked)
 
 
 def test_a_flow_that_calls_its_tasks_is_told_so_and_what_submitting_them_would_save(summary: Summary) -> None:
@@ -217,6 +232,31 @@ def test_long_lists_cost_what_prefect_takes_to_go_through_their_items(summary: S
     assert remedy.saves_s is not None
     assert remedy.saves_s > 0.5 * told.prediction.named.warm_s
     assert told.split.prefect > 0.5
+
+
+def test_a_future_among_the_arguments_costs_stock_threads_a_request_and_a_kept_result_costs_all(
+    summary: Summary,
+) -> None:
+    def warm(**more: float) -> dict[str, float]:
+        runs = [waits(0.01, **more) for _ in range(100)]
+        flow = profile(runs, request_s=0.02, request_cpu_s=0.01)
+        return {one.arm: one.warm_s for one in predict(summary, flow, Target(cold=False)).usual}
+
+    plain, asking, keeping = warm(), warm(asks=1), warm(kept_s=0.02)
+    assert asking["threads"] - plain["threads"] == pytest.approx(100 * 0.01, abs=0.3)
+    assert {arm for arm in plain if asking[arm] > 1.02 * plain[arm]} == {"threads"}
+    assert all(keeping[arm] > plain[arm] + 0.5 for arm in plain)
+
+
+def test_short_bodies_leave_prefects_part_as_it_is_in_empty_tasks(summary: Summary) -> None:
+    """Where a body takes a while, caches are cold for what Prefect does next."""
+    for seconds, stirred in ((0.0, False), (0.1, True)):
+        found = predict(summary, profile([waits(seconds)] * 300), Target(cold=False))
+        costs = replace(found.named.model.costs, stirred=1.5)
+        handling = replace(
+            found, ranked=(replace(found.named, model=replace(found.named.model, costs=costs)),)
+        ).handling
+        assert handling.driver_s == pytest.approx((1.5 if stirred else 1.0) * costs.driver_s)
 
 
 def test_libraries_whose_threads_are_too_many_are_named_with_the_variable(summary: Summary) -> None:
