@@ -125,6 +125,19 @@ class ThreadPool:
 
 
 @dataclass(frozen=True)
+class Subflow:
+    """The runs of a flow that the flow or its tasks called, and that is not async.
+
+    around_s: seconds of all of them beyond the flow's function: what Prefect takes for a flow run.
+    """
+
+    __pydantic_config__ = STRICT
+
+    runs: Count
+    around_s: Number
+
+
+@dataclass(frozen=True)
 class FlowProfile:
     """One run of a flow as its author wrote it.
 
@@ -139,6 +152,7 @@ class FlowProfile:
     runs:    all its task runs, in the order in which they were submitted or called.
     peak_bytes: most memory, of the flow's process and of those it started.
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
+    subflows: by the name of their function.
     crowding: by task, where a second pass has told; what its runs wait and compute is then that with few at a time.
     client_s: CPU seconds of making a client of Prefect's API, the CA bundle loaded.
     request_s, request_cpu_s: seconds of asking the API for the state of a task run, and those that it computes here.
@@ -163,6 +177,7 @@ class FlowProfile:
     client_s: Number = 0.0
     request_s: Number = 0.0
     request_cpu_s: Number = 0.0
+    subflows: dict[Printable, Subflow] = field(default_factory=dict)
     crowding: dict[Printable, Crowding] = field(default_factory=dict)
     looks: bool = True
     schema: Literal[1] = PROFILE_SCHEMA

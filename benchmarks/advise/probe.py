@@ -11,6 +11,7 @@ Entries, by their `k`:
 - `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`, and how many of its
   arguments are futures themselves (`asks`).
 - `call`: a task called directly; `call` is its number, which its `body` has as well.
+- `subflow`: a flow was called within this one, and its function, `name`, took `fn_s`; not where it is async.
 - `wait`: the thread waited for the task runs `ids`.
 - `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting
   for a core), `arg` and `out` bytes as pickled, `walk` (CPU of Prefect's way through the items of its arguments),
@@ -124,12 +125,14 @@ def profiled(flow: Any, folder: str) -> Any:
 
 
 def _install(folder: str) -> None:
-    from prefect import Task, results, task_engine
+    from prefect import Flow, Task, results, task_engine
     from prefect.task_runners import TaskRunner
 
     threading.Thread.start = _noting_start(threading.Thread.start)  # type: ignore[method-assign, assignment]
     task_class = cast(Any, Task)
     task_class.__call__ = _noting_call(task_class.__call__, folder)
+    flow_class = cast(Any, Flow)
+    flow_class.__call__ = _noting_subflow(flow_class.__call__, folder)
     # Names of Prefect's own, which a release may drop: the profile then knows of no such time.
     engine = cast(Any, getattr(task_engine, "BaseTaskRunEngine", None))
     if hasattr(engine, "_resolve_parameters"):
@@ -202,6 +205,35 @@ def _noting_call(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
         finally:
             _call.reset(token)
             here.note(**entry, where=_where(), **_ended())
+
+    return noting
+
+
+def _noting_subflow(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def noting(flow: Any, *args: Any, **kwargs: Any) -> Any:
+        from prefect.context import FlowRunContext
+
+        if FlowRunContext.get() is None or flow.isasync or flow.isgenerator:
+            return call(flow, *args, **kwargs)
+        took_s = 0.0
+
+        def timed(*fn_args: Any, **fn_kwargs: Any) -> Any:
+            nonlocal took_s
+            began = time.monotonic()
+            try:
+                return flow.fn(*fn_args, **fn_kwargs)
+            finally:
+                took_s += time.monotonic() - began
+
+        clone = copy.copy(flow)
+        clone.fn = functools.wraps(flow.fn)(timed)
+        entry = _begun()
+        try:
+            return call(clone, *args, **kwargs)
+        finally:
+            name = str(getattr(flow.fn, "__name__", flow.name))[:_LARGEST_TEXT]
+            probe(folder).note(k="subflow", name=name, fn_s=took_s, **entry, **_ended())
 
     return noting
 

@@ -14,7 +14,7 @@ from scipy import optimize
 
 from runner_lab.benchmarks.advise.sampler import LOOKS
 from runner_lab.benchmarks.compare.driver import PROCESS
-from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, Subflow, TaskProfile, ThreadPool
 
 Entry = dict[str, Any]
 
@@ -64,6 +64,7 @@ class _Found:
     call: list[Entry] = field(default_factory=list)
     wait: list[Entry] = field(default_factory=list)
     body: list[Entry] = field(default_factory=list)
+    subflow: list[Entry] = field(default_factory=list)
     kept: list[Entry] = field(default_factory=list)
     pools: list[Entry] = field(default_factory=list)
     gil: dict[int, Entry] = field(default_factory=dict)
@@ -97,6 +98,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
         steps=steps,
         runs=tuple(_sized(list(runs.profiles()))),
         pools=_pools(found.pools),
+        subflows=_subflows(found.subflow),
         peak_bytes=known.peak_bytes,
         import_s=facts.get("import_s", 0.0),
         client_s=facts.get("client_s", 0.0),
@@ -492,6 +494,15 @@ def _covered(stretches: Sequence[tuple[float, float]]) -> float:
 def _mean(values: Iterator[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
+
+
+def _subflows(entries: Sequence[Entry]) -> dict[str, Subflow]:
+    found: dict[str, Subflow] = {}
+    for entry in entries:
+        before = found.get(entry["name"], Subflow(0, 0.0))
+        around_s = max(entry["t1"] - entry["t0"] - entry["fn_s"], 0.0)
+        found[entry["name"]] = Subflow(before.runs + 1, before.around_s + around_s)
+    return found
 
 
 def _pools(entries: Sequence[Entry]) -> tuple[ThreadPool, ...]:

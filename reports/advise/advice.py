@@ -112,18 +112,18 @@ def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
         share = cost_s / (cost_s + run.cpu_s / run.width) if cost_s else 0.0
         waiting, prefect = waiting + wait_s, prefect + share * (seconds - wait_s)
         computing += (1 - share) * (seconds - wait_s)
-    own_s = sum(step.wait_s + step.cpu_s for step in profile.steps if step.kind == "own")
+    own_s, subflows_s = changes.own_code_s(profile), changes.around_subflows_s(profile)
     submitted = [i for i, run in enumerate(profile.runs) if not run.direct]
     each_bytes = handed_bytes(profile, handling)
     moved_s = handling.payload_s * sum(each_bytes[i] for i in submitted)
     handing_s = handling.driver_s * len(submitted)
-    whole = (own_s + moved_s + handing_s) or 1.0
+    whole = (own_s + subflows_s + moved_s + handing_s) or 1.0
     around_s = max(shown.warm_s - shown.replay.seconds, 0.0)
     total = (waiting + computing + prefect + between + around_s) or 1.0
     return TimeSplit(
         waiting=waiting / total,
         computing=computing / total,
-        prefect=(prefect + around_s + between * handing_s / whole) / total,
+        prefect=(prefect + around_s + between * (handing_s + subflows_s) / whole) / total,
         data=between * moved_s / whole / total,
         own=between * own_s / whole / total,
     )
@@ -273,7 +273,8 @@ def _recommended(advice: Advice) -> list[str]:
     lines = []
     own = _own_row(prediction)
     if not any(profile.submitted) and not named.has_slots:
-        return [f"No runner makes it faster: the flow calls its tasks, and submits none ({_time(named)})."]
+        why = "the flow calls its tasks, and submits none" if profile.runs else "the flow ran no task"
+        return [f"No runner makes it faster: {why} ({_time(named)})."]
     if own is not None and own.seconds <= AS_GOOD * named.seconds:
         times = f"{_time(own)}{_start(prediction, own)}"
         lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({times}).")

@@ -19,6 +19,8 @@ _SMALL_SHARE = 0.5
 _MANY = 20
 _BATCHES = (5, 10, 20, 50, 100)
 _LARGE_BYTES = 1e6
+_OWN_SHARE = 0.2
+"""Of the time under the named runner, from which the flow's own code and its sub-flows are told."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def remedies(prediction: FlowPrediction, best: Callable[[FlowProfile], Predicted
     found = [*_direct_calls(prediction, best), *_batches(prediction), *_payloads(prediction), *_walks(prediction)]
     enough_s = WORTH_SAYING * prediction.named.warm_s
     told = [remedy for remedy in found if remedy.saves_s is None or remedy.saves_s > enough_s]
-    told += [*_pools(prediction), *_own_code(prediction)]
+    told += [*_pools(prediction), *_subflows(prediction), *_own_code(prediction)]
     return tuple(sorted(told, key=lambda remedy: -(remedy.saves_s or 0.0)))
 
 
@@ -206,10 +208,32 @@ def _pools(prediction: FlowPrediction) -> Iterator[Remedy]:
     )
 
 
+def _subflows(prediction: FlowPrediction) -> Iterator[Remedy]:
+    """What Prefect takes for flow runs within the flow, where that is much."""
+    for name, found in prediction.profile.subflows.items():
+        if found.around_s > _OWN_SHARE * prediction.named.warm_s:
+            yield Remedy(
+                f"Prefect takes {units.seconds(found.around_s)} for {units.plural(found.runs, 'run')} of the sub-flow "
+                f"{name}, beyond what it does: call its function ({name}.fn), so that its tasks belong to this flow.",
+                None,
+            )
+
+
+def own_code_s(profile: FlowProfile) -> float:
+    """Seconds of the flow's function between its tasks, less what Prefect takes for its sub-flows."""
+    between_s = math.fsum(step.wait_s + step.cpu_s for step in profile.steps if step.kind == "own")
+    return max(between_s - around_subflows_s(profile), 0.0)
+
+
+def around_subflows_s(profile: FlowProfile) -> float:
+    """What Prefect takes for the sub-flows of a flow, seconds."""
+    return math.fsum(found.around_s for found in profile.subflows.values())
+
+
 def _own_code(prediction: FlowPrediction) -> Iterator[Remedy]:
     """The flow's function itself, where it is a large part of the time under the named runner."""
-    own_s = math.fsum(step.wait_s + step.cpu_s for step in prediction.profile.steps if step.kind == "own")
-    if own_s > 0.2 * prediction.named.warm_s:
+    own_s = own_code_s(prediction.profile)
+    if own_s > _OWN_SHARE * prediction.named.warm_s:
         yield Remedy(
             f"The flow's own code takes {units.seconds(own_s)} between its tasks, one thing at a time: move it into a "
             "task, or out of the loop.",

@@ -120,6 +120,16 @@ def test_threads_that_a_task_starts_are_its_own(advise):
 
 
 @pytest.mark.slow
+def test_what_prefect_takes_for_sub_flows_is_known(advise):
+    _, profile, _ = advise("subflows.py:world")
+
+    region = profile.subflows["region"]
+    assert region.runs == 2
+    assert 0 < region.around_s < profile.fn_s
+    assert {task: len(runs) for task, runs in profile.by_task().items()} == {"leaf": 5}
+
+
+@pytest.mark.slow
 def test_the_way_through_the_items_of_long_lists_is_known(advise):
     _, profile, _ = advise("takes_lists")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, Subflow, TaskProfile, ThreadPool
 from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.advise import advice, remedies
 from runner_lab.reports.advise.advice import Advice
@@ -271,6 +271,17 @@ def test_the_flows_own_code_is_told_where_it_is_most_of_the_time(summary: Summar
     told = advised(summary, profile(runs, submits(runs, own_s=0.5)))
     assert any("own code takes 5" in remedy.what for remedy in told.remedies)
     assert told.split.own > 0.7
+
+
+def test_what_prefect_takes_for_sub_flows_is_no_code_of_the_flows(summary: Summary) -> None:
+    steps = [Step("own", cpu_s=1.0, wait_s=4.0), *submits([waits(0.1)] * 4)]
+    told = advised(summary, profile([waits(0.1)] * 4, steps, subflows={"region": Subflow(3, 4.5)}))
+    assert [remedy.what for remedy in told.remedies] == [
+        "Prefect takes 4.50 s for 3 runs of the sub-flow region, beyond what it does: call its function (region.fn), "
+        "so that its tasks belong to this flow."
+    ]
+    assert told.split.prefect > 0.7
+    assert told.split.own < 0.2
 
 
 def test_tasks_that_wait_for_tasks_of_their_own_leave_out_what_would_hang(summary: Summary) -> None:
