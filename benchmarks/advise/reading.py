@@ -249,7 +249,7 @@ def _within(times: Sequence[float], begin_s: float, end_s: float) -> int:
 
 
 def _gil_shares(entries: Any) -> dict[str, float]:
-    """By task, the share of its CPU that holds the GIL; see `probe._Knocker`."""
+    """By task, the share of its CPU that holds the GIL; see `knocker`."""
     names = sorted({name for entry in entries for name in entry["names"]})
     place = {name: i for i, name in enumerate(names)}
     xtx, xty = np.zeros((len(names), len(names))), np.zeros(len(names))

@@ -107,7 +107,7 @@ def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
             continue
         run = profile.runs[place]
         cost_s = handling.direct_s if run.direct else handling.slot_s
-        cost_s += prefect_s(run, profile, shown.model)[0]
+        cost_s += prefect_s(run, profile, shown.model)
         wait_s = min(run.wait_s, seconds)
         share = cost_s / (cost_s + run.cpu_s / run.width) if cost_s else 0.0
         waiting, prefect = waiting + wait_s, prefect + share * (seconds - wait_s)

@@ -318,25 +318,26 @@ def _with_prefect(profile: FlowProfile, found: ArmModel) -> FlowProfile:
             yield step
 
     def there(run: TaskProfile) -> TaskProfile:
-        more_s, gil_s = prefect_s(run, profile, found)
+        more_s = prefect_s(run, profile, found)
         first = [Step("own", cpu_s=more_s)] if run.steps and more_s else []
         steps = (*first, *handed(run.steps))
-        return replace(run, cpu_s=run.cpu_s + more_s, gil_s=run.gil_s + gil_s, steps=steps)
+        return replace(run, cpu_s=run.cpu_s + more_s, gil_s=run.gil_s + more_s, steps=steps)
 
     return replace(profile, runs=tuple(map(there, profile.runs)), steps=tuple(handed(profile.steps)))
 
 
-def prefect_s(run: TaskProfile, profile: FlowProfile, found: ArmModel) -> tuple[float, float]:
-    """CPU seconds that Prefect takes for a run where its body runs, beyond the arm's terms, and those under the GIL.
+def prefect_s(run: TaskProfile, profile: FlowProfile, found: ArmModel) -> float:
+    """Seconds that Prefect takes for a run where its body runs, beyond the arm's terms; under the GIL.
 
     It goes through the items of the arguments, and writes the result. In stock threads it also asks its API for the
-    state of each future among the arguments, where others have the result by then or know the state; the server is a
-    process of this machine, and answers one at a time.
+    state of each future among the arguments, where others have the result by then or know the state. The server does
+    one thing at a time, and takes down events of other tasks between two answers: as with the GIL, all wait for it.
     """
     own_s = _walks(run, found)[1] * run.walk_s + run.kept_s
     stock_threads = found.arm.has_slots and found.costs.shares_gil and not found.arm.lean
     asks = run.asks if stock_threads and not run.direct else 0
-    return own_s + asks * profile.request_s, own_s + asks * profile.request_cpu_s
+    answered_s = 2 * (profile.request_s - profile.request_cpu_s)
+    return own_s + asks * (profile.request_cpu_s + answered_s)
 
 
 def _walks(run: TaskProfile, found: ArmModel) -> tuple[int, int]:

@@ -98,6 +98,8 @@ def _batches(prediction: FlowPrediction) -> Iterator[Remedy]:
         sizes = [size for size in _BATCHES if len(own) / size >= 2 * slots] or [_BATCHES[0]]
         tried = [(_saved(prediction, batched(profile, task, size)), size) for size in sizes]
         most_s = max(saved_s for saved_s, _ in tried)
+        if most_s <= 0:
+            continue
         saved_s, size = next((saved, size) for saved, size in tried if saved >= 0.9 * most_s)
         mean_s = sum(run.alone_s for run in own) / len(own)
         yield Remedy(

@@ -112,6 +112,10 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
         if not self._sending.on():
             super().__exit__(*exc_info)
             return
+        if exc_info[0] is SystemExit and threading.current_thread() is threading.main_thread():
+            # What Ray makes of SIGTERM. It has also set an alarm that aborts the process after 3 s, whether what ended
+            # has been reported by then or not.
+            signal.alarm(0)
         # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
         try:
             stopped = bool(self._unfinished()) and self._ended_badly(exc_info[0])

@@ -1,0 +1,193 @@
+"""Who holds the GIL of a profiled process, and what its libraries' own threads compute."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import Any, Protocol
+
+_KNOCK_S = 0.005
+_HELD_S = 0.00025
+"""Lateness, less what the scheduler explains, from which the GIL was held by somebody."""
+_LOOK_S = 0.1
+"""Between two looks at the threads that are not Python's."""
+_LIBRARIES = {"numpy", "scipy", "sklearn", "torch", "polars"}
+"""Those whose threads are looked for, once they are imported."""
+
+
+class Entries(Protocol):
+    """Where it notes what it finds."""
+
+    pid: int
+
+    def note(self, **entry: Any) -> None: ...
+
+
+class Knocker:
+    """Asks for the GIL every few milliseconds while bodies run, in a thread of its own: late is held.
+
+    An answer says only for what share of the time somebody held it. Who, is found by least squares: over many intervals
+    of `dt` seconds, `held * min(cpu of all, dt) = sum over tasks of share * cpu`, with the CPU of each task's threads
+    in the interval. Kept and noted are the normal equations: `xtx` and `xty` for the tasks `names`; the first is all
+    else in the process.
+    """
+
+    def __init__(self, owner: Entries) -> None:
+        self._owner = owner
+        self._running: dict[Any, tuple[str, int, float]] = {}
+        self._lock = threading.Lock()
+        self._some = threading.Event()
+        self._names = [""]
+        self._xtx: dict[tuple[int, int], float] = {}
+        self._xty: dict[int, float] = {}
+        self._left: dict[str, float] = {}
+        self._pool_s: dict[str, float] = {}
+        self._pool_queued_s: dict[str, float] = {}
+        self._saved_s = 0.0
+        self._libraries: set[str] = set()
+        self._thread: threading.Thread | None = None
+
+    def enter(self, body: Any, name: str) -> None:
+        try:
+            clock = time.pthread_getcpuclockid(threading.get_ident())
+        except (AttributeError, OSError):
+            return
+        with self._lock:
+            self._running[body] = (name, clock, time.clock_gettime(clock))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._knock, daemon=True, name="runner-lab-knocker")
+                self._thread.start()
+        self._some.set()
+
+    def leave(self, body: Any) -> None:
+        with self._lock:
+            name, clock, before = self._running.pop(body, ("", 0, 0.0))
+            if name:
+                # Of the thread that leaves: its clock is there still.
+                self._left[name] = self._left.get(name, 0.0) + time.clock_gettime(clock) - before
+            if not self._running:
+                self._some.clear()
+        if time.monotonic() - self._saved_s > 0.5:
+            self.save()
+
+    def save(self) -> None:
+        self._saved_s = time.monotonic()
+        with self._lock:
+            size = range(len(self._names))
+            xtx = [[self._xtx.get((min(i, j), max(i, j)), 0.0) for j in size] for i in size]
+            xty = [self._xty.get(i, 0.0) for i in size]
+            entry = {"names": list(self._names), "xtx": xtx, "xty": xty, "pool": dict(self._pool_s)}
+            entry["queued"] = dict(self._pool_queued_s)
+        self._owner.note(k="gil", pid=self._owner.pid, **entry)
+        libraries = _LIBRARIES & set(sys.modules)
+        if libraries != self._libraries:
+            self._libraries = libraries
+            self._owner.note(k="pools", pools=_pools())
+
+    def _knock(self) -> None:
+        tid = threading.get_native_id()
+        foreign_0, looked_s = _foreign_s(), time.monotonic()
+        began, process_0, own_0, queued_0 = looked_s, time.process_time(), time.thread_time(), queued_s(tid) or 0.0
+        while True:
+            if not self._some.is_set():
+                self._some.wait()
+                began, process_0, own_0 = time.monotonic(), time.process_time(), time.thread_time()
+                queued_0 = queued_s(tid) or 0.0
+            asleep, queued = time.monotonic(), queued_s(tid) or 0.0
+            time.sleep(_KNOCK_S)
+            awake = time.monotonic()
+            queued_1 = queued_s(tid) or 0.0
+            late = awake - asleep - _KNOCK_S - (queued_1 - queued) > _HELD_S
+            # From look to look, with all that this thread waits for between them: what is counted there is CPU as well.
+            used, process_1, own_1 = self._used(), time.process_time(), time.thread_time()
+            rest = process_1 - process_0 - (own_1 - own_0) - sum(used.values())
+            now = time.monotonic()
+            # What it was neither asleep, computing nor queueing it has waited for the GIL.
+            blocked_s = max(now - began - _KNOCK_S - (own_1 - own_0) - (queued_1 - queued_0), 0.0)
+            held = (blocked_s + late * _KNOCK_S) / (blocked_s + _KNOCK_S)
+            self._add(held, now - began, used, max(rest, 0.0))
+            began, process_0, own_0, queued_0 = now, process_1, own_1, queued_1
+            if awake - looked_s > _LOOK_S:
+                foreign, looked_s = _foreign_s(), awake
+                for name in used:
+                    for found, now_s, before_s in zip(
+                        (self._pool_s, self._pool_queued_s), foreign, foreign_0, strict=True
+                    ):
+                        found[name] = found.get(name, 0.0) + max(now_s - before_s, 0.0) / len(used)
+                foreign_0 = foreign
+
+    def _used(self) -> dict[str, float]:
+        """CPU of each task's threads since they were last looked at."""
+        with self._lock:
+            used, self._left = self._left, {}
+            for body, (name, clock, before) in list(self._running.items()):
+                try:
+                    now = time.clock_gettime(clock)
+                except OSError:
+                    continue
+                used[name] = used.get(name, 0.0) + now - before
+                self._running[body] = (name, clock, now)
+        return used
+
+    def _add(self, held: float, dt: float, used: dict[str, float], rest: float) -> None:
+        with self._lock:
+            row = {0: rest}
+            for name, cpu in used.items():
+                if name not in self._names:
+                    self._names.append(name)
+                row[self._names.index(name)] = cpu
+            # Who holds the GIL and has no core adds none: only what was computed counts.
+            y = held * min(rest + sum(used.values()), dt)
+            for i, x in row.items():
+                self._xty[i] = self._xty.get(i, 0.0) + x * y
+                for j, other in row.items():
+                    if i <= j:
+                        self._xtx[i, j] = self._xtx.get((i, j), 0.0) + x * other
+
+
+def queued_s(tid: int) -> float | None:
+    """Seconds that a thread was ready to run and had no core; None where the system does not tell."""
+    try:
+        with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _foreign_s() -> tuple[float, float]:
+    """CPU seconds so far of this process's threads that are not Python's, those of libraries; and waits for a core."""
+    own = {str(thread.native_id) for thread in threading.enumerate()}
+    computed = queued = 0
+    try:
+        for tid in os.listdir("/proc/self/task"):
+            if tid not in own:
+                with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
+                    words = file.read().split()
+                computed, queued = computed + int(words[0]), queued + int(words[1])
+    except (OSError, IndexError, ValueError):
+        pass
+    return computed / 1e9, queued / 1e9
+
+
+def _pools() -> list[dict[str, Any]]:
+    """Threads that libraries keep for themselves in this process: BLAS and OpenMP, polars."""
+    found = []
+    if _LIBRARIES - {"polars"} & set(sys.modules):
+        try:
+            from threadpoolctl import threadpool_info
+
+            found += [
+                {"library": str(pool.get("internal_api")), "threads": int(pool.get("num_threads", 1))}
+                for pool in threadpool_info()
+            ]
+        except Exception:
+            found += []
+    polars = sys.modules.get("polars")
+    if polars is not None:
+        try:
+            found.append({"library": "polars", "threads": int(polars.thread_pool_size())})
+        except Exception:
+            found += []
+    return found
