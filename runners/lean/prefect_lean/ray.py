@@ -81,8 +81,11 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
 
     def cancel_all(self) -> None:
         """Cancel the tasks that have not finished; those that run are interrupted."""
-        if not self._sending.on():
-            return
+        if self._sending.on():
+            self._cancel()
+
+    def _cancel(self) -> list[Submitted]:
+        """Cancel them, and return those that run on: in a call, such as a long sleep, that no interrupt ends."""
         # Last submitted first: what waits must be gone before what runs leaves its slot to it.
         unfinished = self._unfinished()[::-1]
         # The interrupt can get lost in a worker that is still importing Prefect.
@@ -91,6 +94,9 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
                 ray.cancel(reference)
             if unfinished:
                 _, unfinished = ray.wait(unfinished, num_returns=len(unfinished), timeout=2, fetch_local=False)
+        known = {future.wrapped_future: future.submitted for future in unsettled(self._submitted)}
+        known |= dict(self._let_go.tasks)
+        return [known[reference] for reference in unfinished if reference in known]
 
     def _unfinished(self) -> list[Any]:
         # One may be let go of between the two, so that it is among both; the other way round it would be among neither.
@@ -117,10 +123,11 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
             # has been reported by then or not.
             signal.alarm(0)
         # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
+        running: list[Submitted] = []
         try:
             stopped = bool(self._unfinished()) and self._ended_badly(exc_info[0])
             if stopped:
-                self.cancel_all()
+                running = self._cancel()
             self._settle(all_ended=stopped and self._owns_ray)
         finally:
             self._let_go.clear(closed=self._owns_ray)
@@ -129,6 +136,9 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
                 super().__exit__(*exc_info)
             finally:
                 self._end_recording()
+        # Their workers end with the driver's part in Ray, and cannot say so any more.
+        for submitted in running if self._owns_ray else ():
+            submitted.crashed("its Ray worker was stopped while it ran the task")
 
     def _reach(self, address: str) -> None:
         """Raises ConnectionError where no cluster answers, for which Ray waits for minutes, and in vain."""
@@ -209,19 +219,19 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
         self, submitted: Submitted, wrapped_future: Any, let_go: LetGo, needs: frozenset[bytes] = frozenset()
     ) -> None:
         super().__init__(task_run_id=submitted.task_run_id, wrapped_future=wrapped_future)
-        self._submitted = submitted
+        self.submitted = submitted
         self._let_go = let_go
         self.needs = needs
         """The ids of its upstream references. References would keep the results."""
 
     def __del__(self) -> None:
         if self._final_state is None:
-            self._let_go.tasks.append((self._wrapped_future, self._submitted))
+            self._let_go.tasks.append((self._wrapped_future, self.submitted))
 
     @property
     def flow_run_id(self) -> UUID | None:
         """The flow run that submitted the task."""
-        return self._submitted.flow_run_id
+        return self.submitted.flow_run_id
 
     def done(self) -> bool:
         """Whether the task has ended, in whatever way."""
@@ -255,7 +265,7 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             self._final_state = self._died(death)
         except Exception as error:
             if _is_unsent(error):
-                self._final_state = self._submitted.failed(error)
+                self._final_state = self.submitted.failed(error)
             else:
                 super().wait(timeout)
         else:
@@ -274,7 +284,7 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
             if isinstance(error, _DEATHS):
                 self._final_state = self._died(error)
             elif _is_unsent(error):
-                self._final_state = self._submitted.failed(error)
+                self._final_state = self.submitted.failed(error)
             else:
                 raise
         return self._final_state.result(raise_on_failure=raise_on_failure, _sync=True)  # type: ignore[call-overload]
@@ -283,8 +293,8 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
         self._let_go.dead.add(self._wrapped_future.binary())
         if isinstance(death, ray.exceptions.RayTaskError):
             # Ray gives the dependents of a task, which it never runs, the error of the task.
-            return self._submitted.not_ready()
-        return self._submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
+            return self.submitted.not_ready()
+        return self.submitted.crashed(f"{_worker_of(self._wrapped_future)} died while it ran the task: {death}")
 
 
 def _is_unsent(error: Exception) -> bool:
