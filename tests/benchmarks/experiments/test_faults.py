@@ -179,8 +179,8 @@ def test_the_counts_above_the_matrix_are_those_of_its_cells():
     symbols = matrix()
     every = Counter(symbols.values())
 
-    assert f"{len({name for name, _ in symbols})} experiments under eight runners, {len(symbols)} findings" in text
-    assert f"✓ {every['✓']} fine, ! {every['!']} with a catch, ✗ {every['✗']} hang" in text
+    assert f"\n{len({name for name, _ in symbols})} experiments under 8 runners: ✓ {every['✓']} fine, " in text
+    assert f"! {every['!']} with a catch, ✗ {every['✗']} hangs, loses work or reports wrongly.\n" in text
     for arm in {arm for _, arm in symbols}:
         one = Counter(symbol for (_, under), symbol in symbols.items() if under == arm)
         assert f"| {arm} | {one['✓']} | {one['!']} | {one['✗']} |" in text
