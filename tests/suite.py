@@ -63,10 +63,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
     Not by `addopts`: benchmarks are measured in one process.
     """
-    # The processes that share it come here as well, and must not share their part again.
+    # The processes that share it come here as well, with what was typed: they must not share their part again.
     shared = hasattr(config, "workerinput")
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if whole and not shared and not config.option.markexpr:
+    if whole and not config.option.markexpr:
         config.option.markexpr = "not long"
     if whole and not shared and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
         config.option.numprocesses, config.option.dist = PROCESSES, "loadfile"
