@@ -39,11 +39,9 @@ def regret(
     from runner_lab.reports.pages import terminal
 
     folder = asking.find_run(run)
-    options = [f"--lab-resume={folder}", f"--lab-draws={draws}", f"--lab-seed={seed}", "-q"]
-    if api_latency is None:
-        options += ["-k=bench_regret and not bench_regret_far"]
-    else:
-        options += ["-k=bench_regret_far", f"--lab-draws-latency={api_latency}"]
+    options = [f"--lab-resume={folder}", f"--lab-draws={draws}", f"--lab-seed={seed}", "-k=bench_regret", "-q"]
+    if api_latency is not None:
+        options.append(f"--lab-draws-latency={api_latency}")
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
         code = pytest_session.measure(options)
     if code in (2, 130):

@@ -11,11 +11,9 @@ WORKER_SCALING = "worker_scaling"
 """The suite whose cells differ by their number of workers alone."""
 SLOTS = "slots"
 """The suite of waiting tasks in many slots."""
-DRAWN, DRAWN_FAR = "regret", "regret_far"
-"""The suites of work drawn at random to test answers on, the second with a distance between it and Prefect's API."""
-DRAWS = (DRAWN, DRAWN_FAR)
-"""No fit sees them."""
-RESIZED = (WORKER_SCALING, SLOTS, *DRAWS)
+DRAWN = "regret"
+"""The suite of work drawn at random to test answers on: no fit sees it."""
+RESIZED = (WORKER_SCALING, SLOTS, DRAWN)
 """Suites whose cells may have other numbers of workers than the run."""
 WIDTHS = ("map", "overhead")
 """Suites of empty graphs in several widths; the first one that a run has tells what a task costs."""

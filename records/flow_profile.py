@@ -126,7 +126,7 @@ class ThreadPool:
 
 @dataclass(frozen=True)
 class Subflow:
-    """The runs of a flow that the flow or its tasks called, and that is not async.
+    """The runs of a flow that the flow's own thread called, and that is not async.
 
     around_s: seconds of all of them beyond the flow's function: what Prefect takes for a flow run.
     """

@@ -15,8 +15,7 @@ Entries, by their `k`:
 - `wait`: the thread waited for the task runs `ids`.
 - `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting
   for a core), `arg` and `out` bytes as pickled, `walk` (CPU of Prefect's way through the items of its arguments),
-  `failed`, and the `threads` that it has started and that have ended:
-  thread, begin, end and CPU of each.
+  `failed`, and the `threads` that it has started and that have ended: thread, begin, end and CPU of each.
 - `kept`: Prefect has written the result of the task run `id`, or gone through its items: `cpu`.
 - `gil`: since its process began, what holds the GIL: the normal equations of a regression (`knocker`).
   `pool`: CPU of libraries' own threads while a task ran, `queued`: what these waited for a core.

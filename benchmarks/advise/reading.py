@@ -98,7 +98,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
         steps=steps,
         runs=tuple(_sized(list(runs.profiles()))),
         pools=_pools(found.pools),
-        subflows=_subflows(found.subflow),
+        subflows=_subflows([e for e in found.subflow if (e["pid"], e["tid"]) == (begin["pid"], begin["tid"])]),
         peak_bytes=known.peak_bytes,
         import_s=facts.get("import_s", 0.0),
         client_s=facts.get("client_s", 0.0),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from runner_lab.benchmarks.profiles import Draw
 from runner_lab.benchmarks.session.plan import Drawn, PlannedCell
-from runner_lab.records.cell_id import DRAWN_FAR
 from runner_lab.records.graph import GraphSpec, Work, WorkKind
 from runner_lab.records.record import Record
 
@@ -119,6 +118,6 @@ class Draws:
         from runner_lab.reports.choose.ranking import Request
 
         graph = cell.lab_graph
-        far_s = cell.stage.api_latency_s if cell.suite == DRAWN_FAR else None
-        request = Request.of(graph, cell.cold, None if cell.free else cell.arm.workers, far_s)
+        slots = None if cell.free else cell.arm.workers
+        request = Request.of(graph, cell.cold, slots, cell.stage.api_latency_s)
         return {arm.arm: arm for arm in choice.rank(self._summary, request)}

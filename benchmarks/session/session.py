@@ -37,7 +37,7 @@ from runner_lab.benchmarks.session.search import durations
 from runner_lab.benchmarks.session.stages import Limits, Say, Stages
 from runner_lab.benchmarks.session.thrift import spared
 from runner_lab.benchmarks.session.workload import CellSites, SessionWorkload
-from runner_lab.records.cell_id import DRAWN_FAR, CellId
+from runner_lab.records.cell_id import CellId
 from runner_lab.records.graph import AnyGraph, GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import LeftOut, RunPlan
@@ -161,12 +161,9 @@ class Session:
         ]
 
     def _drawn_cells(self, suite: Suite) -> list[PlannedCell]:
-        """Beside Prefect's API, or as far away as is asked for; not both."""
+        """As far from Prefect's API as the run is, or as is asked for."""
         count, seed = self.profile.draws
-        far_s = draws_latency_s(self.options)
-        if (suite.name == DRAWN_FAR) != (far_s > 0):
-            return []
-        if far_s:
+        if far_s := draws_latency_s(self.options):
             suite = replace(suite, api_latency_s=far_s)
         # Other work for each distance: what a cell is known by does not have it.
         found = draws(count, f"{seed} at {far_s}" if far_s else seed, self.workers)

@@ -99,7 +99,7 @@ def advise(
 def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
     """Of a replay's critical path: a run's time is its wait, and Prefect's part and computing, in the proportion
     that they have alone; between runs it is own code and handing over, in that of the flow's function."""
-    profile, handling = prediction.profile, prediction.handling
+    profile, handling = prediction.profile, prediction.handling_by(shown)
     waiting = computing = prefect = between = 0.0
     for place, seconds in shown.replay.path:
         if place is None:

@@ -95,7 +95,11 @@ class FlowPrediction:
     @property
     def handling(self) -> Handling:
         """What the named arm does to a task."""
-        return _handling(self.named.model, self.direct, self.profile)
+        return self.handling_by(self.named)
+
+    def handling_by(self, one: PredictedFlow) -> Handling:
+        """What an arm does to a task."""
+        return _handling(one.model, self.direct, self.profile)
 
     def under_named(self, changed: FlowProfile) -> Replay:
         """Another profile under the named arm with its slots."""

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from runner_lab.records.cell_id import API_FAR, API_NEAR, DRAWS, SLOTS, WORKER_SCALING, CellId
+from runner_lab.records.cell_id import API_FAR, API_NEAR, DRAWN, SLOTS, WORKER_SCALING, CellId
 from runner_lab.records.graph import AnyGraph
 from runner_lab.records.record import COMPARE, FlowRun, Record
 from runner_lab.reports.analysis import statistics
@@ -18,7 +18,7 @@ from runner_lab.reports.analysis.statistics import Comparison, Estimate, Noise
 
 SUITES = (
     *("startup", "map", "work", SLOTS, "metg", "payload", "overhead", "cached", "retrying"),
-    *("batching", WORKER_SCALING, API_NEAR, API_FAR, "scale", "task_stages", COMPARE, *DRAWS),
+    *("batching", WORKER_SCALING, API_NEAR, API_FAR, "scale", "task_stages", COMPARE, DRAWN),
 )
 FEW_BLOCKS = 5
 """Blocks below which one suite's A/A pairs say too little, and the whole run's are used."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner_lab.records.cell_id import DRAWS
+from runner_lab.records.cell_id import DRAWN
 from runner_lab.reports.analysis import batching
 from runner_lab.reports.analysis.batching import Batched
 from runner_lab.reports.analysis.summary import Summary
@@ -187,7 +187,7 @@ def memory(found: ArmModel, summary: Summary) -> tuple[float | None, float, floa
     process."""
     cells = (c for c in summary.cells if c.arm == found.arm.name and not c.resized and not c.graph.payload_bytes)
     # Who draws work has the run's answers in its process as well.
-    own = [c.peak_rss_bytes for c in cells if c.suite not in DRAWS]
+    own = [c.peak_rss_bytes for c in cells if c.suite != DRAWN]
     driver = max((rss.driver for rss in own if rss.driver is not None), default=None)
     workers = max((rss.workers for rss in own if rss.workers is not None), default=0.0)
     return driver, workers, workers / found.costs.measured_slots if found.costs.starts_slots else None

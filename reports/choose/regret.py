@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from runner_lab.records.cell_id import DRAWN_FAR, DRAWS
+from runner_lab.records.cell_id import DRAWN
 from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.summary import Summary
@@ -89,18 +89,18 @@ class Regret:
 
 def regret(summary: Summary) -> Regret | None:
     """What the run's records of drawn work say; `None` without any, or without an answer to any."""
-    drawn: dict[tuple[str, AnyGraph], list[Cell]] = {}
-    for cell in (cell for suite in DRAWS for cell in summary.of(suite)):
-        drawn.setdefault((cell.suite, cell.graph), []).append(cell)
-    found = (_tested(summary, graph, cells) for (_, graph), cells in drawn.items())
+    drawn: dict[AnyGraph, list[Cell]] = {}
+    for cell in summary.of(DRAWN):
+        drawn.setdefault(cell.graph, []).append(cell)
+    found = (_tested(summary, graph, cells) for graph, cells in drawn.items())
     tested = tuple(one for one in found if one is not None)
     return Regret(tested) if tested else None
 
 
 def _tested(summary: Summary, graph: AnyGraph, cells: Sequence[Cell]) -> Tested | None:
     slots = None if _free(graph, cells) else own_slots(summary)
-    far_s = cells[0].api_latency_s if cells[0].suite == DRAWN_FAR else None
-    request = Request.of(graph, cells[0].cold, slots, far_s)
+    there_s, here_s = cells[0].api_latency_s, {found.costs.api_latency_s for found in summary.model.arms}
+    request = Request.of(graph, cells[0].cold, slots, None if there_s in here_s else there_s)
     answer = {arm.arm: arm for arm in rank(summary, request)}
     if not answer:
         return None

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import optimize
 
-from runner_lab.records.cell_id import API_FAR, API_NEAR, DRAWS
+from runner_lab.records.cell_id import API_FAR, API_NEAR, DRAWN
 from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell
@@ -102,7 +102,7 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         worker_counts=tuple(sorted({c.workers for c in warm})),
         kinds=tuple(dict.fromkeys(c.graph.work.kind for c in warm)),
     )
-    started = [c for c in cells if c.arm == arm.name and c.cold and c.suite not in DRAWS]
+    started = [c for c in cells if c.arm == arm.name and c.cold and c.suite != DRAWN]
     costs, cold_noise = _with_start(fitted.costs, arm, started, cores, before_s)
     return ArmModel(
         arm,
@@ -141,7 +141,7 @@ def usable(cell: Cell) -> bool:
 
     Asynchronous tasks cost a runner something else; an event loop has them in every graph.
     """
-    if cell.suite in (*DRAWS, API_NEAR, API_FAR) or cell.graph.asynchronous:
+    if cell.suite in (DRAWN, API_NEAR, API_FAR) or cell.graph.asynchronous:
         return False
     return not cell.cold and cell.graph.variant in ("plain", "map") and cell.time_s is not None and cell.graph.tasks > 0
 
@@ -352,7 +352,7 @@ def before_heartbeats_s(cells: Sequence[Cell]) -> float | None:
     returns a whole number of seconds after the thread began (`prefect.flow_engine._send_heartbeats`). It is seen in
     cold starts that take almost no time themselves.
     """
-    ends = [(c.total_s, c.shutdown_s) for c in cells if c.cold and c.suite not in DRAWS and c.total_s and c.shutdown_s]
+    ends = [(c.total_s, c.shutdown_s) for c in cells if c.cold and c.suite != DRAWN and c.total_s and c.shutdown_s]
     waited = [
         total_s - HEARTBEAT_S
         for total_s, shutdown_s in ends

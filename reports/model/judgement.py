@@ -7,7 +7,7 @@ import statistics as exact
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner_lab.records.cell_id import DRAWS
+from runner_lab.records.cell_id import DRAWN
 from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
@@ -98,7 +98,7 @@ def judge(arms: Sequence[Arm], cells: Sequence[Cell], cores: int | None, noise: 
             compared += 1
             truly = level_with_best({c.arm: c.by_block for c in alike}, noise)
             named += min((c.arm for c in alike), key=lambda name: under_own[name]) in truly
-    every = [c for c in cells if c.arm in fitted and c.suite not in DRAWS]
+    every = [c for c in cells if c.arm in fitted and c.suite != DRAWN]
     models = tuple(
         _with_error(found, [c for c in every if c.arm == name], every, held) for name, found in fitted.items()
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from runner_lab import lab
 from runner_lab.benchmarks import conftest as plugin
 from runner_lab.lab import pytest_session
+from tests.reports import machine, synthetic
 from tests.reports.test_commands import typed
 
 LIMIT_S = 300.0
@@ -57,6 +59,16 @@ def test_the_plugin_has_no_other_options():
     assert options == {*GIVEN, "--lab-command", "--lab-draws", "--lab-draws-latency", "--lab-seed"}, (
         "those of `regret` are its own"
     )
+
+
+def test_regret_draws_work_in_the_run_and_as_far_from_the_api_as_it_is_told(handed, tmp_path):
+    run = synthetic.write(tmp_path / "run", machine.records())
+    drawn = [f"--lab-resume={run}", "--lab-draws=2", "--lab-seed=7", "-k=bench_regret", "-q"]
+    for more, options in (([], drawn), (["--api-latency", "80ms"], [*drawn, "--lab-draws-latency=80ms"])):
+        handed.clear()
+        with pytest.raises(SystemExit):
+            lab.main(["regret", "--from", str(run), "--draws", "2", "--seed", "7", *more])
+        assert handed == options
 
 
 def test_options_of_pytest_come_after_two_dashes(handed, capsys):

@@ -48,17 +48,15 @@ def test_the_regret_is_the_time_of_the_named_over_that_of_the_fastest(drawn):
 
 
 def test_work_far_from_the_api_is_asked_about_as_far(tmp_path):
-    far = [
-        replace(record, suite="regret_far", api_latency_s=0.08)
-        for record in machine.records(cells=[("regret", COMPUTING)], blocks=1)
-    ]
+    other = replace(COMPUTING, width=41)
+    far = [replace(record, api_latency_s=0.08) for record in machine.records(cells=[("regret", other)], blocks=1)]
     found = regrets.regret(summary_of(tmp_path, [*RECORDS, *far]))
 
     assert found is not None
     assert [one.request.api_latency_s for one in found.tested] == [None, 0.08]
     assert [regret_words.work(one) for one in found.tested] == [
         "40 x CPU 400 ms, 2 slots, warm",
-        "40 x CPU 400 ms, 2 slots, warm, the API 80 ms away",
+        "41 x CPU 400 ms, 2 slots, warm, the API 80 ms away",
     ]
 
 
