@@ -120,6 +120,7 @@ def profiled(flow: Any, folder: str) -> Any:
 
 def _install(folder: str) -> None:
     from prefect import Flow, Task, results, task_engine
+    from prefect.futures import PrefectFutureList
     from prefect.task_runners import TaskRunner
 
     threading.Thread.start = _noting_start(threading.Thread.start)  # type: ignore[method-assign, assignment]
@@ -137,6 +138,8 @@ def _install(folder: str) -> None:
     if hasattr(task_engine, "link_state_to_task_run_result"):
         engines = cast(Any, task_engine)
         engines.link_state_to_task_run_result = _noting_kept(engines.link_state_to_task_run_result, folder)
+    # What `.map` returns waits for all of them at once, and not by their own methods.
+    _watch(PrefectFutureList, folder)
     for runner_class in _family(TaskRunner):
         if "submit" in vars(runner_class):
             runner_class.submit = _noting_submit(runner_class.submit, folder)
@@ -277,7 +280,8 @@ def _noting_wait(method: Callable[..., Any], folder: str) -> Callable[..., Any]:
             ended = _ended()
             # A result that was there already is worth no entry.
             if ended["t1"] - entry["t0"] > 0.0005:
-                probe(folder).note(k="wait", ids=[_id(future)], **entry, **ended)
+                ids = [_id(one) for one in future] if isinstance(future, list) else [_id(future)]
+                probe(folder).note(k="wait", ids=ids, **entry, **ended)
 
     return noting
 

@@ -150,6 +150,8 @@ def test_a_crowded_flow_runs_a_second_time_unless_told_not_to(advise, tmp_path, 
     assert (tmp_path / "lines").read_text() == "ran\n" * passes
     assert mean(profile, "compute", "cpu_s") == pytest.approx(0.1, abs=0.03)
     assert len(profile.runs) == 12
+    # What `.map` returned was waited for as a whole.
+    assert 12 in {len(step.runs) for step in profile.steps if step.kind == "wait"}
 
 
 @pytest.mark.slow
