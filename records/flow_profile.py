@@ -126,15 +126,29 @@ class ThreadPool:
 
 @dataclass(frozen=True)
 class Subflow:
-    """The runs of a flow that the flow's own thread called, and that is not async.
+    """The runs of a flow that the flow's own thread called.
 
-    around_s: seconds of all of them beyond the flow's function: what Prefect takes for a flow run.
+    around_s: seconds in which one of them at least was not in the flow's function: what Prefect takes for a flow run.
     """
 
     __pydantic_config__ = STRICT
 
     runs: Count
     around_s: Number
+
+
+@dataclass(frozen=True)
+class LimitUse:
+    """What the flow and its tasks took of a limit of Prefect's: a server that has it lets them wait for it.
+
+    slots:  all that were taken of it.
+    held_s: slot-seconds in which they were held; 0 of a rate limit, where they come back by themselves.
+    """
+
+    __pydantic_config__ = STRICT
+
+    slots: Count
+    held_s: Number
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,7 @@ class FlowProfile:
     peak_bytes: most memory, of the flow's process and of those it started.
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
     subflows: by the name of their function.
+    limits: by name, of what the code takes; `tag:NAME` for the tags of task runs, on which a server may set a limit.
     crowding: by task, where a second pass has told; what its runs wait and compute is then that with few at a time.
     client_s: CPU seconds of making a client of Prefect's API, the CA bundle loaded.
     request_s, request_cpu_s: seconds of asking the API for the state of a task run, and those that it computes here.
@@ -178,6 +193,7 @@ class FlowProfile:
     request_s: Number = 0.0
     request_cpu_s: Number = 0.0
     subflows: dict[Printable, Subflow] = field(default_factory=dict)
+    limits: dict[Printable, LimitUse] = field(default_factory=dict)
     crowding: dict[Printable, Crowding] = field(default_factory=dict)
     looks: bool = True
     schema: Literal[1] = PROFILE_SCHEMA

@@ -11,11 +11,13 @@ Entries, by their `k`:
 - `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`, and how many of its
   arguments are futures themselves (`asks`).
 - `call`: a task called directly; `call` is its number, which its `body` has as well.
-- `subflow`: a flow was called within this one, and its function, `name`, took `fn_s`; not where it is async.
+- `subflow`: a flow was called within this one; its function, `name`, went on from `f0` to `f1`.
 - `wait`: the thread waited for the task runs `ids`.
-- `body`: one attempt of a task's function: `cpu`, `children` (CPU of child processes that ended), `queued` (waiting
+- `body`: one attempt of a task's function: `tags` of its run, `cpu`, `children` (CPU of child processes that ended), `queued` (waiting
   for a core), `arg` and `out` bytes as pickled, `walk` (CPU of Prefect's way through the items of its arguments),
   `failed`, and the `threads` that it has started and that have ended: thread, begin, end and CPU of each.
+- `limit`: slots were taken of the concurrency limits `names`, `slots` of each, in the task run `id`: begun, had (`t1`)
+  and given back (`t2`; None for a rate limit).
 - `kept`: Prefect has written the result of the task run `id`, or gone through its items: `cpu`.
 - `gil`: since its process began, what holds the GIL: the normal equations of a regression (`knocker`).
   `pool`: CPU of libraries' own threads while a task ran, `queued`: what these waited for a core.
@@ -36,10 +38,12 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
+from runner_lab.benchmarks.advise import limits
 from runner_lab.benchmarks.advise.knocker import Knocker, queued_s
 
 _SIZING_SHARE = 0.005
@@ -138,6 +142,7 @@ def _install(folder: str) -> None:
     if hasattr(task_engine, "link_state_to_task_run_result"):
         engines = cast(Any, task_engine)
         engines.link_state_to_task_run_result = _noting_kept(engines.link_state_to_task_run_result, folder)
+    limits.watch(lambda **entry: probe(folder).note(k="limit", id=_task_run_id(), **entry))
     # What `.map` returns waits for all of them at once, and not by their own methods.
     _watch(PrefectFutureList, folder)
     for runner_class in _family(TaskRunner):
@@ -211,28 +216,60 @@ def _noting_subflow(call: Callable[..., Any], folder: str) -> Callable[..., Any]
     def noting(flow: Any, *args: Any, **kwargs: Any) -> Any:
         from prefect.context import FlowRunContext
 
-        if FlowRunContext.get() is None or flow.isasync or flow.isgenerator:
+        if FlowRunContext.get() is None or flow.isgenerator:
             return call(flow, *args, **kwargs)
-        took_s = 0.0
+        clone, span = copy.copy(flow), _Subflow(folder, flow)
+        if flow.isasync:
 
-        def timed(*fn_args: Any, **fn_kwargs: Any) -> Any:
-            nonlocal took_s
-            began = time.monotonic()
-            try:
+            @functools.wraps(flow.fn)
+            async def awaited(*fn_args: Any, **fn_kwargs: Any) -> Any:
+                with span.function():
+                    return await flow.fn(*fn_args, **fn_kwargs)
+
+            async def through(coroutine: Any) -> Any:
+                with span:
+                    return await coroutine
+
+            clone.fn = awaited
+            return through(call(clone, *args, **kwargs))
+
+        @functools.wraps(flow.fn)
+        def called(*fn_args: Any, **fn_kwargs: Any) -> Any:
+            with span.function():
                 return flow.fn(*fn_args, **fn_kwargs)
-            finally:
-                took_s += time.monotonic() - began
 
-        clone = copy.copy(flow)
-        clone.fn = functools.wraps(flow.fn)(timed)
-        entry = _begun()
-        try:
+        clone.fn = called
+        with span:
             return call(clone, *args, **kwargs)
-        finally:
-            name = str(getattr(flow.fn, "__name__", flow.name))[:_LARGEST_TEXT]
-            probe(folder).note(k="subflow", name=name, fn_s=took_s, **entry, **_ended())
 
     return noting
+
+
+class _Subflow:
+    """One run of a flow within the flow: its call, and within that its function."""
+
+    def __init__(self, folder: str, flow: Any) -> None:
+        self._folder = folder
+        self._name = str(getattr(flow.fn, "__name__", flow.name))[:_LARGEST_TEXT]
+        self._entry: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        self._entry = _begun()
+
+    def __exit__(self, *error: object) -> None:
+        ended = _ended()
+        # A flow that never came to its function was Prefect's all the time.
+        whole = {"f0": ended["t1"], "f1": ended["t1"]} | self._entry
+        probe(self._folder).note(k="subflow", name=self._name, **whole, **ended)
+
+    @contextmanager
+    def function(self) -> Iterator[None]:
+        # The first attempt's begin, and the last one's end.
+        self._entry.setdefault("f0", time.monotonic())
+        try:
+            yield
+        finally:
+            self._entry["f1"] = time.monotonic()
 
 
 def _noting_submit(submit: Callable[..., Any], folder: str) -> Callable[..., Any]:
@@ -481,6 +518,7 @@ class _Body:
         self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": _call.get()}
         self._entry |= {
             "id": (run_id := _task_run_id()),
+            "tags": _tags(),
             "walk": _walked_s.pop(run_id or "", 0.0),
             "arg": self._probe.size(arguments, f"arguments of {name}"),
             "async": shared,
@@ -553,6 +591,13 @@ def _task_run_id() -> str | None:
 
     context = TaskRunContext.get()
     return str(context.task_run.id) if context else None
+
+
+def _tags() -> list[str]:
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    return sorted(context.task_run.tags) if context else []
 
 
 def _children_s() -> float:

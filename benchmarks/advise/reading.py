@@ -14,7 +14,7 @@ from scipy import optimize
 
 from runner_lab.benchmarks.advise.sampler import LOOKS
 from runner_lab.benchmarks.compare.driver import PROCESS
-from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, Subflow, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import Crowding, FlowProfile, LimitUse, Step, Subflow, TaskProfile, ThreadPool
 
 Entry = dict[str, Any]
 
@@ -66,6 +66,7 @@ class _Found:
     body: list[Entry] = field(default_factory=list)
     subflow: list[Entry] = field(default_factory=list)
     kept: list[Entry] = field(default_factory=list)
+    limit: list[Entry] = field(default_factory=list)
     pools: list[Entry] = field(default_factory=list)
     gil: dict[int, Entry] = field(default_factory=dict)
 
@@ -99,6 +100,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
         runs=tuple(_sized(list(runs.profiles()))),
         pools=_pools(found.pools),
         subflows=_subflows([e for e in found.subflow if (e["pid"], e["tid"]) == (begin["pid"], begin["tid"])]),
+        limits=_limits(found),
         peak_bytes=known.peak_bytes,
         import_s=facts.get("import_s", 0.0),
         client_s=facts.get("client_s", 0.0),
@@ -292,6 +294,7 @@ class _Runs:
         self._kept_s: dict[str, float] = {}
         for kept in found.kept:
             self._kept_s[kept["id"]] = self._kept_s.get(kept["id"], 0.0) + kept["cpu"]
+        self._limited_s = _waited_for_limits(found)
         self._pool_s = self._pools_of_tasks(found)
         self._pool_busy = self._busy_pools(found)
         self._waiting = self._wait_shares()
@@ -371,6 +374,8 @@ class _Runs:
         thread_s = sum(body["cpu"] for body in attempts)
         queued_s = sum(body["queued"] or 0.0 for body in attempts)
         between_s = max(last["t1"] - first["t0"] - wall_s, 0.0)
+        # Another server has other limits, or none.
+        wall_s = max(wall_s - self._limited_s.get(first["id"], 0.0), thread_s)
         children_s = sum(body["children"] for body in attempts)
         within = [thread for body in attempts for thread in body.get("threads", ())]
         helpers_s = sum(cpu for *_, cpu in within)
@@ -497,12 +502,39 @@ def _mean(values: Iterator[float | None]) -> float | None:
 
 
 def _subflows(entries: Sequence[Entry]) -> dict[str, Subflow]:
-    found: dict[str, Subflow] = {}
+    by_name: dict[str, list[Entry]] = {}
     for entry in entries:
-        before = found.get(entry["name"], Subflow(0, 0.0))
-        around_s = max(entry["t1"] - entry["t0"] - entry["fn_s"], 0.0)
-        found[entry["name"]] = Subflow(before.runs + 1, before.around_s + around_s)
-    return found
+        by_name.setdefault(entry["name"], []).append(entry)
+    # Of async ones some may go on at the same time.
+    return {
+        name: Subflow(len(own), _covered([span for e in own for span in ((e["t0"], e["f0"]), (e["f1"], e["t1"]))]))
+        for name, own in by_name.items()
+    }
+
+
+def _limits(found: _Found) -> dict[str, LimitUse]:
+    """What the code took by name, and then by the tags of task runs, whose bodies a server's limit holds."""
+    held = [(name, e["slots"], e["t1"], e["t2"]) for e in found.limit for name in e["names"]]
+    held += [(f"tag:{tag}", 1, e["t0"], e["t1"]) for e in found.body for tag in e.get("tags", ())]
+    uses: dict[str, LimitUse] = {}
+    for name, slots, begin_s, end_s in held:
+        before = uses.get(name, LimitUse(0, 0.0))
+        held_s = slots * (end_s - begin_s) if end_s is not None else 0.0
+        uses[name] = LimitUse(before.slots + slots, before.held_s + held_s)
+    return uses
+
+
+def _waited_for_limits(found: _Found) -> dict[str, float]:
+    """By task run, seconds it waited for slots of limits, beyond the request for them."""
+    least_s: dict[str, float] = {}
+    for entry in found.limit:
+        key = " ".join(entry["names"])
+        least_s[key] = min(entry["t1"] - entry["t0"], least_s.get(key, np.inf))
+    waited: dict[str, float] = {}
+    for entry in found.limit:
+        more_s = entry["t1"] - entry["t0"] - least_s[" ".join(entry["names"])]
+        waited[entry["id"]] = waited.get(entry["id"], 0.0) + more_s
+    return waited
 
 
 def _pools(entries: Sequence[Entry]) -> tuple[ThreadPool, ...]:

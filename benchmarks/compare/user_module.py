@@ -126,7 +126,17 @@ def _reason(path: Path, error: BaseException) -> str:
         return f"{Path(error.filename or path).name}:{error.lineno} is not Python: {error.msg}"
     if isinstance(error, SystemExit):
         return f"{where} ends the program when the file is imported: put it under if __name__ == '__main__':"
-    return f"{where} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+    return what_to_do(f"{where} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}")
+
+
+_NOT_ON_THE_SERVER = ("Unable to find block document", "must be created before acquiring slots")
+"""What Prefect says of a block or a limit that its server has not."""
+
+
+def what_to_do(line: str) -> str:
+    """Why a flow failed, with what to do where it needs what only the user's own server has."""
+    missing = any(text in line for text in _NOT_ON_THE_SERVER)
+    return f"{line} (it is not on this server: --api-url URL names one that has it)" if missing else line
 
 
 def _starts_at_import(path: Path, line: int | None) -> str:

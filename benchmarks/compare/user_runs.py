@@ -20,9 +20,10 @@ from typing import Any, Protocol, cast
 
 from runner_lab.benchmarks.compare.agreement import Agreement
 from runner_lab.benchmarks.compare.user_flow import LoadedFlow
+from runner_lab.benchmarks.compare.user_module import what_to_do
 from runner_lab.benchmarks.measuring.measure import Site, error_line, failed, metered, without_heartbeats
 from runner_lab.benchmarks.measuring.quiescence import Settled, wait_settled
-from runner_lab.benchmarks.measuring.server_runs import UnansweredError
+from runner_lab.benchmarks.measuring.server_runs import ServerRuns, UnansweredError
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
 from runner_lab.records.record import FlowRun, Phases, Record, Result
 from runner_lab.runners.spec import RunnerSpec
@@ -168,10 +169,21 @@ def _settle(site: Site, passed: Passed) -> tuple[Settled, FlowRun]:
     # What a sub-flow hands to the runner that it has from the flow goes to the arm's as well.
     flow_run = FlowRun(settled.states, seen.submitted + seen.handed_down, seen.direct, elsewhere)
     if passed.raised is not None:
-        raise FlowFailedError(passed.raised, flow_run)
+        raise FlowFailedError(_cause(site, seen.flow_run_id, passed.raised), flow_run)
     if settled.flow_state != "Completed":
         raise FlowFailedError(f"the flow run ended as {settled.flow_state}: {settled.flow_message}"[:300], flow_run)
     return settled, flow_run
+
+
+def _cause(site: Site, flow_run_id: str, raised: str) -> str:
+    """What the flow raised; where that is the state of a task that never began, why the one before it failed."""
+    if not raised.startswith("UnfinishedRun"):
+        return raised
+    try:
+        with ServerRuns(site.server.api_url, _AFTER_FAILURE_S) as runs:
+            return what_to_do(runs.first_failure(runs.family(flow_run_id)) or raised)
+    except UnansweredError:
+        return raised
 
 
 def run_pass(
@@ -202,7 +214,8 @@ def run_pass(
         pickled, unjudged = _pickled(result) if judged and raised is None else (b"", "")
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-    return Passed(called_s, returned_s, seen, pickled, unjudged, error_line(raised) if raised else None, spent)
+    return Passed(called_s, returned_s, seen, pickled, unjudged, what_to_do(error_line(raised)) if raised else None, spent)
+
 
 
 def _run(

@@ -73,6 +73,17 @@ class ServerRuns:
             family += parents
         return family
 
+    def first_failure(self, flow_run_ids: Sequence[str]) -> str | None:
+        """Of the task run of these flow runs that failed first: its name and why; None where none did."""
+        wanted = {
+            "flow_runs": {"id": {"any_": list(flow_run_ids)}},
+            "task_runs": {"state": {"type": {"any_": ["FAILED", "CRASHED"]}}},
+            "sort": "EXPECTED_START_TIME_ASC",
+            "limit": 1,
+        }
+        found = self._ask("POST", "/task_runs/filter", json=wanted)
+        return f"{found[0]['name']}: {found[0]['state']['message']}" if found else None
+
     def logs(self, flow_run_id: str) -> Iterator[str]:
         """The log lines of a flow run and its tasks."""
         wanted = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}}

@@ -26,6 +26,8 @@ _TOLD_START_S = 1.0
 _WITHOUT_RUNNER = {True: "call the tasks, without .submit", False: "await the tasks together with asyncio.gather"}
 _CROWDED = 1.1
 """Times as much CPU from which it is told that many threads make a task slower."""
+_MOST_LIMITS = 2
+"""Of Prefect's limits that a flow takes, told."""
 _UNSURE, _UNSURE_S = 0.15, 0.05
 """Relative, and in seconds: so far off the measured time the replay under the flow's own runner may be untold."""
 
@@ -172,6 +174,7 @@ def data(advice: Advice) -> dict[str, Any]:
         "split": asdict(advice.split),
         "critical_path": [{"task": task, "seconds": s, "runs": n} for task, s, n in advice.path],
         "tasks": _tasks(profile),
+        "limits": {name: asdict(use) for name, use in profile.limits.items()},
         "remedies": [asdict(remedy) for remedy in advice.remedies],
         "verified": [asdict(one) for one in advice.verified],
         "words": list(words(advice)),
@@ -226,7 +229,7 @@ def words(advice: Advice) -> tuple[str, ...]:
         f"Critical path: {_path(advice)}. No runner can go below {units.seconds(advice.at_least_s)}.",
     ]
     lines += [f"Also: {remedy.what}{_saving(remedy)}" for remedy in advice.remedies[:3]]
-    lines += [*_others(advice), *_sure(advice), *_verified(advice.verified)]
+    lines += [*_limits(profile), *_others(advice), *_sure(advice), *_verified(advice.verified)]
     if not advice.verified:
         lines.append("Estimates from one profile; --verify measures the named runner beside yours.")
     return tuple(lines)
@@ -362,6 +365,30 @@ def _sure(advice: Advice) -> list[str]:
         f"Check: replayed under its own runner the flow's function takes {units.seconds(replayed_s)}, measured were "
         f"{units.seconds(ran_s)}. The machine may have been busy: measure with --verify."
     ]
+
+
+def _limits(profile: FlowProfile) -> list[str]:
+    """What the user's limits, of which the lab's server knows nothing, do to any runner."""
+    named = {name: use for name, use in profile.limits.items() if not name.startswith("tag:")}
+    lines = []
+    for name, use in list((named or profile.limits).items())[:_MOST_LIMITS]:
+        tag = name.removeprefix("tag:") if name.startswith("tag:") else ""
+        if not use.held_s:
+            lines.append(
+                f"Rate limit {name}: {units.plural(use.slots, 'slot')} taken. Where your server gives N a second, no "
+                f"runner can go below {use.slots} / N seconds."
+            )
+        elif tag:
+            lines.append(
+                f"If your server limits the tag {tag} to N task runs, no runner can go below "
+                f"{units.seconds(use.held_s)} / N."
+            )
+        else:
+            lines.append(
+                f"Limit {name}: held for {units.seconds(use.held_s)} in all. Where your server gives N slots, no "
+                f"runner can go below {units.seconds(use.held_s)} / N."
+            )
+    return lines
 
 
 def _saving(remedy: Remedy) -> str:

@@ -19,8 +19,6 @@ NOISY = 0.5
 MORE_BLOCKS = 5
 TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
 """Final states of task runs that a reader has to know of."""
-_SLOTS = {"threads": ("thread", "threads"), "processes": ("process", "processes")}
-"""What a slot is, by engine; a worker elsewhere."""
 
 Timed = Sequence[tuple[Arm, Cell]]
 
@@ -88,7 +86,11 @@ def named(arm: Arm) -> str:
 
 def slots(arm: Arm) -> str:
     """`2 threads`, `threads without a limit`, `4 workers`; nothing where they are not known."""
-    one, many = _SLOTS.get(arm.engine, ("worker", "workers"))
+    one, many = ("worker", "workers")
+    if arm.traits.slots_share_gil:
+        one, many = "thread", "threads"
+    elif arm.traits.reach == "host":
+        one, many = "process", "processes"
     if arm.traits.slots == "no limit":
         return f"{many} without a limit"
     return "" if arm.traits.slots == "unknown" else f"1 {one}" if arm.workers == 1 else f"{arm.workers} {many}"

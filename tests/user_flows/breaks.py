@@ -17,3 +17,8 @@ def breaks():
     show.submit(broken)
     show.submit("fine")
     return broken.result()
+
+
+@flow
+def breaks_before():
+    return show.submit(divide.submit(1, 0)).result()

@@ -15,3 +15,13 @@ def region(name: str):
 def world():
     inner = [region(name) for name in ("north", "south")]
     return leaf.submit(sum(inner)).result()
+
+
+@flow
+async def district(name: str):
+    return leaf.submit(len(name)).result()
+
+
+@flow
+async def town():
+    return sum([await district(name) for name in ("east", "west", "centre")])

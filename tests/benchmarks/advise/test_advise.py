@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner_lab.records.flow_profile import FlowProfile
+from runner_lab.records.flow_profile import FlowProfile, LimitUse
 from tests.reports import machine, synthetic
 
 ROOT = Path(__file__).parents[3]
@@ -130,6 +130,15 @@ def test_what_prefect_takes_for_sub_flows_is_known(advise):
 
 
 @pytest.mark.slow
+def test_what_prefect_takes_for_async_sub_flows_is_known(advise):
+    _, profile, _ = advise("subflows.py:town")
+
+    district = profile.subflows["district"]
+    assert district.runs == 3
+    assert 0 < district.around_s < profile.fn_s
+
+
+@pytest.mark.slow
 def test_the_way_through_the_items_of_long_lists_is_known(advise):
     _, profile, _ = advise("takes_lists")
 
@@ -229,3 +238,34 @@ def test_the_named_runner_is_measured_beside_the_flows_own(advise):
     assert "Measured: yours" in printed
     assert {one["arm"] for one in data["verified"]} >= {"yours"}
     assert all(one["measured_s"] > 0 for one in data["verified"])
+
+
+@pytest.mark.slow
+def test_what_a_flow_takes_of_limits_is_told_as_the_lab_s_server_has_none(advise):
+    printed, profile, data = advise("limited.py:limited")
+
+    assert profile.limits["db"].slots == 3 * 2
+    assert profile.limits["db"].held_s == pytest.approx(3 * 2 * 0.2, abs=0.5)
+    assert profile.limits["api"] == LimitUse(slots=3, held_s=0.0)
+    assert profile.limits["tag:warehouse"].held_s == pytest.approx(4 * 0.1, abs=0.3)
+    assert "Limit db: held for 1." in printed
+    assert "Rate limit api: 3 slots taken." in printed
+    assert "warehouse" not in printed, "a tag is a limit where the server says so"
+    assert data["limits"]["db"]["slots"] == 6
+
+
+@pytest.mark.slow
+def test_what_async_tasks_take_of_limits_is_known(advise):
+    _, profile, _ = advise("limited.py:asking")
+
+    assert profile.limits["model"].held_s == pytest.approx(3 * 0.1, abs=0.2)
+
+
+def test_what_only_the_user_s_server_has_is_told_with_what_to_do(start, lab_server, run_folder):
+    run = start(f"{USER_FLOWS / 'limited.py'}:strict", "--from", str(run_folder), "--api-url", lab_server.api_url)
+    printed, errors = run.communicate()
+
+    assert run.returncode == 2
+    assert "'licence'" in errors
+    assert errors.rstrip().endswith("(it is not on this server: --api-url URL names one that has it)")
+    assert "Traceback" not in errors

@@ -10,7 +10,7 @@ import pytest
 
 from runner_lab.benchmarks.advise import probe, reading
 from runner_lab.benchmarks.advise.reading import Described, NoProfileError
-from runner_lab.records.flow_profile import Crowding, TaskProfile
+from runner_lab.records.flow_profile import Crowding, LimitUse, TaskProfile
 from tests.reports.profiles import computes, profile, waits
 
 KNOWN = Described("etl", "ThreadPoolTaskRunner", "threads", 0, 2, 10.0, None)
@@ -71,6 +71,17 @@ def test_a_run_has_the_sum_of_its_attempts_and_the_delays_between_them(tmp_path)
     assert (run.attempts, run.failed) == (2, False)
     assert (run.wait_s, run.cpu_s) == pytest.approx((1.5 + 2.0, 0.5))
     assert (run.start_s, run.end_s) == (1.0, 5.0)
+
+
+def test_waiting_for_a_limit_of_this_server_is_none_of_the_task_s(tmp_path):
+    def taken(run: str, asked_s: float, had_s: float, back_s: float) -> dict:
+        return {"k": "limit", "id": run, "names": ["db"], "slots": 1, "t0": asked_s, "t1": had_s, "t2": back_s}
+
+    entries = [*flow(0.0, 9.0), submit("a", 0.1), submit("b", 0.1), body("a", 1.0, 3.1), body("b", 1.0, 5.1, tid=8)]
+    limits = [taken("a", 1.0, 1.1, 3.1), taken("b", 1.0, 3.1, 5.1)]
+    found = reading.read(write(tmp_path, *entries, *limits), KNOWN)
+    assert [run.wait_s for run in found.runs] == pytest.approx([2.1, 2.1]), "asking takes 0.1 s anywhere"
+    assert found.limits == {"db": LimitUse(slots=2, held_s=pytest.approx(4.0))}
 
 
 def test_what_was_submitted_and_has_no_body_is_a_run_without_one(tmp_path):

@@ -128,6 +128,14 @@ def test_a_failing_flow_is_an_error_with_its_reason_and_its_task_runs(compare):
     assert record.flow_run.states == {"Completed": 1, "Failed": 1, "NotReady": 1}
 
 
+def test_a_task_that_never_began_is_told_by_the_failure_before_it(compare):
+    (record,) = compare("breaks.py:breaks_before")
+
+    assert record.status == "error"
+    assert record.error.startswith("divide-")
+    assert record.error.endswith("ZeroDivisionError: division by zero")
+
+
 def test_each_pass_begins_with_an_empty_cache(compare):
     records = compare("cached.py:saving", under=("yours", "control"))
 

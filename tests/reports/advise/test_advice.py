@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner_lab.records.flow_profile import Crowding, FlowProfile, Step, Subflow, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import Crowding, FlowProfile, LimitUse, Step, Subflow, TaskProfile, ThreadPool
 from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.advise import advice, remedies
 from runner_lab.reports.advise.advice import Advice
@@ -96,6 +96,22 @@ def test_async_tasks_under_stock_threads_load_the_ca_bundle_each(summary: Summar
         assert found["lean-threads"] < 0.5 * found["threads"]
     sync = {one.arm: one.warm_s for one in predict(summary, profile([waits(0.1)] * 50, client_s=0.1), Target()).ranked}
     assert sync["threads"] < 50 * 0.1
+
+
+def test_what_limits_of_the_user_s_server_allow_is_told(summary: Summary) -> None:
+    def told(limits: dict[str, LimitUse]) -> list[str]:
+        words = advice.words(advised(summary, profile([waits(0.3)] * 20, limits=limits)))
+        return [line for line in words if "your server" in line]
+
+    tag = {"tag:etl": LimitUse(slots=20, held_s=6.0)}
+    assert told({}) == []
+    assert told(tag) == ["If your server limits the tag etl to N task runs, no runner can go below 6.00 s / N."]
+    assert told({"db": LimitUse(20, 12.0), **tag}) == [
+        "Limit db: held for 12.0 s in all. Where your server gives N slots, no runner can go below 12.0 s / N."
+    ]
+    assert told({"api": LimitUse(50, 0.0)}) == [
+        "Rate limit api: 50 slots taken. Where your server gives N a second, no runner can go below 50 / N seconds."
+    ]
 
 
 def test_crowded_threads_compute_longer_and_others_do_not(summary: Summary) -> None:
