@@ -50,6 +50,7 @@ class TaskProfile:
     width:     cores that it computes on at once, where nothing hinders it.
     queued_s:  seconds it was held up by others, for the GIL or a core.
     walk_s:    CPU seconds, under the GIL, in which Prefect goes once through the items of its arguments.
+    key_s:     CPU seconds in which Prefect hashes its arguments for a cache key.
     kept_s:    CPU seconds in which Prefect writes its result to a storage and goes through its items.
     asks:      arguments that are futures: where its slot has them Prefect asks its API for the state of each.
     arg_bytes, out_bytes: arguments and result as pickled; None where that was not taken.
@@ -73,6 +74,7 @@ class TaskProfile:
     width: Number = 1.0
     queued_s: Number = 0.0
     walk_s: Number = 0.0
+    key_s: Number = 0.0
     kept_s: Number = 0.0
     asks: Count = 0
     arg_bytes: Number | None = None

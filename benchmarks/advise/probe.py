@@ -13,9 +13,10 @@ Entries, by their `k`:
 - `call`: a task called directly; `call` is its number, which its `body` has as well.
 - `subflow`: a flow was called within this one; its function, `name`, went on from `f0` to `f1`.
 - `wait`: the thread waited for the task runs `ids`.
-- `body`: one attempt of a task's function: `tags` of its run, `cpu`, `children` (CPU of child processes that ended), `queued` (waiting
-  for a core), `arg` and `out` bytes as pickled, `walk` (CPU of Prefect's way through the items of its arguments),
-  `failed`, and the `threads` that it has started and that have ended: thread, begin, end and CPU of each.
+- `body`: one attempt of a task's function: `tags` of its run, `cpu`, `children` (CPU of all child processes that had
+  ended, before it and after it), `queued` (waiting for a core), `arg` and `out` bytes as pickled, `walk` (CPU of
+  Prefect's way through the items of its arguments), `key` (CPU of hashing them for a cache key), `failed`, and the
+  `threads` that it has started and that have ended: thread, begin, end and CPU of each.
 - `limit`: slots were taken of the concurrency limits `names`, `slots` of each, in the task run `id`: begun, had (`t1`)
   and given back (`t2`; None for a rate limit).
 - `kept`: Prefect has written the result of the task run `id`, or gone through its items: `cpu`.
@@ -135,7 +136,9 @@ def _install(folder: str) -> None:
     # Names of Prefect's own, which a release may drop: the profile then knows of no such time.
     engine = cast(Any, getattr(task_engine, "BaseTaskRunEngine", None))
     if hasattr(engine, "_resolve_parameters"):
-        engine._resolve_parameters = _noting_walk(engine._resolve_parameters)
+        engine._resolve_parameters = _noting_cpu(engine._resolve_parameters, _walked_s)
+    if hasattr(engine, "compute_transaction_key"):
+        engine.compute_transaction_key = _noting_cpu(engine.compute_transaction_key, _keyed_s)
     if hasattr(results.ResultStore, "_persist_result_record"):
         store = cast(Any, results.ResultStore)
         store._persist_result_record = _noting_kept(store._persist_result_record, folder)
@@ -151,15 +154,20 @@ def _install(folder: str) -> None:
 
 
 _walked_s: dict[str, float] = {}
+_keyed_s: dict[str, float] = {}
 """By task run, until its body begins."""
 
 
-def _noting_walk(resolve: Callable[[Any], None]) -> Callable[[Any], None]:
-    @functools.wraps(resolve)
-    def noting(engine: Any) -> None:
+def _noting_cpu(method: Callable[[Any], Any], by_run: dict[str, float]) -> Callable[[Any], Any]:
+    """A method of a task run's engine whose CPU seconds are kept."""
+
+    @functools.wraps(method)
+    def noting(engine: Any) -> Any:
         began = time.thread_time()
-        resolve(engine)
-        _walked_s[str(engine.task_run.id)] = time.thread_time() - began
+        try:
+            return method(engine)
+        finally:
+            by_run[str(engine.task_run.id)] = time.thread_time() - began
 
     return noting
 
@@ -520,13 +528,14 @@ class _Body:
             "id": (run_id := _task_run_id()),
             "tags": _tags(),
             "walk": _walked_s.pop(run_id or "", 0.0),
+            "key": _keyed_s.pop(run_id or "", 0.0),
             "arg": self._probe.size(arguments, f"arguments of {name}"),
             "async": shared,
         }
 
     def __enter__(self) -> _Body:
         tid = threading.get_native_id()
-        self._entry |= {"tid": tid, "children0": _children_s(), "queued0": queued_s(tid)}
+        self._entry |= {"tid": tid, "children": [_children_s()], "queued0": queued_s(tid)}
         if not self._shared:
             self._probe.knocker.enter(self, self._name)
             self._outer, _here.body = getattr(_here, "body", None), self
@@ -537,7 +546,7 @@ class _Body:
         entry = self._entry
         entry |= {"t1": time.monotonic(), "c1": time.thread_time(), "failed": kind is not None}
         entry["cpu"] = self.cpu_s if self._shared else entry["c1"] - entry["c0"]
-        entry["children"] = _children_s() - entry.pop("children0")
+        entry["children"].append(_children_s())
         queued = queued_s(entry["tid"])
         before = entry.pop("queued0")
         entry["queued"] = None if queued is None or before is None or self._shared else queued - before

@@ -291,6 +291,7 @@ class _Runs:
         lost = [run_id for run_id in self._attempts if run_id not in {entry["id"] for entry in self._made}]
         self._made += [{"k": "submit", "id": run_id, **_as_made(self._attempts[run_id][0])} for run_id in lost]
         self._place = {entry["id"]: i for i, entry in enumerate(self._made)}
+        self._children_s = _children(found.body)
         self._kept_s: dict[str, float] = {}
         for kept in found.kept:
             self._kept_s[kept["id"]] = self._kept_s.get(kept["id"], 0.0) + kept["cpu"]
@@ -315,17 +316,25 @@ class _Runs:
         return self._unhelped_by_task[task]
 
     def _busy_pools(self, found: _Found) -> dict[str, float]:
-        """By task, the share of the time in which the threads of libraries that it waits for had something to do.
+        """By task, the share of the time in which what it waits for, threads of libraries or children, had the cores.
 
-        Runs beside each other wait for one pool: as far as it is busy, they wait for each other.
+        Runs beside each other wait for one pool: as far as it is busy, they wait for each other. So do children, where
+        there are more of them at a time than cores.
         """
         busy: dict[str, float] = {}
         for what in ("pool", "queued"):
             for entry in found.gil.values():
                 for name, seconds in entry.get(what, {}).items():
                     busy[name] = busy.get(name, 0.0) + seconds
-        spans = {name: _covered([(b["t0"], b["t1"]) for b in found.body if b["task"] == name]) for name in busy}
-        return {name: min(busy[name] / (spans[name] * self._cores), 1.0) for name in busy if spans[name] > 0}
+        bodies: dict[str, list[Entry]] = {}
+        for body in found.body:
+            bodies.setdefault(body["task"], []).append(body)
+        spans = {name: _covered([(body["t0"], body["t1"]) for body in own]) for name, own in bodies.items()}
+        for name, own in bodies.items():
+            children_s = sum(self._children_s[id(body)] for body in own)
+            if children_s and sum(body["t1"] - body["t0"] for body in own) > self._cores * spans[name]:
+                busy[name] = busy.get(name, 0.0) + children_s
+        return {name: min(busy[name] / (spans[name] * self._cores), 1.0) for name in busy if spans.get(name)}
 
     def _pools_of_tasks(self, found: _Found) -> dict[str, float]:
         """CPU of libraries' threads a second of a task's time, by task."""
@@ -376,7 +385,7 @@ class _Runs:
         between_s = max(last["t1"] - first["t0"] - wall_s, 0.0)
         # Another server has other limits, or none.
         wall_s = max(wall_s - self._limited_s.get(first["id"], 0.0), thread_s)
-        children_s = sum(body["children"] for body in attempts)
+        children_s = sum(self._children_s[id(body)] for body in attempts)
         within = [thread for body in attempts for thread in body.get("threads", ())]
         helpers_s = sum(cpu for *_, cpu in within)
         beside_s = children_s + helpers_s + self._pool_s.get(run.task, 0.0) * wall_s
@@ -384,10 +393,13 @@ class _Runs:
         waits_s = self._waiting[run.task] * off_s
         wait_s = waits_s * self._unhelped(run.task)
         helped_s = waits_s - wait_s
+        # While others compute for it, its own thread waits for them.
+        lasts_s = thread_s + wait_s
         if beside_s > _POOL_SHARE * (thread_s + beside_s):
             wait_s *= 1 - self._pool_busy.get(run.task, 0.0)
-        # While others compute for it, its own thread waits for them.
-        width = max(1.0, min((thread_s + beside_s) / max(thread_s + wait_s, 1e-9), float(self._cores)))
+            # The threads of a library are one pool for all that wait for it; a child process is its parent's own.
+            lasts_s = lasts_s if children_s > 0.5 * beside_s else thread_s + wait_s
+        width = max(1.0, min((thread_s + beside_s) / max(lasts_s, 1e-9), float(self._cores)))
         computing_s = (thread_s + beside_s) / width
         steps = self.steps(last["pid"], last["tid"], last["t0"], last["c0"], last["t1"], last["c1"], within=True)
         idle_s = max(wait_s - max(computing_s - thread_s - helped_s, 0.0), 0.0)
@@ -403,6 +415,7 @@ class _Runs:
             gil_s=gil * (thread_s + helpers_s),
             width=width,
             queued_s=max(wall_s - computing_s - idle_s, 0.0) if not steps else 0.0,
+            key_s=first.get("key", 0.0),
             walk_s=walk_s if (walk_s := first.get("walk", 0.0)) >= _LEAST_WALK_S else 0.0,
             arg_bytes=_mean(body["arg"] for body in attempts),
             out_bytes=last["out"],
@@ -466,6 +479,34 @@ class _Runs:
         low = bisect_left(self._ends, (begin_s, -1))
         high = bisect_right(self._ends, (end_s, len(self._made)))
         return self._ends[low:high]
+
+
+def _children(bodies: Sequence[Entry]) -> dict[int, float]:
+    """CPU seconds of child processes, by the `id` of a body's entry.
+
+    A process knows those of all its children that have ended, and not whose they were. What was added between two
+    beginnings or ends of bodies is that of the one that has ended then, as a body waits for its child; else of all.
+    """
+    found = dict.fromkeys(map(id, bodies), 0.0)
+    by_process: dict[int, list[tuple[float, float, bool, Entry]]] = {}
+    for body in bodies:
+        before_s, after_s = body["children"]
+        moments = [(body["t0"], before_s, False, body), (body["t1"], after_s, True, body)]
+        by_process.setdefault(body["pid"], []).extend(moments)
+    for moments in by_process.values():
+        going: set[int] = set()
+        known_s: float | None = None
+        for _, seconds, over, body in sorted(moments, key=lambda moment: moment[:3]):
+            added_s = max(seconds - known_s, 0.0) if known_s is not None else 0.0
+            known_s = max(seconds, known_s or 0.0)
+            theirs = [id(body)] if over else going
+            for one in theirs:
+                found[one] += added_s / len(theirs)
+            if over:
+                going.discard(id(body))
+            else:
+                going.add(id(body))
+    return found
 
 
 def _as_made(body: Entry) -> Entry:

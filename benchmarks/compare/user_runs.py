@@ -214,8 +214,9 @@ def run_pass(
         pickled, unjudged = _pickled(result) if judged and raised is None else (b"", "")
     finally:
         shutil.rmtree(storage, ignore_errors=True)
-    return Passed(called_s, returned_s, seen, pickled, unjudged, what_to_do(error_line(raised)) if raised else None, spent)
-
+    return Passed(
+        called_s, returned_s, seen, pickled, unjudged, what_to_do(error_line(raised)) if raised else None, spent
+    )
 
 
 def _run(

@@ -333,11 +333,12 @@ def _with_prefect(profile: FlowProfile, found: ArmModel) -> FlowProfile:
 def prefect_s(run: TaskProfile, profile: FlowProfile, found: ArmModel) -> float:
     """Seconds that Prefect takes for a run where its body runs, beyond the arm's terms; under the GIL.
 
-    It goes through the items of the arguments, and writes the result. In stock threads it also asks its API for the
-    state of each future among the arguments, where others have the result by then or know the state. The server does
-    one thing at a time, and takes down events of other tasks between two answers: as with the GIL, all wait for it.
+    It goes through the items of the arguments, hashes them for a cache key, and writes the result. In stock threads it
+    also asks its API for the state of each future among the arguments, where others have the result by then or know
+    the state. The server does one thing at a time, and takes down events of other tasks between two answers: as with
+    the GIL, all wait for it.
     """
-    own_s = _walks(run, found)[1] * run.walk_s + run.kept_s
+    own_s = _walks(run, found)[1] * run.walk_s + run.key_s + run.kept_s
     stock_threads = found.arm.has_slots and found.costs.shares_gil and not found.arm.lean
     asks = run.asks if stock_threads and not run.direct else 0
     answered_s = 2 * (profile.request_s - profile.request_cpu_s)

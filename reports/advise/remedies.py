@@ -19,6 +19,7 @@ _SMALL_SHARE = 0.5
 _MANY = 20
 _BATCHES = (5, 10, 20, 50, 100)
 _LARGE_BYTES = 1e6
+_QUOTE = "wrap lists and dicts that hold no future in prefect.utilities.annotations.quote(...), or "
 _OWN_SHARE = 0.2
 """Of the time under the named runner, from which the flow's own code and its sub-flows are told."""
 
@@ -41,7 +42,8 @@ def remedies(prediction: FlowPrediction, best: Callable[[FlowProfile], Predicted
     Args:
         best: gives a changed flow under the runner that is then the one to take.
     """
-    found = [*_direct_calls(prediction, best), *_batches(prediction), *_payloads(prediction), *_walks(prediction)]
+    found = [*_direct_calls(prediction, best), *_batches(prediction), *_payloads(prediction)]
+    found += [*_walks(prediction), *_keys(prediction)]
     enough_s = WORTH_SAYING * prediction.named.warm_s
     told = [remedy for remedy in found if remedy.saves_s is None or remedy.saves_s > enough_s]
     told += [*_pools(prediction), *_subflows(prediction), *_own_code(prediction)]
@@ -154,6 +156,7 @@ def _together(runs: Sequence[TaskProfile]) -> TaskProfile:
         cpu_s=sum(run.cpu_s for run in runs),
         gil_s=sum(run.gil_s for run in runs),
         walk_s=sum(run.walk_s for run in runs),
+        key_s=sum(run.key_s for run in runs),
         arg_bytes=sum(run.arg_bytes or 0.0 for run in runs),
         out_bytes=sum(run.out_bytes or 0.0 for run in runs),
     )
@@ -186,11 +189,27 @@ def _walks(prediction: FlowPrediction) -> Iterator[Remedy]:
         if not each_s:
             continue
         plain = tuple(replace(run, walk_s=0.0) if run.task == task else run for run in profile.runs)
+        # What comes by a future has no place where the flow could quote it.
+        quoted = "" if any(run.upstream for run in runs) else _QUOTE
         yield Remedy(
             f"Prefect goes through every item of what {task} takes, {units.seconds(each_s)} each time and more than "
-            "once a run: wrap lists and dicts that hold no future in prefect.utilities.annotations.quote(...), or "
-            "hand on an array, a frame or a file's name.",
+            f"once a run: {quoted}hand on an array, a frame or a file's name.",
             _saved(prediction, replace(profile, runs=plain)),
+        )
+
+
+def _keys(prediction: FlowPrediction) -> Iterator[Remedy]:
+    profile = prediction.profile
+    for task, runs in profile.by_task().items():
+        ran = [run for run in runs if run.attempts]
+        if len(ran) < len(runs) or not (each_s := sum(run.key_s for run in ran) / len(ran)):
+            # No remedy where a cache has spared a run.
+            continue
+        unhashed = tuple(replace(run, key_s=0.0) if run.task == task else run for run in profile.runs)
+        yield Remedy(
+            f"Prefect hashes what {task} takes for a cache key, {units.seconds(each_s)} each time: where nothing is to "
+            "be found in a cache, @task(cache_policy=NO_CACHE), after from prefect.cache_policies import NO_CACHE.",
+            _saved(prediction, replace(profile, runs=unhashed)),
         )
 
 

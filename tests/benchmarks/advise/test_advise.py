@@ -145,6 +145,7 @@ def test_the_way_through_the_items_of_long_lists_is_known(advise):
     # Microseconds an item, of 60,000 items; a task that takes a number takes none.
     assert mean(profile, "longest", "walk_s") > 60_000 * 1e-7
     assert mean(profile, "numbers", "walk_s") == 0
+    assert mean(profile, "longest", "key_s") > 60_000 * 1e-8, "they are hashed as well"
     assert mean(profile, "numbers", "kept_s") > 20_000 * 1e-7, "its result is gone through, and written"
     assert mean(profile, "longest", "kept_s") == 0
     numbers = [place for place, run in enumerate(profile.runs) if run.task == "numbers"]
@@ -263,7 +264,7 @@ def test_what_async_tasks_take_of_limits_is_known(advise):
 
 def test_what_only_the_user_s_server_has_is_told_with_what_to_do(start, lab_server, run_folder):
     run = start(f"{USER_FLOWS / 'limited.py'}:strict", "--from", str(run_folder), "--api-url", lab_server.api_url)
-    printed, errors = run.communicate()
+    _, errors = run.communicate()
 
     assert run.returncode == 2
     assert "'licence'" in errors

@@ -59,7 +59,7 @@ def body(run: str, begin_s: float, end_s: float, cpu_s: float = 0.0, tid: int = 
         "c0": 0.0,
         "c1": cpu_s,
         "cpu": cpu_s,
-        "children": 0.0,
+        "children": [0.0, 0.0],
         "queued": 0.0,
     }
     return known | times | other
@@ -71,6 +71,27 @@ def test_a_run_has_the_sum_of_its_attempts_and_the_delays_between_them(tmp_path)
     assert (run.attempts, run.failed) == (2, False)
     assert (run.wait_s, run.cpu_s) == pytest.approx((1.5 + 2.0, 0.5))
     assert (run.start_s, run.end_s) == (1.0, 5.0)
+
+
+def test_children_of_one_process_are_shared_out_among_the_runs_that_end(tmp_path):
+    """Four runs at a time, each with a child of 0.6 s, on two cores: each alone would take 0.6 s."""
+    ends = (1.1, 1.15, 1.2, 1.25)
+    bodies = [
+        body(run, 0.0, end_s, tid=10 + i, children=[0.0, 0.6 * (i + 1)])
+        for i, (run, end_s) in enumerate(zip("abcd", ends, strict=True))
+    ]
+    entries = [*flow(0.0, 1.3), *(submit(run, 0.0) for run in "abcd"), *bodies]
+    found = reading.read(write(tmp_path, *entries), KNOWN)
+    for run in found.runs:
+        assert (run.cpu_s, run.width) == pytest.approx((0.6, 1.0))
+        assert run.alone_s == pytest.approx(0.6, abs=0.05)
+    assert sum(run.queued_s for run in found.runs) == pytest.approx(sum(ends) - 4 * 0.6, abs=0.2)
+
+
+def test_a_run_waits_beside_its_child_where_nobody_hinders_it(tmp_path):
+    entries = [*flow(0.0, 1.3), submit("a", 0.0), body("a", 0.0, 1.0, children=[2.0, 2.4])]
+    (run,) = reading.read(write(tmp_path, *entries), KNOWN).runs
+    assert (run.cpu_s, run.wait_s, run.width) == pytest.approx((0.4, 0.6, 1.0))
 
 
 def test_waiting_for_a_limit_of_this_server_is_none_of_the_task_s(tmp_path):

@@ -256,11 +256,25 @@ def test_long_lists_cost_what_prefect_takes_to_go_through_their_items(summary: S
     later = {one.arm: one.warm_s for one in predict(summary, profile(chained), Target(cold=False)).usual}
     assert later["threads"] - before["threads"] == pytest.approx(10 * 0.5, abs=1.0)
 
+    (remedy,) = [remedy for remedy in advised(summary, profile(chained)).remedies if "every item" in remedy.what]
+    assert "quote" not in remedy.what, "what comes by a future cannot be quoted"
+
     told = advised(summary, long)
     (remedy,) = [remedy for remedy in told.remedies if "every item of what wait takes, 500 ms" in remedy.what]
+    assert "quote(...), or hand on" in remedy.what
     assert remedy.saves_s is not None
     assert remedy.saves_s > 0.5 * told.prediction.named.warm_s
     assert told.split.prefect > 0.5
+
+
+def test_arguments_that_are_hashed_for_a_cache_key_cost_that_under_every_runner(summary: Summary) -> None:
+    hashed, plain = profile([waits(0.05, key_s=0.2)] * 20), profile([waits(0.05)] * 20)
+    after, before = ({one.arm: one.warm_s for one in predict(summary, f, Target()).usual} for f in (hashed, plain))
+    assert after["threads"] - before["threads"] == pytest.approx(20 * 0.2, abs=0.3), "under the GIL"
+    assert after["processes"] - before["processes"] == pytest.approx(20 * 0.2 / 2, abs=0.3)
+    (remedy,) = [remedy for remedy in advised(summary, hashed).remedies if "NO_CACHE" in remedy.what]
+    assert "hashes what wait takes for a cache key, 200 ms each time" in remedy.what
+    assert not any("NO_CACHE" in remedy.what for remedy in advised(summary, plain).remedies)
 
 
 def test_a_future_among_the_arguments_costs_stock_threads_a_request_and_a_kept_result_costs_all(

@@ -10,7 +10,7 @@ import pytest
 
 from runner_lab.records import record as records
 from runner_lab.records.record import FlowRun, Phases, Record, RecordError
-from runner_lab.records.traits import ArmTraits, Slots
+from runner_lab.records.traits import ArmTraits, Slots, before
 from runner_lab.reports.analysis.summary import summarise
 from runner_lab.reports.choose import asking
 from runner_lab.reports.words import advice, verdict
@@ -28,7 +28,7 @@ def traits(lines: list[Record]) -> dict[str, ArmTraits]:
     found = {}
     for line in lines:
         slots: Slots = "counted" if line.workers else "no limit" if line.engine == "threads" else "unknown"
-        found[line.arm] = ArmTraits({"threads": 10, "dask": 30, "ray": 40}[line.engine], slots=slots)
+        found[line.arm] = replace(before(line.engine, line.arm, False), slots=slots)
     return found
 
 
