@@ -116,9 +116,13 @@ class Crowding:
         return cpu, max(1 + (self.wait - 1) * min(place, 1.0), 0.0)
 
 
+OWN_PROCESSES = "processes"
+"""In the place of a library: child processes that tasks leave behind, as joblib does."""
+
+
 @dataclass(frozen=True)
 class ThreadPool:
-    """Threads that a library keeps for itself in every process that uses it."""
+    """Threads, or `OWN_PROCESSES`, that a library keeps for itself in every process that uses it."""
 
     __pydantic_config__ = STRICT
 

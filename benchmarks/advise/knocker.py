@@ -1,4 +1,4 @@
-"""Who holds the GIL of a profiled process, and what its libraries' own threads compute."""
+"""Who holds the GIL of a profiled process, and what its libraries' own threads and its children compute."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ _HELD_S = 0.00025
 """Lateness, less what the scheduler explains, from which the GIL was held by somebody."""
 _LOOK_S = 0.1
 """Between two looks at the threads that are not Python's."""
+_FAMILY_S = 0.5
+"""Between two looks at child processes."""
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 0.01
 _LIBRARIES = {"numpy", "scipy", "sklearn", "torch", "polars"}
 """Those whose threads are looked for, once they are imported."""
 
@@ -89,6 +92,7 @@ class Knocker:
     def _knock(self) -> None:
         tid = threading.get_native_id()
         foreign_0, looked_s = _foreign_s(), time.monotonic()
+        family_s = looked_s
         began, process_0, own_0, queued_0 = looked_s, time.process_time(), time.thread_time(), queued_s(tid) or 0.0
         while True:
             if not self._some.is_set():
@@ -117,6 +121,10 @@ class Knocker:
                     ):
                         found[name] = found.get(name, 0.0) + max(now_s - before_s, 0.0) / len(used)
                 foreign_0 = foreign
+            if awake - family_s > _FAMILY_S:
+                family_s = awake
+                if children := living_children():
+                    self._owner.note(k="family", t=awake, cpu=children)
 
     def _used(self) -> dict[str, float]:
         """CPU of each task's threads since they were last looked at."""
@@ -169,6 +177,27 @@ def _foreign_s() -> tuple[float, float]:
     except (OSError, IndexError, ValueError):
         pass
     return computed / 1e9, queued / 1e9
+
+
+def living_children() -> dict[int, float]:
+    """CPU seconds so far of this process's children that have not ended, with those of theirs that have."""
+    found: dict[int, float] = {}
+    try:
+        # Raises ChildProcessError where there are none: hardly any process need look through all of the machine's.
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        names = [name for name in os.listdir("/proc") if name.isdigit()]
+    except (OSError, AttributeError):
+        return found
+    for name in names:
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                # Behind the name, which may have blanks: the parent is the second, then CPU the 12th to the 15th.
+                words = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        if int(words[1]) == os.getpid():
+            found[int(name)] = sum(map(int, words[11:15])) * _TICK_S
+    return found
 
 
 def _pools() -> list[dict[str, Any]]:

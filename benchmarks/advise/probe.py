@@ -23,6 +23,7 @@ Entries, by their `k`:
 - `gil`: since its process began, what holds the GIL: the normal equations of a regression (`knocker`).
   `pool`: CPU of libraries' own threads while a task ran, `queued`: what these waited for a core.
 - `pools`: threads of libraries in the process.
+- `family`: at `t`, CPU so far (`cpu`) of each child process that lives.
 """
 
 from __future__ import annotations

@@ -14,7 +14,16 @@ from scipy import optimize
 
 from runner_lab.benchmarks.advise.sampler import LOOKS
 from runner_lab.benchmarks.compare.driver import PROCESS
-from runner_lab.records.flow_profile import Crowding, FlowProfile, LimitUse, Step, Subflow, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import (
+    OWN_PROCESSES,
+    Crowding,
+    FlowProfile,
+    LimitUse,
+    Step,
+    Subflow,
+    TaskProfile,
+    ThreadPool,
+)
 
 Entry = dict[str, Any]
 
@@ -68,6 +77,9 @@ class _Found:
     kept: list[Entry] = field(default_factory=list)
     limit: list[Entry] = field(default_factory=list)
     pools: list[Entry] = field(default_factory=list)
+    family: list[Entry] = field(default_factory=list)
+    profiled: set[int] = field(default_factory=set)
+    """Processes that have entries."""
     gil: dict[int, Entry] = field(default_factory=dict)
 
 
@@ -98,7 +110,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
         asynchronous=bool(begin.get("async")),
         steps=steps,
         runs=tuple(_sized(list(runs.profiles()))),
-        pools=_pools(found.pools),
+        pools=_pools(found),
         subflows=_subflows([e for e in found.subflow if (e["pid"], e["tid"]) == (begin["pid"], begin["tid"])]),
         limits=_limits(found),
         peak_bytes=known.peak_bytes,
@@ -190,6 +202,7 @@ def _entries(folder: Path) -> _Found:
         if not path.stem.isdigit():
             continue
         pid = int(path.stem)
+        found.profiled.add(pid)
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
@@ -292,6 +305,8 @@ class _Runs:
         self._made += [{"k": "submit", "id": run_id, **_as_made(self._attempts[run_id][0])} for run_id in lost]
         self._place = {entry["id"]: i for i, entry in enumerate(self._made)}
         self._children_s = _children(found.body)
+        for at, more_s in _lasting_children(found).items():
+            self._children_s[at] += more_s
         self._kept_s: dict[str, float] = {}
         for kept in found.kept:
             self._kept_s[kept["id"]] = self._kept_s.get(kept["id"], 0.0) + kept["cpu"]
@@ -509,6 +524,41 @@ def _children(bodies: Sequence[Entry]) -> dict[int, float]:
     return found
 
 
+def _lasting_children(found: _Found) -> dict[int, float]:
+    """CPU seconds of children that outlive the tasks, such as joblib's, by the `id` of a body's entry.
+
+    They belong to no body: those that go on between two looks share what was computed, by how long they did. Children
+    that are profiled themselves are workers of a runner's.
+    """
+    shares: dict[int, float] = {}
+    for looks in _looks_by_process(found):
+        lasting = _lasting(looks, found)
+        bodies = [body for body in found.body if body["pid"] == looks[0]["pid"]]
+        known_s = begin_s = 0.0
+        for look in looks:
+            now_s = sum(look["cpu"].get(child, 0.0) for child in lasting)
+            over = {id(body): min(look["t"], body["t1"]) - max(begin_s, body["t0"]) for body in bodies}
+            over = {at: seconds for at, seconds in over.items() if seconds > 0}
+            for at, seconds in over.items():
+                shares[at] = shares.get(at, 0.0) + max(now_s - known_s, 0.0) * seconds / sum(over.values())
+            known_s, begin_s = now_s, look["t"]
+    return shares
+
+
+def _looks_by_process(found: _Found) -> Iterator[list[Entry]]:
+    """At the children of each process, in their order."""
+    by_process: dict[int, list[Entry]] = {}
+    for look in sorted(found.family, key=lambda entry: entry["t"]):
+        by_process.setdefault(look["pid"], []).append(look)
+    yield from by_process.values()
+
+
+def _lasting(looks: Sequence[Entry], found: _Found) -> list[str]:
+    """Children that were there at the last look, and have computed."""
+    last = looks[-1]["cpu"]
+    return [child for child, cpu_s in last.items() if cpu_s > 0 and int(child) not in found.profiled]
+
+
 def _as_made(body: Entry) -> Entry:
     return {"task": body["task"], "t0": body["t0"], "t1": body["t0"], "where": "", "async": body["async"]}
 
@@ -578,9 +628,11 @@ def _waited_for_limits(found: _Found) -> dict[str, float]:
     return waited
 
 
-def _pools(entries: Sequence[Entry]) -> tuple[ThreadPool, ...]:
-    found: dict[str, int] = {}
-    for entry in entries:
+def _pools(found: _Found) -> tuple[ThreadPool, ...]:
+    threads: dict[str, int] = {}
+    for entry in found.pools:
         for pool in entry["pools"]:
-            found[pool["library"]] = max(found.get(pool["library"], 0), pool["threads"])
-    return tuple(ThreadPool(library, threads) for library, threads in found.items())
+            threads[pool["library"]] = max(threads.get(pool["library"], 0), pool["threads"])
+    if processes := max((len(_lasting(looks, found)) for looks in _looks_by_process(found)), default=0):
+        threads[OWN_PROCESSES] = processes
+    return tuple(ThreadPool(library, many) for library, many in threads.items())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile
+from runner_lab.records.flow_profile import OWN_PROCESSES, FlowProfile, Step, TaskProfile
 from runner_lab.reports.advise.prediction import FlowPrediction, PredictedFlow
 from runner_lab.reports.model.simulation import replay
 from runner_lab.reports.words import units
@@ -221,10 +221,18 @@ def _pools(prediction: FlowPrediction) -> Iterator[Remedy]:
     largest = max(prediction.profile.pools, key=lambda pool: pool.threads, default=None)
     if largest is None or not wide or largest.threads * named.slots <= cores or named.slots == 1:
         return
+    each = max(cores // named.slots, 1)
+    if largest.library == OWN_PROCESSES:
+        yield Remedy(
+            f"Its tasks keep {largest.threads} processes of their own in each of {named.slots} slots on "
+            f"{units.plural(cores, 'core')}: give what starts them n_jobs={each}.",
+            None,
+        )
+        return
     variable = "POLARS_MAX_THREADS" if largest.library == "polars" else "OMP_NUM_THREADS"
     yield Remedy(
         f"{largest.library} uses {units.plural(largest.threads, 'thread')} in each of {named.slots} slots on "
-        f"{units.plural(cores, 'core')}: set {variable}={max(cores // named.slots, 1)}.",
+        f"{units.plural(cores, 'core')}: set {variable}={each}.",
         None,
     )
 

@@ -1,6 +1,9 @@
 import hashlib
+import subprocess
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 
 from prefect import flow, task
 from prefect.task_runners import ProcessPoolTaskRunner
@@ -74,6 +77,30 @@ def helped() -> int:
 @flow
 def with_helpers() -> int:
     return helped.submit().result()
+
+
+kept: list[ProcessPoolExecutor] = []
+"""Processes that outlive the task that has made them."""
+
+
+@task
+def keeps_processes() -> int:
+    if not kept:
+        kept.append(ProcessPoolExecutor(2, mp_context=get_context("fork")))
+    return len(list(kept[0].map(busy, [0.8, 0.8])))
+
+
+@task
+def runs_a_program(i: int) -> None:
+    program = "import time\nend = time.process_time() + 0.4\nwhile time.process_time() < end: pass"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@flow
+def with_children() -> None:
+    for _ in range(3):
+        keeps_processes()
+    runs_a_program.map(range(6)).wait()
 
 
 @flow(task_runner=ProcessPoolTaskRunner(max_workers=2))

@@ -120,6 +120,16 @@ def test_threads_that_a_task_starts_are_its_own(advise):
 
 
 @pytest.mark.slow
+def test_child_processes_compute_for_the_task_that_has_started_them(advise):
+    _, profile, _ = advise("with_children")
+
+    # A look every half a second, while they live; all of it where they have ended. Six programs on two cores.
+    assert mean(profile, "keeps_processes", "cpu_s") == pytest.approx(1.6, abs=0.6)
+    assert mean(profile, "runs_a_program", "cpu_s") == pytest.approx(0.45, abs=0.15)
+    assert mean(profile, "runs_a_program", "alone_s") < 1.0
+
+
+@pytest.mark.slow
 def test_what_prefect_takes_for_sub_flows_is_known(advise):
     _, profile, _ = advise("subflows.py:world")
 

@@ -10,7 +10,7 @@ import pytest
 
 from runner_lab.benchmarks.advise import probe, reading
 from runner_lab.benchmarks.advise.reading import Described, NoProfileError
-from runner_lab.records.flow_profile import Crowding, LimitUse, TaskProfile
+from runner_lab.records.flow_profile import OWN_PROCESSES, Crowding, LimitUse, TaskProfile, ThreadPool
 from tests.reports.profiles import computes, profile, waits
 
 KNOWN = Described("etl", "ThreadPoolTaskRunner", "threads", 0, 2, 10.0, None)
@@ -86,6 +86,17 @@ def test_children_of_one_process_are_shared_out_among_the_runs_that_end(tmp_path
         assert (run.cpu_s, run.width) == pytest.approx((0.6, 1.0))
         assert run.alone_s == pytest.approx(0.6, abs=0.05)
     assert sum(run.queued_s for run in found.runs) == pytest.approx(sum(ends) - 4 * 0.6, abs=0.2)
+
+
+def test_children_that_outlive_the_tasks_compute_for_those_that_go_on(tmp_path):
+    """As joblib's do: two of them, and one that is a profiled worker itself."""
+    runs = [submit("a", 0.0), submit("b", 0.0), body("a", 0.0, 2.0, tid=8), body("b", 2.0, 4.0, tid=8)]
+    family = [{"k": "family", "t": t, "cpu": {"300": 0.8 * t, "301": 0.8 * t, "200": t}} for t in (1.0, 2.0, 3.0, 4.0)]
+    write(tmp_path, pid=200)
+    found = reading.read(write(tmp_path, *flow(0.0, 4.2), *runs, *family), KNOWN)
+    assert [run.cpu_s for run in found.runs] == pytest.approx([3.2, 3.2])
+    assert [run.width for run in found.runs] == pytest.approx([1.6, 1.6])
+    assert found.pools == (ThreadPool(OWN_PROCESSES, 2),)
 
 
 def test_a_run_waits_beside_its_child_where_nobody_hinders_it(tmp_path):

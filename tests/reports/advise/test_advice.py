@@ -8,7 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from runner_lab.records.flow_profile import Crowding, FlowProfile, LimitUse, Step, Subflow, TaskProfile, ThreadPool
+from runner_lab.records.flow_profile import (
+    OWN_PROCESSES,
+    Crowding,
+    FlowProfile,
+    LimitUse,
+    Step,
+    Subflow,
+    TaskProfile,
+    ThreadPool,
+)
 from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.advise import advice, remedies
 from runner_lab.reports.advise.advice import Advice
@@ -306,6 +315,13 @@ def test_libraries_whose_threads_are_too_many_are_named_with_the_variable(summar
     flow = profile([computes(8.0, 0.0, width=4.0)] * 8, cores=8, pools=(ThreadPool("openblas", 8),))
     named = predict(summary, flow, Target()).named
     found = [remedy.what for remedy in advised(summary, flow).remedies if "OMP_NUM_THREADS" in remedy.what]
+    assert bool(found) == (named.slots > 1)
+
+
+def test_processes_that_tasks_keep_are_named_where_they_are_too_many(summary: Summary) -> None:
+    flow = profile([computes(8.0, 0.0, width=4.0)] * 8, cores=8, pools=(ThreadPool(OWN_PROCESSES, 8),))
+    named = predict(summary, flow, Target()).named
+    found = [remedy.what for remedy in advised(summary, flow).remedies if "8 processes of their own" in remedy.what]
     assert bool(found) == (named.slots > 1)
 
 
