@@ -16,6 +16,8 @@ from runner_lab.reports.words import units
 
 NOISY = 0.5
 """If two identical runners may differ by more than this, nothing is claimed."""
+_PAST_TELLING = 2.0
+"""Relative difference of two identical runners from which its size tells nobody anything."""
 MORE_BLOCKS = 5
 TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
 """Final states of task runs that a reader has to know of."""
@@ -153,12 +155,7 @@ def _stay(summary: Summary, base: Arm, rivals: Sequence[tuple[Arm, Comparison | 
     unsure = [(arm, versus) for arm, versus in rivals if versus is None or versus.verdict != "tie"]
     if unsure and (once or noise.threshold > NOISY):
         others = units.listed([named(base), *(arm.label for arm, _ in unsure)])
-        apart = 1 + (noise.single if once else noise.threshold)
-        why = (
-            f"two runs under {named(base)} alone may differ by {units.times(apart)} here"
-            if noise.ratio is not None
-            else "the noise of this run is not known"
-        )
+        why = _too_noisy(base, noise, once)
         return [
             f"This run cannot tell {others} apart for {flow}: {why}. Close other programs and measure again with "
             f"--blocks {max(MORE_BLOCKS, 2 * summary.run.blocks)}."
@@ -175,6 +172,17 @@ def _stay(summary: Summary, base: Arm, rivals: Sequence[tuple[Arm, Comparison | 
             f"This run cannot tell {others} from it: add repeats (--blocks {summary.run.blocks + MORE_BLOCKS})."
         )
     return lines
+
+
+def _too_noisy(base: Arm, noise: Noise, once: bool) -> str:
+    if noise.ratio is None:
+        return "the noise of this run is not known"
+    if once:
+        apart = max(noise.ratio.value, 1 / noise.ratio.value)
+        return f"two runs under {named(base)} alone were {units.times(apart)} apart, and each runner was measured once"
+    if noise.threshold > _PAST_TELLING:
+        return f"two runs under {named(base)} alone were too far apart"
+    return f"two runs under {named(base)} alone may differ by {units.times(1 + noise.threshold)} here"
 
 
 def _take(summary: Summary, base: Arm, level: Sequence[tuple[Arm, Comparison]]) -> list[str]:
