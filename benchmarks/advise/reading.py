@@ -458,8 +458,12 @@ class _Runs:
         steps: list[Step] = []
         waited: set[int] = set()
         at_s, at_cpu = begin_s, begin_cpu
-        for entry in [*outermost, {"k": "end", "t0": end_s, "c0": end_cpu, "t1": end_s, "c1": end_cpu}]:
-            steps += self._gap(pid, tid, at_s, entry["t0"], entry["c0"] - at_cpu, waited)
+        ended = {"k": "end", "t0": end_s, "c0": end_cpu, "t1": end_s, "c1": end_cpu}
+        idle = self._idle_share(
+            pid, tid, [begin_s, *(e["t1"] for e in outermost)], [e["t0"] for e in [*outermost, ended]]
+        )
+        for entry in [*outermost, ended]:
+            steps += self._gap(pid, tid, at_s, entry["t0"], entry["c0"] - at_cpu, waited, idle)
             at_s, at_cpu = entry["t1"], entry["c1"]
             if entry["k"] == "wait":
                 places = tuple(self._place[run] for run in entry["ids"] if run in self._place)
@@ -476,8 +480,24 @@ class _Runs:
                 steps.append(Step("call" if awaited else "submit", (place,), where=entry["where"]))
         return tuple(_joined(steps))
 
-    def _gap(self, pid: int, tid: int, begin_s: float, end_s: float, cpu_s: float, waited: set[int]) -> list[Step]:
-        """Code of its own between two steps, and a wait that nobody noted: an idle gap in which task runs ended."""
+    def _idle_share(self, pid: int, tid: int, begins_s: Sequence[float], ends_s: Sequence[float]) -> float:
+        """Share of the time between a thread's steps in which it waited, and not for the GIL; 1 where nobody knows."""
+        looks = [
+            self._looks.count(pid, tid, begin_s, end_s)
+            for begin_s, end_s in zip(begins_s, ends_s, strict=True)
+            if end_s > begin_s
+        ]
+        seen, idle = (sum(counts) for counts in zip(*looks, strict=True)) if looks else (0, 0)
+        return idle / seen if seen >= _FEW_LOOKS else 1.0
+
+    def _gap(
+        self, pid: int, tid: int, begin_s: float, end_s: float, cpu_s: float, waited: set[int], idle_share: float
+    ) -> list[Step]:
+        """Code of its own between two steps, and a wait that nobody noted: an idle gap in which task runs ended.
+
+        Args:
+            idle_share: of all such gaps of the thread, for those in which it was hardly looked at.
+        """
         wall_s = max(end_s - begin_s, 0.0)
         cpu_s = min(max(cpu_s, 0.0), wall_s)
         off_s = wall_s - cpu_s
@@ -487,7 +507,7 @@ class _Runs:
                 waited.update(run for _, run in ended)
                 return [Step("wait", tuple(run for _, run in ended)), Step("own", cpu_s=cpu_s)]
         seen, idle = self._looks.count(pid, tid, begin_s, end_s)
-        wait_s = off_s if seen < _FEW_LOOKS else min(off_s, idle / seen * wall_s)
+        wait_s = min(off_s, wall_s * (idle_share if seen < _FEW_LOOKS else idle / seen))
         return [Step("own", wait_s=wait_s, cpu_s=cpu_s)]
 
     def _between(self, begin_s: float, end_s: float) -> list[tuple[float, int]]:

@@ -148,6 +148,18 @@ def test_waits_for_the_gil_are_told_from_others_by_the_looks(tmp_path):
     assert a.queued_s + b.queued_s == pytest.approx(1.0, rel=0.1)
 
 
+@pytest.mark.parametrize(("state", "wait_s"), [("gil", 0.0), ("wait", 2.7)])
+def test_short_gaps_between_submits_are_told_by_the_looks_at_all_of_them(tmp_path, state, wait_s):
+    """Thirty of 0.09 s, each with four looks at most: too few to tell by one."""
+    runs = [f"run-{i}" for i in range(30)]
+    submits = [submit(run, 0.09 + 0.1 * i) for i, run in enumerate(runs)]
+    write(tmp_path, *flow(0.0, 3.0), *submits, *(body(run, 0.0, 3.0, tid=50 + i) for i, run in enumerate(runs)))
+    looks = [{"t": i / 40, "by": {str(DRIVER): {"gil": [], "wait": [], state: [MAIN]}}} for i in range(120)]
+    (tmp_path / "looks.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+    steps = reading.read(tmp_path, KNOWN).steps
+    assert sum(step.wait_s for step in steps if step.kind == "own") == pytest.approx(wait_s, abs=0.15)
+
+
 def test_without_looks_what_is_no_cpu_is_a_wait(tmp_path):
     found = reading.read(write(tmp_path, *flow(0.0, 2.0), submit("a", 0.0), body("a", 0.0, 2.0, 0.5)), KNOWN)
     assert found.runs[0].wait_s == pytest.approx(1.5)
