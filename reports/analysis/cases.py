@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,12 +13,13 @@ from runner_lab.records.cases import ArmTime, CasesPlan, MeasuredCase, MeasuredC
 from runner_lab.records.record import COMPARE, YOURS
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.analysis.statistics import level_with_best
+from runner_lab.reports.analysis.statistics import Estimate, Noise, level_with_best
 from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.words import comparison, units
 
 DEFAULT = "threads"
 """What a flow that declares no runner has."""
+_FEWEST_PAIRS = 3
 
 
 def measured(folder: Path, plan: CasesPlan, does: dict[str, str]) -> MeasuredCases:
@@ -28,22 +31,43 @@ def measured(folder: Path, plan: CasesPlan, does: dict[str, str]) -> MeasuredCas
     Raises:
         RecordError: records or a prediction cannot be used.
     """
-    return MeasuredCases(plan=plan, cases=tuple(_case(folder, name, does.get(name, "")) for name in plan.cases))
+    summaries = {name: summarise(folder / name) for name in plan.cases if _has_records(folder / name)}
+    noise = {name: found.noise_by_suite.get(COMPARE, found.noise) for name, found in summaries.items()}
+    shared = _shared(list(noise.values()))
+    return MeasuredCases(
+        plan=plan,
+        cases=tuple(
+            _case(folder, name, does.get(name, ""), summaries.get(name), shared or noise.get(name))
+            for name in plan.cases
+        ),
+    )
 
 
-def _case(folder: Path, name: str, does: str) -> MeasuredCase:
-    run = folder / name
-    predicted = cases_file.read_predicted(run)
+def _has_records(run: Path) -> bool:
     records = run / record_files.FILE_NAME
-    if not records.exists() or not records.stat().st_size:
+    return records.exists() and records.stat().st_size > 0
+
+
+def _shared(noise: Sequence[Noise]) -> Noise | None:
+    """Of flows that were measured once each: one pair of identical runs tells nothing, those of all flows do."""
+    logs = [math.log(one.ratio.value) for one in noise if one.ratio is not None and one.sigma is None]
+    if len(logs) < max(len(noise), _FEWEST_PAIRS):
+        return None
+    sigma = math.sqrt(sum(log * log for log in logs) / len(logs))
+    # As many degrees of freedom as pairs: that identical runs are equally fast on average is known.
+    return Noise(ratio=Estimate(1.0, None, None, len(logs) + 1), sigma=sigma, threshold=0.0)
+
+
+def _case(folder: Path, name: str, does: str, summary: Summary | None, noise: Noise | None) -> MeasuredCase:
+    predicted = cases_file.read_predicted(folder / name)
+    if summary is None or noise is None:
         return MeasuredCase(case=name, does=does, folder=name, predicted=predicted)
-    summary = summarise(run)
     names = _names(summary)
     cells = {cell.arm: cell for cell in summary.cells if cell.suite == COMPARE}
     arms = [arm for arm in summary.arms if arm.role != "control" and arm.name in cells]
     times = tuple(_time(names[arm.name], arm, cells[arm.name]) for arm in arms)
     by_block = {names[arm.name]: cells[arm.name].by_block for arm in arms if cells[arm.name].by_block}
-    level = level_with_best(by_block, summary.noise_by_suite.get(COMPARE, summary.noise)) if by_block else ()
+    level = level_with_best(by_block, noise) if by_block else ()
     best = level[0] if level else None
     return MeasuredCase(
         case=name,

@@ -60,7 +60,8 @@ def _takeaway(drawn: list[MeasuredCase]) -> str:
         return "No runner can be told from the best one in any flow: the blocks are too few, or too noisy."
     ratio, name, best, slowest = max(gaps)
     return (
-        f"The choice matters in {len(gaps)} of {units.plural(len(drawn), 'flow')}, most in {name}: {slowest} took "
+        f"The choice matters beyond the noise in {len(gaps)} of {units.plural(len(drawn), 'flow')}, most in {name}: "
+        f"{slowest} took "
         f"{units.times(ratio)} as long as {best}."
     )
 

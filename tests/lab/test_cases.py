@@ -14,6 +14,7 @@ import pytest
 from runner_lab.flows.cases.inputs import FOLDER
 from runner_lab.records import cases as cases_file
 from runner_lab.records.cases import ArmTime, CasesPlan, MeasuredCase, MeasuredCases, NamedArm, Predicted, RankedArm
+from runner_lab.records.record import Phases
 from runner_lab.records.traits import ArmTraits
 from runner_lab.records.validation import RecordError
 from runner_lab.reports.analysis.cases import measured
@@ -156,7 +157,8 @@ def test_the_page_gets_the_table_between_its_markers_and_nothing_else_changes(tm
 def test_a_run_folder_is_read_with_its_prediction(tmp_path):
     yours, slow = replace(THREADS, name="yours", workers=0), Truth("dask", "dask", per_task_s=0.2)
     records = synthetic.comparison((yours, replace(yours, name="control", role="control"), slow))
-    traits = {"yours": ArmTraits(10, slots="no limit"), "control": ArmTraits(10, slots="no limit")}
+    unlimited = ArmTraits(10, slots_share_gil=True, slots="no limit")
+    traits = {"yours": unlimited, "control": unlimited}
     plan = synthetic.plan(records, baseline="yours", traits={**traits, "dask": ArmTraits(30, slots="unknown")})
     synthetic.write(tmp_path / "csv_etl", records, plan)
     truth = {arm: geometric_mean([[r.value_s for r in records if r.arm == arm]]).value for arm in ("yours", "dask")}
@@ -180,6 +182,30 @@ def test_a_run_folder_is_read_with_its_prediction(tmp_path):
     (tmp_path / "csv_etl" / "advise.json").write_text('{"ranked": []}')
     with pytest.raises(RecordError, match=r"advise\.json: named: Field required"):
         measured(tmp_path, PLAN, {})
+
+
+def test_pairs_of_identical_runs_of_all_flows_tell_the_noise_of_flows_that_were_measured_once(tmp_path):
+    """One pair 5 % apart, by itself, leaves open whether runners a factor of 1.6 apart differ; three pairs do not."""
+
+    def level(flows: int) -> tuple[str, ...]:
+        folder = tmp_path / str(flows)
+        names = tuple(f"flow_{i}" for i in range(flows))
+        for name in names:
+            times = {"yours": 10.0, "control": 10.5, "dask": 16.0}
+            truths = (
+                replace(THREADS, name="yours"),
+                replace(THREADS, name="control", role="control"),
+                Truth("dask", "dask"),
+            )
+            lines = [
+                replace(line, phases=Phases(makespan_s=times[line.arm], total_s=times[line.arm]))
+                for line in synthetic.comparison(truths, blocks=1)
+            ]
+            synthetic.write(folder / name, lines, synthetic.plan(lines, baseline="yours"))
+        return measured(folder, PLAN.model_copy(update={"cases": names}), {}).cases[0].level
+
+    assert level(1) == ("yours", "dask")
+    assert level(3) == ("yours",)
 
 
 @pytest.mark.long
