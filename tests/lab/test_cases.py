@@ -204,8 +204,8 @@ def test_pairs_of_identical_runs_of_all_flows_tell_the_noise_of_flows_that_were_
             synthetic.write(folder / name, lines, synthetic.plan(lines, baseline="yours"))
         return measured(folder, PLAN.model_copy(update={"cases": names}), {}).cases[0].level
 
-    assert level(1) == ("yours", "dask")
-    assert level(3) == ("yours",)
+    assert level(1) == ("threads", "dask")
+    assert level(3) == ("threads",)
 
 
 @pytest.mark.long
