@@ -41,7 +41,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,7 +60,6 @@ _LEAST_KEPT_S = 0.0003
 _MOST_THREADS = 500
 """Threads of one attempt that are noted."""
 
-_call: ContextVar[int | None] = ContextVar("runner_lab_call", default=None)
 _numbers = itertools.count()
 
 
@@ -208,13 +206,12 @@ def _noting_call(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
     @functools.wraps(call)
     def noting(task: Any, *args: Any, **kwargs: Any) -> Any:
         here, number = probe(folder), next(_numbers)
-        token = _call.set(number)
         entry = {"k": "call", "call": number, "task": _name(task), "async": bool(task.isasync)} | _begun()
         entry["deps"] = _futures((args, kwargs))
         try:
-            return call(_measured(task, folder), *args, **kwargs)
+            # An async one begins later, in a context of its own.
+            return call(_measured(task, folder, number), *args, **kwargs)
         finally:
-            _call.reset(token)
             here.note(**entry, where=_where(), **_ended())
 
     return noting
@@ -290,12 +287,7 @@ def _noting_submit(submit: Callable[..., Any], folder: str) -> Callable[..., Any
         entry = {"k": "submit", "task": _name(task), "async": bool(task.isasync)} | _begun()
         deps = _futures((parameters, list(wait_for) if wait_for is not None else None))
         entry["asks"] = sum(isinstance(value, PrefectFuture) for value in parameters.values())
-        # Not what the call before it has set: a submitted task is nobody's direct call.
-        token = _call.set(None)
-        try:
-            future = submit(runner, _measured(task, folder), parameters, wait_for, **kwargs)
-        finally:
-            _call.reset(token)
+        future = submit(runner, _measured(task, folder), parameters, wait_for, **kwargs)
         _watch(type(future), folder)
         here.note(**entry, id=_id(future), deps=deps, runner=type(runner).__name__, where=_where(), **_ended())
         return future
@@ -394,8 +386,12 @@ def _where() -> str:
     return ""
 
 
-def _measured(task: Any, folder: str) -> Any:
-    """A copy of the task whose function notes what it does."""
+def _measured(task: Any, folder: str, call: int | None = None) -> Any:
+    """A copy of the task whose function notes what it does.
+
+    Args:
+        call: number of a direct call.
+    """
     if getattr(task.fn, "_runner_lab_noted", False):
         return task
     clone = copy.copy(task)
@@ -404,44 +400,44 @@ def _measured(task: Any, folder: str) -> Any:
         wrap = _async_generator
     elif inspect.isgeneratorfunction(task.fn):
         wrap = _generator
-    clone.fn = wrap(task.fn, folder, _name(task))
+    clone.fn = wrap(task.fn, folder, _name(task), call)
     clone.fn._runner_lab_noted = True
     return clone
 
 
-def _function(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+def _function(fn: Callable[..., Any], folder: str, name: str, call: int | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     def noting(*args: Any, **kwargs: Any) -> Any:
-        with _Body(folder, name, (args, kwargs)) as body:
+        with _Body(folder, name, call, (args, kwargs)) as body:
             body.value = fn(*args, **kwargs)
             return body.value
 
     return noting
 
 
-def _generator(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+def _generator(fn: Callable[..., Any], folder: str, name: str, call: int | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     def noting(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        with _Body(folder, name, (args, kwargs)):
+        with _Body(folder, name, call, (args, kwargs)):
             yield from fn(*args, **kwargs)
 
     return noting
 
 
-def _async_function(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+def _async_function(fn: Callable[..., Any], folder: str, name: str, call: int | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def noting(*args: Any, **kwargs: Any) -> Any:
-        with _Body(folder, name, (args, kwargs), shared=True) as body:
+        with _Body(folder, name, call, (args, kwargs), shared=True) as body:
             body.value = await _Stepped(fn(*args, **kwargs), body)
             return body.value
 
     return noting
 
 
-def _async_generator(fn: Callable[..., Any], folder: str, name: str) -> Callable[..., Any]:
+def _async_generator(fn: Callable[..., Any], folder: str, name: str, call: int | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def noting(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        with _Body(folder, name, (args, kwargs), shared=True):
+        with _Body(folder, name, call, (args, kwargs), shared=True):
             async for item in fn(*args, **kwargs):
                 yield item
 
@@ -516,7 +512,7 @@ class _Body:
         shared: its thread runs others meanwhile: it is an event loop's, and `cpu_s` is counted step by step.
     """
 
-    def __init__(self, folder: str, name: str, arguments: Any, shared: bool = False) -> None:
+    def __init__(self, folder: str, name: str, call: int | None, arguments: Any, shared: bool = False) -> None:
         self._probe = probe(folder)
         self._name = name
         self._shared = shared
@@ -524,7 +520,7 @@ class _Body:
         self._threads: list[tuple[int, float, float, float]] = []
         self.cpu_s = 0.0
         self.value: Any = None
-        self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": _call.get()}
+        self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": call}
         self._entry |= {
             "id": (run_id := _task_run_id()),
             "tags": _tags(),

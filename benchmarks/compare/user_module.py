@@ -126,7 +126,11 @@ def _reason(path: Path, error: BaseException) -> str:
         return f"{Path(error.filename or path).name}:{error.lineno} is not Python: {error.msg}"
     if isinstance(error, SystemExit):
         return f"{where} ends the program when the file is imported: put it under if __name__ == '__main__':"
-    return what_to_do(f"{where} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}")
+    why = f"{where} cannot be imported: {type(error).__name__}: {' '.join(str(error).split())}"
+    if type(error).__name__ == "ConnectError":
+        # The lab's server is started later.
+        return f"{why} (where it asks Prefect for a block or a variable: do that in the flow or in a task)"
+    return what_to_do(why)
 
 
 _NOT_ON_THE_SERVER = ("Unable to find block document", "must be created before acquiring slots")

@@ -140,6 +140,17 @@ def test_what_prefect_takes_for_sub_flows_is_known(advise):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("flow", "runs", "alone_s"), [("together", 4, 0.3), ("one_by_one", 3, 3 * 0.3)])
+def test_async_tasks_that_are_awaited_are_known_by_their_bodies(advise, flow, runs, alone_s):
+    _, profile, data = advise(f"awaits.py:{flow}")
+
+    assert [(run.task, run.attempts, run.direct) for run in profile.runs] == [("ask", 1, True)] * runs
+    assert mean(profile, "ask", "wait_s") == pytest.approx(0.3, abs=0.1)
+    # What no runner can go below: they wait together, or one after another as the flow has them.
+    assert data["at_least_s"] == pytest.approx(alone_s, abs=0.2)
+
+
+@pytest.mark.slow
 def test_what_prefect_takes_for_async_sub_flows_is_known(advise):
     _, profile, _ = advise("subflows.py:town")
 
