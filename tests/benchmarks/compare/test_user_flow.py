@@ -101,7 +101,7 @@ def test_refuses_in_one_line(tmp_path, target, given, message):
         ("x = 1\nraise RuntimeError('no\\nway')\n", "mine_2.py:2 cannot be imported: RuntimeError: no way"),
         (
             "import httpx\nraise httpx.ConnectError('refused')\n",
-            "mine_4.py:2 cannot be imported: ConnectError: refused (where it asks Prefect for a block or a variable: do",
+            "mine_4.py:2 cannot be imported: ConnectError: refused (where it asks Prefect for a block or a variable",
         ),
         ("import sys\nsys.exit(3)\n", "mine_3.py:2 ends the program when the file is imported: put it under if"),
     ],
