@@ -559,8 +559,9 @@ def _lasting_children(found: _Found) -> dict[int, float]:
             now_s = sum(look["cpu"].get(child, 0.0) for child in lasting)
             over = {id(body): min(look["t"], body["t1"]) - max(begin_s, body["t0"]) for body in bodies}
             over = {at: seconds for at, seconds in over.items() if seconds > 0}
+            whole_s, added_s = sum(over.values()), max(now_s - known_s, 0.0)
             for at, seconds in over.items():
-                shares[at] = shares.get(at, 0.0) + max(now_s - known_s, 0.0) * seconds / sum(over.values())
+                shares[at] = shares.get(at, 0.0) + added_s * seconds / whole_s
             known_s, begin_s = now_s, look["t"]
     return shares
 
