@@ -173,7 +173,8 @@ class FlowProfile:
     peak_bytes: most memory, of the flow's process and of those it started.
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
     subflows: by the name of their function.
-    limits: by name, of what the code takes; `tag:NAME` for the tags of task runs, on which a server may set a limit.
+    limits: by name, what the code takes of limits.
+    tags: by tag of task runs, what a limit that a server sets on the tag would be taken for.
     crowding: by task, where a second pass has told; what its runs wait and compute is then that with few at a time.
     client_s: CPU seconds of making a client of Prefect's API, the CA bundle loaded.
     request_s, request_cpu_s: seconds of asking the API for the state of a task run, and those that it computes here.
@@ -200,6 +201,7 @@ class FlowProfile:
     request_cpu_s: Number = 0.0
     subflows: dict[Printable, Subflow] = field(default_factory=dict)
     limits: dict[Printable, LimitUse] = field(default_factory=dict)
+    tags: dict[Printable, LimitUse] = field(default_factory=dict)
     crowding: dict[Printable, Crowding] = field(default_factory=dict)
     looks: bool = True
     schema: Literal[1] = PROFILE_SCHEMA

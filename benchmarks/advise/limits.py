@@ -1,7 +1,6 @@
-"""What a flow and its tasks take of Prefect's concurrency limits and rate limits, noted as it is taken.
+"""Note what a flow and its tasks take of Prefect's concurrency limits and rate limits.
 
-A limit is on the server that the flow runs against in production, and hardly ever on the lab's: there Prefect goes on
-without it. So what is noted is for what the user's own limits will do.
+Limits are on the user's server. The lab's server has none, and Prefect goes on without them there.
 """
 
 from __future__ import annotations
@@ -34,16 +33,24 @@ def watch(note: Note) -> None:
             setattr(module, name, noting(getattr(module, name), note))
 
 
+@contextmanager
+def _noted(note: Note, names: Any, slots: int, held: bool) -> Iterator[Callable[[], None]]:
+    """Note one use, if it comes to that: the caller tells when it has the slots."""
+    asked_s, had_s = time.monotonic(), []
+    try:
+        yield lambda: had_s.append(time.monotonic())
+    finally:
+        if had_s:
+            listed = [names] if isinstance(names, str) else list(names)
+            note(names=listed, slots=slots, t0=asked_s, t1=had_s[0], t2=time.monotonic() if held else None)
+
+
 def _held(concurrency: Callable[..., Any], note: Note) -> Callable[..., Any]:
     @contextmanager
     def noting(names: Any, occupy: int = 1, **kwargs: Any) -> Iterator[None]:
-        t0 = time.monotonic()
-        with concurrency(names=names, occupy=occupy, **kwargs):
-            t1 = time.monotonic()
-            try:
-                yield
-            finally:
-                note(names=_listed(names), slots=occupy, t0=t0, t1=t1, t2=time.monotonic())
+        with _noted(note, names, occupy, held=True) as had, concurrency(names=names, occupy=occupy, **kwargs):
+            had()
+            yield
 
     return noting
 
@@ -51,13 +58,10 @@ def _held(concurrency: Callable[..., Any], note: Note) -> Callable[..., Any]:
 def _held_async(concurrency: Callable[..., Any], note: Note) -> Callable[..., Any]:
     @asynccontextmanager
     async def noting(names: Any, occupy: int = 1, **kwargs: Any) -> AsyncIterator[None]:
-        t0 = time.monotonic()
-        async with concurrency(names=names, occupy=occupy, **kwargs):
-            t1 = time.monotonic()
-            try:
+        with _noted(note, names, occupy, held=True) as had:
+            async with concurrency(names=names, occupy=occupy, **kwargs):
+                had()
                 yield
-            finally:
-                note(names=_listed(names), slots=occupy, t0=t0, t1=t1, t2=time.monotonic())
 
     return noting
 
@@ -65,10 +69,10 @@ def _held_async(concurrency: Callable[..., Any], note: Note) -> Callable[..., An
 def _taken(acquire: Callable[..., Any], note: Note) -> Callable[..., Any]:
     @functools.wraps(acquire)
     def noting(names: Any, slots: int, *args: Any, **kwargs: Any) -> Any:
-        t0 = time.monotonic()
-        taken = acquire(names, slots, *args, **kwargs)
-        note(names=_listed(names), slots=slots, t0=t0, t1=time.monotonic(), t2=None)
-        return taken
+        with _noted(note, names, slots, held=False) as had:
+            taken = acquire(names, slots, *args, **kwargs)
+            had()
+            return taken
 
     return noting
 
@@ -76,13 +80,9 @@ def _taken(acquire: Callable[..., Any], note: Note) -> Callable[..., Any]:
 def _taken_async(acquire: Callable[..., Any], note: Note) -> Callable[..., Any]:
     @functools.wraps(acquire)
     async def noting(names: Any, slots: int, *args: Any, **kwargs: Any) -> Any:
-        t0 = time.monotonic()
-        taken = await acquire(names, slots, *args, **kwargs)
-        note(names=_listed(names), slots=slots, t0=t0, t1=time.monotonic(), t2=None)
-        return taken
+        with _noted(note, names, slots, held=False) as had:
+            taken = await acquire(names, slots, *args, **kwargs)
+            had()
+            return taken
 
     return noting
-
-
-def _listed(names: Any) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,12 @@ def read(folder: Path, known: Described) -> FlowProfile:
         runs=tuple(_sized(list(runs.profiles()))),
         pools=_pools(found),
         subflows=_subflows([e for e in found.subflow if (e["pid"], e["tid"]) == (begin["pid"], begin["tid"])]),
-        limits=_limits(found),
+        limits=_uses(
+            (name, use["slots"], 0.0 if use["t2"] is None else use["t2"] - use["t1"])
+            for use in found.limit
+            for name in use["names"]
+        ),
+        tags=_uses((tag, 1, body["t1"] - body["t0"]) for body in found.body for tag in body.get("tags", ())),
         peak_bytes=known.peak_bytes,
         import_s=facts.get("import_s", 0.0),
         client_s=facts.get("client_s", 0.0),
@@ -624,27 +629,24 @@ def _subflows(entries: Sequence[Entry]) -> dict[str, Subflow]:
     }
 
 
-def _limits(found: _Found) -> dict[str, LimitUse]:
-    """What the code took by name, and then by the tags of task runs, whose bodies a server's limit holds."""
-    held = [(name, e["slots"], e["t1"], e["t2"]) for e in found.limit for name in e["names"]]
-    held += [(f"tag:{tag}", 1, e["t0"], e["t1"]) for e in found.body for tag in e.get("tags", ())]
+def _uses(taken: Iterable[tuple[str, int, float]]) -> dict[str, LimitUse]:
+    """Sums by name, of slots and the seconds that these were held."""
     uses: dict[str, LimitUse] = {}
-    for name, slots, begin_s, end_s in held:
+    for name, slots, held_s in taken:
         before = uses.get(name, LimitUse(0, 0.0))
-        held_s = slots * (end_s - begin_s) if end_s is not None else 0.0
-        uses[name] = LimitUse(before.slots + slots, before.held_s + held_s)
+        uses[name] = LimitUse(before.slots + slots, before.held_s + slots * held_s)
     return uses
 
 
 def _waited_for_limits(found: _Found) -> dict[str, float]:
     """By task run, seconds it waited for slots of limits, beyond the request for them."""
-    least_s: dict[str, float] = {}
+    least_s: dict[tuple[str, ...], float] = {}
     for entry in found.limit:
-        key = " ".join(entry["names"])
+        key = tuple(entry["names"])
         least_s[key] = min(entry["t1"] - entry["t0"], least_s.get(key, np.inf))
     waited: dict[str, float] = {}
     for entry in found.limit:
-        more_s = entry["t1"] - entry["t0"] - least_s[" ".join(entry["names"])]
+        more_s = entry["t1"] - entry["t0"] - least_s[tuple(entry["names"])]
         waited[entry["id"]] = waited.get(entry["id"], 0.0) + more_s
     return waited
 

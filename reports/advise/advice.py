@@ -175,6 +175,7 @@ def data(advice: Advice) -> dict[str, Any]:
         "critical_path": [{"task": task, "seconds": s, "runs": n} for task, s, n in advice.path],
         "tasks": _tasks(profile),
         "limits": {name: asdict(use) for name, use in profile.limits.items()},
+        "tags": {tag: asdict(use) for tag, use in profile.tags.items()},
         "remedies": [asdict(remedy) for remedy in advice.remedies],
         "verified": [asdict(one) for one in advice.verified],
         "words": list(words(advice)),
@@ -368,25 +369,24 @@ def _sure(advice: Advice) -> list[str]:
 
 
 def _limits(profile: FlowProfile) -> list[str]:
-    """What the user's limits, of which the lab's server knows nothing, do to any runner."""
-    named = {name: use for name, use in profile.limits.items() if not name.startswith("tag:")}
+    """Tell what limits on the user's server allow at most. The predicted times are without limits."""
+    if not profile.limits:
+        return [
+            f"If your server limits the tag {tag} to N task runs, no runner can go below "
+            f"{units.seconds(use.held_s)} / N."
+            for tag, use in list(profile.tags.items())[:_MOST_LIMITS]
+        ]
     lines = []
-    for name, use in list((named or profile.limits).items())[:_MOST_LIMITS]:
-        tag = name.removeprefix("tag:") if name.startswith("tag:") else ""
-        if not use.held_s:
-            lines.append(
-                f"Rate limit {name}: {units.plural(use.slots, 'slot')} taken. Where your server gives N a second, no "
-                f"runner can go below {use.slots} / N seconds."
-            )
-        elif tag:
-            lines.append(
-                f"If your server limits the tag {tag} to N task runs, no runner can go below "
-                f"{units.seconds(use.held_s)} / N."
-            )
-        else:
+    for name, use in list(profile.limits.items())[:_MOST_LIMITS]:
+        if use.held_s:
             lines.append(
                 f"Limit {name}: held for {units.seconds(use.held_s)} in all. Where your server gives N slots, no "
                 f"runner can go below {units.seconds(use.held_s)} / N."
+            )
+        else:
+            lines.append(
+                f"Rate limit {name}: {units.plural(use.slots, 'slot')} taken. Where your server gives N a second, no "
+                f"runner can go below {use.slots} / N seconds."
             )
     return lines
 

@@ -129,13 +129,18 @@ def test_child_processes_compute_for_the_task_that_has_started_them(advise):
 
 
 @pytest.mark.slow
-def test_what_prefect_takes_for_sub_flows_is_known(advise):
-    _, profile, _ = advise("subflows.py:world")
+@pytest.mark.parametrize(
+    ("flow", "subflow", "runs", "leaves"),
+    [("world", "region", 2, 5), ("town", "district", 3, 3)],
+    ids=["sync", "async"],
+)
+def test_what_prefect_takes_for_sub_flows_is_known(advise, flow, subflow, runs, leaves):
+    _, profile, _ = advise(f"subflows.py:{flow}")
 
-    region = profile.subflows["region"]
-    assert region.runs == 2
-    assert 0 < region.around_s < profile.fn_s
-    assert {task: len(runs) for task, runs in profile.by_task().items()} == {"leaf": 5}
+    found = profile.subflows[subflow]
+    assert found.runs == runs
+    assert 0 < found.around_s < profile.fn_s
+    assert {task: len(of) for task, of in profile.by_task().items()} == {"leaf": leaves}
 
 
 @pytest.mark.slow
@@ -147,15 +152,6 @@ def test_async_tasks_that_are_awaited_are_known_by_their_bodies(advise, flow, ru
     assert mean(profile, "ask", "wait_s") == pytest.approx(0.3, abs=0.1)
     # What no runner can go below: they wait together, or one after another as the flow has them.
     assert data["at_least_s"] == pytest.approx(alone_s, abs=0.2)
-
-
-@pytest.mark.slow
-def test_what_prefect_takes_for_async_sub_flows_is_known(advise):
-    _, profile, _ = advise("subflows.py:town")
-
-    district = profile.subflows["district"]
-    assert district.runs == 3
-    assert 0 < district.around_s < profile.fn_s
 
 
 @pytest.mark.slow
@@ -268,7 +264,7 @@ def test_what_a_flow_takes_of_limits_is_told_as_the_lab_s_server_has_none(advise
     assert profile.limits["db"].slots == 3 * 2
     assert profile.limits["db"].held_s == pytest.approx(3 * 2 * 0.2, abs=0.5)
     assert profile.limits["api"] == LimitUse(slots=3, held_s=0.0)
-    assert profile.limits["tag:warehouse"].held_s == pytest.approx(4 * 0.1, abs=0.3)
+    assert profile.tags["warehouse"].held_s == pytest.approx(4 * 0.1, abs=0.3)
     assert "Limit db: held for 1." in printed
     assert "Rate limit api: 3 slots taken." in printed
     assert "warehouse" not in printed, "a tag is a limit where the server says so"

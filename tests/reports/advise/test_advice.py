@@ -108,14 +108,14 @@ def test_async_tasks_under_stock_threads_load_the_ca_bundle_each(summary: Summar
 
 
 def test_what_limits_of_the_user_s_server_allow_is_told(summary: Summary) -> None:
-    def told(limits: dict[str, LimitUse]) -> list[str]:
-        words = advice.words(advised(summary, profile([waits(0.3)] * 20, limits=limits)))
+    def told(limits: dict[str, LimitUse], tags: dict[str, LimitUse] | None = None) -> list[str]:
+        words = advice.words(advised(summary, profile([waits(0.3)] * 20, limits=limits, tags=tags or {})))
         return [line for line in words if "your server" in line]
 
-    tag = {"tag:etl": LimitUse(slots=20, held_s=6.0)}
+    tags = {"etl": LimitUse(slots=20, held_s=6.0)}
     assert told({}) == []
-    assert told(tag) == ["If your server limits the tag etl to N task runs, no runner can go below 6.00 s / N."]
-    assert told({"db": LimitUse(20, 12.0), **tag}) == [
+    assert told({}, tags) == ["If your server limits the tag etl to N task runs, no runner can go below 6.00 s / N."]
+    assert told({"db": LimitUse(20, 12.0)}, tags) == [
         "Limit db: held for 12.0 s in all. Where your server gives N slots, no runner can go below 12.0 s / N."
     ]
     assert told({"api": LimitUse(50, 0.0)}) == [
