@@ -10,7 +10,14 @@ from typing import Any
 
 from runner_lab.records.flow_profile import FlowProfile
 from runner_lab.reports.advise import remedies as changes
-from runner_lab.reports.advise.prediction import FLOW_START_S, FlowPrediction, PredictedFlow, predict, prefect_s
+from runner_lab.reports.advise.prediction import (
+    FLOW_START_S,
+    FlowPrediction,
+    PredictedFlow,
+    predict,
+    prefect_s,
+    waiting,
+)
 from runner_lab.reports.advise.remedies import Remedy
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.ranking import AS_GOOD
@@ -24,6 +31,7 @@ _TOLD_SHARE = 0.1
 """Of a time, from which what Prefect waits at the end is told."""
 _TOLD_START_S = 1.0
 _WITHOUT_RUNNER = {True: "call the tasks, without .submit", False: "await the tasks together with asyncio.gather"}
+_MOSTLY = 0.5
 _CROWDED = 1.1
 """Times as much CPU from which it is told that many threads make a task slower."""
 _MOST_LIMITS = 2
@@ -276,16 +284,21 @@ def _recommended(advice: Advice) -> list[str]:
     profile, named = prediction.profile, prediction.named
     lines = []
     own = _own_row(prediction)
-    if not any(profile.submitted) and not named.has_slots:
-        why = "the flow calls its tasks, and submits none" if profile.runs else "the flow ran no task"
-        return [f"No runner makes it faster: {why} ({_time(named)})."]
+    handed = any(profile.submitted)
+    # Awaited together, tasks that wait do so at the same time in the flow's event loop: a runner adds its cost.
+    if not handed and (not named.has_slots or not profile.asynchronous or waiting(profile) > _MOSTLY):
+        does = "awaits" if profile.asynchronous else "calls"
+        why = f"the flow {does} its tasks, and submits none" if profile.runs else "the flow ran no task"
+        told = f"{units.seconds(profile.wall_s)} now" if named.has_slots else _time(named)
+        return [f"No runner makes it faster: {why} ({told})."]
     if own is not None and own.seconds <= AS_GOOD * named.seconds:
         times = f"{_time(own)}{_start(prediction, own)}"
         lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({times}).")
     else:
         code = advice.code.get(named.arm, "")
         how = "" if named.has_slots else f" ({_WITHOUT_RUNNER[named.engine == 'none']})"
-        lines.append(f"Take {placed(named)}{how}: {_time(named)}{_start(prediction, named)}.{_gain(prediction, own)}")
+        take = "Take" if handed or not named.has_slots else "Submit its tasks, which it awaits now, and take"
+        lines.append(f"{take} {placed(named)}{how}: {_time(named)}{_start(prediction, named)}.{_gain(prediction, own)}")
         if code:
             line = advice.imports.get(named.arm, "")
             lines.append(f"Change one line: @flow(task_runner={code}){f', after {line}' if line else ''}")

@@ -170,7 +170,7 @@ def _stirring(profile: FlowProfile) -> float:
 
 def _candidates(summary: Summary, profile: FlowProfile) -> list[ArmModel]:
     """No event loop unless every task is async and waits; nothing that has no Prefect."""
-    loops = bool(profile.runs) and all(run.asynchronous for run in profile.runs) and _waiting(profile) > 0.5
+    loops = bool(profile.runs) and all(run.asynchronous for run in profile.runs) and waiting(profile) > 0.5
     return [found for found in summary.model.arms if not found.arm.bare and (loops or not found.costs.event_loop)]
 
 
@@ -183,7 +183,7 @@ def _own(summary: Summary, profile: FlowProfile) -> ArmModel | None:
     return next((found for found in like if not found.costs.event_loop), None)
 
 
-def _waiting(profile: FlowProfile) -> float:
+def waiting(profile: FlowProfile) -> float:
     """Share of the tasks' time alone in which they wait."""
     alone_s = sum(run.alone_s for run in profile.runs)
     return sum(run.wait_s for run in profile.runs) / alone_s if alone_s else 0.0
@@ -202,7 +202,7 @@ def _best(
     if not found.arm.has_slots:
         return _at(summary, found, profile, target, direct, 1)
     spread = target.hosts if found.arm.traits.reach == "cluster" else 1
-    kind = "sleep" if _waiting(profile) > WAITING_SHARE else "spin"
+    kind = "sleep" if waiting(profile) > WAITING_SHARE else "spin"
     counts = [count * spread for count in slot_counts(found.on(target.cores or profile.cores), kind)]
     if len(profile.runs) > MOST_REPLAYED:
         counts = counts[::3]
@@ -376,7 +376,7 @@ def _log_sd(found: ArmModel, profile: FlowProfile, slots: int) -> float:
     if not submitted:
         return REPLAY_LOG_SD
     body_s = sum(run.alone_s for run in submitted) / len(submitted)
-    kind = "sleep" if _waiting(profile) > 0.5 else "spin"
+    kind = "sleep" if waiting(profile) > 0.5 else "spin"
     terms = float(found.log_sd(len(submitted), body_s, kind, 0.0, False, slots))
     return math.hypot(terms, REPLAY_LOG_SD)
 

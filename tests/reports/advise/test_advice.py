@@ -107,6 +107,19 @@ def test_async_tasks_under_stock_threads_load_the_ca_bundle_each(summary: Summar
     assert sync["threads"] < 50 * 0.1
 
 
+@pytest.mark.parametrize(
+    ("run", "begins"),
+    [
+        (waits(0.3), "No runner makes it faster: the flow awaits its tasks, and submits none ("),
+        (computes(2.0), "Submit its tasks, which it awaits now, and take "),
+    ],
+)
+def test_a_flow_that_awaits_its_tasks_uses_no_runner_as_it_is(summary: Summary, run: TaskProfile, begins: str) -> None:
+    awaited = [replace(run, direct=True, asynchronous=True)] * 40
+    found = advised(summary, profile(awaited, submits(awaited), asynchronous=True, cores=8))
+    assert advice.words(found)[0].startswith(begins)
+
+
 def test_what_limits_of_the_user_s_server_allow_is_told(summary: Summary) -> None:
     def told(limits: dict[str, LimitUse], tags: dict[str, LimitUse] | None = None) -> list[str]:
         words = advice.words(advised(summary, profile([waits(0.3)] * 20, limits=limits, tags=tags or {})))
