@@ -61,6 +61,8 @@ def advise(
     from runner_lab.reports.analysis.summary import summarise
 
     asked = _target(target, startup)
+    if verify and target:
+        raise LabError("--verify measures on this machine: leave --target out")
     model = _model(run)
     # Values of parameters may be secret: what is written has their names alone.
     command = " ".join(["runner-lab advise", flow, *(f"--param {text.partition('=')[0]}=..." for text in param or ())])
@@ -84,7 +86,9 @@ def advise(
     code = {arm: catalog.engine(spec).in_code(spec) for arm, spec in specs.items() if spec is not None}
     imports = {arm: spec.import_line for arm, spec in specs.items() if spec is not None}
     told = advices.advise(summary, prediction, code, imports)
-    if verify:
+    if verify and not prediction.named.has_slots:
+        ERR.print(f"nothing to verify: {prediction.named.arm} is no task runner", markup=False)
+    elif verify:
         told = _verified(told, flow, param or (), options, folder / "verify", blocks)
     json_file.write(folder / advices.FILE_NAME, advices.data(told))
     _page(folder, told)

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end
-from runner_lab.records.cases import ADVICE, CasesPlan
+from runner_lab.records.cases import ADVICE, CasesPlan, MeasuredCases
 
 RUNNERS = "threads,processes,dask,ray,lean-threads,lean-processes,lean-dask,lean-ray"
 BLOCKS = 3
@@ -78,23 +78,21 @@ def cases(
     codes: list[int] = []
     interrupted = False
     for number, name in enumerate(plan.cases, start=1):
-        if _is_done(folder / name, plan.blocks):
-            if advise and not (folder / name / ADVICE).exists():
-                codes.append(_advise(plan, name, catalog.CASES[name].target, folder, run, config))
-            continue
-        ERR.print(f"flow {number} of {len(plan.cases)}: {name}", markup=False, style="bold")
-        try:
-            code = _measure(_command(plan, name, catalog.CASES[name].target, folder / name, config))
-        except KeyboardInterrupt:
-            code = 130
-        if code == 2 and not codes and not (folder / name / "records.jsonl").exists():
-            # `compare` has said what is wrong, in one line.
-            end(2)
-        codes.append(code)
-        interrupted = code == 130
-        if advise and not interrupted:
-            codes.append(_advise(plan, name, catalog.CASES[name].target, folder, run, config))
+        target = catalog.CASES[name].target
+        fresh = not _is_done(folder / name, plan.blocks)
+        if fresh:
+            ERR.print(f"flow {number} of {len(plan.cases)}: {name}", markup=False, style="bold")
+            code = _measure(_command(plan, name, target, folder / name, plan.runners, config))
+            if code == 2 and not codes and not (folder / name / "records.jsonl").exists():
+                # `compare` has said what is wrong, in one line.
+                end(2)
+            codes.append(code)
+        if advise and 130 not in codes:
+            if fresh or not (folder / name / ADVICE).exists():
+                codes.append(_advise(plan, name, target, folder, run, config))
+            codes += _named(plan, name, target, folder, measured(folder, plan, does), config)
         cases_file.write(folder, measured(folder, plan, does))
+        interrupted = 130 in codes
         if interrupted:
             break
 
@@ -185,7 +183,7 @@ def _is_done(run: Path, blocks: int) -> bool:
     return len({one.id for one in records if one.status == "ok"}) >= plan.planned_cells
 
 
-def _command(plan: CasesPlan, name: str, target: str, run: Path, config: Path | None) -> list[str]:
+def _command(plan: CasesPlan, name: str, target: str, run: Path, runners: str, config: Path | None) -> list[str]:
     """What measures one flow."""
     from runner_lab.records import run_plan
 
@@ -197,7 +195,7 @@ def _command(plan: CasesPlan, name: str, target: str, run: Path, config: Path | 
     if (run / run_plan.FILE_NAME).exists():
         return [*words, f"--resume={run}"]
     words += [f"--workers={plan.workers}"] if plan.workers else []
-    return [*words, f"--runners={plan.runners}", f"--out={run}"]
+    return [*words, f"--runners={runners}", f"--out={run}"]
 
 
 def _advise(plan: CasesPlan, name: str, target: str, folder: Path, run: Path | None, config: Path | None) -> int:
@@ -221,15 +219,41 @@ def _advise(plan: CasesPlan, name: str, target: str, folder: Path, run: Path | N
     return code
 
 
+def _named(
+    plan: CasesPlan, name: str, target: str, folder: Path, so_far: MeasuredCases, config: Path | None
+) -> list[int]:
+    """Measure the runner that was recommended beside the best one, if it had other slots before; the exit codes.
+
+    Both in one run: regret compares what was measured side by side.
+    """
+    from runner_lab.reports.analysis.cases import beside
+
+    case = next(case for case in so_far.cases if case.case == name)
+    run = beside(folder, name)
+    predicted = case.predicted
+    if predicted is None or case.of(predicted.named.arm) is None or case.measured_as_named:
+        return []
+    if case.best is None or (run.exists() and _is_done(run, plan.blocks)):
+        return []
+    ERR.print(f"measuring {predicted.named.resized} beside {case.best}", markup=False)
+    return [_measure(_command(plan, name, target, run, f"{predicted.named.resized},{case.best}", config))]
+
+
 def _measure(command: Sequence[str]) -> int:
-    """The exit code. In a process of its own: the lab sets its environment before Prefect is imported, once."""
+    """The exit code; 130 after Ctrl-C.
+
+    In a process of its own: the lab sets its environment before Prefect is imported, once.
+    """
     from runner_lab.runners.isolation.guard import guarded
 
     # In a session of its own: a Ctrl-C is handed on, so that it comes once wherever it was meant for.
-    with guarded(), subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                # It keeps what it measured, and ends by itself.
-                process.send_signal(signal.SIGINT)
+    try:
+        with guarded(), subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:
+                    # It keeps what it measured, and ends by itself.
+                    process.send_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        return 130

@@ -17,7 +17,8 @@ def compare(
     flow: Annotated[str, Parameter(help="FILE.py:FLOW, or FILE.py where the file has one flow.")],
     *,
     runners: Annotated[
-        str | None, Parameter(help="Runners beside yours, such as lean-dask; threads,processes,dask,ray by default.")
+        str | None,
+        Parameter(help="Runners beside yours, such as lean-dask,threads@32; threads,processes,dask,ray by default."),
     ] = None,
     param: Annotated[
         list[str] | None, Parameter(negative="", help="NAME=VALUE, a JSON value or text; once for each parameter.")

@@ -55,6 +55,11 @@ class NamedArm(BaseModel):
     arm: Printable
     slots: Count | None = None
 
+    @property
+    def resized(self) -> str:
+        """As `compare --runners` names it in these slots."""
+        return f"{self.arm}@{self.slots}"
+
 
 class Predicted(BaseModel):
     """`advise.json`: what was predicted of a case from one run of it.
@@ -80,6 +85,7 @@ class ArmTime(BaseModel):
 
     arm: `threads` where the flow's own runner is Prefect's default.
     slots: in words, such as `2 processes`; empty where there are none to tell.
+    workers: worker slots; 0: no limit, or a number that is not known.
     seconds: None where it failed every time; `error` is the reason of the first failure.
     """
 
@@ -87,6 +93,7 @@ class ArmTime(BaseModel):
 
     arm: Printable
     slots: str = ""
+    workers: Count = 0
     seconds: Number | None = None
     low: Number | None = None
     high: Number | None = None
@@ -95,13 +102,30 @@ class ArmTime(BaseModel):
     error: str = ""
 
 
+class NamedTime(BaseModel):
+    """The runner that was recommended, in the slots that were, and the best one of the same run. Seconds.
+
+    best: the other runner with the shortest time there.
+    """
+
+    model_config = _FROZEN
+
+    seconds: Number
+    best: Printable
+    best_s: Number
+
+    @property
+    def regret(self) -> float:
+        return self.seconds / min(self.seconds, self.best_s)
+
+
 class MeasuredCase(BaseModel):
     """A case under every runner.
 
     folder: its run folder, relative.
     best: the runner with the shortest time; `level`: those that cannot be told from it, itself among them.
     results: whether all runners returned the same; `unknown` where that could not be compared.
-    regret: time under the runner that was recommended over that under the best; None without a prediction.
+    named: the runner that was recommended, as it was measured; None without a prediction, or if it was not measured.
     ratios: by runner, the predicted time over the measured one.
     """
 
@@ -115,12 +139,19 @@ class MeasuredCase(BaseModel):
     level: tuple[str, ...] = ()
     results: Literal["same", "different", "unknown"] = "unknown"
     predicted: Predicted | None = None
-    regret: Number | None = None
+    named: NamedTime | None = None
     ratios: dict[str, float] = {}
 
     def of(self, arm: str) -> ArmTime | None:
         """The time under a runner, if it took part."""
         return next((time for time in self.arms if time.arm == arm), None)
+
+    @property
+    def measured_as_named(self) -> bool:
+        """Whether the runner that was recommended had the slots that were."""
+        named = self.predicted and self.predicted.named
+        time = self.of(named.arm) if named else None
+        return bool(named and time and named.slots == time.workers)
 
 
 class MeasuredCases(BaseModel):

@@ -16,7 +16,7 @@ from runner_lab.records.validation import STRICT, Count, Number, Printable, Reco
 FILE_NAME = "profile.json"
 PROFILE_SCHEMA: Literal[1] = 1
 
-StepKind = Literal["own", "submit", "call", "wait"]
+StepKind = Literal["own", "submit", "call", "wait", "threads"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Step:
     """What a thread of control, the flow's or a task's, did next.
 
     kind: `own`: code of its own. `submit`: handed `runs[0]` to a runner. `call`: ran `runs[0]` itself. `wait`: waited
-        for all of `runs`.
+        for all of `runs`. `threads`: waited for threads of the flow's own, each with steps of its own.
     wait_s, cpu_s: of `own`: seconds it waited, for anything but the GIL or a core, and computed.
     where: `FILE:LINE` of a submit or a call.
     """
@@ -36,6 +36,7 @@ class Step:
     wait_s: Number = 0.0
     cpu_s: Number = 0.0
     where: Printable = ""
+    threads: tuple[tuple[Step, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class TaskProfile:
     lane:      the thread that ran it, counted from 0; None where it did not run.
     direct:    called, and handed to no runner.
     asynchronous: its function is async.
+    flow:      name of the sub-flow that submitted it; empty where the flow itself did.
     where:     `FILE:LINE` of its submit or call.
     steps:     what it did, where it handed on tasks itself; else empty.
     """
@@ -84,6 +86,7 @@ class TaskProfile:
     lane: Count | None = None
     direct: bool = False
     asynchronous: bool = False
+    flow: Printable = ""
     where: Printable = ""
     steps: tuple[Step, ...] = ()
 
@@ -173,6 +176,7 @@ class FlowProfile:
     peak_bytes: most memory, of the flow's process and of those it started.
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
     subflows: by the name of their function.
+    submitting: flow runs, those of sub-flows included, that submit tasks: each has a runner of its own.
     limits: by name, what the code takes of limits.
     tags: by tag of task runs, what a limit that a server sets on the tag would be taken for.
     crowding: by task, where a second pass has told; what its runs wait and compute is then that with few at a time.
@@ -200,6 +204,7 @@ class FlowProfile:
     request_s: Number = 0.0
     request_cpu_s: Number = 0.0
     subflows: dict[Printable, Subflow] = field(default_factory=dict)
+    submitting: Count = 1
     limits: dict[Printable, LimitUse] = field(default_factory=dict)
     tags: dict[Printable, LimitUse] = field(default_factory=dict)
     crowding: dict[Printable, Crowding] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Literal
 
 Reach = Literal["process", "host", "cluster"]
 Slots = Literal["counted", "no limit", "unknown"]
+Nested = Literal["held", "lent", "own"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class ArmTraits:
     event_loop: all tasks run in one event loop: those that wait do so all at once, those that compute take turns,
         whether they hold the GIL or not. Its number of workers is 1 and limits nothing.
     slots: whether the arm's number of workers is one; it is 0 where there is no limit, or none is known.
+    nested: what becomes of the slot of a task that waits for tasks of its own. It is `held`, it is `lent` to others, or
+        these tasks have a pool of their `own`.
     """
 
     rank: int = 50
@@ -30,6 +33,7 @@ class ArmTraits:
     palette: int | None = None
     event_loop: bool = False
     slots: Slots = "counted"
+    nested: Nested = "held"
 
 
 def before(engine: str, arm: str, variant: bool) -> ArmTraits:
@@ -55,6 +59,7 @@ _ENGINES = {
         20,
         "host",
         slots_share_gil=False,
+        nested="own",
         caveat="A process pool stays on the flow's host, and one killed worker loses the pool with all its tasks.",
     ),
     "dask": ArmTraits(
@@ -67,6 +72,7 @@ _ENGINES = {
         40,
         "cluster",
         slots_share_gil=False,
+        nested="lent",
         caveat="Ray's workers may be on other hosts, all of which need your code, its packages and Prefect's API.",
     ),
 }

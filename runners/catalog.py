@@ -33,6 +33,7 @@ STOCK, LEAN, BARE = "(stock)", "(lean)", "(bare)"
 """Groups of arms in a default selection: every engine's own runner, the lean one, the engine without Prefect."""
 
 _CONTROL_PALETTE = 2
+_RESIZED = re.compile(r".@\d+$")
 _ARM_KEYS = {"class", "engine", "options", "lean", "summary"}
 _CLUSTER_FIELDS = {f.name for f in fields(ClusterSettings)} - {"more"}
 
@@ -66,10 +67,28 @@ class Catalog:
             if name not in self.arms:
                 raise ArmError(name, f"there is no such arm; there are {', '.join(self.arms)}")
             spec = self.arms[name]
-            if spec.has_slots and not spec.as_declared:
+            if spec.has_slots and not spec.as_declared and not _RESIZED.search(name):
                 spec = spec.with_workers(workers or self.engine(spec).suitable_slots(spec, cores))
             chosen.append(spec)
         return chosen
+
+    def resized(self, names: Iterable[str]) -> Catalog:
+        """With an arm for each name such as `threads@32`: that arm in so many slots, whatever others have.
+
+        Raises:
+            ArmError: an arm that has no slots to set, or none.
+        """
+        arms = {}
+        for name in names:
+            arm, _, slots = name.rpartition("@")
+            if not _RESIZED.search(name) or (spec := self.arms.get(arm)) is None:
+                continue
+            if not spec.has_slots or spec.as_declared:
+                raise ArmError(name, f"{arm} has no slots to set: name {arm}")
+            if int(slots) < 1:
+                raise ArmError(name, "at least 1 slot is needed")
+            arms[name] = replace(spec.with_workers(int(slots)), name=name)
+        return replace(self, arms={**self.arms, **arms})
 
     def with_yours(self, runner: TaskRunner[Any]) -> Catalog:
         """With the runner that a flow declares as an arm, which the control then is a second time."""
@@ -155,7 +174,7 @@ def load(config: Path | None = None) -> Catalog:
                 raise ArmError(name, "is the lab's own and keeps its meaning: give yours another name")
             if not name.strip() or "," in name:
                 raise ArmError(name, "a name must not be empty or hold a comma: --lab-runners could not name it")
-            if re.search(r".@\d+$", name):
+            if _RESIZED.search(name):
                 raise ArmError(
                     name, "a name must not end in @ and a number: that is how the lab names an arm it resizes"
                 )

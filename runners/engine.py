@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import SplitResult, urlsplit
 
-from runner_lab.records.traits import ArmTraits, Reach, Slots
+from runner_lab.records.traits import ArmTraits, Nested, Reach, Slots
 from runner_lab.runners.spec import ArmError, RunnerSpec, one_line
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ class Engine:
     """How far tasks go from the flow: no further than its own `process`, processes of its `host`, or a `cluster`."""
     concurrent = True
     """Two tasks may run at the same time."""
+    nested: Nested = "held"
+    """What becomes of the slot of a task that waits for tasks of its own, under the stock runner: it is `held`, it is
+    `lent` to others, or those tasks have a pool of their `own`."""
     warm_for: Literal["run", "stage", "flow run"] = "stage"
     """How long what a first flow run has warmed up stays so: as long as the lab's process, while the arm's cluster is
     up, or not beyond the flow run, as where each starts workers of its own."""
@@ -169,6 +172,7 @@ class Engine:
             event_loop=spec.event_loop,
             palette=self.palette if spec.name in {own.name for own in self.arms} else None,
             slots=slots,
+            nested="lent" if spec.lean and self.nested == "held" else self.nested,
         )
 
     def shares(self, spec: RunnerSpec) -> bool:

@@ -40,6 +40,7 @@ class Knocker:
     def __init__(self, owner: Entries) -> None:
         self._owner = owner
         self._running: dict[Any, tuple[str, int, float]] = {}
+        self._suspended: dict[Any, tuple[str, int]] = {}
         self._lock = threading.Lock()
         self._some = threading.Event()
         self._names = [""]
@@ -52,20 +53,31 @@ class Knocker:
         self._libraries: set[str] = set()
         self._thread: threading.Thread | None = None
 
-    def enter(self, body: Any, name: str) -> None:
+    def enter(self, body: Any, name: str, outer: Any = None) -> None:
+        """
+        Args:
+            outer: the body in whose thread this one runs, and which goes on when this one has left.
+        """
         try:
             clock = time.pthread_getcpuclockid(threading.get_ident())
         except (AttributeError, OSError):
             return
         with self._lock:
+            if outer in self._running:
+                outer_name, outer_clock, before = self._running.pop(outer)
+                self._suspended[outer] = outer_name, outer_clock
+                self._left[outer_name] = self._left.get(outer_name, 0.0) + time.clock_gettime(outer_clock) - before
             self._running[body] = (name, clock, time.clock_gettime(clock))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._knock, daemon=True, name="runner-lab-knocker")
                 self._thread.start()
         self._some.set()
 
-    def leave(self, body: Any) -> None:
+    def leave(self, body: Any, outer: Any = None) -> None:
         with self._lock:
+            if outer in self._suspended:
+                outer_name, outer_clock = self._suspended.pop(outer)
+                self._running[outer] = outer_name, outer_clock, time.clock_gettime(outer_clock)
             name, clock, before = self._running.pop(body, ("", 0, 0.0))
             if name:
                 # Of the thread that leaves: its clock is there still.

@@ -8,13 +8,17 @@ Entries, by their `k`:
 
 - `process`: the file's first. `runtime`: address of CPython's state, by which `sampler` tells a wait for the GIL.
 - `flow`: the function of the flow begins or ends (`end`).
-- `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`, and how many of its
-  arguments are futures themselves (`asks`).
-- `call`: a task called directly; `call` is its number, which its `body` has as well.
+- `submit`: a task handed to a runner: `id`, `task`, `runner`, `where` in the user's code, `deps`, how many of its
+  arguments are futures themselves (`asks`), the flow run that does it (`run`), and the name of that flow where it is
+  a sub-flow (`flow`).
+- `call`: a task called directly; `call` is its number, which its `body` has as well. What goes on behind the call, as
+  a coroutine does, took `cpu` until it was `done`.
 - `subflow`: a flow was called within this one; its function, `name`, went on from `f0` to `f1`.
 - `wait`: the thread waited for the task runs `ids`.
+  These four have the task run whose body did it (`by`; None: the flow's own code).
 - `body`: one attempt of a task's function: `tags` of its run, `cpu`, `children` (CPU of all child processes that had
-  ended, before it and after it), `queued` (waiting for a core), `arg` and `out` bytes as pickled, `walk` (CPU of
+  ended, before it and after it), `queued` (waiting for a core), `late` (of an async one: waiting for others in its
+  event loop), `ran` (of a generator: making its items), `arg` and `out` bytes as pickled, `walk` (CPU of
   Prefect's way through the items of its arguments), `key` (CPU of hashing them for a cache key), `failed`, and the
   `threads` that it has started and that have ended: thread, begin, end and CPU of each.
 - `limit`: slots were taken of the concurrency limits `names`, `slots` of each, in the task run `id`: begun, had (`t1`)
@@ -28,6 +32,7 @@ Entries, by their `k`:
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import dataclasses
 import functools
@@ -40,7 +45,9 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,6 +135,8 @@ def _install(folder: str) -> None:
     from prefect.task_runners import TaskRunner
 
     threading.Thread.start = _noting_start(threading.Thread.start)  # type: ignore[method-assign, assignment]
+    executor = cast(Any, ThreadPoolExecutor)
+    executor.submit = _noting_executor(executor.submit)
     task_class = cast(Any, Task)
     task_class.__call__ = _noting_call(task_class.__call__, folder)
     flow_class = cast(Any, Flow)
@@ -147,7 +156,8 @@ def _install(folder: str) -> None:
     limits.watch(lambda **entry: probe(folder).note(k="limit", id=_task_run_id(), **entry))
     # What `.map` returns waits for all of them at once, and not by their own methods.
     _watch(PrefectFutureList, folder)
-    for runner_class in _family(TaskRunner):
+    # What a runner class inherits may be a mixin's, which is no runner.
+    for runner_class in dict.fromkeys(base for child in _family(TaskRunner) for base in child.__mro__):
         if "submit" in vars(runner_class):
             runner_class.submit = _noting_submit(runner_class.submit, folder)
 
@@ -183,17 +193,41 @@ def _noting_kept(keep: Callable[..., None], folder: str) -> Callable[..., None]:
     return noting
 
 
+_body: ContextVar[_Body | None] = ContextVar("runner_lab_body", default=None)
+"""That is run here, or has started this thread."""
 _here = threading.local()
-"""Of a thread: the `body` that it runs, or that has started it."""
+"""Of a thread: whether a runner is `submitting` in it, whose threads are its own. Its tasks have copies of contexts."""
+
+
+def _submitting() -> bool:
+    return getattr(_here, "submitting", False)
+
+
+def _by() -> str | None:
+    body = _body.get()
+    return body.id if body is not None else None
 
 
 def _noting_start(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     @functools.wraps(start)
     def noting(thread: threading.Thread) -> None:
-        body: _Body | None = getattr(_here, "body", None)
-        if body is not None:
+        body = _body.get()
+        # The threads of an executor outlive who has started them: what they do is told by `_noting_executor`.
+        executors = getattr(getattr(thread, "_target", None), "__module__", "") == "concurrent.futures.thread"
+        if body is not None and not executors and not _submitting():
             thread.run = functools.partial(body.run_thread, thread.run)  # type: ignore[method-assign]
         start(thread)
+
+    return noting
+
+
+def _noting_executor(submit: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(submit)
+    def noting(executor: Any, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        body = _body.get()
+        if body is None or _submitting():
+            return submit(executor, fn, *args, **kwargs)
+        return submit(executor, functools.partial(body.run_thread, fn), *args, **kwargs)
 
     return noting
 
@@ -207,14 +241,26 @@ def _noting_call(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
     def noting(task: Any, *args: Any, **kwargs: Any) -> Any:
         here, number = probe(folder), next(_numbers)
         entry = {"k": "call", "call": number, "task": _name(task), "async": bool(task.isasync)} | _begun()
-        entry["deps"] = _futures((args, kwargs))
+        entry |= {"deps": _futures((args, kwargs)), "where": _where(), "by": _by()}
+        result: Any = None
         try:
-            # An async one begins later, in a context of its own.
-            return call(_measured(task, folder, number), *args, **kwargs)
+            result = call(_measured(task, folder, number), *args, **kwargs)
         finally:
-            here.note(**entry, where=_where(), **_ended())
+            entry |= _ended()
+            if not inspect.iscoroutine(result):
+                here.note(**entry)
+        return _through(result, here, entry) if inspect.iscoroutine(result) else result
 
     return noting
+
+
+async def _through(coroutine: Any, here: Probe, entry: dict[str, Any]) -> Any:
+    """An async task that was called: it begins later, in a context of its own."""
+    spent = _Spent()
+    try:
+        return await _Stepped(coroutine, spent)
+    finally:
+        here.note(**entry, cpu=spent.cpu_s, done=time.monotonic())
 
 
 def _noting_subflow(call: Callable[..., Any], folder: str) -> Callable[..., Any]:
@@ -256,7 +302,7 @@ class _Subflow:
 
     def __init__(self, folder: str, flow: Any) -> None:
         self._folder = folder
-        self._name = str(getattr(flow.fn, "__name__", flow.name))[:_LARGEST_TEXT]
+        self._name = _flow_name(flow)
         self._entry: dict[str, Any] = {}
 
     def __enter__(self) -> None:
@@ -266,7 +312,7 @@ class _Subflow:
         ended = _ended()
         # A flow that never came to its function was Prefect's all the time.
         whole = {"f0": ended["t1"], "f1": ended["t1"]} | self._entry
-        probe(self._folder).note(k="subflow", name=self._name, **whole, **ended)
+        probe(self._folder).note(k="subflow", name=self._name, by=_by(), **whole, **ended)
 
     @contextmanager
     def function(self) -> Iterator[None]:
@@ -280,16 +326,32 @@ class _Subflow:
 
 def _noting_submit(submit: Callable[..., Any], folder: str) -> Callable[..., Any]:
     @functools.wraps(submit)
-    def noting(runner: Any, task: Any, parameters: Any, wait_for: Any = None, **kwargs: Any) -> Any:
+    def noting(runner: Any, task: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
+        from prefect.context import FlowRunContext
         from prefect.futures import PrefectFuture
 
+        if _submitting():
+            # A runner's, on its way through the classes that it derives from.
+            return submit(runner, task, parameters, *args, **kwargs)
         here = probe(folder)
         entry = {"k": "submit", "task": _name(task), "async": bool(task.isasync)} | _begun()
-        deps = _futures((parameters, list(wait_for) if wait_for is not None else None))
+        wait_for, *rest = args or (kwargs.pop("wait_for", None),)
+        # One future or many; what is looked through here has to be there once more for the runner.
+        wait_for = list(wait_for) if isinstance(wait_for, Iterator) else wait_for
+        entry |= {"deps": _futures((parameters, wait_for)), "by": _by(), "where": _where()}
         entry["asks"] = sum(isinstance(value, PrefectFuture) for value in parameters.values())
-        future = submit(runner, _measured(task, folder), parameters, wait_for, **kwargs)
+        context = FlowRunContext.get()
+        if context is not None and context.flow_run is not None:
+            entry["run"] = str(context.flow_run.id)
+            if context.flow_run.parent_task_run_id is not None and context.flow is not None:
+                entry["flow"] = _flow_name(context.flow)
+        _here.submitting = True
+        try:
+            future = submit(runner, _measured(task, folder), parameters, wait_for, *rest, **kwargs)
+        finally:
+            _here.submitting = False
         _watch(type(future), folder)
-        here.note(**entry, id=_id(future), deps=deps, runner=type(runner).__name__, where=_where(), **_ended())
+        here.note(**entry, id=_id(future), runner=type(runner).__name__, **_ended())
         return future
 
     return noting
@@ -319,7 +381,7 @@ def _noting_wait(method: Callable[..., Any], folder: str) -> Callable[..., Any]:
             # A result that was there already is worth no entry.
             if ended["t1"] - entry["t0"] > 0.0005:
                 ids = [_id(one) for one in future] if isinstance(future, list) else [_id(future)]
-                probe(folder).note(k="wait", ids=ids, **entry, **ended)
+                probe(folder).note(k="wait", ids=ids, by=_by(), **entry, **ended)
 
     return noting
 
@@ -338,6 +400,10 @@ def _id(future: Any) -> str:
 
 def _name(task: Any) -> str:
     return str(task.name)[:_LARGEST_TEXT]
+
+
+def _flow_name(flow: Any) -> str:
+    return str(getattr(flow.fn, "__name__", flow.name))[:_LARGEST_TEXT]
 
 
 def _futures(value: Any) -> list[str]:
@@ -418,8 +484,18 @@ def _function(fn: Callable[..., Any], folder: str, name: str, call: int | None) 
 def _generator(fn: Callable[..., Any], folder: str, name: str, call: int | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     def noting(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        with _Body(folder, name, call, (args, kwargs)):
-            yield from fn(*args, **kwargs)
+        # Between two items its thread does what is the consumer's.
+        with _Body(folder, name, call, (args, kwargs), shared=True) as body:
+            items = fn(*args, **kwargs)
+            while True:
+                began_s = time.monotonic()
+                try:
+                    item = _step(body, lambda: next(items))
+                except StopIteration:
+                    return
+                finally:
+                    body.ran_s += time.monotonic() - began_s
+                yield item
 
     return noting
 
@@ -427,7 +503,7 @@ def _generator(fn: Callable[..., Any], folder: str, name: str, call: int | None)
 def _async_function(fn: Callable[..., Any], folder: str, name: str, call: int | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def noting(*args: Any, **kwargs: Any) -> Any:
-        with _Body(folder, name, call, (args, kwargs), shared=True) as body:
+        with _Body(folder, name, call, (args, kwargs), shared=True, loop=True) as body:
             body.value = await _Stepped(fn(*args, **kwargs), body)
             return body.value
 
@@ -437,8 +513,16 @@ def _async_function(fn: Callable[..., Any], folder: str, name: str, call: int | 
 def _async_generator(fn: Callable[..., Any], folder: str, name: str, call: int | None) -> Callable[..., Any]:
     @functools.wraps(fn)
     async def noting(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        with _Body(folder, name, call, (args, kwargs), shared=True):
-            async for item in fn(*args, **kwargs):
+        with _Body(folder, name, call, (args, kwargs), shared=True, loop=True) as body:
+            items = fn(*args, **kwargs)
+            while True:
+                began_s = time.monotonic()
+                try:
+                    item = await _Stepped(anext(items), body)
+                except StopAsyncIteration:
+                    return
+                finally:
+                    body.ran_s += time.monotonic() - began_s
                 yield item
 
     return noting
@@ -505,37 +589,52 @@ def _flow_mark(fn: Callable[..., Any], end: bool = False) -> None:
             _probe.knocker.save()
 
 
-class _Body:
+class _Spent:
+    """CPU seconds, counted step by step."""
+
+    cpu_s = 0.0
+
+
+class _Body(_Spent):
     """One attempt of a task's function.
 
     Args:
-        shared: its thread runs others meanwhile: it is an event loop's, and `cpu_s` is counted step by step.
+        shared: its thread does other things meanwhile: CPU is counted step by step.
+        loop: that is because it is an event loop's.
     """
 
-    def __init__(self, folder: str, name: str, call: int | None, arguments: Any, shared: bool = False) -> None:
+    def __init__(
+        self, folder: str, name: str, call: int | None, arguments: Any, shared: bool = False, loop: bool = False
+    ) -> None:
         self._probe = probe(folder)
         self._name = name
         self._shared = shared
         self._outer: _Body | None = None
         self._threads: list[tuple[int, float, float, float]] = []
-        self.cpu_s = 0.0
+        self.ran_s = 0.0
+        """Of a generator: seconds in which it was asked for an item."""
+        self.late_s: float | None = None
+        """In an event loop: seconds from the begin of a round of the loop to the step in it, summed."""
         self.value: Any = None
         self._entry: dict[str, Any] = {"k": "body", "task": name, "pid": os.getpid(), "call": call}
+        self._tid = 0
+        self.id = _task_run_id()
         self._entry |= {
-            "id": (run_id := _task_run_id()),
+            "id": self.id,
             "tags": _tags(),
-            "walk": _walked_s.pop(run_id or "", 0.0),
-            "key": _keyed_s.pop(run_id or "", 0.0),
+            "walk": _walked_s.pop(self.id or "", 0.0),
+            "key": _keyed_s.pop(self.id or "", 0.0),
             "arg": self._probe.size(arguments, f"arguments of {name}"),
-            "async": shared,
+            "async": loop,
         }
 
     def __enter__(self) -> _Body:
-        tid = threading.get_native_id()
+        tid = self._tid = threading.get_native_id()
         self._entry |= {"tid": tid, "children": [_children_s()], "queued0": queued_s(tid)}
         if not self._shared:
-            self._probe.knocker.enter(self, self._name)
-            self._outer, _here.body = getattr(_here, "body", None), self
+            self._outer = _body.get()
+            self._probe.knocker.enter(self, self._name, self._calling())
+            _body.set(self)
         self._entry |= {"t0": time.monotonic(), "c0": time.thread_time()}
         return self
 
@@ -547,44 +646,88 @@ class _Body:
         queued = queued_s(entry["tid"])
         before = entry.pop("queued0")
         entry["queued"] = None if queued is None or before is None or self._shared else queued - before
+        if self.ran_s:
+            entry["ran"] = self.ran_s
+        if self.late_s is not None:
+            entry["late"] = self.late_s
         if not self._shared:
-            _here.body = self._outer
-            self._probe.knocker.leave(self)
+            _body.set(self._outer)
+            self._probe.knocker.leave(self, self._calling())
         entry["threads"] = self._threads[:_MOST_THREADS]
         entry["out"] = self._probe.size(self.value, f"result of {self._name}") if kind is None else 0
         self._probe.note(**entry)
 
-    def run_thread(self, run: Callable[[], None]) -> None:
-        """Run a thread that the body has started, or one of its threads."""
-        _here.body = self
-        self._probe.knocker.enter(token := object(), self._name)
-        began = time.monotonic()
+    def _calling(self) -> _Body | None:
+        """The body that has called this one's task; what has submitted it may go on elsewhere."""
+        return self._outer if self._outer is not None and self._outer._tid == self._tid else None
+
+    def run_thread(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Run what the body, or one of its threads, has given to another thread."""
+        token = _body.set(self)
+        self._probe.knocker.enter(key := object(), self._name)
+        began_s, began_cpu_s = time.monotonic(), time.thread_time()
         try:
-            run()
+            return run(*args, **kwargs)
         finally:
-            self._threads.append((threading.get_native_id(), began, time.monotonic(), time.thread_time()))
-            self._probe.knocker.leave(token)
+            cpu_s = time.thread_time() - began_cpu_s
+            self._threads.append((threading.get_native_id(), began_s, time.monotonic(), cpu_s))
+            self._probe.knocker.leave(key)
+            _body.reset(token)
+
+
+def _late_s() -> float | None:
+    """Seconds since the round of this thread's event loop began: others had their turn before. None where the loop does
+    not tell."""
+    loop: Any = asyncio.get_running_loop()
+    rounds = getattr(loop, "_runner_lab_rounds", None)
+    if rounds is None:
+        selector = getattr(loop, "_selector", None)
+        if selector is None:
+            return None
+        rounds = loop._runner_lab_rounds = [time.monotonic()]
+        select = selector.select
+
+        def noting(timeout: float | None = None) -> Any:
+            events = select(timeout)
+            rounds[0] = time.monotonic()
+            return events
+
+        selector.select = noting
+    return time.monotonic() - float(rounds[0])
+
+
+def _step(spent: _Spent, advance: Callable[[], Any]) -> Any:
+    """One step of what is run step by step."""
+    token = _body.set(spent) if isinstance(spent, _Body) else None
+    began_s = time.thread_time()
+    try:
+        return advance()
+    finally:
+        spent.cpu_s += time.thread_time() - began_s
+        if token is not None:
+            _body.reset(token)
 
 
 class _Stepped:
     """An awaitable whose steps are timed: a coroutine's CPU apart from that of the others in its thread."""
 
-    def __init__(self, coroutine: Any, body: _Body) -> None:
+    def __init__(self, coroutine: Any, spent: _Spent) -> None:
         self._coroutine = coroutine
-        self._body = body
+        self._spent = spent
 
     def __await__(self) -> Any:
         inner = self._coroutine.__await__()
         given: Any = None
         thrown: BaseException | None = None
+        resumed = False
         while True:
-            began = time.thread_time()
+            if resumed and isinstance(self._spent, _Body) and (late_s := _late_s()) is not None:
+                self._spent.late_s = (self._spent.late_s or 0.0) + late_s
+            resumed = True
             try:
-                asked = inner.send(given) if thrown is None else inner.throw(thrown)
+                asked = _step(self._spent, lambda: inner.send(given) if thrown is None else inner.throw(thrown))  # noqa: B023
             except StopIteration as end:
                 return end.value
-            finally:
-                self._body.cpu_s += time.thread_time() - began
             given, thrown = None, None
             try:
                 given = yield asked

@@ -141,10 +141,14 @@ def fewer_threads(found: Sequence[FlowProfile]) -> int:
     first, newest = found[0], found[-1]
     if len(found) > 1 and not newest.crowding:
         return 0
-    lasted_s = sum(run.end_s - run.start_s for run in first.runs)
-    hindered_s = sum(run.queued_s for run in first.runs)
-    cpu_s = sum(run.cpu_s for run in first.runs)
+    submitted = list(first.submitted)
+    lasted_s = sum(run.end_s - run.start_s for run in submitted)
+    hindered_s = sum(run.queued_s for run in submitted)
+    cpu_s = sum(run.cpu_s for run in submitted)
     if hindered_s < _HINDERED * lasted_s or cpu_s < _LEAST_CPU_S:
+        return 0
+    if any(step.kind in ("submit", "wait") for run in first.runs for step in run.steps):
+        # Tasks that wait for tasks of their own could hold all of few threads.
         return 0
     few = max(first.cores, math.ceil(_alone_s(newest, first.cores) / (_LONGEST * first.wall_s)))
     many = min((one.few for one in newest.crowding.values()), default=lasted_s / max(first.fn_s, 1e-9))

@@ -43,6 +43,10 @@ _WIDE = 1.2
 """Cores from which a task computes in more than its own thread."""
 _LEAST_WALK_S = 0.001
 """CPU seconds below which going through a task's arguments is in the terms of any task."""
+_MOST_SLOWER = 4.0
+"""Times as much CPU that many threads may cost; and waits, beyond those for a service that does one thing at a time."""
+_LIKE_BYTES = 0.2
+"""Of what two passes return, relative."""
 _LEAST_S = 0.001
 """Seconds of a run below which two passes are not compared."""
 
@@ -111,7 +115,11 @@ def read(folder: Path, known: Described) -> FlowProfile:
         steps=steps,
         runs=tuple(_sized(list(runs.profiles()))),
         pools=_pools(found),
-        subflows=_subflows([e for e in found.subflow if (e["pid"], e["tid"]) == (begin["pid"], begin["tid"])]),
+        subflows=_subflows(
+            [e for e in found.subflow if (e["pid"], e["tid"], e.get("by")) == (begin["pid"], begin["tid"], None)],
+            found.wait,
+        ),
+        submitting=max(len({e["run"] for e in found.submit if "run" in e and e.get("by") is None}), 1),
         limits=_uses(
             (name, use["slots"], 0.0 if use["t2"] is None else use["t2"] - use["t1"])
             for use in found.limit
@@ -153,7 +161,7 @@ def uncrowded(crowded: FlowProfile, alone: FlowProfile, slots: int) -> FlowProfi
         alone: the second pass, under `slots` threads.
     """
     before, after = crowded.by_task(), alone.by_task()
-    like = [task for task, runs in before.items() if runs[0].attempts and len(after.get(task, ())) == len(runs)]
+    like = [task for task, runs in before.items() if _did_the_same(runs, after.get(task, ()))]
     lasted_s = sum(run.end_s - run.start_s for run in crowded.runs)
     many = max(round(lasted_s / max(crowded.fn_s, 1e-9)), slots + 1)
     # What libraries' own threads compute is told from task to task by time alone: it is one factor for all of these.
@@ -167,6 +175,10 @@ def uncrowded(crowded: FlowProfile, alone: FlowProfile, slots: int) -> FlowProfi
             wait=round(_ratio(before[task], after[task], "wait_s"), 3),
         )
         for task in like
+    }
+    # So much slower a task is not for others beside it: what it had to do once it found done the second time.
+    told = {
+        task: one for task, one in told.items() if one.cpu <= _MOST_SLOWER and one.wait <= _MOST_SLOWER * many / slots
     }
 
     def by_itself(run: TaskProfile) -> TaskProfile:
@@ -182,6 +194,14 @@ def uncrowded(crowded: FlowProfile, alone: FlowProfile, slots: int) -> FlowProfi
         )
 
     return replace(crowded, runs=tuple(map(by_itself, crowded.runs)), crowding=told)
+
+
+def _did_the_same(before: Sequence[TaskProfile], after: Sequence[TaskProfile]) -> bool:
+    """Whether two passes ran the same bodies, as far as their number and what they returned tell."""
+    if len(before) != len(after) or sum(run.attempts > 0 for run in before) != sum(run.attempts > 0 for run in after):
+        return False
+    one, other = (sum(run.out_bytes or 0.0 for run in runs) for runs in (before, after))
+    return bool(before[0].attempts) and abs(one - other) <= _LIKE_BYTES * max(one, other)
 
 
 def _ratio(before: Sequence[TaskProfile], after: Sequence[TaskProfile], what: str = "cpu_s") -> float:
@@ -325,6 +345,8 @@ class _Runs:
             self._threads.setdefault((entry["pid"], entry["tid"]), []).append(entry)
         self._ends = sorted((attempts[-1]["t1"], self._place[run_id]) for run_id, attempts in self._attempts.items())
         self._lanes: dict[tuple[int, int], int] = {}
+        self._behind_calls = _behind_calls(found)
+        self._beside = self._threads_beside(begin)
 
     def _unhelped(self, task: str) -> float:
         """Share of a task's waits that are no waits for threads that it has started itself, and that compute."""
@@ -393,16 +415,17 @@ class _Runs:
                 asynchronous=bool(entry.get("async")),
                 where=entry.get("where", ""),
                 asks=entry.get("asks", 0),
+                flow=entry.get("flow", ""),
                 kept_s=self._kept_s.get(entry["id"], 0.0),
             )
             yield self._ran(run, attempts) if attempts else run
 
     def _ran(self, run: TaskProfile, attempts: Sequence[Entry]) -> TaskProfile:
         first, last = attempts[0], attempts[-1]
-        wall_s = sum(body["t1"] - body["t0"] for body in attempts)
+        wall_s = sum(body.get("ran", body["t1"] - body["t0"]) for body in attempts)
         thread_s = sum(body["cpu"] for body in attempts)
         queued_s = sum(body["queued"] or 0.0 for body in attempts)
-        between_s = max(last["t1"] - first["t0"] - wall_s, 0.0)
+        between_s = max(last["t1"] - first["t0"] - sum(body["t1"] - body["t0"] for body in attempts), 0.0)
         # Another server has other limits, or none.
         wall_s = max(wall_s - self._limited_s.get(first["id"], 0.0), thread_s)
         children_s = sum(self._children_s[id(body)] for body in attempts)
@@ -410,7 +433,8 @@ class _Runs:
         helpers_s = sum(cpu for *_, cpu in within)
         beside_s = children_s + helpers_s + self._pool_s.get(run.task, 0.0) * wall_s
         off_s = max(wall_s - thread_s - queued_s, 0.0)
-        waits_s = self._waiting[run.task] * off_s
+        late = [body["late"] for body in attempts if body.get("late") is not None]
+        waits_s = max(off_s - sum(late), 0.0) if late else self._waiting[run.task] * off_s
         wait_s = waits_s * self._unhelped(run.task)
         helped_s = waits_s - wait_s
         # While others compute for it, its own thread waits for them.
@@ -421,7 +445,7 @@ class _Runs:
             lasts_s = lasts_s if children_s > 0.5 * beside_s else thread_s + wait_s
         width = max(1.0, min((thread_s + beside_s) / max(lasts_s, 1e-9), float(self._cores)))
         computing_s = (thread_s + beside_s) / width
-        steps = self.steps(last["pid"], last["tid"], last["t0"], last["c0"], last["t1"], last["c1"], within=True)
+        steps = self.steps(last["pid"], last["tid"], last["t0"], last["c0"], last["t1"], last["c1"], last["id"] or "")
         idle_s = max(wait_s - max(computing_s - thread_s - helped_s, 0.0), 0.0)
         if steps:
             idle_s = min(sum(step.wait_s for step in steps if step.kind == "own"), idle_s)
@@ -446,20 +470,36 @@ class _Runs:
         )
 
     def steps(
-        self, pid: int, tid: int, begin_s: float, begin_cpu: float, end_s: float, end_cpu: float, within: bool = False
+        self,
+        pid: int,
+        tid: int,
+        begin_s: float,
+        begin_cpu: float,
+        end_s: float,
+        end_cpu: float,
+        by: str | None = None,
+        whole: bool = True,
     ) -> tuple[Step, ...]:
         """What a thread did between two moments.
 
         Args:
-            within: nothing where it handed on no task.
+            by: the task run whose body did it, nothing where that handed on no task; None: the flow's own code.
+            whole: the thread is the flow's, which waits for its other ones.
         """
-        entries = [e for e in self._threads.get((pid, tid), ()) if begin_s <= e["t0"] and e["t1"] <= end_s]
+        entries = [
+            e
+            for e in self._threads.get((pid, tid), ())
+            if begin_s <= e["t0"] and e["t1"] <= end_s and e.get("by") == by
+        ]
         outermost: list[Entry] = []
         for entry in entries:
             if not outermost or entry["t0"] >= outermost[-1]["t1"]:
                 outermost.append(entry)
-        if within and not outermost:
+        if by is not None and not outermost:
             return ()
+        beside = self._beside if by is None and whole else []
+        # A task knows no runs but those that it has handed on itself.
+        known = None if by is None else {self._place[e["id"]] for e in entries if e["k"] in ("submit", "call")}
         steps: list[Step] = []
         waited: set[int] = set()
         at_s, at_cpu = begin_s, begin_cpu
@@ -468,7 +508,11 @@ class _Runs:
             pid, tid, [begin_s, *(e["t1"] for e in outermost)], [e["t0"] for e in [*outermost, ended]]
         )
         for entry in [*outermost, ended]:
-            steps += self._gap(pid, tid, at_s, entry["t0"], entry["c0"] - at_cpu, waited, idle)
+            behind_cpu_s, behind_s = self._behind(pid, tid, at_s, entry["t0"])
+            cpu_s = entry["c0"] - at_cpu - behind_cpu_s
+            steps += self._gap(
+                pid, tid, at_s, entry["t0"] - behind_s, cpu_s, waited, known, idle, beside, entry is ended
+            )
             at_s, at_cpu = entry["t1"], entry["c1"]
             if entry["k"] == "wait":
                 places = tuple(self._place[run] for run in entry["ids"] if run in self._place)
@@ -496,18 +540,39 @@ class _Runs:
         return idle / seen if seen >= _FEW_LOOKS else 1.0
 
     def _gap(
-        self, pid: int, tid: int, begin_s: float, end_s: float, cpu_s: float, waited: set[int], idle_share: float
+        self,
+        pid: int,
+        tid: int,
+        begin_s: float,
+        end_s: float,
+        cpu_s: float,
+        waited: set[int],
+        known: set[int] | None,
+        idle_share: float,
+        beside: list[tuple[tuple[int, int], Entry]],
+        last: bool,
     ) -> list[Step]:
         """Code of its own between two steps, and a wait that nobody noted: an idle gap in which task runs ended.
 
         Args:
+            known: runs that it can have waited for; None: all.
             idle_share: of all such gaps of the thread, for those in which it was hardly looked at.
+            beside: what the flow's other threads did and it has not waited for; what it waits for here is taken out.
+            last: nothing comes behind it.
         """
         wall_s = max(end_s - begin_s, 0.0)
         cpu_s = min(max(cpu_s, 0.0), wall_s)
         off_s = wall_s - cpu_s
-        if wall_s > _IDLE_S and off_s > _IDLE_SHARE * wall_s:
-            ended = [(at, run) for at, run in self._between(begin_s, end_s) if run not in waited]
+        idles = wall_s > _IDLE_S and off_s > _IDLE_SHARE * wall_s
+        if beside and (idles or last) and (threads := self._taken(beside, begin_s, end_s)):
+            waited.update(run for steps in threads for step in steps for run in step.runs)
+            return [Step("threads", threads=threads), Step("own", cpu_s=cpu_s)]
+        if idles:
+            ended = [
+                (at, run)
+                for at, run in self._between(begin_s, end_s)
+                if run not in waited and (known is None or run in known)
+            ]
             if ended and end_s - ended[-1][0] < max(_JUST_S, 0.1 * wall_s):
                 waited.update(run for _, run in ended)
                 return [Step("wait", tuple(run for _, run in ended)), Step("own", cpu_s=cpu_s)]
@@ -515,10 +580,63 @@ class _Runs:
         wait_s = min(off_s, wall_s * (idle_share if seen < _FEW_LOOKS else idle / seen))
         return [Step("own", wait_s=wait_s, cpu_s=cpu_s)]
 
+    def _threads_beside(self, begin: Entry) -> list[tuple[tuple[int, int], Entry]]:
+        """Tasks that the flow's other threads submit, call and wait for, in the order of time."""
+        found = []
+        for thread, entries in self._threads.items():
+            theirs = [entry for entry in entries if entry.get("by") is None]
+            # A runner's threads wait for what its tasks take.
+            hands_on = any(entry["k"] != "wait" for entry in theirs)
+            if thread[0] == begin["pid"] and thread[1] != begin["tid"] and hands_on:
+                found += [(thread, entry) for entry in theirs]
+        return sorted(found, key=lambda pair: pair[1]["t0"])
+
+    def _taken(
+        self, beside: list[tuple[tuple[int, int], Entry]], begin_s: float, end_s: float
+    ) -> tuple[tuple[Step, ...], ...]:
+        """What each of the flow's other threads did until a moment, taken out of `beside`."""
+        by_thread: dict[tuple[int, int], list[Entry]] = {}
+        while beside and beside[0][1]["t0"] < end_s:
+            thread, entry = beside.pop(0)
+            by_thread.setdefault(thread, []).append(entry)
+        found = []
+        for (pid, tid), entries in by_thread.items():
+            first, last = entries[0], max(entries, key=lambda entry: entry["t1"])
+            steps = self.steps(pid, tid, first["t0"], first["c0"], last["t1"], last["c1"], whole=False)
+            found.append((Step("own", wait_s=max(first["t0"] - begin_s, 0.0)), *steps))
+        return tuple(found)
+
+    def _behind(self, pid: int, tid: int, begin_s: float, end_s: float) -> tuple[float, float]:
+        """CPU seconds in a stretch of a thread's time that belong to tasks it has called before, which go on behind the
+        call; and seconds of those that it has no other time for."""
+        cpu_s = ran_s = 0.0
+        for begun_s, done_s, all_cpu_s, all_s in self._behind_calls.get((pid, tid), ()):
+            if begun_s < end_s and done_s > begin_s:
+                part = (min(done_s, end_s) - max(begun_s, begin_s)) / max(done_s - begun_s, 1e-9)
+                cpu_s, ran_s = cpu_s + part * all_cpu_s, ran_s + part * all_s
+        return cpu_s, ran_s
+
     def _between(self, begin_s: float, end_s: float) -> list[tuple[float, int]]:
         low = bisect_left(self._ends, (begin_s, -1))
         high = bisect_right(self._ends, (end_s, len(self._made)))
         return self._ends[low:high]
+
+
+def _behind_calls(found: _Found) -> dict[tuple[int, int], list[tuple[float, float, float, float]]]:
+    """By thread, calls of tasks that go on when they have returned: begin, end, CPU, seconds that were theirs alone.
+
+    A coroutine's CPU is all that the loop spent on it, Prefect's part with it; a generator's that of its items, in
+    which nobody else had the thread.
+    """
+    behind: dict[tuple[int, int], list[tuple[float, float, float, float]]] = {}
+    for call in found.call:
+        if "done" in call:
+            behind.setdefault((call["pid"], call["tid"]), []).append((call["t1"], call["done"], call["cpu"], 0.0))
+    for body in found.body:
+        if "ran" in body and body["call"] is not None:
+            key = body["pid"], body["tid"]
+            behind.setdefault(key, []).append((body["t0"], body["t1"], body["cpu"], body["ran"]))
+    return behind
 
 
 def _children(bodies: Sequence[Entry]) -> dict[int, float]:
@@ -618,15 +736,24 @@ def _mean(values: Iterator[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _subflows(entries: Sequence[Entry]) -> dict[str, Subflow]:
+def _subflows(entries: Sequence[Entry], waits: Sequence[Entry]) -> dict[str, Subflow]:
+    """
+    Args:
+        waits: for task runs. A sub-flow waits for those that it takes before its function begins, and for those that it
+            returns when that has ended.
+    """
     by_name: dict[str, list[Entry]] = {}
     for entry in entries:
         by_name.setdefault(entry["name"], []).append(entry)
-    # Of async ones some may go on at the same time.
-    return {
-        name: Subflow(len(own), _covered([span for e in own for span in ((e["t0"], e["f0"]), (e["f1"], e["t1"]))]))
-        for name, own in by_name.items()
-    }
+    found: dict[str, Subflow] = {}
+    for name, own in by_name.items():
+        # Of async ones some may go on at the same time.
+        around = [span for e in own for span in ((e["t0"], e["f0"]), (e["f1"], e["t1"]))]
+        thread = own[0]["pid"], own[0]["tid"]
+        waited = [(e["t0"], e["t1"]) for e in waits if (e["pid"], e["tid"]) == thread]
+        # Of all that is covered by either, what the waits cover is not Prefect's.
+        found[name] = Subflow(len(own), max(_covered([*around, *waited]) - _covered(waited), 0.0))
+    return found
 
 
 def _uses(taken: Iterable[tuple[str, int, float]]) -> dict[str, LimitUse]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from runner_lab.benchmarks.measuring.environment import cores
 from runner_lab.benchmarks.measuring.usage import Meter
@@ -129,15 +130,35 @@ def blank_record(cell: PlannedCell, run_id: str, environment: dict[str, Any]) ->
     )
 
 
-def without_heartbeats() -> AbstractContextManager[Any]:
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
     """No heartbeats of flow runs: a flow waits at its end for their thread, which sleeps in whole seconds.
 
     That second is no task runner's, and it would be most of the run time of the lab. Cold cells, which measure
-    what a user meets, keep it.
+    what a user meets, keep it. So do flows within a flow, whose seconds are a part of its time.
     """
+    from prefect import Flow
+    from prefect.context import FlowRunContext
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    return temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+    every_s = PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
+    flow_class = cast(Any, Flow)
+    call = flow_class.__call__
+
+    @functools.wraps(call)
+    def calling(flow: Any, *args: Any, **kwargs: Any) -> Any:
+        # An async flow waits for no thread.
+        if FlowRunContext.get() is None or flow.isasync:
+            return call(flow, *args, **kwargs)
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: every_s}):
+            return call(flow, *args, **kwargs)
+
+    flow_class.__call__ = calling
+    try:
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
+    finally:
+        flow_class.__call__ = call
 
 
 def error_line(error: BaseException) -> str:

@@ -115,6 +115,9 @@ class Session:
             names = list(self._workload.arms(options, self.profile))
             if options.runners is None:
                 names, self._without = self.catalog.default(names)
+        if self.profile.suitable_slots:
+            # Elsewhere suites resize arms, and cells of one arm in different slots belong together.
+            self.catalog = self.catalog.resized(names)
         self.arms: list[RunnerSpec] = self._arms(names, earlier.plan if earlier else None)
         self.catalog.refuse_missing(self.arms)
         for arm in self.arms:

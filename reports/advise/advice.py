@@ -16,7 +16,6 @@ from runner_lab.reports.advise.prediction import (
     PredictedFlow,
     predict,
     prefect_s,
-    waiting,
 )
 from runner_lab.reports.advise.remedies import Remedy
 from runner_lab.reports.analysis.summary import Summary
@@ -31,7 +30,6 @@ _TOLD_SHARE = 0.1
 """Of a time, from which what Prefect waits at the end is told."""
 _TOLD_START_S = 1.0
 _WITHOUT_RUNNER = {True: "call the tasks, without .submit", False: "await the tasks together with asyncio.gather"}
-_MOSTLY = 0.5
 _CROWDED = 1.1
 """Times as much CPU from which it is told that many threads make a task slower."""
 _MOST_LIMITS = 2
@@ -118,8 +116,12 @@ def _split(prediction: FlowPrediction, shown: PredictedFlow) -> TimeSplit:
         run = profile.runs[place]
         cost_s = handling.direct_s if run.direct else handling.slot_s
         cost_s += prefect_s(run, profile, shown.model)
+        # What it has handed on it has waited for: their time is its own.
+        inner = [profile.runs[i] for step in run.steps if step.kind == "submit" for i in step.runs]
+        inner_s, waits_s = sum(one.alone_s for one in inner), sum(one.wait_s for one in inner)
         wait_s = min(run.wait_s, seconds)
-        share = cost_s / (cost_s + run.cpu_s / run.width) if cost_s else 0.0
+        wait_s += (seconds - wait_s) * (waits_s / inner_s if inner_s else 0.0)
+        share = cost_s / (cost_s + run.cpu_s / run.width + inner_s) if cost_s else 0.0
         waiting, prefect = waiting + wait_s, prefect + share * (seconds - wait_s)
         computing += (1 - share) * (seconds - wait_s)
     own_s, subflows_s = changes.own_code_s(profile), changes.around_subflows_s(profile)
@@ -253,8 +255,10 @@ def _starting(profile: FlowProfile) -> str:
 
 def _crowding(profile: FlowProfile) -> str:
     """How much slower tasks are where many of them go on at a time, if a second pass has shown that."""
-    told = [(one.cpu, "computes", task) for task, one in profile.crowding.items()]
-    told += [(one.wait, "waits", task) for task, one in profile.crowding.items()]
+    submitted = {run.task for run in profile.submitted}
+    crowded = {task: one for task, one in profile.crowding.items() if task in submitted}
+    told = [(one.cpu, "computes", task) for task, one in crowded.items()]
+    told += [(one.wait, "waits", task) for task, one in crowded.items()]
     factor, does, task = max(told, default=(1.0, "", ""))
     return f", where {task} {does} {units.times(factor)} as long as in few threads" if factor >= _CROWDED else ""
 
@@ -285,8 +289,7 @@ def _recommended(advice: Advice) -> list[str]:
     lines = []
     own = _own_row(prediction)
     handed = any(profile.submitted)
-    # Awaited together, tasks that wait do so at the same time in the flow's event loop: a runner adds its cost.
-    if not handed and (not named.has_slots or not profile.asynchronous or waiting(profile) > _MOSTLY):
+    if not handed:
         does = "awaits" if profile.asynchronous else "calls"
         why = f"the flow {does} its tasks, and submits none" if profile.runs else "the flow ran no task"
         told = f"{units.seconds(profile.wall_s)} now" if named.has_slots else _time(named)
@@ -297,15 +300,24 @@ def _recommended(advice: Advice) -> list[str]:
     else:
         code = advice.code.get(named.arm, "")
         how = "" if named.has_slots else f" ({_WITHOUT_RUNNER[named.engine == 'none']})"
-        take = "Take" if handed or not named.has_slots else "Submit its tasks, which it awaits now, and take"
-        lines.append(f"{take} {placed(named)}{how}: {_time(named)}{_start(prediction, named)}.{_gain(prediction, own)}")
+        lines.append(f"Take {placed(named)}{how}: {_time(named)}{_start(prediction, named)}.{_gain(prediction, own)}")
         if code:
             line = advice.imports.get(named.arm, "")
-            lines.append(f"Change one line: @flow(task_runner={code}){f', after {line}' if line else ''}")
+            told = f"Change one line{_of_subflows(profile)}: @flow(task_runner={code})"
+            lines.append(f"{told}{f', after {line}' if line else ''}")
     warm = prediction.named_warm
     if prediction.target.cold and warm is not named:
         lines.append(f"On workers that are already up: {placed(warm)}, {units.seconds(warm.warm_s)}.")
     return lines
+
+
+def _of_subflows(profile: FlowProfile) -> str:
+    """Which flows are to have the runner, where it is not this one: a sub-flow's tasks run under its own."""
+    flows = list(dict.fromkeys(run.flow for run in profile.submitted))
+    if not any(flows):
+        return ""
+    names = [name or profile.name.partition("(")[0] for name in flows]
+    return f" of {units.listed(names)}"
 
 
 def _start(prediction: FlowPrediction, one: PredictedFlow) -> str:

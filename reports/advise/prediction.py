@@ -138,17 +138,12 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
     named = next(pair for pair in simplest if pair[1].seconds <= AS_GOOD * fastest_s)
     others = sorted((pair for pair in possible if pair is not named), key=lambda pair: pair[1].seconds)
     ranked = [replace(named[1], leads=True), *(replace(best, leads=_level(best, named[1])) for _, best in others)]
-    own = _own(summary, profile)
     return FlowPrediction(
         profile=profile,
         target=target,
         run_id=summary.run.run_id,
         ranked=tuple(ranked),
-        yours=None
-        if own is None
-        else _at(
-            summary, own, profile, Target(cold=False), direct, profile.slots or _usual_slots(own, profile, Target())
-        ),
+        yours=_yours(summary, profile, direct),
         usual=tuple(
             _at(summary, model, profile, target, direct, _usual_slots(model, profile, target)) for model, _ in possible
         ),
@@ -156,9 +151,26 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
     )
 
 
+def _yours(summary: Summary, profile: FlowProfile, direct: Costs | None) -> PredictedFlow | None:
+    """Under its own runner, as it was measured; None where the run has none like it, or the replay has no end."""
+    if (own := _own(summary, profile)) is None:
+        return None
+    slots = profile.slots or _usual_slots(own, profile, Target())
+    found = _at(summary, own, profile, Target(cold=False), direct, slots)
+    return found if math.isfinite(found.seconds) else None
+
+
 def _handling(found: ArmModel, direct: Costs | None, profile: FlowProfile) -> Handling:
-    through_flow = found.arm.traits.reach != "cluster"
-    return Handling.of(found.costs, direct, found.arm.lean, _stirring(profile), through_flow)
+    traits = found.arm.traits
+    return Handling.of(
+        found.costs,
+        direct,
+        # Runs before this trait was told: lean runners have lent always.
+        lends=traits.nested == "lent" or (found.arm.lean and traits.nested == "held"),
+        stirring=_stirring(profile),
+        through_flow=traits.reach != "cluster",
+        own_pools=traits.nested == "own",
+    )
 
 
 def _stirring(profile: FlowProfile) -> float:
@@ -223,10 +235,12 @@ def _at(
     costs = found.costs
     done = _replayed(profile, found, direct, slots, cores)
     around_s = min(profile.around_s, FLOW_START_S)
-    fixed_s = costs.fixed_s * (float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
+    # Every sub-flow that submits starts a pool of its own.
+    pools = profile.submitting if costs.pool_in_run else 1
+    fixed_s = costs.fixed_s * (pools * float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
     # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
     imports_s = profile.import_s * max(slots / cores, 1.0) if costs.starts_slots else 0.0
-    warm_s = around_s + fixed_s + done.seconds + (imports_s if costs.pool_in_run else 0.0)
+    warm_s = around_s + fixed_s + done.seconds + (pools * imports_s if costs.pool_in_run else 0.0)
     start_s = None if costs.cold_s is None else float(cold_start_s(costs, slots, cores))
     if start_s is not None and not costs.pool_in_run:
         start_s += imports_s
@@ -319,7 +333,7 @@ def _with_prefect(profile: FlowProfile, found: ArmModel) -> FlowProfile:
                 driver_s = _walks(run, found)[0] * run.walk_s
                 if driver_s:
                     yield Step("own", cpu_s=driver_s)
-            yield step
+            yield replace(step, threads=tuple(tuple(handed(inner)) for inner in step.threads)) if step.threads else step
 
     def there(run: TaskProfile) -> TaskProfile:
         more_s = prefect_s(run, profile, found)

@@ -57,6 +57,7 @@ def _saved(prediction: FlowPrediction, changed: FlowProfile) -> float:
 def _direct_calls(prediction: FlowPrediction, best: Callable[[FlowProfile], PredictedFlow]) -> Iterator[Remedy]:
     profile = prediction.profile
     if profile.asynchronous:
+        yield from _awaited(prediction, best)
         return
     loops: dict[tuple[str, str], list[int]] = {}
     for step in profile.steps:
@@ -72,6 +73,24 @@ def _direct_calls(prediction: FlowPrediction, best: Callable[[FlowProfile], Pred
             f"{task} is called directly, {len(runs)} times at {where}: {units.seconds(took_s)} of "
             f"{units.seconds(profile.wall_s)}. Where the calls do not need each other, submit them (.map or .submit) "
             f"under {then.arm}{f' with {then.slots} slots' if then.has_slots else ''}.",
+            prediction.named.seconds - then.seconds,
+        )
+
+
+def _awaited(prediction: FlowPrediction, best: Callable[[FlowProfile], PredictedFlow]) -> Iterator[Remedy]:
+    """Tasks that compute in the flow's event loop, one at a time."""
+    profile = prediction.profile
+    for task, runs in profile.by_task().items():
+        if len(runs) < _LOOP or not all(run.direct and run.asynchronous for run in runs):
+            continue
+        there = tuple(replace(run, direct=False) if run.task == task else run for run in profile.runs)
+        then = best(replace(profile, runs=there))
+        cpu_s = sum(run.cpu_s for run in runs)
+        if cpu_s < sum(run.wait_s for run in runs):
+            continue
+        yield Remedy(
+            f"{task} computes for {units.seconds(cpu_s)} in the flow's event loop, one run at a time: submit it under "
+            f"{then.arm}{f' with {then.slots} slots' if then.has_slots else ''}.",
             prediction.named.seconds - then.seconds,
         )
 
@@ -145,7 +164,8 @@ def _moved(
     for step in steps:
         if step.kind == "submit" and step.runs[0] in into:
             continue
-        yield step if step.kind == "own" else replace(step, runs=moved(step.runs))
+        threads = tuple(tuple(_moved(inner, into, moved)) for inner in step.threads)
+        yield step if step.kind == "own" else replace(step, runs=moved(step.runs), threads=threads)
 
 
 def _together(runs: Sequence[TaskProfile]) -> TaskProfile:

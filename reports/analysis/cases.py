@@ -9,8 +9,8 @@ from typing import Literal
 
 from runner_lab.records import cases as cases_file
 from runner_lab.records import record as record_files
-from runner_lab.records.cases import ArmTime, CasesPlan, MeasuredCase, MeasuredCases, Predicted
-from runner_lab.records.record import COMPARE, YOURS
+from runner_lab.records.cases import ArmTime, CasesPlan, MeasuredCase, MeasuredCases, NamedTime, Predicted
+from runner_lab.records.record import COMPARE, CONTROL, YOURS
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate, Noise, level_with_best
@@ -69,7 +69,7 @@ def _case(folder: Path, name: str, does: str, summary: Summary | None, noise: No
     by_block = {names[arm.name]: cells[arm.name].by_block for arm in arms if cells[arm.name].by_block}
     level = level_with_best(by_block, noise) if by_block else ()
     best = level[0] if level else None
-    return MeasuredCase(
+    case = MeasuredCase(
         case=name,
         does=does,
         folder=name,
@@ -78,9 +78,9 @@ def _case(folder: Path, name: str, does: str, summary: Summary | None, noise: No
         level=level,
         results=_results(summary),
         predicted=predicted,
-        regret=_regret(times, predicted),
         ratios=_ratios(times, predicted),
     )
+    return case.model_copy(update={"named": _named(folder, case)})
 
 
 def _names(summary: Summary) -> dict[str, str]:
@@ -96,6 +96,7 @@ def _time(name: str, arm: Arm, cell: Cell) -> ArmTime:
     return ArmTime(
         arm=name,
         slots=comparison.slots(arm),
+        workers=arm.workers,
         seconds=time.value if time else None,
         low=time.low if time and interval else None,
         high=time.high if time and interval else None,
@@ -114,11 +115,30 @@ def _results(summary: Summary) -> Literal["same", "different", "unknown"]:
     return "same" if ended and ended <= {"same", "nothing"} else "unknown"
 
 
-def _regret(times: tuple[ArmTime, ...], predicted: Predicted | None) -> float | None:
-    seconds = {time.arm: time.seconds for time in times if time.seconds}
-    if predicted is None or predicted.named.arm not in seconds:
+def _named(folder: Path, case: MeasuredCase) -> NamedTime | None:
+    """From the run of the case, or from its own where the slots that were recommended are no runner's usual ones."""
+    if case.predicted is None:
         return None
-    return seconds[predicted.named.arm] / min(seconds.values())
+    named = case.predicted.named
+    seconds = {time.arm: time.seconds for time in case.arms if time.seconds}
+    arm = named.arm
+    if not case.measured_as_named:
+        if not _has_records(run := beside(folder, case.case)):
+            return None
+        arm = named.resized
+        summary = summarise(run)
+        names = _names(summary)
+        times = {names[cell.arm]: cell.time_s for cell in summary.cells if cell.suite == COMPARE and cell.arm in names}
+        seconds = {name: time.value for name, time in times.items() if time is not None and name != CONTROL}
+    if arm not in seconds or len(seconds) < 2:
+        return None
+    best = min((name for name in seconds if name != arm), key=seconds.__getitem__)
+    return NamedTime(seconds=seconds[arm], best=best, best_s=seconds[best])
+
+
+def beside(folder: Path, name: str) -> Path:
+    """Where the runner that was recommended for a case is measured beside the best one."""
+    return folder / f"{name}-named"
 
 
 def _ratios(times: tuple[ArmTime, ...], predicted: Predicted | None) -> dict[str, float]:

@@ -37,6 +37,7 @@ class Handling:
     in_process: bodies run in the flow's process, under its GIL.
     event_loop: bodies run in the flow's own thread, whatever they do there.
     lends:      a task that waits for one that it has handed on gives its slot to others.
+    own_pools:  what a task hands on runs in a pool of its own, whose start takes `pool_s`.
     direct_s:   a task that is called and not handed over, beyond its body.
     """
 
@@ -50,17 +51,26 @@ class Handling:
     through_flow: bool = True
     event_loop: bool = False
     lends: bool = False
+    own_pools: bool = False
+    pool_s: float = 0.0
     direct_s: float = 0.0
 
     @classmethod
     def of(
-        cls, costs: Costs, direct: Costs | None, lends: bool, stirring: float = 1.0, through_flow: bool = True
+        cls,
+        costs: Costs,
+        direct: Costs | None,
+        lends: bool,
+        stirring: float = 1.0,
+        through_flow: bool = True,
+        own_pools: bool = False,
     ) -> Handling:
         """Of a user's tasks.
 
         Args:
             direct: terms of direct calls, where the run has them.
             stirring: the share of the tasks whose bodies take a while.
+            own_pools: a task that submits tasks starts a pool for them.
         """
         more = float(costs.prefect_factor(stirring, STIRRED_S))
         driver_s, slot_s, cpu_s = (more * each for each in (costs.driver_s, costs.slot_s, costs.cpu_s))
@@ -78,6 +88,8 @@ class Handling:
             through_flow=through_flow,
             event_loop=costs.event_loop,
             lends=lends,
+            own_pools=own_pools,
+            pool_s=costs.fixed_s if own_pools else 0.0,
             direct_s=float(direct.prefect_factor(stirring, STIRRED_S)) * (direct.driver_s + direct.slot_s)
             if direct
             else 0.0,
@@ -125,6 +137,14 @@ _SLOWEST = 1e4
 
 
 @dataclass
+class _Pool:
+    """Slots that are free, and runs that wait for one."""
+
+    free: list[int]
+    ready: deque[int] = field(default_factory=deque)
+
+
+@dataclass
 class _Script:
     """A thread of control: the flow's function, or a task that hands on tasks.
 
@@ -133,6 +153,7 @@ class _Script:
     slot:   that it holds; None where it holds none.
     last:   the run that it has waited for last.
     owed:   how many runs it waits for.
+    pool:   where what it hands on runs; None until it has one.
     """
 
     steps: deque[Step]
@@ -141,6 +162,7 @@ class _Script:
     slot: int | None = None
     last: int | None = None
     owed: int = 0
+    pool: _Pool | None = None
 
 
 @dataclass
@@ -170,12 +192,16 @@ class _Replay:
         self._missing: dict[int, int] = {}
         self._followers: dict[int, list[int]] = {}
         self._waiting: dict[int, list[_Script]] = {}
-        self._ready: deque[int] = deque()
-        self._free = list(range(slots))
+        self._slots = slots
+        self._pool = _Pool(list(range(slots)))
+        self._pools: dict[int, _Pool] = {}
+        """In which a run has its slot."""
+        self._loop: list[int] = []
+        """Lanes in which no awaited task is drawn."""
         self._more = itertools.count(slots)
         self._bars: list[Bar] = []
         self._end_s: float | None = None
-        self._main = _Script(deque(profile.steps), self._ended)
+        self._main = _Script(deque(profile.steps), self._ended, pool=self._pool)
 
     def run(self) -> Replay:
         self._go_on(self._main)
@@ -240,6 +266,9 @@ class _Replay:
             elif step.kind == "submit":
                 self._hand_over(script, step.runs[0])
                 return
+            elif step.kind == "threads":
+                self._run_beside(script, step.threads)
+                return
             else:
                 self._call(script, step.runs[0])
                 return
@@ -249,9 +278,42 @@ class _Replay:
         share = _share(cpu_s, alone_s)
         return share, 0.0 if script.nested and not self._handling.in_process else share, 1.0
 
+    def _run_beside(self, script: _Script, threads: Sequence[Sequence[Step]]) -> None:
+        """Threads of the flow's own, until the last of them ends."""
+        owed = len(threads)
+
+        def begin(steps: Sequence[Step]) -> None:
+            inner = _Script(deque(steps), lambda: over(), script.nested, last=script.last, pool=script.pool)
+
+            def over() -> None:
+                nonlocal owed
+                owed -= 1
+                if not owed:
+                    script.last = inner.last
+                    self._go_on(script)
+
+            self._go_on(inner)
+
+        for steps in threads:
+            begin(steps)
+
+    def _pool_of(self, script: _Script) -> _Pool:
+        if script.pool is None:
+            own = script.nested and self._handling.own_pools
+            script.pool = _Pool([next(self._more) for _ in range(self._slots)]) if own else self._pool
+        return script.pool
+
     def _hand_over(self, script: _Script, run: int) -> None:
         task, handling = self._runs[run], self._handling
-        alone_s = handling.driver_s + handling.payload_s * self._handed_bytes[run]
+        awaited = task.direct and not handling.event_loop
+        starts_pool = script.pool is None and script.nested and handling.own_pools and not awaited
+        if awaited:
+            # In the caller's loop: no runner takes part.
+            alone_s = cpu_s = handling.direct_s
+        else:
+            alone_s, cpu_s = handling.driver_s + handling.payload_s * self._handed_bytes[run], handling.driver_cpu_s
+            self._pools[run] = self._pool_of(script)
+        alone_s += handling.pool_s if starts_pool else 0.0
 
         def handed() -> None:
             self._submitted.add(run)
@@ -264,7 +326,7 @@ class _Replay:
                 self._enqueue(run)
             self._go_on(script)
 
-        self._begin(self._own_key(script, handling.driver_cpu_s, alone_s), alone_s, handed)
+        self._begin(self._own_key(script, cpu_s, alone_s), alone_s, handed)
 
     def _call(self, script: _Script, run: int) -> None:
         """In the caller's own thread."""
@@ -281,7 +343,7 @@ class _Replay:
             self._go_on(script)
 
         if task.steps:
-            inner = _Script(deque(task.steps), done, script.nested, last=script.last)
+            inner = _Script(deque(task.steps), done, script.nested, last=script.last, pool=script.pool)
             self._begin((0.0, 0.0, 1.0), self._handling.direct_s, lambda: self._go_on(inner))
             return
         share, gil, width = self._keys[task.task]
@@ -296,7 +358,7 @@ class _Replay:
         script.owed = len(owed)
         if owed and script.slot is not None and self._handling.lends:
             slot, script.slot = script.slot, None
-            self._release(slot, None)
+            self._release(self._pool, slot, None)
         return not owed
 
     def _enqueue(self, run: int) -> None:
@@ -305,14 +367,35 @@ class _Replay:
             self._started_s[run] = self._now
             self._begin((0.0, 0.0, 1.0), self._handling.slot_s, lambda: self._done(run))
             return
-        self._ready.append(run)
-        self._fill()
+        if self._runs[run].direct and not self._handling.event_loop:
+            self._start_awaited(run)
+            return
+        pool = self._pools[run]
+        pool.ready.append(run)
+        self._fill(pool)
 
-    def _fill(self) -> None:
-        while self._ready and (self._free or self._handling.event_loop):
-            self._start(self._ready.popleft(), heapq.heappop(self._free) if self._free else next(self._more))
+    def _fill(self, pool: _Pool) -> None:
+        while pool.ready and (pool.free or self._handling.event_loop):
+            self._start(pool, pool.ready.popleft(), heapq.heappop(pool.free) if pool.free else next(self._more))
 
-    def _start(self, run: int, slot: int) -> None:
+    def _start_awaited(self, run: int) -> None:
+        """In an event loop: all that wait do so at once, those that compute take turns in its thread."""
+        task = self._runs[run]
+        self._started_s[run] = self._now
+        lane = heapq.heappop(self._loop) if self._loop else next(self._more)
+
+        def over() -> None:
+            self._bars.append(Bar(run, lane, self._started_s[run], self._now))
+            heapq.heappush(self._loop, lane)
+            self._done(run)
+
+        if task.steps:
+            self._go_on(_Script(deque(task.steps), over, pool=self._pool))
+            return
+        share = _share(task.cpu_s / task.width, task.alone_s)
+        self._begin((share, share, 1.0), task.alone_s, over)
+
+    def _start(self, pool: _Pool, run: int, slot: int) -> None:
         task, handling = self._runs[run], self._handling
         self._started_s[run] = self._now
         self._behind_s += handling.server_cpu_s
@@ -321,7 +404,7 @@ class _Replay:
         def over() -> None:
             self._bars.append(Bar(run, slot, self._started_s[run], self._now))
             if script.slot is not None:
-                self._release(slot, run)
+                self._release(pool, slot, run)
             self._done(run)
 
         if task.steps:
@@ -329,11 +412,11 @@ class _Replay:
         else:
             self._begin(self._keys[task.task], task.alone_s + handling.slot_s, over)
 
-    def _release(self, slot: int, by: int | None) -> None:
-        heapq.heappush(self._free, slot)
-        if self._ready and by is not None:
-            self._before[self._ready[0]] = by
-        self._fill()
+    def _release(self, pool: _Pool, slot: int, by: int | None) -> None:
+        heapq.heappush(pool.free, slot)
+        if pool.ready and by is not None:
+            self._before[pool.ready[0]] = by
+        self._fill(pool)
 
     def _done(self, run: int) -> None:
         self._done_s[run] = self._now

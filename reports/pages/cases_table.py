@@ -37,7 +37,10 @@ def table(measured: MeasuredCases) -> Table:
     if told := [f"{name}({', '.join(values)})" for name, values in measured.plan.parameters.items() if values]:
         note += f" Measured with {units.listed([units.printable(one, 120) for one in told])}."
     if predicted:
-        note += f" Regret: time under the runner that was recommended over the best time.{_errors(measured)}"
+        note += (
+            " Regret: time under the recommended runner, in the recommended slots, over the best time. If these are "
+            f"not its usual slots, both were measured again beside each other.{_errors(measured)}"
+        )
     return Table("cases", "Real flows", columns, rows, note, rows_are="flows")
 
 
@@ -83,16 +86,18 @@ def _time(time: ArmTime | None, slots: str) -> Entry:
 def _predicted(case: MeasuredCase) -> tuple[Entry, Entry]:
     if case.predicted is None:
         return Entry(units.NONE), Entry(units.NONE)
-    named = case.predicted.named
-    of_named, measured = case.predicted.of_named, case.of(named.arm)
+    named, of_named, measured = case.predicted.named, case.predicted.of_named, case.named
     slots = f", {units.plural(named.slots, 'slot')}" if named.slots else ""
     text = f"{named.arm}{slots}"
     detail = [f"predicted {units.seconds(of_named.seconds)}"] if of_named else []
     if of_named and of_named.low is not None and of_named.high is not None:
         detail[0] += f" ({units.span(*map(units.seconds, (of_named.low, of_named.high)))})"
-    detail += [f"measured {units.seconds(measured.seconds)}"] if measured and measured.seconds else []
-    regret = Entry(units.NONE) if case.regret is None else Entry(units.digits(case.regret), sort=case.regret)
-    return Entry(text, "\n".join(detail)), regret
+    if measured is None:
+        return Entry(text, "\n".join([*detail, "not measured"])), Entry(units.NONE)
+    detail.append(f"measured {units.seconds(measured.seconds)}")
+    if not case.measured_as_named:
+        detail[-1] += f" beside {measured.best}, {units.seconds(measured.best_s)}"
+    return Entry(text, "\n".join(detail)), Entry(units.digits(measured.regret), sort=measured.regret)
 
 
 def write(folder: Path, measured: MeasuredCases, page: Path | None = None) -> list[Path]:

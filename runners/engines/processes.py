@@ -16,6 +16,7 @@ class Processes(Engine):
     title = "Processes"
     rank = 20
     reach = "host"
+    nested = "own"
     warm_for = "flow run"
     runner_classes = frozenset({"ProcessPoolTaskRunner"})
     caveat = "A process pool stays on the flow's host, and one killed worker loses the pool with all its tasks."

@@ -31,6 +31,7 @@ class Ray(Engine):
     title = "Ray"
     rank = 40
     reach = "cluster"
+    nested = "lent"
     runner_classes = frozenset({"RayTaskRunner"})
     requires = (Dependency("prefect-ray", "prefect_ray"), Dependency("ray", "ray"))
     install = "runner-lab[ray]"

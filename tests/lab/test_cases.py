@@ -13,7 +13,16 @@ import pytest
 
 from runner_lab.flows.cases.inputs import FOLDER
 from runner_lab.records import cases as cases_file
-from runner_lab.records.cases import ArmTime, CasesPlan, MeasuredCase, MeasuredCases, NamedArm, Predicted, RankedArm
+from runner_lab.records.cases import (
+    ArmTime,
+    CasesPlan,
+    MeasuredCase,
+    MeasuredCases,
+    NamedArm,
+    NamedTime,
+    Predicted,
+    RankedArm,
+)
 from runner_lab.records.record import Phases
 from runner_lab.records.traits import ArmTraits
 from runner_lab.records.validation import RecordError
@@ -41,8 +50,8 @@ PREDICTED = Predicted(
 def case(name: str = "csv_etl", **changes) -> MeasuredCase:
     times = (
         ArmTime(arm="threads", slots="threads without a limit", seconds=6.0, low=5.5, high=6.5, blocks=3),
-        ArmTime(arm="dask", slots="2 workers", seconds=4.0, blocks=2, failed=1, error="KilledWorker"),
-        ArmTime(arm="ray", slots="2 workers", failed=3, error="no | room"),
+        ArmTime(arm="dask", slots="2 workers", workers=2, seconds=4.0, blocks=2, failed=1, error="KilledWorker"),
+        ArmTime(arm="ray", slots="2 workers", workers=2, failed=3, error="no | room"),
     )
     values = {"case": name, "does": "CSV", "folder": name, "arms": times, "best": "dask", "level": ("dask",)}
     return MeasuredCase(**{**values, "results": "same", **changes})
@@ -94,7 +103,8 @@ def test_a_folder_with_cases_is_not_begun_again(capsys, tmp_path):
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    found = MeasuredCases(plan=PLAN, cases=(case(predicted=PREDICTED, regret=1.5),))
+    named = NamedTime(seconds=6.0, best="dask", best_s=4.0)
+    found = MeasuredCases(plan=PLAN, cases=(case(predicted=PREDICTED, named=named),))
 
     cases_file.write(tmp_path, found)
 
@@ -119,16 +129,27 @@ def test_the_table_has_times_with_slots_the_best_and_agreement():
 
 
 def test_what_was_predicted_is_beside_what_was_measured():
-    found = MeasuredCases(plan=PLAN, cases=(case(predicted=PREDICTED, regret=1.5), case("many_small")))
+    beside = NamedTime(seconds=5.5, best="dask", best_s=5.0)
+    usual = PREDICTED.model_copy(update={"named": NamedArm(arm="dask", slots=2)})
+    cases = (
+        case(predicted=PREDICTED, named=beside),
+        case(predicted=usual, named=NamedTime(seconds=4.0, best="threads", best_s=6.0)),
+        case(predicted=PREDICTED),
+        case("many_small"),
+    )
 
-    table = cases_table.table(found)
+    table = cases_table.table(MeasuredCases(plan=PLAN, cases=cases))
 
     assert [column.title for column in table.columns[-2:]] == ["Predicted", "Regret"]
-    assert [(e.text, e.detail) for e in table.rows[0][-2:]] == [
-        ("threads, 64 slots", "predicted 5.00 s\nmeasured 6.00 s"),
-        ("1.50", ""),
+    assert [[(e.text, e.detail) for e in row[-2:]] for row in table.rows[:2]] == [
+        [("threads, 64 slots", "predicted 5.00 s\nmeasured 5.50 s beside dask, 5.00 s"), ("1.10", "")],
+        [("dask, 2 slots", "predicted 3.00 s (2.50\N{EN DASH}3.50 s)\nmeasured 4.00 s"), ("1.00", "")],
     ]
-    assert {entry.text for entry in table.rows[1][-2:]} == {units.NONE}
+    assert [(e.text, e.detail) for e in table.rows[2][-2:]] == [
+        ("threads, 64 slots", "predicted 5.00 s\nnot measured"),
+        (units.NONE, ""),
+    ]
+    assert {entry.text for entry in table.rows[3][-2:]} == {units.NONE}
 
 
 def test_the_page_gets_the_table_between_its_markers_and_nothing_else_changes(tmp_path):
@@ -175,13 +196,36 @@ def test_a_run_folder_is_read_with_its_prediction(tmp_path):
     ]
     assert first.best == "threads"
     assert first.results == "same"
-    assert first.regret == pytest.approx(truth["dask"] / truth["yours"])
-    assert first.regret > 2
+    assert first.named.regret == pytest.approx(truth["dask"] / truth["yours"])
+    assert first.named.regret > 2
     assert second.arms == ()
     assert second.best is None
     (tmp_path / "csv_etl" / "advise.json").write_text('{"ranked": []}')
     with pytest.raises(RecordError, match=r"advise\.json: named: Field required"):
         measured(tmp_path, PLAN, {})
+
+
+def test_the_regret_is_that_of_the_slots_that_were_recommended_and_of_one_run(tmp_path):
+    yours = replace(THREADS, name="yours", workers=0)
+    control = replace(yours, name="control", role="control")
+
+    def ran(folder: str, *truths: Truth) -> dict[str, float]:
+        records = synthetic.comparison((yours, control, *truths))
+        synthetic.write(tmp_path / folder, records, synthetic.plan(records, baseline="yours"))
+        arms = {record.arm for record in records}
+        return {arm: geometric_mean([[r.value_s for r in records if r.arm == arm]]).value for arm in arms}
+
+    ran("csv_etl", Truth("dask", "dask", per_task_s=0.2))
+    named = {"arm": "dask", "slots": 4}
+    (tmp_path / "csv_etl" / "advise.json").write_text(json.dumps({"ranked": [], "named": named}))
+
+    assert measured(tmp_path, PLAN, {}).cases[0].named is None
+
+    times = ran("csv_etl-named", replace(Truth("dask@4", "dask", per_task_s=0.1), workers=4))
+    case = measured(tmp_path, PLAN, {}).cases[0]
+
+    assert case.named.best == "threads"
+    assert case.named.regret == pytest.approx(times["dask@4"] / times["yours"])
 
 
 def test_pairs_of_identical_runs_of_all_flows_tell_the_noise_of_flows_that_were_measured_once(tmp_path):
@@ -243,7 +287,7 @@ def test_two_flows_are_measured_interrupted_and_resumed(tmp_path, users_environm
     assert (tmp_path / "run" / "csv_etl" / "records.jsonl").read_bytes() == records
     case = cases_file.read(tmp_path / "run").cases[0]
     # Direct calls, which may be what is named, are not measured.
-    assert (case.regret or 0) >= 1 or case.of(case.predicted.named.arm) is None
+    assert case.of(case.predicted.named.arm) is None or case.named.regret >= 1
     assert "| Regret |" in (tmp_path / "page.md").read_text()
     assert "| csv&#95;etl" in (tmp_path / "run" / "cases.md").read_text()
 

@@ -115,6 +115,23 @@ def test_slots_that_are_asked_for_are_everybodys_but_yours(arms):
     assert [(spec.name, spec.workers) for spec in chosen] == [("yours", 7), ("control", 7), ("threads", 3), ("dask", 3)]
 
 
+def test_a_name_may_say_how_many_slots(arms):
+    names = ["threads", "threads@32", "lean-dask@4"]
+
+    chosen = arms.resized(names).select(names, workers=3)
+
+    assert [(spec.name, spec.workers) for spec in chosen] == [("threads", 3), ("threads@32", 32), ("lean-dask@4", 4)]
+    assert chosen[1].class_path == arms.arms["threads"].class_path
+    for name, message in [
+        ("sequential@2", "arm 'sequential@2': sequential has no slots to set: name sequential"),
+        ("threads@0", "arm 'threads@0': at least 1 slot is needed"),
+    ]:
+        with pytest.raises(ArmError, match=message):
+            arms.resized([name])
+    with pytest.raises(ArmError, match="arm 'thread@2': there is no such arm"):
+        arms.resized(["thread@2"]).select(["thread@2"], workers=2)
+
+
 @pytest.mark.parametrize(
     ("path", "options", "engine", "workers", "slots"),
     [

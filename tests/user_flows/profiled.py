@@ -109,7 +109,7 @@ def in_processes(n: int = 4) -> int:
 
 
 @flow
-def crowd(file: str, n: int = 12) -> int:
+def crowd(file: str, n: int = 24) -> int:
     """Leaves a line in a file each time it runs."""
     with open(file, "a") as lines:
         lines.write("ran\n")

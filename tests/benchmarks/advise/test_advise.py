@@ -33,6 +33,10 @@ def run_folder(tmp_path_factory) -> Path:
         (["absent.py:etl"], "absent.py: there is no such file; name the flow as FILE.py:FLOW"),
         ([f"{PROFILED}:mixed", "--target", "cores=many"], "--target cores=many: must be like cores=16"),
         ([f"{PROFILED}:mixed", "--target", "gpus=1"], "--target gpus=1: must be like cores=16"),
+        (
+            [f"{PROFILED}:mixed", "--target", "cores=16", "--verify"],
+            "--verify measures on this machine: leave --target",
+        ),
         ([f"{PROFILED}:nothing"], "profiled.py has no nothing"),
         ([f"{PROFILED}:mixed", "--from", "nowhere"], "nowhere holds no run"),
     ],
@@ -155,6 +159,41 @@ def test_async_tasks_that_are_awaited_are_known_by_their_bodies(advise, flow, ru
 
 
 @pytest.mark.slow
+def test_tasks_are_known_however_they_are_handed_on(advise):
+    """Under a lean runner: by one future or an iterator to wait for, from threads of the flow's, and by other tasks."""
+    _, profile, data = advise("woven.py:woven")
+
+    by_task = profile.by_task()
+    assert {task: (len(runs), sum(run.direct for run in runs)) for task, runs in by_task.items()} == {
+        **{"load": (10, 8), "report": (2, 0), "prepare": (4, 0), "count": (2, 0), "clean": (6, 4)}
+    }
+    loads = [place for place, run in enumerate(profile.runs) if run.task == "load" and not run.direct]
+    assert [run.upstream for run in by_task["report"]] == [(loads[0],), tuple(loads)]
+    (threads,) = [step.threads for step in profile.steps if step.kind == "threads"]
+    assert sorted(step.kind for steps in threads for step in steps if step.kind != "own") == ["call"] * 8
+    assert mean(profile, "clean", "gil_s") > 0.05, "the task that calls another takes no part of it"
+    # Eight calls in four threads take two rounds; no task waits for itself.
+    assert data["at_least_s"] == pytest.approx(1.3, abs=0.3)
+    assert data["replayed_s"] is not None
+
+
+@pytest.mark.slow
+def test_what_goes_on_in_the_flow_s_event_loop_is_its_tasks(advise):
+    _, profile, data = advise("woven.py:looped")
+
+    own_s = sum(step.cpu_s for step in profile.steps)
+    assert own_s < 0.4, "of 1.2 s that its tasks compute there"
+    assert mean(profile, "fetch", "wait_s") == pytest.approx(0.5, abs=0.2)
+    assert mean(profile, "parse", "cpu_s") == pytest.approx(0.2, abs=0.05)
+    assert mean(profile, "offload", "cpu_s") == pytest.approx(0.2, abs=0.05)
+    assert mean(profile, "offload", "wait_s") < 0.2
+    assert mean(profile, "pages", "cpu_s") == pytest.approx(0.4, abs=0.1)
+    assert mean(profile, "pages", "wait_s") < 0.2
+    # Awaited tasks have no slot to wait for: 0.5, 4 x 0.2, 0.2, 0.4 and 4 x 0.5 s.
+    assert data["at_least_s"] == pytest.approx(3.9, abs=1.0)
+
+
+@pytest.mark.slow
 def test_the_way_through_the_items_of_long_lists_is_known(advise):
     _, profile, _ = advise("takes_lists")
 
@@ -175,9 +214,9 @@ def test_a_crowded_flow_runs_a_second_time_unless_told_not_to(advise, tmp_path, 
 
     assert (tmp_path / "lines").read_text() == "ran\n" * passes
     assert mean(profile, "compute", "cpu_s") == pytest.approx(0.1, abs=0.03)
-    assert len(profile.runs) == 12
+    assert len(profile.runs) == 24
     # What `.map` returned was waited for as a whole.
-    assert 12 in {len(step.runs) for step in profile.steps if step.kind == "wait"}
+    assert 24 in {len(step.runs) for step in profile.steps if step.kind == "wait"}
 
 
 @pytest.mark.slow

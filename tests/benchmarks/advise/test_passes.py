@@ -6,13 +6,15 @@ import pytest
 
 from runner_lab.benchmarks.advise import reading
 from runner_lab.benchmarks.advise.profiling import fewer_threads
-from runner_lab.records.flow_profile import TaskProfile
+from runner_lab.records.flow_profile import Step, TaskProfile
 from tests.reports.profiles import profile
 
 
-def load(wait_s: float, queued_s: float = 0.0, cpu_s: float = 0.1) -> TaskProfile:
+def load(wait_s: float, queued_s: float = 0.0, cpu_s: float = 0.1, out_bytes: float | None = None) -> TaskProfile:
     lasted_s = wait_s + queued_s + cpu_s
-    return TaskProfile("load", end_s=lasted_s, cpu_s=cpu_s, wait_s=wait_s, queued_s=queued_s, attempts=1)
+    return TaskProfile(
+        "load", end_s=lasted_s, cpu_s=cpu_s, wait_s=wait_s, queued_s=queued_s, out_bytes=out_bytes, attempts=1
+    )
 
 
 def passes(*waits_s: float):
@@ -40,6 +42,22 @@ def test_there_is_a_third_pass_where_waits_were_those_for_each_other():
 @pytest.mark.parametrize("waits_s", [(4.0, 4.0), (4.0, 1.0, 0.1)])
 def test_there_is_no_further_pass_where_it_would_tell_nothing_new(waits_s):
     assert fewer_threads(passes(*waits_s)) == 0
+
+
+def test_tasks_that_wait_for_tasks_could_hold_all_of_few_threads():
+    inner = load(1.0, queued_s=6.9)
+    outer = TaskProfile("outer", end_s=8.0, attempts=1, steps=(Step("submit", (1,)), Step("wait", (1,))))
+    assert fewer_threads([profile([outer, inner] * 20, wall_s=10.0, fn_s=10.0)]) == 0
+
+
+def test_a_pass_that_found_its_work_done_tells_nothing():
+    """As one that finds files which the first has made: 0.1 s of CPU then, and none now."""
+    first = profile([load(1.0, cpu_s=0.2, out_bytes=100.0)] * 40)
+    done = profile([load(1.0, cpu_s=0.01, out_bytes=100.0)] * 40)
+    other = profile([load(1.0, cpu_s=0.15, out_bytes=10.0)] * 40)
+    assert not reading.uncrowded(first, done, 2).crowding
+    assert not reading.uncrowded(first, other, 2).crowding
+    assert reading.uncrowded(first, profile([load(1.0, cpu_s=0.15, out_bytes=100.0)] * 40), 2).crowding
 
 
 def test_tasks_that_do_not_hinder_each_other_have_one_pass():

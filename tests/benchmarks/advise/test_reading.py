@@ -116,6 +116,14 @@ def test_waiting_for_a_limit_of_this_server_is_none_of_the_task_s(tmp_path):
     assert found.limits == {"db": LimitUse(slots=2, held_s=pytest.approx(4.0))}
 
 
+def test_a_sub_flow_that_waits_for_its_arguments_is_not_prefect_s_time(tmp_path):
+    subflow = {"k": "subflow", "name": "rep", "tid": MAIN, "by": None, "t0": 0.2, "f0": 3.4, "f1": 3.5, "t1": 4.0}
+    wait = {"k": "wait", "ids": ["a"], "tid": MAIN, "by": None, "t0": 0.3, "t1": 3.3, "c0": 0.0, "c1": 0.0}
+    entries = [*flow(0.0, 4.1), submit("a", 0.1), body("a", 0.2, 3.2), subflow, wait]
+    found = reading.read(write(tmp_path, *entries), KNOWN)
+    assert found.subflows["rep"].around_s == pytest.approx(0.2 + 0.5)
+
+
 def test_what_was_submitted_and_has_no_body_is_a_run_without_one(tmp_path):
     found = reading.read(write(tmp_path, *flow(0.0, 1.0), submit("a", 0.1), submit("b", 0.2, ("a",))), KNOWN)
     assert [run.attempts for run in found.runs] == [0, 0]
@@ -186,7 +194,7 @@ def test_own_code_between_steps_is_kept_with_what_it_computed(tmp_path):
 
 
 def test_tasks_that_submit_have_steps_of_their_own(tmp_path):
-    inner = submit("b", 1.0) | {"tid": 7}
+    inner = submit("b", 1.0) | {"tid": 7, "by": "a"}
     entries = [*flow(0.0, 4.0), submit("a", 0.0), body("a", 0.1, 3.0), inner, body("b", 1.1, 2.9, tid=8)]
     outer = reading.read(write(tmp_path, *entries), KNOWN).runs[0]
     assert [step.kind for step in outer.steps if step.kind != "own"] == ["submit", "wait"]

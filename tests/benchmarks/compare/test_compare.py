@@ -53,7 +53,7 @@ def test_what_makes_no_comparison_is_one_line_and_code_2(start, tmp_path, argume
 @pytest.mark.slow
 def test_a_comparison_ends_with_records_and_a_report(start, tmp_path, lab_server):
     target = str(FLOWS / "beside" / "report.py")
-    run = start(target, "--runners", "dask", "--blocks", "1", "--out", "out", "--api-url", lab_server.api_url)
+    run = start(target, "--runners", "dask,threads@3", "--blocks", "1", "--out", "out", "--api-url", lab_server.api_url)
     printed, errors = run.communicate()
     out = tmp_path / "out"
 
@@ -63,12 +63,13 @@ def test_a_comparison_ends_with_records_and_a_report(start, tmp_path, lab_server
         ("yours", "baseline", "ok"),
         ("control", "control", "ok"),
         ("dask", "arm", "ok"),
+        ("threads@3", "arm", "ok"),
     ]
     assert {r.flow_run.result for r in found} == {"same"}
     assert {tuple(r.flow_run.states.items()) for r in found} == {(("Completed", 2),)}
     plan = json.loads((out / "run.json").read_text())
-    assert (plan["planned_cells"], plan["interrupted"], plan["baseline"]) == (3, False, "yours")
-    assert plan["slots"] == {"yours": 0, "control": 0, "dask": max(2, cores())}
+    assert (plan["planned_cells"], plan["interrupted"], plan["baseline"]) == (4, False, "yours")
+    assert plan["slots"] == {"yours": 0, "control": 0, "dask": max(2, cores()), "threads@3": 3}
     assert "All runners returned the same result." in printed
     assert f"report: {Path('out') / 'report.html'}" in printed
     assert "Which task runner for report?" in (out / "report.html").read_text()

@@ -108,16 +108,32 @@ def test_async_tasks_under_stock_threads_load_the_ca_bundle_each(summary: Summar
 
 
 @pytest.mark.parametrize(
-    ("run", "begins"),
+    ("run", "remedies"),
     [
-        (waits(0.3), "No runner makes it faster: the flow awaits its tasks, and submits none ("),
-        (computes(2.0), "Submit its tasks, which it awaits now, and take "),
+        (waits(0.3), []),
+        (computes(2.0), ["compute computes for 80.0 s in the flow's event loop, one run at a time: submit it under "]),
     ],
 )
-def test_a_flow_that_awaits_its_tasks_uses_no_runner_as_it_is(summary: Summary, run: TaskProfile, begins: str) -> None:
+def test_a_flow_that_awaits_its_tasks_uses_no_runner_as_it_is(
+    summary: Summary, run: TaskProfile, remedies: list[str]
+) -> None:
     awaited = [replace(run, direct=True, asynchronous=True)] * 40
     found = advised(summary, profile(awaited, submits(awaited), asynchronous=True, cores=8))
+    begins = "No runner makes it faster: the flow awaits its tasks, and submits none ("
     assert advice.words(found)[0].startswith(begins)
+    assert len(found.remedies) == len(remedies), found.remedies
+    assert all(one.what.startswith(begin) for one, begin in zip(found.remedies, remedies, strict=True))
+    times = {one.arm: one.replay.seconds for one in found.prediction.ranked}
+    assert times["processes"] == pytest.approx(times["threads"], rel=0.05)
+
+
+def test_the_runner_goes_to_the_flow_that_submits(summary: Summary) -> None:
+    """A sub-flow's tasks run under its own runner."""
+    runs = [computes(2.0, flow="region"), *[computes(2.0, flow="region")] * 19]
+    words = advice.words(
+        advice.advise(summary, predict(summary, profile(runs, cores=4), Target()), {"lean-dask": "Lean()"})
+    )
+    assert "Change one line of region: @flow(task_runner=Lean())" in words
 
 
 def test_what_limits_of_the_user_s_server_allow_is_told(summary: Summary) -> None:

@@ -98,6 +98,27 @@ def test_tasks_that_wait_for_tasks_need_slots_for_them() -> None:
     assert seconds(nested(2, 2), replace(FREE, lends=True), slots=2) == pytest.approx(2.0)
 
 
+def test_tasks_of_a_task_may_have_a_pool_of_their_own() -> None:
+    """As under processes: two pools of two slots each, which start first."""
+    pools = replace(FREE, own_pools=True, pool_s=0.5)
+    assert seconds(nested(2, 2), pools, slots=2) == pytest.approx(1.5)
+    assert seconds(nested(2, 4), pools, slots=2) == pytest.approx(2.5)
+
+
+def test_what_the_flow_awaits_takes_no_slot() -> None:
+    awaited = [waits(1.0, direct=True, asynchronous=True)] * 50
+    assert seconds(profile([*awaited, *[waits(1.0)] * 2]), slots=1) == pytest.approx(2.0)
+    computing = [computes(0.1, direct=True, asynchronous=True)] * 20
+    assert seconds(profile(computing), slots=8, cores=8) == pytest.approx(2.0, rel=1e-3)
+
+
+def test_threads_of_the_flow_s_own_go_on_beside_each_other() -> None:
+    runs = [waits(1.0, direct=True), waits(2.0, direct=True), waits(0.5)]
+    threads = ((Step("call", (0,)), Step("submit", (2,)), Step("wait", (2,))), (Step("call", (1,)),))
+    flow = profile(runs, [Step("threads", threads=threads), Step("own", wait_s=0.25)])
+    assert seconds(flow, slots=1) == pytest.approx(2.25)
+
+
 def test_the_server_works_beside_the_flow_and_its_core_is_missing() -> None:
     busy = profile([computes(1.0, 0.0)] * 4)
     with_server = replace(FREE, server_cpu_s=1.0)
