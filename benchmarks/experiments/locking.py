@@ -55,7 +55,8 @@ def judged(isolation: str, lock: Lock, facts: Facts) -> Judgement:
             return Judgement("ok", "refused: ConfigurationError, 0 bodies")
         return Judgement("bad", f"{listed(bodies)} bodies, {errors or 'and no error'}", LOCKS)
     if errors or not all(0 < count < 3 for count in bodies):
-        return Judgement("bad", f"{listed(bodies)} bodies{f', and {errors}' if errors else ''}", LOCKS)
+        ran = "1 body" if set(bodies) == {1} else f"{listed(bodies)} bodies"
+        return Judgement("bad", f"{ran}{f', and {errors}' if errors else ''}", LOCKS)
     if isolation == "READ_COMMITTED":
         how = "side by side" if all(facts["at_once"]) else "in turn" if not any(facts["at_once"]) else "some in turn"
         return Judgement("ok", f"{listed(bodies)} bodies, {how}")
