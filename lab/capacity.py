@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +47,7 @@ def capacity(
     if page is not None:
         generated.put(page, capacity_page.MARKER, "\n".join(capacity_page.lines(found)))
     if as_json:
-        OUT.print_json(data=capacities.to_json(found))
+        OUT.print_json(data=asdict(found))
         return
     for table in capacity_page.tables_of(found):
         OUT.print(table.caption, style="bold", markup=False, highlight=False)

@@ -42,11 +42,11 @@ def make(
     from runner_lab.benchmarks.experiments.frame.run import run
     from runner_lab.records.findings import file_name
     from runner_lab.reports import render
-    from runner_lab.reports.pages import findings_page, findings_tables, terminal
+    from runner_lab.reports.pages import findings_page, findings_tables, generated, terminal
     from runner_lab.runners.server import ServerError
 
     if page is not None:
-        findings_page.check(page)
+        generated.check(page, findings_page.MATRIX, findings_page.FACTS)
     try:
         with ERR.status("") as status:
             folder = run(suite, only, runners, out, status.update if ERR.is_terminal else _line, _line, settings)

@@ -70,7 +70,7 @@ def render(run_dir: Path) -> Rendered:
     html, md, data = run_dir / "report.html", run_dir / "report.md", run_dir / "summary.json"
     contents[html] = page.html(summary, words, warnings, drawn, findings).encode()
     contents[md] = markdown.text(summary, words, warnings, drawn, findings).encode()
-    contents[run_dir / markdown.DETAILS] = markdown.details(summary, warnings, drawn, findings).encode()
+    contents[run_dir / markdown.DETAILS] = markdown.details(summary, drawn, findings).encode()
     contents[data] = summaries.to_json(summary, words, warnings).encode()
     _write(folder, contents)
     try:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Protocol
 
 _KNOCK_S = 0.005
@@ -216,19 +217,15 @@ def _pools() -> list[dict[str, Any]]:
     """Threads that libraries keep for themselves in this process: BLAS and OpenMP, polars."""
     found = []
     if _LIBRARIES - {"polars"} & set(sys.modules):
-        try:
+        with suppress(Exception):
             from threadpoolctl import threadpool_info
 
             found += [
                 {"library": str(pool.get("internal_api")), "threads": int(pool.get("num_threads", 1))}
                 for pool in threadpool_info()
             ]
-        except Exception:
-            found += []
     polars = sys.modules.get("polars")
     if polars is not None:
-        try:
+        with suppress(Exception):
             found.append({"library": "polars", "threads": int(polars.thread_pool_size())})
-        except Exception:
-            found += []
     return found

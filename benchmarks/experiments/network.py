@@ -61,22 +61,14 @@ class Network:
     def __getitem__(self, name: str) -> Host:
         return self.hosts[name]
 
-    def cut(self, name: str) -> None:
-        """Take the host's link down, at the switch: to the host it is a cable that was pulled."""
-        _run(self.switch.command("ip", "link", "set", name, "down"))
-
-    def mend(self, name: str) -> None:
-        """Take the link up again."""
-        _run(self.switch.command("ip", "link", "set", name, "up"))
-
     @contextmanager
     def cut_off(self, name: str) -> Iterator[None]:
-        """The link is down while this is entered."""
-        self.cut(name)
+        """The host's link is down at the switch while this is entered: to the host it is a cable that was pulled."""
+        _run(self.switch.command("ip", "link", "set", name, "down"))
         try:
             yield
         finally:
-            self.mend(name)
+            _run(self.switch.command("ip", "link", "set", name, "up"))
 
 
 def check() -> None:

@@ -62,7 +62,9 @@ def check(options: Options) -> None:
     if options.api_url and options.server_settings:
         raise UsageError("--lab-api-url uses a server that runs: --lab-server-setting is for one that the lab starts")
     server_settings(options.server_settings)
-    if (api_latency_s(options) or draws_latency_s(options)) and options.api_url:
+    near_s = round_trip_s("--lab-api-latency", options.api_latency)
+    drawn_s = round_trip_s("--lab-draws-latency", options.draws_latency)
+    if (near_s or drawn_s) and options.api_url:
         far_api.refuse_https(options.api_url)
     if options.resume:
         _check_resumed(options)
@@ -125,25 +127,12 @@ def server_settings(given: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def api_latency_s(options: Options) -> float:
-    """The round trip that is asked for, seconds; 0 where the API stays where it is.
+def round_trip_s(option: str, text: str | None) -> float:
+    """The round trip that an option asks for, seconds; 0 where the API stays where it is.
 
     Raises:
         AskError: what is given is no duration, or longer than Prefect's clients would wait.
     """
-    return _round_trip_s("--lab-api-latency", options.api_latency)
-
-
-def draws_latency_s(options: Options) -> float:
-    """The same for drawn work, where it has one of its own.
-
-    Raises:
-        AskError: as `api_latency_s`.
-    """
-    return _round_trip_s("--lab-draws-latency", options.draws_latency)
-
-
-def _round_trip_s(option: str, text: str | None) -> float:
     if text is None:
         return 0.0
     # Not at the top: it brings scipy, which is no module of the measuring side's.

@@ -21,15 +21,7 @@ from runner_lab.benchmarks.session import forecast
 from runner_lab.benchmarks.session.api_places import ApiPlaces
 from runner_lab.benchmarks.session.drawn import Draws, draws
 from runner_lab.benchmarks.session.interrupts import Interrupts
-from runner_lab.benchmarks.session.options import (
-    Options,
-    UsageError,
-    api_latency_s,
-    blocks,
-    check,
-    draws_latency_s,
-    server_settings,
-)
+from runner_lab.benchmarks.session.options import Options, UsageError, blocks, check, round_trip_s, server_settings
 from runner_lab.benchmarks.session.plan import CellError, Drawn, PlannedCell, Search, Stage, Wide, applies, order
 from runner_lab.benchmarks.session.progress import Progress
 from runner_lab.benchmarks.session.run_folder import RunFolder, new_folder, now
@@ -74,7 +66,8 @@ class Session:
         self.progress = Progress(())
         check(options)
         self._earlier = RunFolder.resume(options.resume) if options.resume else None
-        self._api_latency_s = self._earlier.plan.api_latency_s if self._earlier else api_latency_s(options)
+        asked_s = round_trip_s("--lab-api-latency", options.api_latency)
+        self._api_latency_s = self._earlier.plan.api_latency_s if self._earlier else asked_s
         self._scratch = new_scratch()
         self._stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
         try:
@@ -166,7 +159,7 @@ class Session:
     def _drawn_cells(self, suite: Suite) -> list[PlannedCell]:
         """As far from Prefect's API as the run is, or as is asked for."""
         count, seed = self.profile.draws
-        if far_s := draws_latency_s(self.options):
+        if far_s := round_trip_s("--lab-draws-latency", self.options.draws_latency):
             suite = replace(suite, api_latency_s=far_s)
         # Other work for each distance: what a cell is known by does not have it.
         found = draws(count, f"{seed} at {far_s}" if far_s else seed, self.workers)

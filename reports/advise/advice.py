@@ -366,9 +366,10 @@ def _gain(prediction: FlowPrediction, own: PredictedFlow | None) -> str:
         own.seconds if own is not None else prediction.yours.warm_s if prediction.yours else prediction.profile.wall_s
     )
     ratio = now_s / prediction.named.seconds
-    # What was measured is without the start that the prediction is with.
-    same = f": {units.seconds(now_s)} from the same start" if own is not None and prediction.target.cold else ""
-    return f" {units.times(ratio)} faster than now{same}." if ratio > AS_GOOD else ""
+    # What was measured is without the start that the prediction is with, and its replay may be off.
+    how = "from the same start" if own is not None and prediction.target.cold else "replayed"
+    same = f" ({units.seconds(now_s)} {how})" if now_s != prediction.profile.wall_s else ""
+    return f" {units.two_digits(ratio)} faster than now{same}." if ratio > AS_GOOD else ""
 
 
 def placed(one: PredictedFlow) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from runner_lab.reports.analysis.estimate import Estimate
@@ -75,9 +76,9 @@ def estimate(samples: Sequence[Sample], target: float = TARGET) -> Metg | None:
     if not levels:
         return None
     durations = sorted(levels)
-    above = [d for d in durations if _mean(levels[d]) >= 0]
+    above = [d for d in durations if fmean(levels[d]) >= 0]
     longest = levels[durations[-1]]
-    if _mean(longest) < 0 or _undecided(longest, _spread(levels)):
+    if fmean(longest) < 0 or _undecided(longest, _spread(levels)):
         return Metg(durations[-1], durations[-1], None, len(samples), "above")
     if len(above) == len(durations):
         return Metg(durations[0], None, durations[0], len(samples), "below")
@@ -129,7 +130,7 @@ def next_duration(
     known = found.low is not None and found.high is not None and found.high <= found.low * (1 + tolerance) ** 2
     if known and len(samples) >= FEWEST:
         return None
-    short = max(d for d, values in levels.items() if _mean(values) < 0)
+    short = max(d for d, values in levels.items() if fmean(values) < 0)
     long = min(d for d in levels if d > short)
     if long > short * CLOSE and (middle := _rounded(math.sqrt(short * long), short, long)) not in levels:
         return middle
@@ -171,13 +172,13 @@ def _line(levels: dict[float, list[float]], short: float, long: float, n: int) -
         (math.log(d), value)
         for d, values in levels.items()
         for value in values
-        if abs(_mean(values)) <= NEAR or d in (short, long)
+        if abs(fmean(values)) <= NEAR or d in (short, long)
     ]
     x, y = np.array([p[0] for p in points]), np.array([p[1] for p in points])
     slope, level = np.polyfit(x, y, 1)
     crossing = -level / slope if slope > 0 else math.inf
     if not math.log(short) - 1 <= crossing <= math.log(long) + 1:
-        share = -_mean(levels[short]) / (_mean(levels[long]) - _mean(levels[short]))
+        share = -fmean(levels[short]) / (fmean(levels[long]) - fmean(levels[short]))
         return Metg(math.exp(math.log(short) + share * math.log(long / short)), short, long, n)
     free = len(points) - 2
     if free < 1:
@@ -204,18 +205,14 @@ def _logit(share: float) -> float:
     return math.log(clipped / (1 - clipped))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _spread(levels: dict[float, list[float]]) -> float:
-    squares = sum((value - _mean(values)) ** 2 for values in levels.values() for value in values)
+    squares = sum((value - fmean(values)) ** 2 for values in levels.values() for value in values)
     free = sum(len(values) - 1 for values in levels.values())
     return math.sqrt((squares + 2 * TYPICAL_SPREAD**2) / (free + 2))
 
 
 def _undecided(values: Sequence[float], spread: float) -> bool:
-    return abs(_mean(values)) < 2 * spread / math.sqrt(len(values))
+    return abs(fmean(values)) < 2 * spread / math.sqrt(len(values))
 
 
 def _rounded(seconds: float, shortest_s: float, longest_s: float) -> float:

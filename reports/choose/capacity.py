@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from runner_lab.reports.analysis.quotas import QUOTAS
 from runner_lab.reports.analysis.scale import ArmScale
@@ -209,8 +208,3 @@ def _measured(models: Sequence[ArmModel], wide: Sequence[ArmScale]) -> list[Meas
         for size in arm.measured
         if size.makespan_s is not None and size.tasks >= TASKS[0]
     ]
-
-
-def to_json(found: Capacity) -> dict[str, Any]:
-    """The answer for scripts: seconds, and bytes."""
-    return asdict(found)

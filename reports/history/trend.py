@@ -64,13 +64,11 @@ class Slowdown:
     """What the newest run says: cells slower in it than in the run before, and in two runs one after the other.
 
     since: the run that the lasting ones are held against.
-    cautions: what `difference` says of the newest run against it.
     """
 
     first: tuple[Slower, ...]
     lasting: tuple[Slower, ...]
     since: str | None = None
-    cautions: tuple[str, ...] = ()
 
 
 def series(runs: Sequence[Kept], newest: Kept) -> list[Kept]:
@@ -101,7 +99,7 @@ def slowdown(runs: Sequence[Timings]) -> Slowdown:
     lasting = [
         Slower(cell.cell, (earlier[cell.cell], cell.ratio.value)) for cell in now.of("slower") if cell.cell in earlier
     ]
-    return Slowdown(first, tuple(lasting), now.a, now.cautions)
+    return Slowdown(first, tuple(lasting), now.a)
 
 
 def change_points(logs: Sequence[float], threshold: float) -> list[tuple[int, float]]:

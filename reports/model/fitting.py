@@ -146,11 +146,6 @@ def usable(cell: Cell) -> bool:
     return not cell.cold and cell.graph.variant in ("plain", "map") and cell.time_s is not None and cell.graph.tasks > 0
 
 
-def expected_s(costs: Costs, cell: Cell, workers: int, cores: int | None) -> float:
-    """The model's makespan of a measured cell."""
-    return graph_s(costs, cell.graph, workers, cores)
-
-
 def graph_s(costs: Costs, graph: AnyGraph, workers: int, cores: int | None) -> float:
     """The model's makespan of one of the lab's graphs, seconds."""
     tasks, working, body_s, payload_bytes = _shape(graph)
@@ -368,7 +363,7 @@ def _with_start(
     cell = next((c for c in cells if c.graph.variant in ("plain", "map") and c.by_block), None)
     if cell is None:
         return costs, 0.0
-    warm_s = expected_s(costs, cell, slots_of(arm, cell), cores)
+    warm_s = graph_s(costs, cell.graph, slots_of(arm, cell), cores)
     total_s = exact.median(cell.by_block.values())
     noise = max(_spread([cell]), 0.05)
     if before_s is None or cell.shutdown_s is None:

@@ -14,14 +14,6 @@ from runner_lab.reports.words.units import SIGNS, listed, plural, printable
 MATRIX, FACTS = "matrix", "facts"
 
 
-def check(page: Path) -> None:
-    """
-    Raises:
-        RecordError: the page cannot be read, or lacks a marker.
-    """
-    generated.check(page, MATRIX, FACTS)
-
-
 def put(page: Path, found: Findings) -> None:
     """Put the matrix and the facts behind it between the page's markers, with links to the code from its folder.
 

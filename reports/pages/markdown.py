@@ -54,9 +54,7 @@ def text(
     return "\n".join(lines) + "\n"
 
 
-def details(
-    summary: Summary, warnings: Sequence[str], charts: Sequence[Chart], findings: Sequence[Findings] = ()
-) -> str:
+def details(summary: Summary, charts: Sequence[Chart], findings: Sequence[Findings] = ()) -> str:
     """Every table and chart of the run, for who wants to check."""
     run = summary.run
     lines = [f"# Details of run {escape(run.run_id)}", "", f"The answer is in {linked('report.md', REPORT)}."]

@@ -17,11 +17,6 @@ _ON_AXES = {
     "crunch": "CPU outside the GIL (crunch)",
     "none": "empty",
 }
-_TASKS = {
-    "sleep": "tasks that wait (sleep)",
-    "spin": "CPU tasks that hold the GIL (spin)",
-    "crunch": "CPU tasks that release the GIL (crunch)",
-}
 
 
 def short(kind: str) -> str:
@@ -32,8 +27,3 @@ def short(kind: str) -> str:
 def on_axes(kind: str) -> str:
     """`CPU under the GIL (spin)`."""
     return _ON_AXES.get(kind, printable(kind, 20))
-
-
-def tasks(kind: str) -> str:
-    """`CPU tasks that hold the GIL (spin)`."""
-    return _TASKS.get(kind, printable(kind, 40))

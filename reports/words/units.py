@@ -78,6 +78,11 @@ def times(value: float | None) -> str:
     )
 
 
+def two_digits(value: float) -> str:
+    """A ratio in a sentence: `1.1x`, `8.3x`, `24x`, `131x`."""
+    return f"{value:.1f}x" if value < 9.95 else f"{value:.0f}x"
+
+
 def percent(share: float, signed: bool = False) -> str:
     """A share of 1: `3 %`, `0.4 %`, `120 %`; signed `+73 %`."""
     value = share * 100

@@ -149,6 +149,7 @@ def test_no_module_of_a_checkout_is_imported_under_two_names(users_environment):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
+@pytest.mark.long
 def test_a_flow_of_the_project_is_compared(everything, project):
     asked = ("--runners", "threads,processes,lean-dask", "--blocks", "1", "--param", "rows=4")
     said = everything.run("runner-lab", "compare", "flows/etl.py:etl", *asked, cwd=project)

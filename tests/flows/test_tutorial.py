@@ -94,6 +94,7 @@ def test_the_page_shows_what_the_file_prints(name, printed):
     assert comparable(output_of(name)) == comparable(printed[name])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_without_a_server_the_page_shows_the_temporary_one(scratch):
     variables = environment(scratch / "temporary", None)

@@ -132,7 +132,6 @@ class Experiment:
     measure: does it and notes facts. It may hang, and it may kill its process.
     judge: the finding, from the arm and the facts.
     hangs: the judgement where it does not end within `limit_s`, from what was noted until then; `judge` is not asked.
-    dies: the judgement where its process died; `judge` is not asked then.
     limit_s: how long it may take, its set-up not counted; generous, since all that passes it is called a hang.
     spoils: whether the set-up is not to be used again after it, from its facts if need be.
     engines: those it means something for; all by default.
@@ -147,7 +146,6 @@ class Experiment:
     measure: Callable[[Scene], None]
     judge: Callable[[RunnerSpec, Facts], Judgement]
     hangs: Callable[[Facts], Judgement] | None = None
-    dies: Judgement | None = None
     limit_s: float = 120.0
     spoils: bool | Callable[[Facts], bool] = False
     engines: Callable[[Engine], bool] = every_engine

@@ -159,7 +159,7 @@ def _judged(experiment: Experiment, arm: RunnerSpec, outcome: ExperimentEnd) -> 
         judged = experiment.hangs(outcome.facts)
         return Judgement(judged.symbol, f"{stopped}: {judged.words}", judged.remedy)
     if outcome.end == "dies":
-        return experiment.dies or Judgement(
+        return Judgement(
             "bad", f"ends the flow's process ({outcome.error})", "Run such flows in a process that is started again."
         )
     try:

@@ -150,10 +150,9 @@ class LeanClusterRunner(LeanRemoteRunner):
         twin.connect_timeout_s = self.connect_timeout_s
         return twin
 
-    def _no_answer(self, address: str, why: object = "") -> ConnectionError:
-        reason = f" ({why})" if str(why) else ""
+    def _no_answer(self, address: str) -> ConnectionError:
         return ConnectionError(
-            f"{type(self).__name__}: no cluster has answered at {address} within {self.connect_timeout_s:g} s{reason}."
+            f"{type(self).__name__}: no cluster has answered at {address} within {self.connect_timeout_s:g} s."
             " Start it, correct the address, or give it longer by connect_timeout_s."
         )
 

@@ -92,7 +92,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     return out, err
 
 
-@pytest.mark.parametrize("record", ["all", "final"])
+@pytest.mark.parametrize("record", ["all", pytest.param("final", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "engine", ["threads", "processes", *(pytest.param(name, marks=pytest.mark.long) for name in ("dask", "ray"))]
 )

@@ -80,6 +80,7 @@ def test_client_follows_address_and_key(lab_server):
     assert run_here(which_client) == plain
 
 
+@pytest.mark.long
 def test_client_and_events_outlive_idleness_and_a_restart_of_the_server(scratch, monkeypatch, until, recorded):
     """One client of one worker thread, whose connection was idle for too long, and whose server was then restarted."""
     from concurrent.futures import ThreadPoolExecutor

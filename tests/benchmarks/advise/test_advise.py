@@ -148,17 +148,6 @@ def test_what_prefect_takes_for_sub_flows_is_known(advise, flow, subflow, runs, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flow", "runs", "alone_s"), [("together", 4, 0.3), ("one_by_one", 3, 3 * 0.3)])
-def test_async_tasks_that_are_awaited_are_known_by_their_bodies(advise, flow, runs, alone_s):
-    _, profile, data = advise(f"awaits.py:{flow}")
-
-    assert [(run.task, run.attempts, run.direct) for run in profile.runs] == [("ask", 1, True)] * runs
-    assert mean(profile, "ask", "wait_s") == pytest.approx(0.3, abs=0.1)
-    # What no runner can go below: they wait together, or one after another as the flow has them.
-    assert data["at_least_s"] == pytest.approx(alone_s, abs=0.2)
-
-
-@pytest.mark.slow
 def test_tasks_are_known_however_they_are_handed_on(advise):
     """Under a lean runner: by one future or an iterator to wait for, from threads of the flow's, and by other tasks."""
     _, profile, data = advise("woven.py:woven")
@@ -181,6 +170,8 @@ def test_tasks_are_known_however_they_are_handed_on(advise):
 def test_what_goes_on_in_the_flow_s_event_loop_is_its_tasks(advise):
     _, profile, data = advise("woven.py:looped")
 
+    awaited = [run for run in profile.runs if run.direct]
+    assert [(run.task, run.attempts) for run in awaited if run.task == "fetch"] == [("fetch", 1)] * 10
     own_s = sum(step.cpu_s for step in profile.steps)
     assert own_s < 0.4, "of 1.2 s that its tasks compute there"
     assert mean(profile, "fetch", "wait_s") == pytest.approx(0.5, abs=0.2)
@@ -263,8 +254,7 @@ def test_a_flow_is_profiled_however_it_is_written(advise, name, runs):
     ("name", "runs", "direct"),
     [
         ("async_fetch.py:crawl", 3, 0),
-        ("direct_calls.py:pipeline", 5, 5),
-        ("subflows.py:world", 5, 0),
+        pytest.param("direct_calls.py:pipeline", 5, 5, marks=pytest.mark.long),
     ],
 )
 def test_other_peoples_flows_are_profiled_whole(advise, name, runs, direct):

@@ -71,6 +71,7 @@ def test_processes_of_all_passes_come_from_one_that_has_imported_prefect(compare
     assert len({path.name for path in tmp_path.iterdir()} - {str(os.getpid())}) == 1
 
 
+@pytest.mark.long
 def test_what_the_flow_leaves_behind_is_not_found_under_another_runner(compare):
     records = compare("leaves_behind.py", under=("yours", "lean-threads", "processes"), blocks=2)
 

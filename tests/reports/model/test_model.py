@@ -102,7 +102,7 @@ def test_what_was_fitted_is_predicted(slot: float, driver: float, fixed: float, 
     found = fitted(records)
     for cell in cells_of(records):
         if fitting.usable(cell):
-            expected = fitting.expected_s(found.costs, cell, 2, found.cores)
+            expected = fitting.graph_s(found.costs, cell.graph, 2, found.cores)
             assert expected == pytest.approx(cell.time_s.value, rel=0.1), cell.graph.id
 
 

@@ -46,9 +46,6 @@ class Waiting:
     def __len__(self) -> int:
         return self._count
 
-    def __bool__(self) -> bool:
-        return self._count > 0
-
     @property
     def is_kept(self) -> bool:
         """Whether what waits outlives this process."""
