@@ -43,7 +43,7 @@ CASES = {
         Case("model_grid", "model_grid", "Models cross-validated by scikit-learn, each on all cores", ("sklearn",)),
         Case("sql_loads", "sql_loads", "Many writers into one database", ("psycopg",)),
         Case("big_frames", "big_frames", "Frames of 50 MB handed from task to task", ("polars",)),
-        Case("many_small", "many_small", "Thousands of short tasks with retries and a cache"),
+        Case("many_small", "many_small", "Short tasks with retries and a cache"),
     )
 }
 
