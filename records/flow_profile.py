@@ -241,6 +241,17 @@ class FlowProfile:
         """Of the call of the flow, what was neither: Prefect's own part, and starting and stopping its runner."""
         return max(self.wall_s - self.ran_s, 0.0)
 
+    @property
+    def unplaced(self) -> int:
+        """Task runs that ran, and of which no step tells who started them."""
+        started: set[int] = set()
+        todo = [self.steps, *(run.steps for run in self.runs)]
+        while todo:
+            for step in todo.pop():
+                started.update(step.runs if step.kind in ("submit", "call") else ())
+                todo += step.threads
+        return sum(run.attempts > 0 and i not in started for i, run in enumerate(self.runs))
+
     def by_task(self) -> dict[str, list[TaskProfile]]:
         found: dict[str, list[TaskProfile]] = {}
         for run in self.runs:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import optimize
@@ -101,7 +102,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
     looks = _Looks(folder)
     shares = _gil_shares(found.gil.values())
     runs = _Runs(found, begin, looks, shares, known.cores)
-    steps = runs.steps(begin["pid"], begin["tid"], begin["t"], begin["c"], end["t"], end["c"])
+    steps = runs.steps(_Thread(begin["pid"], begin["tid"]), begin["t"], begin["c"], end["t"], end["c"])
     facts = _facts(folder)
     return FlowProfile(
         name=known.name,
@@ -307,6 +308,69 @@ def _gil_shares(entries: Any) -> dict[str, float]:
     return {name: float(share) for name, share in zip(names, shares, strict=True)}
 
 
+class _Thread(NamedTuple):
+    """A thread of a process, and what it does for one body.
+
+    by: the task run whose body it is; None: the flow's own code.
+    """
+
+    pid: int
+    tid: int
+    by: str | None = None
+
+
+_Acts = deque[tuple[_Thread, Entry]]
+
+
+@dataclass
+class _Track:
+    """What is known of a thread while its steps are read.
+
+    known: runs that it can have waited for; None: all.
+    idle_share: of all gaps between its steps, for those in which it was hardly looked at.
+    beside: what the flow's other threads did, and it has not waited for yet.
+    waited: runs that it has waited for.
+    """
+
+    thread: _Thread
+    known: set[int] | None
+    idle_share: float
+    beside: _Acts
+    waited: set[int] = field(default_factory=set)
+
+    def may_await(self, run: int) -> bool:
+        return run not in self.waited and (self.known is None or run in self.known)
+
+
+class _Behind:
+    """Calls of tasks that go on when they have returned, by thread.
+
+    A coroutine's CPU is all that the loop spent on it, Prefect's part with it; a generator's that of its items, in
+    which nobody else had the thread.
+    """
+
+    def __init__(self, found: _Found) -> None:
+        calls: dict[tuple[int, int], list[tuple[float, float, float, float]]] = {}
+        for call in found.call:
+            if "done" in call:
+                calls.setdefault((call["pid"], call["tid"]), []).append((call["t1"], call["done"], call["cpu"], 0.0))
+        for body in found.body:
+            if "ran" in body and body["call"] is not None:
+                calls.setdefault((body["pid"], body["tid"]), []).append(
+                    (body["t0"], body["t1"], body["cpu"], body["ran"])
+                )
+        self._calls = {thread: np.array(rows).T for thread, rows in calls.items()}
+
+    def within(self, thread: _Thread, begin_s: float, end_s: float) -> tuple[float, float]:
+        """CPU seconds that they take of a stretch of a thread's time, and seconds that were theirs alone."""
+        if (calls := self._calls.get((thread.pid, thread.tid))) is None:
+            return 0.0, 0.0
+        begun_s, done_s, cpu_s, alone_s = calls
+        part = np.clip(np.minimum(done_s, end_s) - np.maximum(begun_s, begin_s), 0.0, None)
+        part = part / np.maximum(done_s - begun_s, 1e-9)
+        return float(part @ cpu_s), float(part @ alone_s)
+
+
 class _Runs:
     """The task runs, each in its place, and what the threads of the flow did with them."""
 
@@ -340,12 +404,12 @@ class _Runs:
         self._pool_busy = self._busy_pools(found)
         self._waiting = self._wait_shares()
         self._unhelped_by_task: dict[str, float] = {}
-        self._threads: dict[tuple[int, int], list[Entry]] = {}
+        self._acts: dict[_Thread, list[Entry]] = {}
         for entry in sorted([*found.submit, *found.call, *found.wait], key=lambda entry: entry["t0"]):
-            self._threads.setdefault((entry["pid"], entry["tid"]), []).append(entry)
+            self._acts.setdefault(_Thread(entry["pid"], entry["tid"], entry.get("by")), []).append(entry)
         self._ends = sorted((attempts[-1]["t1"], self._place[run_id]) for run_id, attempts in self._attempts.items())
         self._lanes: dict[tuple[int, int], int] = {}
-        self._behind_calls = _behind_calls(found)
+        self._behind = _Behind(found)
         self._beside = self._threads_beside(begin)
 
     def _unhelped(self, task: str) -> float:
@@ -445,7 +509,8 @@ class _Runs:
             lasts_s = lasts_s if children_s > 0.5 * beside_s else thread_s + wait_s
         width = max(1.0, min((thread_s + beside_s) / max(lasts_s, 1e-9), float(self._cores)))
         computing_s = (thread_s + beside_s) / width
-        steps = self.steps(last["pid"], last["tid"], last["t0"], last["c0"], last["t1"], last["c1"], last["id"] or "")
+        thread = _Thread(last["pid"], last["tid"], last["id"] or "")
+        steps = self.steps(thread, last["t0"], last["c0"], last["t1"], last["c1"])
         idle_s = max(wait_s - max(computing_s - thread_s - helped_s, 0.0), 0.0)
         if steps:
             idle_s = min(sum(step.wait_s for step in steps if step.kind == "own"), idle_s)
@@ -470,173 +535,115 @@ class _Runs:
         )
 
     def steps(
-        self,
-        pid: int,
-        tid: int,
-        begin_s: float,
-        begin_cpu: float,
-        end_s: float,
-        end_cpu: float,
-        by: str | None = None,
-        whole: bool = True,
+        self, thread: _Thread, begin_s: float, begin_cpu: float, end_s: float, end_cpu: float, whole: bool = True
     ) -> tuple[Step, ...]:
-        """What a thread did between two moments.
+        """What was done in a thread between two moments.
 
         Args:
-            by: the task run whose body did it, nothing where that handed on no task; None: the flow's own code.
-            whole: the thread is the flow's, which waits for its other ones.
+            whole: with what the flow's other threads did meanwhile, where it is the flow's own code.
         """
-        entries = [
-            e
-            for e in self._threads.get((pid, tid), ())
-            if begin_s <= e["t0"] and e["t1"] <= end_s and e.get("by") == by
-        ]
+        entries = [e for e in self._acts.get(thread, ()) if begin_s <= e["t0"] and e["t1"] <= end_s]
         outermost: list[Entry] = []
         for entry in entries:
             if not outermost or entry["t0"] >= outermost[-1]["t1"]:
                 outermost.append(entry)
-        if by is not None and not outermost:
+        if thread.by is not None and not outermost:
             return ()
-        beside = self._beside if by is None and whole else []
-        # A task knows no runs but those that it has handed on itself.
-        known = None if by is None else {self._place[e["id"]] for e in entries if e["k"] in ("submit", "call")}
-        steps: list[Step] = []
-        waited: set[int] = set()
-        at_s, at_cpu = begin_s, begin_cpu
         ended = {"k": "end", "t0": end_s, "c0": end_cpu, "t1": end_s, "c1": end_cpu}
-        idle = self._idle_share(
-            pid, tid, [begin_s, *(e["t1"] for e in outermost)], [e["t0"] for e in [*outermost, ended]]
+        track = _Track(
+            thread,
+            # A task knows no runs but those that it has handed on itself.
+            known=None if thread.by is None else {self._place[e["id"]] for e in entries if e["k"] != "wait"},
+            idle_share=self._idle_share(
+                thread, [begin_s, *(e["t1"] for e in outermost)], [e["t0"] for e in [*outermost, ended]]
+            ),
+            beside=self._beside if thread.by is None and whole else deque(),
         )
+        steps: list[Step] = []
+        at_s, at_cpu = begin_s, begin_cpu
         for entry in [*outermost, ended]:
-            behind_cpu_s, behind_s = self._behind(pid, tid, at_s, entry["t0"])
+            behind_cpu_s, behind_s = self._behind.within(thread, at_s, entry["t0"])
             cpu_s = entry["c0"] - at_cpu - behind_cpu_s
-            steps += self._gap(
-                pid, tid, at_s, entry["t0"] - behind_s, cpu_s, waited, known, idle, beside, entry is ended
-            )
+            steps += self._gap(track, at_s, entry["t0"] - behind_s, cpu_s, entry is ended)
             at_s, at_cpu = entry["t1"], entry["c1"]
             if entry["k"] == "wait":
                 places = tuple(self._place[run] for run in entry["ids"] if run in self._place)
-                waited.update(places)
+                track.waited.update(places)
                 if places:
                     steps.append(Step("wait", places))
             elif entry["k"] in ("submit", "call"):
                 place = self._place[entry["id"]]
                 awaited = entry["k"] == "call" and not entry["async"]
                 deps = tuple(self._place[run] for run in entry["deps"] if run in self._place)
-                waited.update([place, *deps] if awaited else [])
+                track.waited.update([place, *deps] if awaited else [])
                 # A call waits for the results that it takes; who submits does not.
                 steps += [Step("wait", deps)] if awaited and deps else []
                 steps.append(Step("call" if awaited else "submit", (place,), where=entry["where"]))
         return tuple(_joined(steps))
 
-    def _idle_share(self, pid: int, tid: int, begins_s: Sequence[float], ends_s: Sequence[float]) -> float:
+    def _idle_share(self, thread: _Thread, begins_s: Sequence[float], ends_s: Sequence[float]) -> float:
         """Share of the time between a thread's steps in which it waited, and not for the GIL; 1 where nobody knows."""
         looks = [
-            self._looks.count(pid, tid, begin_s, end_s)
+            self._looks.count(thread.pid, thread.tid, begin_s, end_s)
             for begin_s, end_s in zip(begins_s, ends_s, strict=True)
             if end_s > begin_s
         ]
         seen, idle = (sum(counts) for counts in zip(*looks, strict=True)) if looks else (0, 0)
         return idle / seen if seen >= _FEW_LOOKS else 1.0
 
-    def _gap(
-        self,
-        pid: int,
-        tid: int,
-        begin_s: float,
-        end_s: float,
-        cpu_s: float,
-        waited: set[int],
-        known: set[int] | None,
-        idle_share: float,
-        beside: list[tuple[tuple[int, int], Entry]],
-        last: bool,
-    ) -> list[Step]:
+    def _gap(self, track: _Track, begin_s: float, end_s: float, cpu_s: float, last: bool) -> list[Step]:
         """Code of its own between two steps, and a wait that nobody noted: an idle gap in which task runs ended.
 
         Args:
-            known: runs that it can have waited for; None: all.
-            idle_share: of all such gaps of the thread, for those in which it was hardly looked at.
-            beside: what the flow's other threads did and it has not waited for; what it waits for here is taken out.
             last: nothing comes behind it.
         """
         wall_s = max(end_s - begin_s, 0.0)
         cpu_s = min(max(cpu_s, 0.0), wall_s)
         off_s = wall_s - cpu_s
         idles = wall_s > _IDLE_S and off_s > _IDLE_SHARE * wall_s
-        if beside and (idles or last) and (threads := self._taken(beside, begin_s, end_s)):
-            waited.update(run for steps in threads for step in steps for run in step.runs)
+        if (idles or last) and (threads := self._taken(track.beside, begin_s, end_s)):
+            track.waited.update(run for steps in threads for step in steps for run in step.runs)
             return [Step("threads", threads=threads), Step("own", cpu_s=cpu_s)]
         if idles:
-            ended = [
-                (at, run)
-                for at, run in self._between(begin_s, end_s)
-                if run not in waited and (known is None or run in known)
-            ]
+            ended = [(at, run) for at, run in self._between(begin_s, end_s) if track.may_await(run)]
             if ended and end_s - ended[-1][0] < max(_JUST_S, 0.1 * wall_s):
-                waited.update(run for _, run in ended)
+                track.waited.update(run for _, run in ended)
                 return [Step("wait", tuple(run for _, run in ended)), Step("own", cpu_s=cpu_s)]
-        seen, idle = self._looks.count(pid, tid, begin_s, end_s)
-        wait_s = min(off_s, wall_s * (idle_share if seen < _FEW_LOOKS else idle / seen))
+        seen, idle = self._looks.count(track.thread.pid, track.thread.tid, begin_s, end_s)
+        wait_s = min(off_s, wall_s * (track.idle_share if seen < _FEW_LOOKS else idle / seen))
         return [Step("own", wait_s=wait_s, cpu_s=cpu_s)]
 
-    def _threads_beside(self, begin: Entry) -> list[tuple[tuple[int, int], Entry]]:
+    def _threads_beside(self, begin: Entry) -> _Acts:
         """Tasks that the flow's other threads submit, call and wait for, in the order of time."""
-        found = []
-        for thread, entries in self._threads.items():
-            theirs = [entry for entry in entries if entry.get("by") is None]
+        found = [
+            (thread, entry)
+            for thread, entries in self._acts.items()
+            if thread.by is None
+            and thread.pid == begin["pid"]
+            and thread.tid != begin["tid"]
             # A runner's threads wait for what its tasks take.
-            hands_on = any(entry["k"] != "wait" for entry in theirs)
-            if thread[0] == begin["pid"] and thread[1] != begin["tid"] and hands_on:
-                found += [(thread, entry) for entry in theirs]
-        return sorted(found, key=lambda pair: pair[1]["t0"])
+            and any(entry["k"] != "wait" for entry in entries)
+            for entry in entries
+        ]
+        return deque(sorted(found, key=lambda pair: pair[1]["t0"]))
 
-    def _taken(
-        self, beside: list[tuple[tuple[int, int], Entry]], begin_s: float, end_s: float
-    ) -> tuple[tuple[Step, ...], ...]:
+    def _taken(self, beside: _Acts, begin_s: float, end_s: float) -> tuple[tuple[Step, ...], ...]:
         """What each of the flow's other threads did until a moment, taken out of `beside`."""
-        by_thread: dict[tuple[int, int], list[Entry]] = {}
+        by_thread: dict[_Thread, list[Entry]] = {}
         while beside and beside[0][1]["t0"] < end_s:
-            thread, entry = beside.pop(0)
+            thread, entry = beside.popleft()
             by_thread.setdefault(thread, []).append(entry)
         found = []
-        for (pid, tid), entries in by_thread.items():
+        for thread, entries in by_thread.items():
             first, last = entries[0], max(entries, key=lambda entry: entry["t1"])
-            steps = self.steps(pid, tid, first["t0"], first["c0"], last["t1"], last["c1"], whole=False)
+            steps = self.steps(thread, first["t0"], first["c0"], last["t1"], last["c1"], whole=False)
             found.append((Step("own", wait_s=max(first["t0"] - begin_s, 0.0)), *steps))
         return tuple(found)
-
-    def _behind(self, pid: int, tid: int, begin_s: float, end_s: float) -> tuple[float, float]:
-        """CPU seconds in a stretch of a thread's time that belong to tasks it has called before, which go on behind the
-        call; and seconds of those that it has no other time for."""
-        cpu_s = ran_s = 0.0
-        for begun_s, done_s, all_cpu_s, all_s in self._behind_calls.get((pid, tid), ()):
-            if begun_s < end_s and done_s > begin_s:
-                part = (min(done_s, end_s) - max(begun_s, begin_s)) / max(done_s - begun_s, 1e-9)
-                cpu_s, ran_s = cpu_s + part * all_cpu_s, ran_s + part * all_s
-        return cpu_s, ran_s
 
     def _between(self, begin_s: float, end_s: float) -> list[tuple[float, int]]:
         low = bisect_left(self._ends, (begin_s, -1))
         high = bisect_right(self._ends, (end_s, len(self._made)))
         return self._ends[low:high]
-
-
-def _behind_calls(found: _Found) -> dict[tuple[int, int], list[tuple[float, float, float, float]]]:
-    """By thread, calls of tasks that go on when they have returned: begin, end, CPU, seconds that were theirs alone.
-
-    A coroutine's CPU is all that the loop spent on it, Prefect's part with it; a generator's that of its items, in
-    which nobody else had the thread.
-    """
-    behind: dict[tuple[int, int], list[tuple[float, float, float, float]]] = {}
-    for call in found.call:
-        if "done" in call:
-            behind.setdefault((call["pid"], call["tid"]), []).append((call["t1"], call["done"], call["cpu"], 0.0))
-    for body in found.body:
-        if "ran" in body and body["call"] is not None:
-            key = body["pid"], body["tid"]
-            behind.setdefault(key, []).append((body["t0"], body["t1"], body["cpu"], body["ran"]))
-    return behind
 
 
 def _children(bodies: Sequence[Entry]) -> dict[int, float]:

@@ -383,6 +383,12 @@ def _time(one: PredictedFlow) -> str:
 def _sure(advice: Advice) -> list[str]:
     """Where the replay of what was measured is off, before anybody relies on the others."""
     prediction = advice.prediction
+    if unplaced := prediction.profile.unplaced:
+        of = len(prediction.profile.runs)
+        return [
+            f"Check: {units.plural(unplaced, 'task run')} of {of} began where nothing is noted, and are not in these "
+            "times: measure with compare."
+        ]
     if prediction.yours is None:
         return []
     replayed_s, ran_s = prediction.yours.replay.seconds, prediction.profile.ran_s

@@ -127,6 +127,15 @@ def test_a_flow_that_awaits_its_tasks_uses_no_runner_as_it_is(
     assert times["processes"] == pytest.approx(times["threads"], rel=0.05)
 
 
+def test_task_runs_that_nobody_is_seen_to_start_are_told(summary: Summary) -> None:
+    runs = [waits(1.0), waits(1.0), waits(1.0)]
+    threads = ((Step("submit", (1,)),),)
+    found = profile(runs, [Step("submit", (0,)), Step("threads", threads=threads), Step("wait", (0, 1))])
+    words = "\n".join(advice.words(advised(summary, found)))
+    assert "Check: 1 task run of 3 began where nothing is noted" in words
+    assert "nothing is noted" not in "\n".join(advice.words(advised(summary, profile(runs))))
+
+
 def test_the_runner_goes_to_the_flow_that_submits(summary: Summary) -> None:
     """A sub-flow's tasks run under its own runner."""
     runs = [computes(2.0, flow="region"), *[computes(2.0, flow="region")] * 19]
