@@ -66,13 +66,13 @@ def ceilings(found: Capacity) -> Table:
         Column("Tasks a second", "That the flow's own process hands out at most."),
         Column("Slots it feeds", "With tasks of the length that was asked about."),
         *((Column("Memory for 10,000", "What the driver's memory grows by; its futures are kept."),) if memory else ()),
-        *((Column("Prefect Cloud", "The smallest plan for it.", False),) if plans else ()),
-        *((Column("Server loses from", "Tasks from which a default server's queue is full."),) if loses else ()),
+        *((Column("Smallest plan of Prefect Cloud", "For so many tasks a second.", False),) if plans else ()),
+        *((Column("Task runs are lost from", "Tasks from which a default server's queue is full."),) if loses else ()),
     )
     rows = tuple(_ceiling(one, memory, plans, loses) for one in found.ceilings)
     recorder = (
-        f" Prefect's server recorded up to {units.digits(found.recorder_per_s)} task runs a second, on the cores that "
-        "it shared with the flow."
+        f" Where it was behind, Prefect's server recorded {units.digits(found.recorder_per_s)} task runs a second with all "
+        "their states, on the cores that it shared with the flow."
         if found.recorder_per_s
         else ""
     )
