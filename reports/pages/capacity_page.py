@@ -71,7 +71,7 @@ def ceilings(found: Capacity) -> Table:
     )
     rows = tuple(_ceiling(one, memory, plans, loses) for one in found.ceilings)
     recorder = (
-        f" Where it was behind, Prefect's server recorded {units.digits(found.recorder_per_s)} task runs a second with all "
+        f" Where it was behind, the server recorded {units.digits(found.recorder_per_s)} task runs a second with all "
         "their states, on the cores that it shared with the flow."
         if found.recorder_per_s
         else ""
