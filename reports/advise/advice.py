@@ -296,7 +296,7 @@ def _recommended(advice: Advice) -> list[str]:
         return [f"No runner makes it faster: {why} ({told})."]
     if own is not None and own.seconds <= AS_GOOD * named.seconds:
         times = f"{_time(own)}{_start(prediction, own)}"
-        lines.append(f"Keep {profile.runner}: no other runner is more than 5 % faster ({times}).")
+        lines.append(f"Keep {profile.runner}: no other runner is more than 10 % faster ({times}).")
     else:
         code = advice.code.get(named.arm, "")
         how = "" if named.has_slots else f" ({_WITHOUT_RUNNER[named.engine == 'none']})"

@@ -17,6 +17,9 @@ from runner_lab.reports.model.costs import STIRRED_S, Costs, cold_start_s, usual
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.model.simulation import Handling, Replay, replay
 
+KEPT = 1.1
+"""Times the shortest predicted time that the flow's own runner may take and still be named: it is there, it was
+measured, and predictions of two runners of one flow differ by as much."""
 FLOW_START_S = 0.3
 """Most of the time around a flow's function that is taken for Prefect's; more is its runner's own start."""
 REPLAY_LOG_SD = 0.06
@@ -135,7 +138,9 @@ def predict(summary: Summary, profile: FlowProfile, target: Target) -> FlowPredi
         raise CannotAdviseError("its tasks wait for tasks that no runner has a slot for: give the flow more slots")
     fastest_s = min(best.seconds for _, best in possible)
     simplest = sorted(possible, key=lambda pair: simplicity(pair[0].arm))
-    named = next(pair for pair in simplest if pair[1].seconds <= AS_GOOD * fastest_s)
+    own = _own(summary, profile)
+    kept = (pair for pair in possible if pair[0] is own and pair[1].seconds <= KEPT * fastest_s)
+    named = next(kept, None) or next(pair for pair in simplest if pair[1].seconds <= AS_GOOD * fastest_s)
     others = sorted((pair for pair in possible if pair is not named), key=lambda pair: pair[1].seconds)
     ranked = [replace(named[1], leads=True), *(replace(best, leads=_level(best, named[1])) for _, best in others)]
     return FlowPrediction(

@@ -21,7 +21,7 @@ from runner_lab.records.flow_profile import (
 from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.advise import advice, remedies
 from runner_lab.reports.advise.advice import Advice
-from runner_lab.reports.advise.prediction import CannotAdviseError, FlowPrediction, Target, predict
+from runner_lab.reports.advise.prediction import KEPT, CannotAdviseError, FlowPrediction, Target, predict
 from runner_lab.reports.analysis.summary import Summary, summarise
 from runner_lab.reports.charts.timeline import Stretch, colours, timeline
 from runner_lab.reports.pages import advise_page
@@ -125,6 +125,19 @@ def test_a_flow_that_awaits_its_tasks_uses_no_runner_as_it_is(
     assert all(one.what.startswith(begin) for one, begin in zip(found.remedies, remedies, strict=True))
     times = {one.arm: one.replay.seconds for one in found.prediction.ranked}
     assert times["processes"] == pytest.approx(times["threads"], rel=0.05)
+
+
+def test_the_flow_s_own_runner_stays_where_another_is_hardly_faster(summary: Summary) -> None:
+    """The longer its tasks, the closer Dask is to the fastest."""
+    leads = {}
+    for seconds in (0.1, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0):
+        found = predict(summary, profile([computes(seconds)] * 8, engine="dask"), Target(cold=False))
+        own = next(one for one in found.ranked if one.arm == "dask")
+        lead = own.seconds / min(one.seconds for one in found.ranked)
+        leads[lead] = found.named.arm
+    assert {arm for lead, arm in leads.items() if lead <= KEPT} == {"dask"}
+    assert "dask" not in {arm for lead, arm in leads.items() if lead > KEPT}
+    assert min(leads) < KEPT < max(leads)
 
 
 def test_task_runs_that_nobody_is_seen_to_start_are_told(summary: Summary) -> None:
