@@ -87,7 +87,8 @@ def _predicted(case: MeasuredCase) -> tuple[Entry, Entry]:
     if case.predicted is None:
         return Entry(units.NONE), Entry(units.NONE)
     named, of_named, measured = case.predicted.named, case.predicted.of_named, case.named
-    slots = f", {units.plural(named.slots, 'slot')}" if named.slots else ""
+    # Direct calls and `gather` have none.
+    slots = f", {units.plural(named.slots, 'slot')}" if named.slots and case.of(named.arm) else ""
     text = f"{named.arm}{slots}"
     detail = [f"predicted {units.seconds(of_named.seconds)}"] if of_named else []
     if of_named and of_named.low is not None and of_named.high is not None:
