@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
@@ -174,7 +175,9 @@ class FlowProfile:
     steps:   what the flow's function did.
     runs:    all its task runs, in the order in which they were submitted or called.
     peak_bytes: most memory, of the flow's process and of those it started.
+    base_bytes: memory of the flow's process before the flow begins.
     import_s: CPU seconds of importing the flow's module, as each process that runs its tasks does once.
+    import_bytes: memory that this takes.
     subflows: by the name of their function.
     submitting: flow runs, those of sub-flows included, that submit tasks: each has a runner of its own.
     limits: by name, what the code takes of limits.
@@ -199,7 +202,9 @@ class FlowProfile:
     runs: tuple[TaskProfile, ...]
     pools: tuple[ThreadPool, ...] = ()
     peak_bytes: Number | None = None
+    base_bytes: Number | None = None
     import_s: Number = 0.0
+    import_bytes: Number = 0.0
     client_s: Number = 0.0
     request_s: Number = 0.0
     request_cpu_s: Number = 0.0
@@ -240,6 +245,13 @@ class FlowProfile:
     def around_s(self) -> float:
         """Of the call of the flow, what was neither: Prefect's own part, and starting and stopping its runner."""
         return max(self.wall_s - self.ran_s, 0.0)
+
+    @property
+    def most_at_once(self) -> int:
+        """Task runs whose functions went on at the same time, at least 1."""
+        moments = [(run.start_s, 1) for run in self.runs if run.attempts]
+        moments += [(run.end_s, -1) for run in self.runs if run.attempts]
+        return max([1, *accumulate(change for _, change in sorted(moments))])
 
     @property
     def unplaced(self) -> int:

@@ -19,6 +19,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 if TYPE_CHECKING:
     from runner_lab.benchmarks.measuring.measure import Site
 
@@ -58,16 +60,22 @@ def main(order_file: str, home: str) -> None:
         try:
             # What Prefect's own import takes is no part of the flow's.
             import_module("prefect.main")
-            before_s = time.process_time()
+            before_s, before_bytes = time.process_time(), _rss_bytes()
             user = user_flow.again(order.module, order.flow, order.parameters)
-            imported_s = time.process_time() - before_s
+            imported_s, imported_bytes = time.process_time() - before_s, max(_rss_bytes() - before_bytes, 0)
             stack.callback(quiescence.send_rest)
             doing = f"the {order.engine.name} cluster did not start"
             site = stack.enter_context(_site(order, scratch))
             if order.profile is not None:
-                facts = {"import_s": imported_s, "client_s": _client_s(), **_request_s()}
-                (Path(order.profile) / PROCESS).write_text(json.dumps(facts))
+                facts = {
+                    "import_s": imported_s,
+                    "import_bytes": imported_bytes,
+                    "client_s": _client_s(),
+                    **_request_s(),
+                }
                 _first_flow()
+                facts["base_bytes"] = _rss_bytes()
+                (Path(order.profile) / PROCESS).write_text(json.dumps(facts))
         except Exception as error:
             traceback.print_exc()
             json_file.write_whole(folder / REFUSED, f"{doing}: {error_line(error)}".encode())
@@ -82,6 +90,10 @@ def main(order_file: str, home: str) -> None:
             wanted = request["measured"], request["judged"]
             passed = user_runs.run_pass(order.arm, site, user, *wanted, mark, order.profile)
             json_file.write_whole(folder / f"{REPLY}-{number}", pickle.dumps(passed))
+
+
+def _rss_bytes() -> int:
+    return int(psutil.Process().memory_info().rss)
 
 
 def _client_s() -> float:

@@ -380,13 +380,24 @@ def _walks(run: TaskProfile, found: ArmModel) -> tuple[int, int]:
 
 
 def _memory_bytes(summary: Summary, found: ArmModel, profile: FlowProfile, slots: int) -> float | None:
-    """Of the flow's process as it was profiled, and of each slot that is a process, with the flow's libraries in it."""
+    """Of the flow's process with the results that it holds, and of each task that goes on, there or in a slot's.
+
+    The results of all task runs are taken to be held, as far as the profile's peak allows.
+    """
     driver_bytes, workers_bytes, slot_bytes = memory(found, summary)
-    if driver_bytes is None:
+    base_bytes = driver_bytes if profile.base_bytes is None else profile.base_bytes
+    if base_bytes is None:
         return None
-    own_bytes = max((profile.peak_bytes or 0.0) - driver_bytes, 0.0) if profile.engine in ("threads", "none") else 0.0
-    each_bytes = 0.0 if slot_bytes is None else (slot_bytes + own_bytes) * slots
-    return driver_bytes + own_bytes + (workers_bytes if slot_bytes is None else each_bytes)
+    held_bytes, each_bytes = sum(run.out_bytes or 0.0 for run in profile.runs), 0.0
+    if profile.engine in ("threads", "none"):
+        grown_bytes = max((profile.peak_bytes or 0.0) - base_bytes, 0.0)
+        held_bytes = min(held_bytes, grown_bytes)
+        each_bytes = (grown_bytes - held_bytes) / profile.most_at_once
+    if slot_bytes is None:
+        at_once = profile.most_at_once if found.costs.event_loop else min(slots, profile.most_at_once)
+        others_bytes = 0.0 if found.arm.traits.reach == "process" else workers_bytes
+        return base_bytes + held_bytes + each_bytes * at_once + others_bytes
+    return base_bytes + held_bytes + slots * (slot_bytes + profile.import_bytes + each_bytes)
 
 
 def _log_sd(found: ArmModel, profile: FlowProfile, slots: int) -> float:

@@ -19,7 +19,7 @@ from runner_lab.records.flow_profile import (
     ThreadPool,
 )
 from runner_lab.records.traits import ArmTraits
-from runner_lab.reports.advise import advice, remedies
+from runner_lab.reports.advise import advice, prediction, remedies
 from runner_lab.reports.advise.advice import Advice
 from runner_lab.reports.advise.prediction import KEPT, CannotAdviseError, FlowPrediction, Target, predict
 from runner_lab.reports.analysis.summary import Summary, summarise
@@ -138,6 +138,20 @@ def test_the_flow_s_own_runner_stays_where_another_is_hardly_faster(summary: Sum
     assert {arm for lead, arm in leads.items() if lead <= KEPT} == {"dask"}
     assert "dask" not in {arm for lead, arm in leads.items() if lead > KEPT}
     assert min(leads) < KEPT < max(leads)
+
+
+def test_memory_is_that_of_the_flow_and_of_as_many_tasks_as_go_on(summary: Summary) -> None:
+    """Fifty threads that hold 20 MB each are two in two slots."""
+    runs = [waits(1.0, out_bytes=1e6)] * 50
+    flow = profile(runs, base_bytes=150e6, peak_bytes=150e6 + 50e6 + 50 * 20e6, import_bytes=30e6)
+
+    def needs(arm: str, slots: int) -> float:
+        found = next(one for one in predict(summary, flow, Target()).usual if one.arm == arm)
+        return prediction._memory_bytes(summary, found.model, flow, slots) or 0.0
+
+    assert needs("threads", 50) - needs("threads", 2) == pytest.approx(48 * 20e6)
+    # Each slot's process imports what the flow does.
+    assert needs("processes", 4) - needs("processes", 2) == pytest.approx(needs("processes", 2) - 200e6)
 
 
 def test_task_runs_that_nobody_is_seen_to_start_are_told(summary: Summary) -> None:
