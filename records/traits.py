@@ -43,7 +43,9 @@ def before(engine: str, arm: str, variant: bool) -> ArmTraits:
         variant: it is the lean or bare form of an arm.
     """
     stem = arm.removeprefix("lean-").removeprefix("bare-") if variant else arm
-    return replace(_ENGINES.get(engine, ArmTraits()), palette=_PALETTE.get(stem))
+    found = replace(_ENGINES.get(engine, ArmTraits()), palette=_PALETTE.get(stem))
+    lends = variant and arm.startswith("lean-") and found.nested == "held"
+    return replace(found, nested="lent") if lends else found
 
 
 _ENGINES = {

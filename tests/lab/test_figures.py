@@ -52,7 +52,7 @@ def test_the_readmes_real_flows_are_those_of_their_page():
     page = (ROOT / "docs" / "real-flows.md").read_text().replace("&#95;", "_").partition("<!-- cases: begin -->")[2]
     table = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
     head, whole = table[0], {cells[0].partition("<br>")[0]: cells for cells in table[2:]}
-    shown = rows(ROOT / "README.md", "Real flows on two cores")
+    shown = rows(ROOT / "README.md", "[Real flows](docs/real-flows.md) on two cores")
 
     assert set(shown) == set(whole)
     for flow, (threads, fastest, named, regret) in shown.items():
