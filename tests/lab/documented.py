@@ -40,7 +40,7 @@ HOW = {
     "uv run runner-lab publish results/four-workers --api-url http://127.0.0.1:4200/api "
     "--report-url http://lab.example/four-workers/report.html": READ,
     "uv run runner-lab advise my_flow.py:my_flow --param n=8": READ,
-    "uv run runner-lab compare my_flow.py:my_flow --runners processes,lean-dask --param n=8 --blocks 2": READ,
+    "uv run runner-lab compare my_flow.py:my_flow --runners processes,lean-processes --param n=8 --blocks 3": READ,
     "uv run runner-lab compare flows/cases/csv_etl.py:csv_etl --runners processes,dask --param files=80": READ,
     "uv run runner-lab cases": READ,
     "uv run runner-lab cases csv_etl text_features --runners threads,processes --blocks 2 "
