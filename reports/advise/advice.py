@@ -368,7 +368,7 @@ def _gain(prediction: FlowPrediction, own: PredictedFlow | None) -> str:
     ratio = now_s / prediction.named.seconds
     # What was measured is without the start that the prediction is with, and its replay may be off.
     how = "from the same start" if own is not None and prediction.target.cold else "replayed"
-    same = f" ({units.seconds(now_s)} {how})" if now_s != prediction.profile.wall_s else ""
+    same = f" ({units.seconds(now_s)}, {how})" if now_s != prediction.profile.wall_s else ""
     return f" {units.two_digits(ratio)} faster than now{same}." if ratio > AS_GOOD else ""
 
 
