@@ -86,8 +86,8 @@ def advise(
     code = {arm: catalog.engine(spec).in_code(spec) for arm, spec in specs.items() if spec is not None}
     imports = {arm: spec.import_line for arm, spec in specs.items() if spec is not None}
     told = advices.advise(summary, prediction, code, imports)
-    if verify and not prediction.named.has_slots:
-        ERR.print(f"nothing to verify: {prediction.named.arm} is no task runner", markup=False)
+    if verify and not (prediction.named.has_slots and any(profile.submitted)):
+        ERR.print("nothing to verify: the advice is to use no runner", markup=False)
     elif verify:
         told = _verified(told, flow, param or (), options, folder / "verify", blocks)
     json_file.write(folder / advices.FILE_NAME, advices.data(told))

@@ -678,7 +678,11 @@ class _Body(_Spent):
 def _late_s() -> float | None:
     """Seconds since the round of this thread's event loop began: others had their turn before. None where the loop does
     not tell."""
-    loop: Any = asyncio.get_running_loop()
+    try:
+        loop: Any = asyncio.get_running_loop()
+    except RuntimeError:
+        # Another library's loop.
+        return None
     rounds = getattr(loop, "_runner_lab_rounds", None)
     if rounds is None:
         selector = getattr(loop, "_selector", None)

@@ -83,11 +83,11 @@ def _awaited(prediction: FlowPrediction, best: Callable[[FlowProfile], Predicted
     for task, runs in profile.by_task().items():
         if len(runs) < _LOOP or not all(run.direct and run.asynchronous for run in runs):
             continue
-        there = tuple(replace(run, direct=False) if run.task == task else run for run in profile.runs)
-        then = best(replace(profile, runs=there))
         cpu_s = sum(run.cpu_s for run in runs)
         if cpu_s < sum(run.wait_s for run in runs):
             continue
+        there = tuple(replace(run, direct=False) if run.task == task else run for run in profile.runs)
+        then = best(replace(profile, runs=there))
         yield Remedy(
             f"{task} computes for {units.seconds(cpu_s)} in the flow's event loop, one run at a time: submit it under "
             f"{then.arm}{f' with {then.slots} slots' if then.has_slots else ''}.",
