@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 _KNOCK_S = 0.005
 _HELD_S = 0.00025
@@ -27,6 +27,15 @@ class Entries(Protocol):
     pid: int
 
     def note(self, **entry: Any) -> None: ...
+
+
+class _Clocks(NamedTuple):
+    """Seconds: of the machine, CPU of the process, CPU of this thread, and in which this thread had no core."""
+
+    at_s: float
+    process_s: float
+    own_s: float
+    queued_s: float
 
 
 class Knocker:
@@ -50,6 +59,8 @@ class Knocker:
         self._left: dict[str, float] = {}
         self._pool_s: dict[str, float] = {}
         self._pool_queued_s: dict[str, float] = {}
+        self._others = set(living_children())
+        """Children that were there before any task: the lab's own."""
         self._saved_s = 0.0
         self._libraries: set[str] = set()
         self._thread: threading.Thread | None = None
@@ -103,29 +114,30 @@ class Knocker:
             self._owner.note(k="pools", pools=_pools())
 
     def _knock(self) -> None:
-        tid = threading.get_native_id()
         foreign_0, looked_s = _foreign_s(), time.monotonic()
         family_s = looked_s
-        began, process_0, own_0, queued_0 = looked_s, time.process_time(), time.thread_time(), queued_s(tid) or 0.0
+        before, _ = self._look()
         while True:
             if not self._some.is_set():
                 self._some.wait()
-                began, process_0, own_0 = time.monotonic(), time.process_time(), time.thread_time()
-                queued_0 = queued_s(tid) or 0.0
-            asleep, queued = time.monotonic(), queued_s(tid) or 0.0
+                # What was computed until this thread went on, for which it had to wait for the GIL, is of no interval.
+                before, _ = self._look()
+            # A round gives up the GIL twice, here and in `_look`. Each time it is waited for anew: with more of that,
+            # rounds would take seconds where many threads want it.
+            asleep = time.monotonic()
             time.sleep(_KNOCK_S)
             awake = time.monotonic()
-            queued_1 = queued_s(tid) or 0.0
-            late = awake - asleep - _KNOCK_S - (queued_1 - queued) > _HELD_S
-            # From look to look, with all that this thread waits for between them: what is counted there is CPU as well.
-            used, process_1, own_1 = self._used(), time.process_time(), time.thread_time()
-            rest = process_1 - process_0 - (own_1 - own_0) - sum(used.values())
-            now = time.monotonic()
+            now, used = self._look()
+            own_s, queued_s = now.own_s - before.own_s, now.queued_s - before.queued_s
+            rest_s = now.process_s - before.process_s - own_s - sum(used.values())
+            late = awake - asleep - _KNOCK_S - queued_s > _HELD_S
             # What it was neither asleep, computing nor queueing it has waited for the GIL.
-            blocked_s = max(now - began - _KNOCK_S - (own_1 - own_0) - (queued_1 - queued_0), 0.0)
+            blocked_s = max(now.at_s - before.at_s - _KNOCK_S - own_s - queued_s, 0.0)
             held = (blocked_s + late * _KNOCK_S) / (blocked_s + _KNOCK_S)
-            self._add(held, now - began, used, max(rest, 0.0))
-            began, process_0, own_0, queued_0 = now, process_1, own_1, queued_1
+            # Asked for when no body was left, it says nothing of those that were there.
+            if self._some.is_set():
+                self._add(held, now.at_s - before.at_s, used, max(rest_s, 0.0))
+            before = now
             if awake - looked_s > _LOOK_S:
                 foreign, looked_s = _foreign_s(), awake
                 for name in used:
@@ -136,11 +148,17 @@ class Knocker:
                 foreign_0 = foreign
             if awake - family_s > _FAMILY_S:
                 family_s = awake
-                if children := living_children():
-                    self._owner.note(k="family", t=awake, cpu=children)
+                children = living_children()
+                if theirs := {child: cpu_s for child, cpu_s in children.items() if child not in self._others}:
+                    self._owner.note(k="family", t=awake, cpu=theirs)
+
+    def _look(self) -> tuple[_Clocks, dict[str, float]]:
+        """The clocks, and the CPU of each task's threads since they were last looked at."""
+        queued = queued_s() or 0.0
+        used = self._used()
+        return _Clocks(time.monotonic(), time.process_time(), time.thread_time(), queued), used
 
     def _used(self) -> dict[str, float]:
-        """CPU of each task's threads since they were last looked at."""
         with self._lock:
             used, self._left = self._left, {}
             for body, (name, clock, before) in list(self._running.items()):
@@ -168,11 +186,31 @@ class Knocker:
                         self._xtx[i, j] = self._xtx.get((i, j), 0.0) + x * other
 
 
-def queued_s(tid: int) -> float | None:
-    """Seconds that a thread was ready to run and had no core; None where the system does not tell."""
+class _Schedstat:
+    """What the kernel tells of the thread that makes it.
+
+    Kept open: who opens, reads and closes a file gives up the GIL at each of them, and may wait for it each time.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "file"):
+            os.close(self.file)
+
+
+_of_thread = threading.local()
+
+
+def queued_s() -> float | None:
+    """Seconds that this thread was ready to run and had no core; None where the system does not tell."""
     try:
-        with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
-            return int(file.read().split()[1]) / 1e9
+        stat = getattr(_of_thread, "stat", None)
+        if stat is None or stat.pid != os.getpid():
+            stat = _of_thread.stat = _Schedstat()
+        return int(os.pread(stat.file, 100, 0).split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
         return None
 
@@ -182,13 +220,14 @@ def _foreign_s() -> tuple[float, float]:
     own = {str(thread.native_id) for thread in threading.enumerate()}
     computed = queued = 0
     try:
-        for tid in os.listdir("/proc/self/task"):
-            if tid not in own:
-                with open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
-                    words = file.read().split()
-                computed, queued = computed + int(words[0]), queued + int(words[1])
-    except (OSError, IndexError, ValueError):
-        pass
+        foreign = [tid for tid in os.listdir("/proc/self/task") if tid not in own]
+    except OSError:
+        return 0.0, 0.0
+    for tid in foreign:
+        # It may have ended since.
+        with suppress(OSError, IndexError, ValueError), open(f"/proc/self/task/{tid}/schedstat", "rb") as file:
+            words = file.read().split()
+            computed, queued = computed + int(words[0]), queued + int(words[1])
     return computed / 1e9, queued / 1e9
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runner_lab.benchmarks.advise import reading
+from runner_lab.benchmarks.advise import passes, reading
 from runner_lab.benchmarks.advise.sampler import Sampler
 from runner_lab.benchmarks.compare import compare
 from runner_lab.benchmarks.compare.compare import FlowRequest, UserFlow
@@ -105,7 +105,7 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
         samplers[-1].stop()
         if record.status == "ok" and record.value_s is not None:
             one = reading.read(flow.entries(record.arm), _described(session, flow, record))
-            found.append(reading.uncrowded(found[0], one, flow.few) if found else one)
+            found.append(passes.uncrowded(found[0], one, flow.few) if found else one)
         elif not found:
             raise ProfileError(f"the flow cannot be profiled: {record.error}")
         else:

@@ -234,7 +234,7 @@ def _run(
     hooks: list[Any] = [_NoteRunId(counting), *(user.flow.on_running_hooks or [])]
     flow = user.flow.with_options(task_runner=runner, on_running=hooks)
     if profile is not None:
-        from runner_lab.benchmarks.advise.probe import profiled
+        from runner_lab.benchmarks.advise.seams import profiled
 
         flow = profiled(flow, profile)
     with without_heartbeats(), temporary_settings({PREFECT_LOCAL_STORAGE_PATH: storage}), counting.entered():

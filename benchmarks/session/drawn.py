@@ -19,6 +19,7 @@ from runner_lab.records.record import Record
 
 if TYPE_CHECKING:
     from runner_lab.reports.choose.choice import Ranked
+    from runner_lab.reports.choose.ranking import Request
 
 FEWEST_TASKS, MOST_TASKS = 10, 1000
 SHORTEST_S, LONGEST_S = 0.01, 5.0
@@ -81,6 +82,7 @@ class Draws:
 
     def __init__(self, run_dir: Path) -> None:
         self._run_dir = run_dir
+        self._ranked_by: dict[Request, dict[str, Ranked]] = {}
 
     @cached_property
     def _summary(self):
@@ -98,15 +100,22 @@ class Draws:
             return f"by the prediction {times:.1f}x the best time"
         if cell.block == 0:
             return None
-        done = {
-            record.arm: record.value_s
-            for record in records
-            if (record.suite, record.graph, record.block) == (cell.suite, cell.graph, 0) and record.value_s
-        }
+        done = _first_times(cell, records)
         if cell.arm.name not in done:
             return "not measured"
         named = cell.arm.name == next(iter(ranked))
         return None if named or done[cell.arm.name] <= WORTH_REPEATING * min(done.values()) else "not near the best"
+
+    def expected(self, cell: Drawn, records: Sequence[Record]) -> bool:
+        """Whether a cell that is still to come will be measured, as far as is known: before its first measurement, a
+        second one is where by the prediction it is."""
+        if cell.block == 0 or cell.arm.name in _first_times(cell, records):
+            return self.spared(cell, records) is None
+        ranked = self._ranked(cell)
+        if cell.arm.name not in ranked:
+            return False
+        best_s = min(arm.seconds for arm in ranked.values())
+        return cell.arm.name == next(iter(ranked)) or ranked[cell.arm.name].seconds <= WORTH_REPEATING * best_s
 
     def at(self, cell: Drawn) -> PlannedCell:
         """The cell in the slots that its arm should have for this work."""
@@ -117,7 +126,16 @@ class Draws:
         from runner_lab.reports.choose import choice
         from runner_lab.reports.choose.ranking import Request
 
-        graph = cell.lab_graph
-        slots = None if cell.free else cell.arm.workers
-        request = Request.of(graph, cell.cold, slots, cell.stage.api_latency_s)
-        return {arm.arm: arm for arm in choice.rank(self._summary, request)}
+        request = Request.of(cell.lab_graph, cell.cold, cell.slots, cell.stage.api_latency_s)
+        if request not in self._ranked_by:
+            self._ranked_by[request] = {arm.arm: arm for arm in choice.rank(self._summary, request)}
+        return self._ranked_by[request]
+
+
+def _first_times(cell: Drawn, records: Sequence[Record]) -> dict[str, float]:
+    """Seconds of its work in the first block, by arm."""
+    return {
+        record.arm: record.value_s
+        for record in records
+        if (record.suite, record.graph, record.block) == (cell.suite, cell.graph, 0) and record.value_s
+    }

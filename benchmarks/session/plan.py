@@ -106,10 +106,10 @@ class Wide(PlannedCell):
 class Drawn(PlannedCell):
     """One of work drawn at random: whether its arm measures it, and in how many slots, is decided when it is reached.
 
-    free: it may have as many slots as it likes; else those of the run.
+    slots: that it may have; None: as many as it likes.
     """
 
-    free: bool = False
+    slots: int | None = None
 
     def at(self, slots: int) -> PlannedCell:
         arm = self.arm.with_workers(slots)

@@ -72,6 +72,11 @@ class Progress:
         """Cells not measured yet."""
         return len(self._left)
 
+    @property
+    def only_drawn(self) -> bool:
+        """Whether no other cells than those of drawn work are left."""
+        return all(isinstance(cell, Drawn) for cell in self._left.values())
+
     def line(self, now: str | None = None) -> str:
         """`[#####...............] 34/130, about 4 min left, 1 failed: dask map 120`.
 

@@ -164,8 +164,9 @@ class Session:
         # Other work for each distance: what a cell is known by does not have it.
         found = draws(count, f"{seed} at {far_s}" if far_s else seed, self.workers)
         return [
-            Drawn(suite.name, draw.graph, arm, block, self._stage(arm, suite), draw.cold, free=draw.free)
+            Drawn(suite.name, draw.graph, arm, block, self._stage(arm, suite), draw.cold, slots=slots)
             for draw in found
+            for slots in (None if draw.free else self.workers,)
             for arm in self.arms
             if suite.takes(arm) and self._applies(suite, draw.graph, arm, draw.cold)
             for block in range(2)
@@ -184,7 +185,7 @@ class Session:
         for cell in ordered:
             self._positions[cell.id] = counts.setdefault(cell.block, 0)
             counts[cell.block] += 1
-        self.progress = Progress(ordered, lambda cell: self._thrifty(cell) is not None, self._repeats_s)
+        self.progress = Progress(ordered, self._will_be_spared, self._repeats_s)
         return ordered
 
     def start(self) -> None:
@@ -273,6 +274,12 @@ class Session:
         shares_gil = self.catalog.traits(cell.arm).slots_share_gil is True
         expected_s = partial(self.progress.expected_s, cell)
         return spared(cell, self.records, thrift, time.monotonic() - self._began_s, expected_s, shares_gil)
+
+    def _will_be_spared(self, cell: PlannedCell) -> bool:
+        """As far as is known: what there is to say of drawn work is known when the rest is measured."""
+        if isinstance(cell, Drawn):
+            return self.progress.only_drawn and not self._draws.expected(cell, self.records)
+        return self._thrifty(cell) is not None
 
     def _known(self) -> Container[CellId]:
         return self._folder.records if self._folder else ()

@@ -345,17 +345,17 @@ def _others(advice: Advice) -> list[str]:
 
 
 def _own_row(prediction: FlowPrediction) -> PredictedFlow | None:
-    """The ranked arm that is the flow's own runner, with as many slots or more than it needs."""
+    """The ranked arm that is the flow's own runner, with its own slots; on another machine, if these are enough."""
     yours, profile = prediction.yours, prediction.profile
     if yours is None:
         return None
     row = next((one for one in prediction.ranked if one.arm == yours.arm), None)
-    if row is None or (row.has_slots and profile.slots and profile.slots < row.slots):
+    if row is None:
         return None
     same_machine = prediction.target.cores in (None, profile.cores) and prediction.target.hosts == 1
     if not same_machine:
-        return row
-    # With the slots that it has now, which may be too many.
+        return None if row.has_slots and profile.slots and profile.slots < row.slots else row
+    # With the slots that it has now, which may be too many or too few.
     seconds = yours.warm_s + (row.seconds - row.warm_s)
     scale = seconds / row.seconds
     return replace(row, seconds=seconds, warm_s=yours.warm_s, low=row.low * scale, high=row.high * scale)
@@ -391,7 +391,7 @@ def _sure(advice: Advice) -> list[str]:
         ]
     if prediction.yours is None:
         return []
-    replayed_s, ran_s = prediction.yours.replay.seconds, prediction.profile.ran_s
+    replayed_s, ran_s = prediction.yours.replay.seconds + prediction.yours.pool_s, prediction.profile.ran_s
     if abs(replayed_s - ran_s) <= max(_UNSURE * ran_s, _UNSURE_S):
         return []
     return [

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from scipy import stats
-
 from runner_lab.records.flow_profile import FlowProfile, Step, TaskProfile
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import ranking
@@ -53,6 +51,7 @@ class PredictedFlow:
         interval of one run.
     start_s: what starting the runner takes; None where the run has not measured it.
     warm_s:  the flow with all of that up.
+    pool_s:  of that, the start of pools that begin within the flow's function.
     cpu_s: core-seconds.
     memory_bytes: of all processes, by what the run and the profile saw.
     leads: it is named, or cannot be told from the one that is.
@@ -67,6 +66,7 @@ class PredictedFlow:
     high: float
     start_s: float | None
     warm_s: float
+    pool_s: float
     cpu_s: float
     memory_bytes: float | None
     leads: bool
@@ -242,19 +242,19 @@ def _at(
     around_s = min(profile.around_s, FLOW_START_S)
     # Every sub-flow that submits starts a pool of its own.
     pools = profile.submitting if costs.pool_in_run else 1
-    fixed_s = costs.fixed_s * (pools * float(costs.start_factor(slots, cores)) if costs.pool_in_run else 1.0)
     # Every process of a slot imports what the flow's module does; as many at a time as there are cores.
     imports_s = profile.import_s * max(slots / cores, 1.0) if costs.starts_slots else 0.0
-    warm_s = around_s + fixed_s + done.seconds + (pools * imports_s if costs.pool_in_run else 0.0)
+    pool_s = 0.0
+    if costs.pool_in_run:
+        pool_s = pools * (costs.fixed_s * float(costs.start_factor(slots, cores)) + imports_s)
+    warm_s = around_s + (pool_s or costs.fixed_s) + done.seconds
     start_s = None if costs.cold_s is None else float(cold_start_s(costs, slots, cores))
     if start_s is not None and not costs.pool_in_run:
         start_s += imports_s
     seconds = warm_s
     if target.cold and math.isfinite(warm_s):
         seconds = float(usually_at_heartbeat_s(costs, warm_s + (start_s or 0.0)))
-    reach = min(
-        float(stats.t.ppf(0.95, max(found.free, 1))) * math.hypot(_log_sd(found, profile, slots), found.noise), 50
-    )
+    reach = min(found.t_quantile * math.hypot(_log_sd(found, profile, slots), found.noise), 50)
     submitted = len(list(profile.submitted))
     more = float(costs.prefect_factor(_stirring(profile), STIRRED_S))
     own_cpu_s = sum(step.cpu_s for step in profile.steps) + sum(run.cpu_s for run in profile.runs)
@@ -268,6 +268,7 @@ def _at(
         high=seconds * math.exp(reach),
         start_s=start_s,
         warm_s=warm_s,
+        pool_s=pool_s,
         cpu_s=own_cpu_s + costs.fixed_cpu_s + (more * costs.cpu_s + costs.server_cpu_s) * submitted,
         memory_bytes=_memory_bytes(summary, found, profile, slots),
         leads=False,

@@ -10,8 +10,7 @@ import pytest
 
 from runner_lab.benchmarks.advise import probe, reading
 from runner_lab.benchmarks.advise.reading import Described, NoProfileError
-from runner_lab.records.flow_profile import OWN_PROCESSES, Crowding, LimitUse, TaskProfile, ThreadPool
-from tests.reports.profiles import computes, profile, waits
+from runner_lab.records.flow_profile import OWN_PROCESSES, LimitUse, ThreadPool
 
 KNOWN = Described("etl", "ThreadPoolTaskRunner", "threads", 0, 2, 10.0, None)
 DRIVER, MAIN = 100, 1
@@ -290,32 +289,3 @@ def test_runs_that_wait_for_one_busy_pool_of_a_library_wait_for_each_other(tmp_p
     for run in reading.read(write(tmp_path, *entries), KNOWN).runs:
         assert run.cpu_s == pytest.approx(1.01)
         assert run.alone_s < 1.1
-
-
-def test_a_second_pass_tells_what_tasks_take_by_themselves():
-    crowded = profile([computes(1.5, 1.0, queued_s=8.0)] * 4 + [waits(4.0)] * 4, fn_s=2.0)
-    alone = profile([computes(1.0, 0.5)] * 4 + [waits(1.0)] * 4)
-    found = reading.uncrowded(crowded, alone, 2)
-    assert [run.cpu_s for run in found.runs[:4]] == pytest.approx([1.0] * 4)
-    assert [run.gil_s for run in found.runs[:4]] == pytest.approx([0.5] * 4)
-    assert [run.wait_s for run in found.runs[4:]] == pytest.approx([1.0] * 4)
-    # What the flow did in the first pass stays.
-    assert [run.queued_s for run in found.runs[:4]] == [8.0] * 4
-    # 22 s of tasks in 2 s.
-    assert found.crowding["compute"] == Crowding(few=2, many=11, cpu=1.5)
-    assert found.crowding["wait"] == Crowding(few=2, many=11, wait=4.0)
-    assert found.crowding["compute"].at(2) == (1.0, 1.0)
-    assert found.crowding["wait"].at(11) == (1.0, 4.0)
-    assert found.crowding["wait"].at(100) == (1.0, 4.0)
-
-
-def test_tasks_that_share_a_librarys_threads_have_one_factor():
-    """Which of them these computed for is told by time alone."""
-    crowded = profile([computes(3.0, width=2.0), TaskProfile("other", cpu_s=1.0, width=2.0, attempts=1)])
-    alone = profile([computes(1.0, width=2.0), TaskProfile("other", cpu_s=1.0, width=2.0, attempts=1)])
-    assert {one.cpu for one in reading.uncrowded(crowded, alone, 2).crowding.values()} == {2.0}
-
-
-def test_a_second_pass_of_other_tasks_tells_nothing():
-    crowded = profile([computes(1.5)] * 4)
-    assert reading.uncrowded(crowded, profile([computes(1.0)] * 5), 2) == crowded

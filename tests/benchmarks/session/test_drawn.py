@@ -22,9 +22,9 @@ def asked(tmp_path_factory) -> Draws:
     return Draws(run)
 
 
-def drawn(arm: str, graph: GraphSpec = WAITING, block: int = 0, free: bool = True) -> Drawn:
+def drawn(arm: str, graph: GraphSpec = WAITING, block: int = 0, slots: int | None = None) -> Drawn:
     spec = catalog.load().arms[arm]
-    return Drawn("regret", graph, spec, block, Stage(arm, spec.workers), False, free=free)
+    return Drawn("regret", graph, spec, block, Stage(arm, spec.workers), False, slots=slots)
 
 
 def test_a_seed_draws_the_same_work_again_and_another_one_other_work():
@@ -51,13 +51,32 @@ def test_who_is_predicted_far_from_the_best_does_not_measure(asked):
     assert "x the best time" in asked.spared(drawn("sequential"), [])
 
 
+def test_the_time_left_counts_what_is_predicted_to_be_measured(asked):
+    cells = [drawn(arm, block=block) for arm in catalog.load().arms for block in (0, 1)]
+    expected = {(cell.arm.name, cell.block) for cell in cells if asked.expected(cell, [])}
+    ranked = asked._ranked(cells[0])
+    best_s = min(arm.seconds for arm in ranked.values())
+
+    assert {(arm, 0) for arm in ranked if ranked[arm].seconds <= 2 * best_s} == {one for one in expected if not one[1]}
+    assert ("threads", 1) in expected
+    assert len(expected) < len(ranked)
+
+
+def test_direct_calls_are_held_against_the_slots_of_the_others(asked):
+    """Of work that computes, they take twice as long as two processes."""
+    computing = GraphSpec("map", width=40, work=Work("spin", 0.5))
+    assert {**asked._ranked(drawn("sequential", computing, slots=2))} == asked._ranked(
+        drawn("dask", computing, slots=2)
+    )
+
+
 def test_an_arm_that_the_run_has_not_measured_does_not_measure(asked):
     assert asked.spared(drawn("lean-ray"), []) == "the run says nothing of it"
 
 
 def test_waiting_work_gets_the_slots_that_are_named_for_it_where_it_is_free(asked):
     assert asked.at(drawn("threads")).arm.workers >= 32
-    assert asked.at(drawn("threads", free=False)).arm.workers == 2
+    assert asked.at(drawn("threads", slots=2)).arm.workers == 2
 
 
 def test_a_second_time_measures_who_came_near_the_best(asked):
@@ -73,6 +92,8 @@ def test_a_second_time_measures_who_came_near_the_best(asked):
 
     assert asked.spared(drawn("lean-threads", block=1), records) is None
     assert asked.spared(drawn("lean-dask", block=1), records) is not None
+    assert asked.expected(drawn("lean-threads", block=1), records)
+    assert not asked.expected(drawn("lean-dask", block=1), records)
     # What the named one takes is half of its regret, and so is not left to one measurement.
     named = next(iter(asked._ranked(drawn("threads"))))
     times |= {"threads": 9.0, "lean-threads": 9.0, "lean-dask": 1.0}
