@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -231,7 +232,10 @@ def _render(lab: Session) -> list[str]:
         return [f"no report: {error}"]
     by_lab = lab.options.command is not None
     resume = "runner-lab run --resume" if by_lab else "pytest benchmarks --benchmark-only --lab-resume"
-    again = f"interrupted; resume with: {resume} {lab.folder.path}"
+    option = "--" if by_lab else "--lab-"
+    given = {"config": lab.options.config, "api-url": lab.options.api_url}
+    more = [f"{option}{name} {shlex.quote(str(value))}" for name, value in given.items() if value]
+    again = f"interrupted; resume with: {' '.join([resume, shlex.quote(str(lab.folder.path)), *more])}"
     return [*rendered.screen, *([again] if lab.folder.plan.interrupted else [])]
 
 

@@ -41,8 +41,10 @@ def unready_service(failures: int) -> Iterator[str]:
     """
     with _Service(failures) as service:
         threading.Thread(target=service.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{service.server_address[1]}/"
-        service.shutdown()
+        try:
+            yield f"http://127.0.0.1:{service.server_address[1]}/"
+        finally:
+            service.shutdown()
 
 
 @task(retries=3, retry_delay_seconds=1, log_prints=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from runner_lab.lab.child import run_child
 from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end, one_line
 from runner_lab.lab.starting import started
 
@@ -55,7 +56,7 @@ def advise(
     """
     from runner_lab.benchmarks.measuring import environment
     from runner_lab.benchmarks.session.options import Options
-    from runner_lab.records import json_file
+    from runner_lab.records.flow_profile import ADVICE_PAGE
     from runner_lab.reports.advise import advice as advices
     from runner_lab.reports.advise.prediction import CannotAdviseError, predict
     from runner_lab.reports.analysis.summary import summarise
@@ -76,9 +77,9 @@ def advise(
         # Of a second pass, until it is known how many it is to have. The flow's own runner stays as it is.
         workers=environment.cores(),
     )
+    summary = summarise(model)
     try:
         profile, folder, catalog = _profile(flow, param or (), options, once)
-        summary = summarise(model)
         prediction = predict(summary, profile, asked)
     except CannotAdviseError as error:
         raise LabError(one_line(error)) from error
@@ -86,18 +87,22 @@ def advise(
     code = {arm: catalog.engine(spec).in_code(spec) for arm, spec in specs.items() if spec is not None}
     imports = {arm: spec.import_line for arm, spec in specs.items() if spec is not None}
     told = advices.advise(summary, prediction, code, imports)
+    # What the verification finds comes on top: it may be stopped.
+    _keep(folder, told)
+    stopped = False
     if verify and not (prediction.named.has_slots and any(profile.submitted)):
         ERR.print("nothing to verify: the advice is to use no runner", markup=False)
     elif verify:
-        told = _verified(told, flow, param or (), options, folder / "verify", blocks)
-    json_file.write(folder / advices.FILE_NAME, advices.data(told))
-    _page(folder, told)
+        told, stopped = _verified(told, flow, param or (), options, folder / "verify", blocks)
+        _keep(folder, told)
     if as_json:
         OUT.print_json(advices.to_json(told))
-        return
-    for line in advices.words(told):
-        OUT.print(line, markup=False, highlight=False, soft_wrap=True)
-    OUT.print(f"page: {folder / 'advise.html'}", markup=False, soft_wrap=True)
+    else:
+        for line in advices.words(told):
+            OUT.print(line, markup=False, highlight=False, soft_wrap=True)
+        OUT.print(f"page: {folder / ADVICE_PAGE}", markup=False, soft_wrap=True)
+    if stopped:
+        end(130)
 
 
 def _target(text: str | None, startup: str) -> Any:
@@ -118,22 +123,36 @@ def _target(text: str | None, startup: str) -> Any:
 
 def _model(run: Path | None) -> Path:
     """The run with the runners' costs: the one that is named, the newest that can answer, or a calibration."""
+    from runner_lab.records import record
+    from runner_lab.records.run_plan import RESULTS
     from runner_lab.reports.choose import asking
+    from runner_lab.runners.isolation.supervised import module
 
+    folder = RESULTS / "calibration"
+    begun = (folder / record.FILE_NAME).exists() and not _is_whole(folder)
     try:
-        return asking.find_run(run)
+        found = asking.find_run(run)
+        if run is not None or found != folder or not begun:
+            return found
     except ValueError:
         if run is not None:
             raise
-    folder = Path("results") / "calibration"
-    ERR.print(f"no run of the lab in results/: calibrating this machine, about three minutes, into {folder}")
-    program = [sys.executable, "-c", "from runner_lab.lab.program import main; main()"]
-    command = [*program, "run", "--profile", CALIBRATE, "--out", str(folder)]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode not in (0, 1):
-        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    ERR.print(f"no run of the lab in {RESULTS}/: calibrating this machine, about three minutes, into {folder}")
+    where = ("--resume", str(folder)) if begun else ("--profile", CALIBRATE, "--out", str(folder))
+    code, told = run_child(module("runner_lab", "run", *where), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if code == 130:
+        end(130)
+    if code not in (0, 1):
+        last = (told.strip().splitlines() or ["no reason given"])[-1]
         raise LabError(f"the calibration did not end well: {last}")
     return asking.find_run(folder)
+
+
+def _is_whole(run: Path) -> bool:
+    from runner_lab.records import run_plan
+
+    plan = run_plan.read(run)
+    return plan.finished_at is not None and not plan.interrupted
 
 
 def _profile(target: str, parameters: Any, options: Any, once: bool) -> Any:
@@ -144,9 +163,9 @@ def _profile(target: str, parameters: Any, options: Any, once: bool) -> Any:
 
     asked = FlowRequest(target, parameters, check_result=False, values_shown=False)
     try:
-        with started(lambda: ProfiledFlow(asked, once), options, notes=False) as (flow, session, _, _, status):
+        with started(lambda: ProfiledFlow(asked, once), options, notes=False) as (flow, session, cells, _, status):
             status.update("running the flow once, as it is")
-            found = profile(session, flow)
+            found = profile(session, flow, cells)
     except (ProfileError, NoProfileError) as error:
         raise LabError(one_line(error)) from error
     except (ValueError, RuntimeError) as error:
@@ -162,8 +181,8 @@ def _spec(catalog: Any, arm: str, slots: int) -> Any:
     return spec.with_workers(slots)
 
 
-def _verified(told: Any, target: str, parameters: Any, options: Any, folder: Path, blocks: int) -> Any:
-    """The advice with what the named runner and the flow's own were measured to take."""
+def _verified(told: Any, target: str, parameters: Any, options: Any, folder: Path, blocks: int) -> tuple[Any, bool]:
+    """The advice with what the named runner and the flow's own were measured to take, and whether Ctrl-C ended that."""
     from dataclasses import replace
 
     from runner_lab.benchmarks.compare.compare import FlowRequest
@@ -173,19 +192,18 @@ def _verified(told: Any, target: str, parameters: Any, options: Any, folder: Pat
     named, yours = told.prediction.named, told.prediction.yours
     asked = replace(options, runners=named.arm, workers=named.slots if named.has_slots else None, blocks=blocks)
     request = FlowRequest(target, parameters, True, values_shown=False)
-    # In a process of its own: the lab sets its environment before Prefect is imported, once.
     command = [sys.executable, "-P", "-c", "from runner_lab.lab.advise import verify_request; verify_request()"]
     asked = replace(asked, out=folder)
-    done = subprocess.run(command, input=pickle.dumps((request, asked, sys.path)), check=False)
-    if done.returncode == 130:
-        end(130)
+    code, _ = run_child(command, pickle.dumps((request, asked, sys.path)))
     if not (folder / FILE_NAME).exists():
-        raise LabError("the named runner could not be measured; the advice stands without --verify")
+        if code != 130:
+            ERR.print("the named runner could not be measured: the advice is an estimate", markup=False)
+        return told, code == 130
     times = _medians(folder)
     rows = [Verified(named.arm, named.slots, times[named.arm], named.warm_s)] if named.arm in times else []
     if YOURS in times and yours is not None:
         rows.append(Verified(YOURS, told.prediction.profile.slots, times[YOURS], yours.warm_s))
-    return replace(told, verified=tuple(rows))
+    return replace(told, verified=tuple(rows)), code == 130
 
 
 def verify_request() -> None:
@@ -213,7 +231,11 @@ def _medians(folder: Path) -> dict[str, float]:
     return {arm: median(values) for arm, values in times.items()}
 
 
-def _page(folder: Path, told: Any) -> None:
+def _keep(folder: Path, told: Any) -> None:
+    from runner_lab.records import json_file
+    from runner_lab.records.flow_profile import ADVICE, ADVICE_PAGE
+    from runner_lab.reports.advise import advice
     from runner_lab.reports.pages import advise_page
 
-    (folder / "advise.html").write_text(advise_page.html(told), encoding="utf-8")
+    json_file.write(folder / ADVICE, advice.data(told))
+    (folder / ADVICE_PAGE).write_text(advise_page.html(told), encoding="utf-8")

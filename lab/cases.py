@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from runner_lab.lab.child import run_child
 from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end
-from runner_lab.records.cases import ADVICE, CasesPlan, MeasuredCases
+from runner_lab.records.cases import CasesPlan, MeasuredCases
+from runner_lab.records.flow_profile import ADVICE
 
 RUNNERS = "threads,processes,dask,ray,lean-threads,lean-processes,lean-dask,lean-ray"
 BLOCKS = 3
@@ -82,7 +82,7 @@ def cases(
         fresh = not _is_done(folder / name, plan.blocks)
         if fresh:
             ERR.print(f"flow {number} of {len(plan.cases)}: {name}", markup=False, style="bold")
-            code = _measure(_command(plan, name, target, folder / name, plan.runners, config))
+            code = run_child(_command(plan, name, target, folder / name, plan.runners, config))[0]
             if code == 2 and not codes and not (folder / name / "records.jsonl").exists():
                 # `compare` has said what is wrong, in one line.
                 end(2)
@@ -104,7 +104,10 @@ def cases(
         terminal.show_table(cases_table.table(found), OUT)
         OUT.print(f"table: {written[1]}", markup=False, soft_wrap=True)
         if interrupted:
-            OUT.print(f"resume with: runner-lab cases --resume {folder}", markup=False, soft_wrap=True)
+            more = f" --config {shlex.quote(str(config))}" if config else ""
+            OUT.print(
+                f"resume with: runner-lab cases --resume {shlex.quote(str(folder))}{more}", markup=False, soft_wrap=True
+            )
     if interrupted or any(codes):
         end(130 if interrupted else 1)
 
@@ -186,9 +189,9 @@ def _is_done(run: Path, blocks: int) -> bool:
 def _command(plan: CasesPlan, name: str, target: str, run: Path, runners: str, config: Path | None) -> list[str]:
     """What measures one flow."""
     from runner_lab.records import run_plan
+    from runner_lab.runners.isolation.supervised import module
 
-    # Without -P the working folder's modules would be imported before those that are installed.
-    words = [sys.executable, "-P", "-m", "runner_lab", "compare", target, f"--blocks={plan.blocks}"]
+    words = module("runner_lab", "compare", target, f"--blocks={plan.blocks}")
     words += [f"--cell-timeout={plan.cell_timeout_s:g}"]
     words += [f"--param={value}" for value in plan.parameters.get(name, ())]
     words += [f"--config={config}"] if config else []
@@ -205,15 +208,17 @@ def _advise(plan: CasesPlan, name: str, target: str, folder: Path, run: Path | N
     """
     from shutil import copyfile, rmtree
 
+    from runner_lab.runners.isolation.supervised import module
+
     ERR.print(f"profiling {name}", markup=False)
     profiled = folder / f"{name}-advise"
     rmtree(profiled, ignore_errors=True)
-    words = [sys.executable, "-P", "-m", "runner_lab", "advise", target, "--startup=warm", f"--out={profiled}"]
+    words = module("runner_lab", "advise", target, "--startup=warm", f"--out={profiled}")
     words += [f"--cell-timeout={plan.cell_timeout_s:g}"]
     words += [f"--param={value}" for value in plan.parameters.get(name, ())]
     words += [f"--from={run}"] if run else []
     words += [f"--config={config}"] if config else []
-    code = _measure(words)
+    code, _ = run_child(words)
     if code == 0:
         copyfile(profiled / ADVICE, folder / name / ADVICE)
     return code
@@ -236,24 +241,4 @@ def _named(
     if case.best is None or (run.exists() and _is_done(run, plan.blocks)):
         return []
     ERR.print(f"measuring {predicted.named.resized} beside {case.best}", markup=False)
-    return [_measure(_command(plan, name, target, run, f"{predicted.named.resized},{case.best}", config))]
-
-
-def _measure(command: Sequence[str]) -> int:
-    """The exit code; 130 after Ctrl-C.
-
-    In a process of its own: the lab sets its environment before Prefect is imported, once.
-    """
-    from runner_lab.runners.isolation.guard import guarded
-
-    # In a session of its own: a Ctrl-C is handed on, so that it comes once wherever it was meant for.
-    try:
-        with guarded(), subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True) as process:
-            while True:
-                try:
-                    return process.wait()
-                except KeyboardInterrupt:
-                    # It keeps what it measured, and ends by itself.
-                    process.send_signal(signal.SIGINT)
-    except KeyboardInterrupt:
-        return 130
+    return [run_child(_command(plan, name, target, run, f"{predicted.named.resized},{case.best}", config))[0]]

@@ -14,10 +14,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from runner_lab.lab.console import OUT, AsJson, LabError, say
+from runner_lab.records.run_plan import RESULTS
 
 
 def history(
-    results: Annotated[Path, Parameter(help="The folder of the runs, or a history.sqlite.")] = Path("results"),
+    results: Annotated[Path, Parameter(help="The folder of the runs, or a history.sqlite.")] = RESULTS,
     *,
     profile: Annotated[
         str | None, Parameter(help="The trend of this profile's runs; that of the newest run by default.")

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runner_lab.lab.console import LabError
-
-RESULTS = Path("results")
+from runner_lab.records.run_plan import RESULTS
 
 
 def newest_with(names: Iterable[str], what: str = "run", but: str = "") -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -21,6 +20,7 @@ from runner_lab.reports.history.trend import Slower
 from runner_lab.reports.pages import terminal
 from runner_lab.reports.words import units, verdict
 from runner_lab.runners.isolation.guard import guarded
+from runner_lab.runners.isolation.supervised import module
 
 RESULTS = "results/nightly"
 NAMED = 8
@@ -104,8 +104,7 @@ def measure(profile: str, out: Path) -> Path:
 
 def command(profile: str, out: Path) -> list[str]:
     """What measures."""
-    # Without -P the working folder's modules would be imported before those that are installed.
-    return [sys.executable, "-P", "-m", "runner_lab", "run", "--profile", profile, "--out", str(out.absolute())]
+    return module("runner_lab", "run", "--profile", profile, "--out", str(out.absolute()))
 
 
 def keep(run: Path, found: Summary) -> list[Kept]:

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 
 from runner_lab.lab.console import LabError, say
 from runner_lab.lab.newest import newest_with
+from runner_lab.records.flow_profile import ADVICE_PAGE
 
 REPORT = "report.html"
-ADVICE = "advise.html"
 
 
 def open_report(
@@ -24,8 +24,8 @@ def open_report(
 
     Example: runner-lab open
     """
-    folder = newest_with([REPORT, ADVICE], "report") if run is None else run
-    report = folder / (ADVICE if (folder / ADVICE).is_file() else REPORT)
+    folder = newest_with([REPORT, ADVICE_PAGE], "report") if run is None else run
+    report = folder / (ADVICE_PAGE if (folder / ADVICE_PAGE).is_file() else REPORT)
     if not report.is_file():
         raise LabError(f"{folder} holds no {REPORT}; make it with: runner-lab report {folder}")
     say(str(report))

@@ -90,7 +90,7 @@ def _deploy(tour: Tour) -> None:
     tour.step("The schedule is active, and runs appear by themselves")
     described = tour.scratch / "prefect.yaml"
     described.write_text(yaml.safe_dump(scheduled(SCHEDULE_S)), encoding="utf-8")
-    tour.run(f"prefect --no-prompt deploy -n hello-flow-deployment --prefect-file {described}")
+    tour.run(f"prefect --no-prompt deploy -n hello-flow-deployment --prefect-file {shlex.quote(str(described))}")
     tour.wait("a scheduled run is Completed", lambda: bool(tour.scheduled_and_completed()))
     tour.step("Everything is stopped and removed")
 

@@ -8,11 +8,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runner_lab.records import json_file
+from runner_lab.records.flow_profile import ADVICE
 from runner_lab.records.validation import Count, Number, Printable, RecordError, first_complaint
 
 FILE_NAME = "cases.json"
-ADVICE = "advise.json"
-"""In the folder of a case: what was predicted from one run, if it was."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 

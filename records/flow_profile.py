@@ -15,6 +15,8 @@ from runner_lab.records import json_file
 from runner_lab.records.validation import STRICT, Count, Number, Printable, RecordError, first_complaint
 
 FILE_NAME = "profile.json"
+ADVICE, ADVICE_PAGE = "advise.json", "advise.html"
+"""Beside it, and in the folder of a real flow: what was predicted from one run."""
 PROFILE_SCHEMA: Literal[1] = 1
 
 StepKind = Literal["own", "submit", "call", "wait", "threads"]

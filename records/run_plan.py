@@ -15,6 +15,8 @@ from runner_lab.records.traits import ArmTraits
 from runner_lab.records.validation import SCHEMA, Count, Number, RecordError, first_complaint
 
 FILE_NAME = "run.json"
+RESULTS = Path("results")
+"""Where the folders of runs are, unless the user names another."""
 
 
 @dataclass(frozen=True)

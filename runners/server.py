@@ -6,7 +6,6 @@ import http.client
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -19,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runner_lab.runners.isolation.environment import environment, free_port, without_foreign
-from runner_lab.runners.isolation.supervised import Supervised, supervised
+from runner_lab.runners.isolation.supervised import Supervised, module, supervised
 from runner_lab.runners.isolation.waiting import last_within
 
 START_LIMIT_S = 600.0
@@ -96,7 +95,7 @@ def lab_server(
         variables["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "WARNING"
     variables |= settings or {}
     program = "runner_lab.runners.counted" if counted else "prefect"
-    command = [sys.executable, "-m", program, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = module(program, "server", "start", "--host", "127.0.0.1", "--port", str(port))
     with supervised(command, log_path, variables, grace_s=_END_GRACE_S) as process:
         _wait(process, api_url, log_path, database_url, on_wait, limit_s)
         database = "postgresql" if (database_url or "").startswith("postgresql") else "sqlite"

@@ -85,7 +85,7 @@ class ProfileError(ValueError):
     """The flow did not run to its end; one line for the user."""
 
 
-def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
+def profile(session: Session, flow: ProfiledFlow, cells: Sequence[PlannedCell]) -> FlowProfile:
     """Run the flow, and read what was noted; the profile is saved in the run's folder, and the session is over.
 
     Args:
@@ -96,7 +96,6 @@ def profile(session: Session, flow: ProfiledFlow) -> FlowProfile:
         NoProfileError: it left no trace.
         KeyboardInterrupt: Ctrl-C.
     """
-    cells = compare.plan(session, flow)
     in_process = session.catalog.engine(session.catalog.arms[YOURS]).reach == "process"
     samplers = [Sampler(flow.entries(YOURS))]
     found: list[FlowProfile] = []

@@ -207,7 +207,7 @@ class Steps:
             found.append((Step("own", wait_s=max(first["t0"] - begin_s, 0.0)), *steps))
         return tuple(found)
 
-    def _between(self, begin_s: float, end_s: float) -> list[tuple[float, int]]:
+    def _between(self, begin_s: float, end_s: float) -> Sequence[tuple[float, int]]:
         low = bisect_left(self._ends, (begin_s, -1))
         high = bisect_right(self._ends, (end_s, len(self._place)))
         return self._ends[low:high]

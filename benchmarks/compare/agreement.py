@@ -96,6 +96,8 @@ def difference(value: Any, other: Any, where: str = "", depth: int = 0) -> str |
         raise IncomparableError(f"the results are nested more than {_DEEPEST} deep")
     if isinstance(value, bool) or isinstance(other, bool):
         return None if value == other and type(value) is type(other) else told
+    if isinstance(value, int) and isinstance(other, int):
+        return None if value == other else told
     if isinstance(value, float | int) and isinstance(other, float | int):
         both_nan = value != value and other != other
         return None if both_nan or value == other or math.isclose(value, other, rel_tol=RELATIVE) else told

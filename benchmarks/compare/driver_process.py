@@ -70,9 +70,7 @@ class DriverProcess:
         home.mkdir()
         order_file = home / "order"
         order_file.write_bytes(pickle.dumps(order))
-        python, *words = module(driver.__name__, str(order_file), str(home))
-        # -P: its path is the lab's, with no folder before it.
-        self._process = Supervised([python, "-P", *words], asked=True)
+        self._process = Supervised(module(driver.__name__, str(order_file), str(home)), asked=True)
         self._busy = True
         try:
             self._come_up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -143,7 +144,9 @@ def _parameters(flow: Flow[Any, Any], name: str, given: Sequence[str]) -> tuple[
     values = {key: _json(text) for key, text in texts.items()}
     shown = ",".join(f"{key}={text}" for key, text in texts.items())
     if len(shown) > _LONGEST_VALUES:
-        shown = f"{shown[: _LONGEST_VALUES - 1]}…"
+        # Two flows are one where this is the same.
+        rest = f"…{zlib.crc32(shown.encode()):08x}"
+        shown = f"{shown[: _LONGEST_VALUES - len(rest)]}{rest}"
     return _checked(flow, texts, values), shown
 
 
@@ -168,12 +171,12 @@ def _checked(flow: Flow[Any, Any], texts: dict[str, str], values: dict[str, Any]
 
 def _refused(flow: Flow[Any, Any], values: dict[str, Any]) -> dict[str, str]:
     """By parameter, why the flow does not take its value."""
-    from prefect.exceptions import ParameterTypeError
+    from prefect.exceptions import ParameterBindError, ParameterTypeError
     from prefect.utilities.callables import get_call_parameters
 
     try:
         flow.validate_parameters(get_call_parameters(flow.fn, (), values))
-    except ParameterTypeError as error:
+    except (ParameterTypeError, ParameterBindError) as error:
         first, *reasons = str(error).split("\n - ")
         told = [reason.partition(": ") for reason in reasons] or [("its parameters", "", first)]
         return {place.partition(".")[0]: " ".join(reason.split()) for place, _, reason in told}

@@ -128,7 +128,7 @@ def process_on(
         yield process
 
 
-def wait_until_answered(here: Host, address: str, port: int, limit_s: float = START_LIMIT_S) -> None:
+def wait_until_answered(here: Host, address: str, port: int, limit_s: float) -> None:
     """Wait on a host until somebody listens at an address.
 
     Raises:

@@ -130,26 +130,25 @@ def judge_across(arm: RunnerSpec, facts: Facts) -> Judgement:
 
 def judge_cut(arm: RunnerSpec, facts: Facts) -> Judgement:
     """A flow of stints with a link cut in the middle."""
-    count = STINTS
     if "cut_s" not in facts or not facts.get("begun"):
         return Judgement("unknown", f"no stint began (exit code {facts.get('ended')})", _LOG)
     if "returned_s" not in facts:
-        return Judgement("bad", _with_runs("the flow never returns", facts, count), _TIMEOUT)
+        return Judgement("bad", _with_runs("the flow never returns", facts), _TIMEOUT)
     when = _when(facts)
     if "raised" in facts:
-        return Judgement("bad", _with_runs(f"the flow fails {when}: {facts['raised'][:80]}", facts, count), _RERUN)
-    missing = count - len(facts["results"])
+        return Judgement("bad", _with_runs(f"the flow fails {when}: {facts['raised'][:80]}", facts), _RERUN)
+    missing = STINTS - len(facts["results"])
     ended = facts["states"].get("Completed", 0)
-    told = "" if ended == count else f", {ended} of {count} Completed in the API ({units.counted(facts['states'])})"
+    told = "" if ended == STINTS else f", {ended} of {STINTS} Completed in the API ({units.counted(facts['states'])})"
     if facts["flow_state"] != "Completed":
         told += f", flow run {facts['flow_state']}"
     if missing:
-        words = f"{missing} of {count} results lost, flow over {when}{told}"
-        return Judgement("bad", _with_runs(words, facts, count), _RERUN)
-    words = _with_runs(f"all results {when}{told}", facts, count)
+        words = f"{missing} of {STINTS} results lost, flow over {when}{told}"
+        return Judgement("bad", _with_runs(words, facts), _RERUN)
+    words = _with_runs(f"all results {when}{told}", facts)
     if told:
         return Judgement("bad", words, "Do not take the API's word for it: ask the flow's results.")
-    again = facts["begun"] > count or facts.get("workers_after", 0) < facts.get("workers", 0)
+    again = facts["begun"] > STINTS or facts.get("workers_after", 0) < facts.get("workers", 0)
     return Judgement("warn" if again else "ok", words, _IDEMPOTENT if again else "")
 
 
@@ -167,8 +166,8 @@ def _when(facts: Facts) -> str:
     return f"{since_s:.0f} s after the repair (down {down_s:.0f} s)"
 
 
-def _with_runs(words: str, facts: Facts, count: int) -> str:
-    again = facts["begun"] - count
+def _with_runs(words: str, facts: Facts) -> str:
+    again = facts["begun"] - STINTS
     if again > 0:
         words += f"; {again} run again"
     lost = facts.get("workers", 0) - facts.get("workers_after", facts.get("workers", 0))

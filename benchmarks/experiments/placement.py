@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from runner_lab.benchmarks.experiments.frame.experiment import Experiment, Facts, Scene, SetUp
-from runner_lab.benchmarks.experiments.places import GROUPS, PLACES, VARIABLE
+from runner_lab.benchmarks.experiments.places import GROUPS, PLACES
 from runner_lab.benchmarks.measuring.measure import error_line
+from runner_lab.flows.experiments.noted import VARIABLE
 from runner_lab.records.findings import Judgement
 from runner_lab.reports.words.units import seconds as shown
 from runner_lab.runners.engine import Cluster

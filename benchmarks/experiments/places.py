@@ -15,12 +15,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from runner_lab.flows.experiments.noted import VARIABLE
 from runner_lab.runners.engine import Cluster
 from runner_lab.runners.engines.ray import init, local_node
 from runner_lab.runners.isolation.supervised import module, supervised
 
 PLACES = ("left", "right")
-VARIABLE = "PLACEMENT"
 """What the bodies of `flows.experiments.placement` read: it stands for what a machine of its own would have.
 
 Named here once more because to import them is to import Prefect, which must not be before its environment is set.
@@ -83,7 +83,9 @@ def served_tasks(scratch: Path) -> Iterator[Cluster]:
     with ExitStack() as stack:
         for place in PLACES:
             serve = f"from runner_lab.flows.experiments.placement import on_{place}; on_{place}.serve()"
-            stack.enter_context(supervised([sys.executable, "-c", serve], scratch / f"{place}.log", _variables(place)))
+            stack.enter_context(
+                supervised([sys.executable, "-P", "-c", serve], scratch / f"{place}.log", _variables(place))
+            )
         yield Cluster()
 
 

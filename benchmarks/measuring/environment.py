@@ -113,15 +113,16 @@ def _read(path: str) -> str | None:
 @cache
 def _commit() -> str | None:
     """The lab's commit, with `+` where the tree differs from it; None outside a checkout."""
-    here = Path(__file__).parent
+    # Installed in a project, it lies in that project's checkout without being of it.
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None
+    return _git("describe", "--always", "--dirty=+", "--abbrev=12")
+
+
+def _git(*words: str) -> str | None:
+    """What git says in this folder; None where it says nothing, or fails."""
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
+        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return found.stdout.strip() or None if found.returncode == 0 else None

@@ -123,12 +123,17 @@ class Draws:
 
     def _ranked(self, cell: Drawn) -> dict[str, Ranked]:
         """By arm. One that leads is measured whatever it is predicted to take."""
+        from runner_lab.records.record import RecordError
         from runner_lab.reports.choose import choice
         from runner_lab.reports.choose.ranking import Request
 
         request = Request.of(cell.lab_graph, cell.cold, cell.slots, cell.stage.api_latency_s)
         if request not in self._ranked_by:
-            self._ranked_by[request] = {arm.arm: arm for arm in choice.rank(self._summary, request)}
+            try:
+                self._ranked_by[request] = {arm.arm: arm for arm in choice.rank(self._summary, request)}
+            except RecordError:
+                # Nothing else is measured: the run says nothing of anything.
+                return {}
         return self._ranked_by[request]
 
 

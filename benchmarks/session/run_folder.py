@@ -12,10 +12,9 @@ from runner_lab.records import record as records
 from runner_lab.records import run_plan
 from runner_lab.records.cell_id import CellId
 from runner_lab.records.record import Record
-from runner_lab.records.run_plan import RunPlan
+from runner_lab.records.run_plan import RESULTS, RunPlan
 from runner_lab.records.validation import SCHEMA, RecordError
 
-RESULTS = Path("results")
 """Where runs are, seen from the working folder."""
 
 

@@ -178,8 +178,12 @@ class Session:
         # By arm, since not every suite has all of them: which one comes first is the profile's to say.
         place = {arm.name: i for i, arm in enumerate(self.arms)}
         by_arm = sorted(cells, key=lambda cell: place[cell.arm.name])
+        # Drawn work that is asked for now is new to the run.
+        new = self.options.draws is not None
         ordered = order(
-            cell for cell in by_arm if not selected or isinstance(cell, Drawn) or cell.id.of_any_block() in selected
+            cell
+            for cell in by_arm
+            if not selected or (new and isinstance(cell, Drawn)) or cell.id.of_any_block() in selected
         )
         counts: dict[int, int] = {}
         for cell in ordered:
@@ -287,7 +291,7 @@ class Session:
     @property
     def _thrift(self) -> Thrift | None:
         """None where every cell is measured: the profile has no limit, or the user has set the repeats."""
-        return None if self.options.blocks is not None else self.profile.thrift
+        return None if self.blocks != self.profile.blocks or self.options.blocks is not None else self.profile.thrift
 
     def _repeats_s(self) -> float:
         return self._thrift.end_s - (time.monotonic() - self._began_s) if self._thrift else math.inf

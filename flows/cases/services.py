@@ -45,7 +45,7 @@ def database() -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="sqlite-") as home:
             yield f"sqlite:///{home}/orders.db?timeout=120"
         return
-    empty = inputs.prepared(f"postgres-{initdb.parents[1].name}", lambda new: _initialise(initdb, new))
+    empty = inputs.prepared(f"postgres-{_version(initdb)}", lambda new: _initialise(initdb, new))
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     shutil.copytree(empty / "data", folder / "data", copy_function=shutil.copy)
     user = _nobody()
@@ -71,8 +71,16 @@ def database() -> Iterator[str]:
 def _initdb() -> Path | None:
     """Of the newest PostgreSQL of this machine; what is on the PATH comes first."""
     on_path = shutil.which("initdb")
-    installed = sorted(Path("/").glob(_POSTGRES[1:]), key=lambda path: int(path.parents[1].name))
+    installed = sorted(
+        Path("/").glob(_POSTGRES[1:]), key=lambda path: [int(part) for part in path.parents[1].name.split(".")]
+    )
     return Path(on_path).resolve() if on_path else installed[-1] if installed else None
+
+
+def _version(initdb: Path) -> str:
+    """`15.8`, say: the data of one major release are no other's."""
+    told = subprocess.run([initdb, "--version"], capture_output=True, text=True, check=True).stdout
+    return told.split()[2]
 
 
 def _initialise(initdb: Path, new: Path) -> None:

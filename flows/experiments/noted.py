@@ -15,6 +15,8 @@ from typing import Any
 
 ENOUGH = "enough"
 """A file of this name in the folder ends a flow that else goes on."""
+VARIABLE = "PLACEMENT"
+"""Environment variable that stands for what a machine of its own would have: a GPU, a licence, a network."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from prefect import flow, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.deployments import run_deployment
 
-VARIABLE = "PLACEMENT"
-"""Environment variable that stands for what a machine of its own would have: a GPU, a licence, a network."""
+from runner_lab.flows.experiments.noted import VARIABLE
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def ray_gpus(place: str) -> Place:
 def ray_runtime_env(place: str) -> Place:
     from prefect_ray.context import remote_options
 
-    with remote_options(runtime_env={"env_vars": {"PLACEMENT": place}}):
+    with remote_options(runtime_env={"env_vars": {VARIABLE: place}}):
         future = where.submit()
     return future.result()
 

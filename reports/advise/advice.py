@@ -23,7 +23,6 @@ from runner_lab.reports.choose.ranking import AS_GOOD
 from runner_lab.reports.model.simulation import handed_bytes
 from runner_lab.reports.words import units
 
-FILE_NAME = "advise.json"
 _SMALLEST_SHARE = 0.02
 _PATH_PARTS = 4
 _TOLD_SHARE = 0.1

@@ -177,6 +177,8 @@ def _together(runs: Sequence[TaskProfile]) -> TaskProfile:
         gil_s=sum(run.gil_s for run in runs),
         walk_s=sum(run.walk_s for run in runs),
         key_s=sum(run.key_s for run in runs),
+        kept_s=sum(run.kept_s for run in runs),
+        asks=sum(run.asks for run in runs),
         arg_bytes=sum(run.arg_bytes or 0.0 for run in runs),
         out_bytes=sum(run.out_bytes or 0.0 for run in runs),
     )

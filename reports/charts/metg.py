@@ -14,7 +14,7 @@ from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
-from runner_lab.reports.model.costs import makespan_s
+from runner_lab.reports.model.costs import CPU_KINDS, makespan_s
 from runner_lab.reports.model.model import ArmModel
 from runner_lab.reports.words import kinds, units
 
@@ -115,7 +115,10 @@ def _takeaway(found: dict[str, list[tuple[Arm, Metg | None]]]) -> str:
     told = []
     for kind, arms in found.items():
         reached = sorted(
-            (metg.seconds, arm.label, metg) for arm, metg in arms if metg and metg.reached and not arm.without_engine
+            (metg.seconds, arm.label, metg)
+            for arm, metg in arms
+            if metg and metg.reached and not arm.without_engine
+            if not (arm.traits.event_loop and kind in CPU_KINDS)
         )
         if reached:
             seconds, label, metg = reached[0]

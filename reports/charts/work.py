@@ -13,6 +13,7 @@ from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style
 from runner_lab.reports.charts.style import Drawing, Missing
+from runner_lab.reports.model.costs import CPU_KINDS
 from runner_lab.reports.words import kinds, units
 
 TITLE = "Waiting and computing"
@@ -83,11 +84,14 @@ def _takeaway(summary: Summary, shown: Sequence[str], arms: list[Arm]) -> str:
         found = [
             (metg, arm.label)
             for arm in arms
-            if arm.choosable and not arm.without_engine and (metg := metg_of(summary, kind, arm.name))
+            if arm.choosable and not arm.without_engine and not (arm.traits.event_loop and kind in CPU_KINDS)
+            if (metg := metg_of(summary, kind, arm.name))
         ]
         reached = sorted((metg.seconds, label, metg) for metg, label in found if metg.reached)
         if reached:
-            told.append(f"{kinds.SPOKEN.get(kind, kind)} {_told(reached[0][2])} with {reached[0][1]}")
+            first = reached[0][2]
+            alike = [label for seconds, label, metg in reached if (seconds, metg.bound) == (first.seconds, first.bound)]
+            told.append(f"{kinds.SPOKEN.get(kind, kind)} {_told(first)} with {units.listed(alike)}")
         elif found:
             limit = units.exactly(found[0][0].seconds)
             told.append(f"{kinds.SPOKEN.get(kind, kind)} not up to {limit} with any runner")

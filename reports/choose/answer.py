@@ -140,7 +140,8 @@ def _changes(answer: Answer) -> list[str]:
         at = f"{units.about(change.at)} a task" if change.what == "seconds" else f"{_round(change.at)} tasks"
         told.append(f"{side} about {at}: {change.arm}")
     if not told:
-        return ["No other length or number of tasks within a factor of 1000 changes the answer."]
+        other = "length or number of tasks" if answer.request.seconds else "number of tasks"
+        return [f"No other {other} within a factor of 1000 changes the answer."]
     return [f"The answer changes {'; '.join(told)}."]
 
 

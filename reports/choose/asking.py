@@ -10,9 +10,9 @@ from typing import Literal
 from runner_lab.records.cell_id import WIDTHS
 from runner_lab.records.graph import WorkKind, WorkName
 from runner_lab.records.record import FILE_NAME, RecordError, has_suite
+from runner_lab.records.run_plan import RESULTS
 from runner_lab.reports.choose.ranking import Request
 
-RESULTS = Path("results")
 MEASURE = "runner-lab run --profile quick"
 MOST_TASKS = 10**8
 LONGEST_S = 1e7

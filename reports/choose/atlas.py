@@ -59,11 +59,12 @@ class Map:
         return sorted((pair for pair in found if pair[0] > 0), key=lambda pair: -pair[0])
 
     def pays_from(self, tasks: int) -> float | None:
-        """Duration in seconds from which a cluster pays for so many tasks; `None` where none does, or the shortest."""
+        """Duration in seconds from which a cluster pays for so many tasks, the shortest where it always does; `None`
+        where none does."""
         if self.cluster is None:
             return None
         pays = self.cluster[:, int(np.argmin(np.abs(self.tasks - tasks)))] > 0
-        return float(self.durations_s[int(pays.argmax())]) if pays.any() and not pays[0] else None
+        return float(self.durations_s[int(pays.argmax())]) if pays.any() else None
 
 
 def maps(summary: Summary) -> list[Map]:

@@ -15,8 +15,7 @@ from runner_lab.reports.analysis.scale import ArmScale
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose import ranking
 from runner_lab.reports.choose.choice import CannotChoose, candidates
-from runner_lab.reports.choose.decisions import BEYOND
-from runner_lab.reports.choose.ranking import Request
+from runner_lab.reports.choose.ranking import BEYOND, Request
 from runner_lab.reports.model import costs
 from runner_lab.reports.model.costs import Bottleneck
 from runner_lab.reports.model.model import ArmModel
@@ -121,7 +120,7 @@ def capacity(summary: Summary, seconds: float, kind: str, scale: Summary | None 
         seconds,
         kind,
         tuple(_point(models, tasks, slots, seconds, kind, recorder) for tasks in TASKS for slots in SLOTS),
-        tuple(_ceiling(found, seconds, max(SLOTS), recorder, wide.get(found.arm.name)) for found in models),
+        tuple(_ceiling(found, seconds, kind, max(SLOTS), recorder, wide.get(found.arm.name)) for found in models),
         tuple(_measured(models, tuple(wide.values()))),
         recorder,
     )
@@ -142,16 +141,23 @@ def _point(
     )
 
 
-def _ceiling(found: ArmModel, seconds: float, slots: int, recorder: float | None, wide: ArmScale | None) -> Ceiling:
+def _ceiling(
+    found: ArmModel, seconds: float, kind: str, slots: int, recorder: float | None, wide: ArmScale | None
+) -> Ceiling:
     more = float(found.costs.prefect_factor(1.0, seconds))
     driver_s = max(more * found.costs.driver_s, 1e-6)
     held_s = more * found.costs.slot_s + seconds
-    fed = held_s / driver_s
+    # Of bodies that hold the GIL of the flow's process, one goes on at a time, and no batch changes that.
+    one_by_one = kind in found.costs.serial_kinds
+    serial_s = driver_s + (seconds if one_by_one else 0.0)
+    fed = held_s / serial_s
     size = next((s for s in reversed(wide.sizes) if s.requests is not None), None) if wide else None
     largest = next((s for s in reversed(wide.sizes) if s.driver_bytes_per_task is not None), None) if wide else None
     # The items of a batch lengthen the body, and the driver's part stays.
-    batch = math.ceil(max((slots * driver_s - held_s) / seconds + 1.0, 1.0)) if seconds else 1
-    pace = 1.0 / driver_s
+    batch = 1
+    if seconds and not one_by_one:
+        batch = math.ceil(max((slots * driver_s - held_s) / seconds + 1.0, 1.0))
+    pace = 1.0 / serial_s
     plan = None
     if size is not None and size.requests is not None:
         messages = (size.events or 0.0) + (size.logs or 0.0)

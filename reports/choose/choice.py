@@ -13,7 +13,7 @@ from runner_lab.reports.choose import ranking
 from runner_lab.reports.choose.alternatives import Batch, Change, batch_of, changes_of, half_used_from
 from runner_lab.reports.choose.asking import MEASURE
 from runner_lab.reports.choose.distance import Distance, distance_of
-from runner_lab.reports.choose.ranking import Request, place, simplicity, time_s
+from runner_lab.reports.choose.ranking import BEYOND, Request, place, simplicity, time_s
 from runner_lab.reports.model import costs
 from runner_lab.reports.model.costs import CPU_KINDS, Bottleneck
 from runner_lab.reports.model.model import ArmModel
@@ -205,17 +205,18 @@ def _vague(ranked: Sequence[Ranked]) -> list[str]:
 
 def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) -> list[str]:
     work = request.workload()
-    most = max(models, key=lambda m: m.reach.tasks).reach
+    tasks = max(m.reach.tasks for m in models)
+    body_s, payload_bytes = (max(getattr(m.reach, what) for m in models) for what in ("body_s", "payload_bytes"))
     lines = [*_workers(request, models), *_distance(request, summary)]
     beyond = [
         f"{told} (measured up to {limit})"
         for over, told, limit in (
-            (work.tasks > 2 * most.tasks, units.plural(work.tasks, "task"), f"{most.tasks}"),
-            (work.body_s > 2 * most.body_s > 0, units.exactly(work.body_s), units.exactly(most.body_s)),
+            (work.tasks > BEYOND * tasks, units.plural(work.tasks, "task"), f"{tasks}"),
+            (work.body_s > BEYOND * body_s > 0, units.exactly(work.body_s), units.exactly(body_s)),
             (
-                work.payload_bytes > 2 * most.payload_bytes > 0,
+                work.payload_bytes > BEYOND * payload_bytes > 0,
                 f"{units.size(work.payload_bytes)} of payload",
-                units.size(most.payload_bytes),
+                units.size(payload_bytes),
             ),
         )
         if over

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.choose.choice import Ranked, candidates, rank, without_async
-from runner_lab.reports.choose.ranking import Request
+from runner_lab.reports.choose.ranking import BEYOND, Request
 
 COUNTS = (10, 100, 1_000, 10_000)
 ROWS: tuple[tuple[str, str, float], ...] = (
@@ -17,8 +17,6 @@ ROWS: tuple[tuple[str, str, float], ...] = (
     ("CPU 1 min", "spin", 60.0),
     ("1 ms or less", "none", 0.0),
 )
-BEYOND = 2.0
-"""Times as much as was measured from which an answer is marked as an estimate."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ ONE_SIDED = 1.645
 """Standard deviations beyond which one arm counts as slower than another: 95 %, one-sided."""
 AS_GOOD = 1.05
 """A simpler arm, or fewer slots, may take this many times the fastest's time and is named all the same."""
+BEYOND = 2.0
+"""Times as much as was measured from which an answer is marked as an estimate."""
 MOST_THREADS = 256
 """Slots that are advised at most where a slot is a thread."""
 MOST_PROCESSES_A_CORE = 4

@@ -26,6 +26,7 @@ class Trial:
 
     arm: str
     slots: int
+    has_slots: bool
     measured_s: float
     predicted_s: float
     low_s: float
@@ -114,7 +115,7 @@ def _tested(summary: Summary, graph: AnyGraph, cells: Sequence[Cell]) -> Tested 
 
 def _trial(arm: Ranked, cell: Cell) -> Trial:
     assert cell.time_s is not None
-    return Trial(arm.arm, arm.slots, cell.time_s.value, arm.seconds, arm.low, arm.high)
+    return Trial(arm.arm, arm.slots, arm.has_slots, cell.time_s.value, arm.seconds, arm.low, arm.high)
 
 
 def own_slots(summary: Summary) -> int:

@@ -6,7 +6,7 @@ import json
 import math
 import statistics as exact
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from scipy import stats
 
@@ -80,7 +80,7 @@ def difference(a: Timings, b: Timings) -> Difference:
         cells=tuple(sorted(changed, key=lambda c: -abs(math.log(c.ratio.value)))),
         only_a=tuple(cell for cell in a.cells if cell not in b.cells),
         only_b=tuple(cell for cell in b.cells if cell not in a.cells),
-        cautions=tuple(_cautions(a, b, changed)),
+        cautions=tuple(_cautions(replace(a, name=names[0]), replace(b, name=names[1]), changed)),
     )
 
 

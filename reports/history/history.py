@@ -16,6 +16,7 @@ from typing import Any
 
 from runner_lab.records import schema_1
 from runner_lab.records.record import RecordError
+from runner_lab.records.run_plan import RESULTS
 from runner_lab.records.traits import ArmTraits
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.statistics import Estimate, Noise
@@ -23,7 +24,6 @@ from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.history.timings import API_LATENCY, Timing, Timings
 
 FILE_NAME = "history.sqlite"
-RESULTS = "results"
 SCHEMA = 2
 
 _TIMING = ("log_mean", "log_deviation", "n", "suite", "arm")
@@ -108,7 +108,7 @@ class Kept:
 def path_for(run_dir: Path) -> Path:
     """The history that a run belongs to: in the folder `results` that it is under, else beside the run."""
     run_dir = Path(run_dir).absolute()
-    folder = next((parent for parent in run_dir.parents if parent.name == RESULTS), run_dir.parent)
+    folder = next((parent for parent in run_dir.parents if parent.name == RESULTS.name), run_dir.parent)
     return folder / FILE_NAME
 
 

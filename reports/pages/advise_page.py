@@ -57,7 +57,8 @@ def _measured(profile: FlowProfile) -> list[Stretch]:
 
 
 def _by_time(profile: FlowProfile) -> list[str]:
-    return sorted(profile.by_task(), key=lambda task: -sum(r.end_s - r.start_s for r in profile.by_task()[task]))
+    by_task = profile.by_task()
+    return sorted(by_task, key=lambda task: -sum(run.end_s - run.start_s for run in by_task[task]))
 
 
 def _told(profile: FlowProfile) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.pages import comparison_tables, tables
 from runner_lab.reports.pages.markdown import escape, heading, linked
-from runner_lab.reports.words import advice, verdict
+from runner_lab.reports.words import advice, units, verdict
 
 Rows = list[dict[str, str]]
 
@@ -31,7 +31,12 @@ def text(summary: Summary, report: str | None = None, news: Sequence[str] = ()) 
     where = f"Report: `{report}`" if report else ""
     if report and report.startswith("http"):
         where = linked("Report", report)
-    facts = [f"Run {escape(run.run_id)}", f"{run.blocks} blocks", f"{run.measured} measurements", run.place or ""]
+    facts = [
+        f"Run {escape(run.run_id)}",
+        units.plural(run.blocks, "block"),
+        f"{run.measured} measurements",
+        run.place or "",
+    ]
     lines += ["", " · ".join(filter(None, facts)), *(["", where] if where else [])]
     return "\n".join(lines) + "\n"
 

@@ -16,7 +16,7 @@ from runner_lab.reports.analysis.statistics import LARGEST_TIE, SMALLEST_TIE_BAN
 from runner_lab.reports.analysis.summary import Summary
 from runner_lab.reports.charts import style, svg
 from runner_lab.reports.charts.style import Panel
-from runner_lab.reports.choose import answer, asking, choice, decisions, ranking
+from runner_lab.reports.choose import answer, asking, choice, ranking
 from runner_lab.reports.choose.choice import candidates, memory
 from runner_lab.reports.model import costs, model
 from runner_lab.reports.model.model import ArmModel
@@ -70,7 +70,7 @@ def _limits() -> dict[str, Any]:
         "UNLIMITED": costs.UNLIMITED,
         "CPU_KINDS": costs.CPU_KINDS,
         "GIL_KINDS": costs.GIL_KINDS,
-        "BEYOND": decisions.BEYOND,
+        "BEYOND": ranking.BEYOND,
         "VAGUE": choice.VAGUE,
         "KINDS": asking.KINDS,
         "MOST_TASKS": asking.MOST_TASKS,

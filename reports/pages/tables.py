@@ -90,10 +90,15 @@ def checked(summary: Summary) -> Table | None:
 
     `None` where none could be kept out of the fit.
     """
+    slotted = {arm.name: arm.has_slots for arm in summary.arms}
+    found = [held for held in summary.model.held_out if held.graph.work.seconds]
     by_graph: dict[tuple[AnyGraph, int], list[HeldOut]] = {}
-    for held in summary.model.held_out:
-        if held.graph.work.seconds:
-            by_graph.setdefault((held.graph, held.workers), []).append(held)
+    for held in sorted(found, key=lambda held: not slotted[held.arm]):
+        rows_of_graph = [key for key in by_graph if key[0] == held.graph]
+        # Who has no slots stands beside everybody's.
+        keys = [(held.graph, held.workers)] if slotted[held.arm] else rows_of_graph or [(held.graph, 0)]
+        for key in keys:
+            by_graph.setdefault(key, []).append(held)
     columns = (
         Column("Work", "Measured, but left out of the fit that predicts it.", False),
         Column("Runner", "The one with the smallest prediction.", False),
@@ -112,7 +117,7 @@ def _checked(summary: Summary, graph: AnyGraph, workers: int, held: Sequence[Hel
     errors = sorted(h.error for h in held)
     work = regret_words.of_work(graph.tasks, graph.work.kind, graph.body_s, graph.payload_bytes)
     return (
-        Entry(f"{work}, {units.plural(workers, 'slot')}"),
+        Entry(f"{work}, {units.plural(workers, 'slot')}" if workers else work),
         Entry(summary.label(first.arm)),
         duration(first.predicted_s),
         duration(first.measured_s),
@@ -136,7 +141,7 @@ def regret(summary: Summary) -> Table | None:
     rows = tuple(
         (
             Entry(regret_words.work(one)),
-            Entry(one.named.arm, units.plural(one.named.slots, "slot")),
+            Entry(one.named.arm, units.plural(one.named.slots, "slot") if one.named.has_slots else ""),
             Entry(
                 units.seconds(one.named.predicted_s),
                 units.span(units.seconds(one.named.low_s), units.seconds(one.named.high_s)),

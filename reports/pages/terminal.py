@@ -71,7 +71,7 @@ def show(answer: Answer, out: Console) -> None:
     for arm in answer.ranked:
         table.add_row(
             Text(arm.arm),
-            str(arm.slots),
+            str(arm.slots) if arm.has_slots else units.NONE,
             units.seconds(arm.seconds),
             words.between(arm),
             units.digits(arm.cpu_s),
@@ -102,7 +102,7 @@ def show_regret(found: Regret, out: Console) -> None:
         best = "" if one.best is one.named else f"{one.best.arm} "
         table.add_row(
             Text(regret_words.work(one)),
-            Text(f"{one.named.arm} x{one.named.slots}"),
+            Text(f"{one.named.arm} x{one.named.slots}" if one.named.has_slots else one.named.arm),
             units.seconds(one.named.measured_s),
             Text(f"{best}{units.seconds(one.best.measured_s)}"),
             f"{one.regret:.2f}",
@@ -171,7 +171,7 @@ def show_table(table: tables.Table, out: Console, small: bool = False) -> None:
     shown = Table(box=SIMPLE_HEAD)
     for column in table.columns:
         # Figures share what room the names leave.
-        shown.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=not column.numeric)
+        shown.add_column(Text(column.title), justify="right" if column.numeric else "left", no_wrap=not column.numeric)
     for row in table.rows:
         shown.add_row(
             *(Text(f"{entry.text}\n{entry.detail}" if small and entry.detail else entry.text) for entry in row)

@@ -63,7 +63,8 @@ def size(value: float) -> str:
     """Bytes with the unit that suits: `512 B`, `100 kB`, `1 MB`, `16.8 GB`."""
     for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if value >= limit:
-            return f"{value / limit:.3g} {unit}"
+            shown = float(f"{value / limit:.3g}")
+            return f"{shown:.0f} {unit}" if shown >= 100 else f"{shown:g} {unit}"
     return f"{value:.0f} B"
 
 

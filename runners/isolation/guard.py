@@ -63,7 +63,7 @@ def guarded(scratch: Path | None = None) -> Iterator[Path]:
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     # The guard is started before the mark is set: it must not find itself.
     guard = subprocess.Popen(
-        [sys.executable, "-m", _MODULE, mark, str(scratch), str(os.getpid())],
+        [sys.executable, "-P", "-m", _MODULE, mark, str(scratch), str(os.getpid())],
         stdin=subprocess.PIPE,
         # Ctrl-C goes to the whole foreground group; the guard has to survive it.
         start_new_session=True,

@@ -142,8 +142,11 @@ def supervised(
 
 
 def module(name: str, *arguments: str) -> list[str]:
-    """The command line that runs a module with this Python."""
-    return [sys.executable, "-m", name, *arguments]
+    """The command line that runs a module with this Python.
+
+    Without -P the modules of the working folder, the user's, would be imported before those that are installed.
+    """
+    return [sys.executable, "-P", "-m", name, *arguments]
 
 
 def requests() -> Iterator[Any]:
