@@ -63,7 +63,7 @@ def read(folder: Path, known: Described) -> FlowProfile:
         raise NoProfileError(f"{known.name} cannot be profiled: its function was not run to its end")
     begin, end = begins[0], ends[-1]
     looks = Looks(folder)
-    shares = _gil_shares(found.gil.values())
+    shares = gil_shares(found.gil.values())
     runs = _Runs(found, begin, looks, shares, known.cores)
     steps = runs.steps.of(Thread(begin["pid"], begin["tid"]), begin["t"], begin["c"], end["t"], end["c"])
     facts = _facts(folder)
@@ -126,7 +126,7 @@ def _facts(folder: Path) -> dict[str, float]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _gil_shares(entries: Any) -> dict[str, float]:
+def gil_shares(entries: Any) -> dict[str, float]:
     """By task, the share of its CPU that holds the GIL; see `knocker`."""
     names = sorted({name for entry in entries for name in entry["names"]})
     place = {name: i for i, name in enumerate(names)}

@@ -98,6 +98,15 @@ def test_children_that_outlive_the_tasks_compute_for_those_that_go_on(tmp_path):
     assert found.pools == (ThreadPool(OWN_PROCESSES, 2),)
 
 
+def test_a_child_that_ends_with_its_task_is_none_that_outlives_it(tmp_path):
+    """As a program's does that a task runs: at the last look it lives, and then its CPU is among those that ended."""
+    run = body("a", 0.0, 2.0, tid=8, children=[0.0, 1.9])
+    family = [{"k": "family", "t": t, "cpu": {"300": t - 0.1}} for t in (0.5, 1.0, 1.5)]
+    found = reading.read(write(tmp_path, *flow(0.0, 2.2), submit("a", 0.0), run, *family), KNOWN)
+    assert found.runs[0].cpu_s == pytest.approx(1.9)
+    assert found.pools == ()
+
+
 def test_a_run_waits_beside_its_child_where_nobody_hinders_it(tmp_path):
     entries = [*flow(0.0, 1.3), submit("a", 0.0), body("a", 0.0, 1.0, children=[2.0, 2.4])]
     (run,) = reading.read(write(tmp_path, *entries), KNOWN).runs
@@ -271,6 +280,17 @@ def test_taking_sizes_stops_where_it_would_cost_too_much(tmp_path):
     assert found.size(b"x", "result of load") is not None
     assert found.size(b"x", "result of load") is None
     assert found.size(b"x", "result of parse") is not None
+
+
+def test_the_one_thread_that_helps_with_blas_is_busy_when_it_computes_all_the_time(tmp_path):
+    """On two cores it has two threads, of which one is the caller's."""
+    gil = {"k": "gil", "pid": DRIVER, "names": [""], "xtx": [[0.0]], "xty": [0.0], "pool": {"work": 2.0}, "queued": {}}
+    pools = {"k": "pools", "pools": [{"library": "openblas", "threads": 2}]}
+    runs = [(f"run-{i}", i + 10) for i in range(4)]
+    bodies = [body(run, 0.0, 2.0, 0.5, tid=tid) for run, tid in runs]
+    entries = [*flow(0.0, 3.0), *(submit(run, 0.0) for run, _ in runs), *bodies, gil, pools]
+    for run in reading.read(write(tmp_path, *entries), KNOWN).runs:
+        assert (run.cpu_s, run.wait_s, run.width) == pytest.approx((1.0, 0.0, 2.0))
 
 
 def test_a_size_that_was_not_taken_is_that_of_its_task(tmp_path):

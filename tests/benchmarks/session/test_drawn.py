@@ -74,6 +74,11 @@ def test_an_arm_that_the_run_has_not_measured_does_not_measure(asked):
     assert asked.spared(drawn("lean-ray"), []) == "the run says nothing of it"
 
 
+def test_where_nothing_else_is_measured_nobody_measures(tmp_path):
+    assert not Draws(tmp_path).expected(drawn("threads"), [])
+    assert Draws(tmp_path).spared(drawn("threads"), []) == "the run says nothing of it"
+
+
 def test_waiting_work_gets_the_slots_that_are_named_for_it_where_it_is_free(asked):
     assert asked.at(drawn("threads")).arm.workers >= 32
     assert asked.at(drawn("threads", slots=2)).arm.workers == 2

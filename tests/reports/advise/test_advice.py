@@ -254,6 +254,25 @@ def test_what_was_measured_is_held_against_its_own_replay(summary: Summary) -> N
         assert any("(30.0 s of it to start and stop that)" in line for line in words) is start
 
 
+def test_processes_that_start_within_the_flow_are_part_of_the_replay(summary: Summary) -> None:
+    flow = profile([computes(0.5)] * 8, engine="processes", runner="ProcessPoolTaskRunner", slots=2)
+    yours = predict(summary, flow, Target()).yours
+    assert yours is not None
+    assert yours.pool_s > 1.0
+    ran_s = yours.replay.seconds + yours.pool_s
+    words = advice.words(advised(summary, replace(flow, wall_s=ran_s + 0.2, fn_s=ran_s)))
+    assert not any(line.startswith("Check:") for line in words)
+
+
+def test_a_few_slots_more_that_save_little_are_no_reason_to_change(summary: Summary) -> None:
+    flow = profile([waits(0.5)] * 60, runner="LeanThreadPoolTaskRunner", wall_s=2.0, fn_s=1.9)
+    named = predict(summary, flow, Target(cold=False)).named
+    assert named.arm == "lean-threads"
+    for slots, kept in ((named.slots, True), (59, True), (5, False)):
+        words = advice.words(advised(summary, replace(flow, slots=slots), Target(cold=False)))
+        assert words[0].startswith("Keep LeanThreadPoolTaskRunner") is kept
+
+
 def test_what_would_hang_has_no_time_from_a_cold_start_either(summary: Summary) -> None:
     """A whole number of heartbeats is none of an infinite time."""
     inner = [(Step("submit", (place,)), Step("wait", (place,))) for place in (2, 3)]

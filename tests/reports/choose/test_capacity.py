@@ -165,3 +165,10 @@ def test_the_queue_is_the_servers():
     from prefect.server.utilities.messaging import memory
 
     assert f"maxsize={capacities.QUEUE}" in inspect.getsource(memory.Subscription.__init__)
+
+
+def test_bodies_that_hold_the_gil_go_on_one_at_a_time_in_threads(summary):
+    ceilings = {one.arm: one for one in capacity(summary, 1.0, "spin").ceilings}
+    assert ceilings["threads"].slots_fed < 1.1
+    assert ceilings["threads"].batch == 1
+    assert ceilings["processes"].slots_fed > 3
