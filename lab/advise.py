@@ -83,6 +83,14 @@ def advise(
         prediction = predict(summary, profile, asked)
     except CannotAdviseError as error:
         raise LabError(one_line(error)) from error
+    if unknown := _unknown(summary, catalog):
+        listed = ", ".join(unknown)
+        ERR.print(
+            f"warning: run {summary.run.run_id} has no costs of {listed}, which cannot be named: measure them with "
+            "runner-lab run",
+            markup=False,
+            soft_wrap=True,
+        )
     specs = {one.arm: _spec(catalog, one.arm, one.slots) for one in prediction.ranked}
     code = {arm: catalog.engine(spec).in_code(spec) for arm, spec in specs.items() if spec is not None}
     imports = {arm: spec.import_line for arm, spec in specs.items() if spec is not None}
@@ -171,6 +179,15 @@ def _profile(target: str, parameters: Any, options: Any, once: bool) -> Any:
     except (ValueError, RuntimeError) as error:
         raise LabError(one_line(error).replace("--lab-", "--")) from error
     return found, session.folder.path, session.catalog
+
+
+def _unknown(summary: Any, catalog: Any) -> list[str]:
+    """Runners of Prefect's and lean ones that are installed, and that the run has no costs of."""
+    from runner_lab.runners.catalog import LEAN, STOCK
+
+    installed, _ = catalog.default((STOCK, LEAN))
+    known = {found.arm.name for found in summary.model.arms}
+    return [name for name in installed if name not in known]
 
 
 def _spec(catalog: Any, arm: str, slots: int) -> Any:

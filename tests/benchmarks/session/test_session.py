@@ -17,6 +17,8 @@ from runner_lab.benchmarks.profiles import FAR_S
 from runner_lab.benchmarks.session.options import UsageError
 from runner_lab.benchmarks.session.session import Options, Session
 from runner_lab.benchmarks.session.workload import LabGraphs
+from runner_lab.records.cell_id import CellId
+from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import RecordError
 from runner_lab.records.run_plan import RunPlan
 from runner_lab.reports.choose.asking import AskError
@@ -92,8 +94,8 @@ def test_a_refused_session_gives_environment_and_folder_back():
 def earlier(tmp_path):
     """The folder of a run of two blocks that is to be resumed."""
 
-    def made(profile: str = "smoke", **told) -> Path:
-        plan = RunPlan("r", profile, ("threads",), 2, 3, "threads", "pytest", "2026-01-01T00:00:00+00:00", **told)
+    def made(profile: str = "smoke", blocks: int = 2, **told) -> Path:
+        plan = RunPlan("r", profile, ("threads",), blocks, 3, "threads", "pytest", "2026-01-01T00:00:00+00:00", **told)
         (tmp_path / "run.json").write_text(json.dumps(asdict(plan)))
         return tmp_path
 
@@ -113,6 +115,22 @@ def test_an_earlier_run_keeps_its_profile_and_workers_and_may_get_more_blocks(ea
 
         assert (session.profile.name, session.workers, session.blocks) == ("smoke", 3, blocks)
         assert {cell.block for cell in session.cells(bench_overhead.SUITE)} == set(range(blocks))
+
+
+def test_an_earlier_run_whose_repeats_the_user_has_set_measures_them_all(earlier):
+    for made, thrifty in (({}, False), ({"blocks": 5}, True)):
+        session = Session(LabGraphs(), Options(resume=earlier("quick", **made)))
+        session.release()
+        assert (session._thrift is not None) is thrifty
+
+
+@pytest.mark.parametrize("asked", [None, (2, 7)])
+def test_an_earlier_run_measures_new_drawn_work_only_where_it_is_asked_for(earlier, asked):
+    kept = CellId("overhead", GraphSpec(width=2), "threads", 3)
+    session = Session(LabGraphs(), Options(resume=earlier("full", cells=(kept,)), draws=asked))
+    session.release()
+    drawn = session.order(session.cells(bench_regret.SUITE))
+    assert bool(drawn) is (asked is not None)
 
 
 def test_an_earlier_run_keeps_how_far_its_api_is(earlier):
