@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import Token
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -213,8 +214,7 @@ def lent(future: Future[Any] | None = None) -> AbstractContextManager[None]:
 
 @contextmanager
 def _waits(slots: _Slots, future: Future[Any] | None) -> Iterator[None]:
-    # Until its body begins, a task has the context of whoever submitted it.
-    in_body = TaskRunContext.get() is not _here.parent
+    in_body = _in_body()
     # What waits for several tasks may wait for each of them.
     _here.waits = True
     try:
@@ -222,6 +222,21 @@ def _waits(slots: _Slots, future: Future[Any] | None) -> Iterator[None]:
             yield
     finally:
         _here.waits = False
+
+
+def _in_body() -> bool:
+    """Whether the body of the task that this thread runs has begun.
+
+    Its engine enters a context for it and then waits for its arguments, Pending. So does a task that a body calls: its
+    context was entered within that of the body.
+    """
+    context = TaskRunContext.get()
+    if context is None or context is _here.parent:
+        return False
+    entered_in = context._token.old_value if context._token else None
+    outermost = entered_in is _here.parent or entered_in is Token.MISSING
+    state = context.task_run.state
+    return not (outermost and state is not None and state.is_pending())
 
 
 class Lends(Protocol):

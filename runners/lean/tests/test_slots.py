@@ -51,8 +51,7 @@ def test_bodies_that_wait_for_others_lend_their_slots(executor, monkeypatch, siz
     from prefect_lean import slots
 
     pool, bodies = executor(size), Bodies()
-    # In a task, its own context is what its body has and its arguments have not.
-    monkeypatch.setattr(slots.TaskRunContext, "get", lambda: object())
+    monkeypatch.setattr(slots, "_in_body", lambda: True)
 
     def branch(depth: int) -> int:
         with bodies:
@@ -95,12 +94,92 @@ def test_chain_that_waits_for_its_arguments_takes_few_threads(executor):
     assert len(pool._threads) < 20
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("named_by", "asynchronous", "record"),
+    [("argument", False, "all"), ("wait_for", False, "final"), ("argument", True, "final")],
+)
+def test_tasks_that_wait_for_arguments_hold_their_slots(lab_server, until, named_by, asynchronous, record):
+    """As many threads as slots, however many tasks wait for a running one."""
+    from prefect import flow
+    from prefect.context import FlowRunContext
+    from prefect_lean import LeanThreadPoolTaskRunner
+
+    begun, held = threading.Event(), threading.Event()
+
+    @task
+    def slow() -> int:
+        begun.set()
+        assert held.wait(LIMIT_S)
+        return 1
+
+    async def add_async(before: int, number: int) -> int:
+        return before + number
+
+    def add_sync(before: int, number: int) -> int:
+        return before + number
+
+    add: Any = task(add_async if asynchronous else add_sync)
+
+    @flow(task_runner=LeanThreadPoolTaskRunner(max_workers=4, record=record))
+    def waiting() -> tuple[list[int], int]:
+        threads = FlowRunContext.get().task_runner._executor._threads
+        first = slow.submit()
+        assert begun.wait(LIMIT_S)
+        if named_by == "argument":
+            futures = [add.submit(first, number) for number in range(100)]
+        else:
+            futures = [add.submit(1, number, wait_for=[first]) for number in range(100)]
+        until(lambda: len(threads) >= 4)
+        # Time for each thread to make way for the next one.
+        time.sleep(2)
+        held.set()
+        return [future.result() for future in futures], len(threads)
+
+    sums, threads = waiting()
+    assert sums == [1 + number for number in range(100)]
+    assert threads < 10, threads
+
+
+@pytest.mark.slow
+def test_body_that_calls_a_task_lends_its_slot_while_that_waits(lab_server):
+    """The other slot is taken until the task that is waited for has begun."""
+    from prefect import flow
+    from prefect_lean import LeanThreadPoolTaskRunner
+
+    begun = threading.Event()
+
+    @task
+    def one() -> int:
+        begun.set()
+        return 1
+
+    @task
+    def add(first: int, second: int) -> int:
+        return first + second
+
+    @task
+    def calls() -> int:
+        return add(one.submit(), 1)
+
+    @task
+    def holds() -> bool:
+        return begun.wait(LIMIT_S)
+
+    @flow(task_runner=LeanThreadPoolTaskRunner(max_workers=2))
+    def calling() -> tuple[bool, int]:
+        futures = holds.submit(), calls.submit()
+        return futures[0].result(), futures[1].result()
+
+    assert calling() == (True, 2)
+
+
 def test_time_that_is_up_is_no_end(executor, monkeypatch):
     """What is waited for in vain keeps nobody from beginning."""
     from prefect_lean import slots
 
     pool = executor(1)
-    monkeypatch.setattr(slots.TaskRunContext, "get", lambda: object())
+    monkeypatch.setattr(slots, "_in_body", lambda: True)
     held = threading.Event()
 
     def impatient() -> bool:

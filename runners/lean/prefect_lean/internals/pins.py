@@ -174,6 +174,9 @@ PINS: dict[str, Pins] = {
             "58a04b47439abb5b14686fa0f117cd87": "3.8.0 to 3.9.1",
         },
         "prefect.task_runners:ThreadPoolTaskRunner.cancel_all": {"d7555a421dda1568622b705e548f3689": "3.7.0 to 3.9.1"},
+        "prefect.task_engine:SyncTaskRunEngine.begin_run": {"71a6b865e69655ed13b254de026ffc67": "3.7.0 to 3.9.1"},
+        "prefect.task_engine:AsyncTaskRunEngine.begin_run": {"c5b9e62eec2889221b19439fa77b1390": "3.7.0 to 3.9.1"},
+        "prefect.context:ContextModel": {"a9f3352b2534807d8c5dd4a8fee723cf": "3.7.0 to 3.9.1"},
     },
     "pool": {
         "prefect.task_runners:_initialize_process_pool_worker": {
