@@ -12,12 +12,13 @@ from typing import Any
 from uuid import UUID
 
 import cloudpickle
-from prefect.futures import PrefectWrappedFuture
+from prefect.futures import PrefectFutureList, PrefectWrappedFuture
 from prefect.tasks import Task
 from prefect.utilities.annotations import BaseAnnotation
 from pydantic import BaseModel
 
 from . import internals, shipping
+from .slots import LeanFutureList
 
 _LARGE_BYTES = 64 * 1024
 """From this size on a value is given to the engine as it is, which takes fewer copies than within a pickled call."""
@@ -163,7 +164,7 @@ def _dumps(value: Any) -> bytes:
 
 
 class _Pickler(cloudpickle.Pickler):
-    """Pickles lean runners so that they can be had where this project is not installed."""
+    """Pickles lean runners, and what their `map` returns, so that they can be had without this project."""
 
     def __init__(self) -> None:
         self.file = io.BytesIO()
@@ -172,6 +173,8 @@ class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, LeanRunner):
             return shipping.package().worker.revive_runner, (obj._origins(), obj._arguments())
+        if type(obj) is LeanFutureList:
+            return PrefectFutureList, (list(obj),)
         if isinstance(obj, BaseAnnotation):
             # Pickled as the tuples they are, annotations come back wrapped twice.
             return type(obj), (obj.unwrap(),)

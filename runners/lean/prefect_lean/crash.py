@@ -31,12 +31,15 @@ class Submitted:
     flow_run_id: UUID | None
     runner: str
     origin: internals.Origin = field(default_factory=lambda: internals.Origin())
+    run_count: int | None = None
+    """The attempt of the flow run, from 1."""
 
     @classmethod
     def of(cls, task: Task, task_run_id: UUID, runner: object) -> Submitted:
         flow_run_context = internals.flow_run_context()
         flow_run = flow_run_context.flow_run if flow_run_context else None
-        return cls(task, task_run_id, flow_run.id if flow_run else None, type(runner).__name__)
+        flow_run_id, run_count = (flow_run.id, flow_run.run_count) if flow_run else (None, None)
+        return cls(task, task_run_id, flow_run_id, type(runner).__name__, run_count=run_count)
 
     def crashed(self, why: str) -> State:
         """Record the task run as crashed. `why` names the worker."""
@@ -114,17 +117,24 @@ class Submitted:
         logger.warning("The API did not record the end of task run %s.", self.task_run_id, exc_info=True)
 
 
-def flow_run_ended_badly(flow_run_id: UUID | None) -> bool:
-    """Whether the flow run failed, crashed or is cancelled. Its own context does not tell a runner that is closing."""
+def flow_run_ended_badly(flow_run_id: UUID | None, run_count: int | None = None) -> bool:
+    """Whether the flow run failed, crashed or is cancelled. Its own context does not tell a runner that is closing.
+
+    run_count: the attempt that ends. When it fails and is to be retried, Prefect sets the flow run to Running, which
+        begins the next attempt, before the runner closes.
+    """
     if flow_run_id is None:
         return False
     try:
         with get_client(sync_client=True) as client:
-            state = client.read_flow_run(flow_run_id).state
+            flow_run = client.read_flow_run(flow_run_id)
     except Exception:
         # Whoever asks is about to end its workers, and does so whatever becomes of the question.
         logger.warning("The API did not say how flow run %s ended.", flow_run_id, exc_info=True)
         return False
+    if run_count is not None and flow_run.run_count > run_count:
+        return True
+    state = flow_run.state
     return state is not None and (
         state.is_failed() or state.is_crashed() or state.is_cancelled() or state.is_cancelling()
     )

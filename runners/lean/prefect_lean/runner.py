@@ -48,6 +48,7 @@ class LeanRemoteRunner(LeanRunner):
         self._folder: str | None = None
         self._end_events: Callable[[], None] = lambda: None
         self._flow_run_id: UUID | None = None
+        self._run_count: int | None = None
 
     def submit(
         self,
@@ -67,7 +68,7 @@ class LeanRemoteRunner(LeanRunner):
         if not self._started:
             raise RuntimeError(self._not_started)
         submitted = Submitted.of(task, internals.new_id(), self)
-        self._flow_run_id = submitted.flow_run_id
+        self._flow_run_id, self._run_count = submitted.flow_run_id, submitted.run_count
         try:
             package = self._context.pack(
                 task, submitted.task_run_id, parameters, wait_for, dependencies, self._recording()
@@ -124,11 +125,12 @@ class LeanRemoteRunner(LeanRunner):
         raise unpicklable
 
     def _ended_badly(self, exception: type[BaseException] | None) -> bool:
-        """Whether the flow run failed or is cancelled. `exception` is what the runner exits with."""
-        # By these a flow run that is suspended leaves, and a generator flow that is not exhausted.
-        if exception is None or issubclass(exception, (Pause, GeneratorExit)):
-            return flow_run_ended_badly(self._flow_run_id)
-        return True
+        """Whether the flow run, or its attempt, failed or is cancelled. `exception` is what the runner exits with."""
+        if exception is None:
+            return flow_run_ended_badly(self._flow_run_id, self._run_count)
+        # By these a flow run that is suspended leaves, and a generator flow that is not exhausted. Another process may
+        # have resumed the former.
+        return not issubclass(exception, (Pause, GeneratorExit)) or flow_run_ended_badly(self._flow_run_id)
 
 
 class LeanClusterRunner(LeanRemoteRunner):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,6 +152,36 @@ def test_failed_flow_starts_no_more_tasks(arm, tmp_path, until, recorded):
     assert begun(tmp_path) == ({f"begun-{name}" for name in range(8)} if arm.name == "ray-stock" else before)
     if arm.name == "processes-lean":
         # It stops what runs, and says so.
+        for name in before:
+            task_run_id = futures[int(name.removeprefix("begun-"))].task_run_id
+            recorded(task_run_id, lambda run: run.state.is_crashed())
+
+
+@pytest.mark.parametrize("arm", LEAN_REMOTE, indirect=True)
+def test_failed_attempt_of_a_flow_starts_no_more_tasks(arm, tmp_path, until, recorded):
+    """The flow run is Running again by then, for the next attempt."""
+    futures: list[Any] = []
+    before: set[str] = set()
+    # What is not stopped ends all the same.
+    opens = threading.Timer(LIMIT_S / 4, (tmp_path / "open").touch)
+
+    def fails_once() -> int:
+        if runtime.flow_run.run_count > 1:
+            return len(futures)
+        opens.start()
+        futures.extend(note.submit(str(tmp_path), name) for name in range(8))
+        before.update(until(lambda: len(begun(tmp_path)) == 2 and begun(tmp_path)))
+        raise ValueError("the first attempt fails")
+
+    try:
+        assert arm.flow(fails_once).with_options(retries=1)() == 8
+    finally:
+        opens.cancel()
+    withdrawn(arm, "note-", until)
+    (tmp_path / "open").touch()
+    settled(arm, futures)
+    assert begun(tmp_path) == before
+    if arm.engine != "dask":
         for name in before:
             task_run_id = futures[int(name.removeprefix("begun-"))].task_run_id
             recorded(task_run_id, lambda run: run.state.is_crashed())

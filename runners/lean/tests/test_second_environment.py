@@ -62,10 +62,16 @@ def test_workers_without_this_project(bare_cluster):
     def nested() -> int:
         return increment.submit(40).result(LIMIT_S)
 
+    @task
+    def total(numbers: list[int]) -> int:
+        return sum(numbers)
+
     # Without assertions, which pytest rewrites into calls of its own that the worker would need.
     @flow(task_runner=LeanDaskTaskRunner(address=bare_cluster, client_kwargs={"timeout": LIMIT_S}))
     def elsewhere() -> list[Any]:
         chain = increment.submit(increment.submit(0), wait_for=[increment.submit(5)])
-        return [lacks_project.submit().result(LIMIT_S), chain.result(LIMIT_S), nested.submit().result(LIMIT_S)]
+        mapped = total.submit(increment.map([1, 2]))
+        futures = [lacks_project.submit(), chain, nested.submit(), mapped]
+        return [future.result(LIMIT_S) for future in futures]
 
-    assert elsewhere() == [True, 2, 41]
+    assert elsewhere() == [True, 2, 41, 5]

@@ -31,7 +31,7 @@ class Unreachable:
 def test_flow_run_that_ended_badly(exception, bad, monkeypatch):
     from prefect_lean import LeanProcessPoolTaskRunner, runner
 
-    monkeypatch.setattr(runner, "flow_run_ended_badly", lambda flow_run_id: False)
+    monkeypatch.setattr(runner, "flow_run_ended_badly", lambda *attempt: False)
     assert LeanProcessPoolTaskRunner()._ended_badly(exception) is bad
 
 

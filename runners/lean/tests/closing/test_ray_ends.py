@@ -149,7 +149,7 @@ def test_ray_tasks_are_kept_though_a_look_at_them_is_interrupted(ray, submitted,
     def interrupted(*args: Any, **kwargs: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "flow_run_ended_badly", lambda flow_run_id: True)
+    monkeypatch.setattr(runner, "flow_run_ended_badly", lambda *attempt: True)
     monkeypatch.setattr("prefect_lean.ray._CANCEL_ROUNDS", 1)
     with LeanRayTaskRunner() as made:
         ray_future(made, submitted, "waits").__del__()
@@ -163,7 +163,7 @@ def test_ray_tasks_are_kept_though_a_look_at_them_is_interrupted(ray, submitted,
 def test_ray_future_let_go_of_meanwhile_is_cancelled_once(ray, submitted, monkeypatch):
     from prefect_lean import LeanRayTaskRunner, runner
 
-    monkeypatch.setattr(runner, "flow_run_ended_badly", lambda flow_run_id: True)
+    monkeypatch.setattr(runner, "flow_run_ended_badly", lambda *attempt: True)
     monkeypatch.setattr("prefect_lean.ray._CANCEL_ROUNDS", 1)
     with LeanRayTaskRunner() as made:
         kept = ray_future(made, submitted, "waits")
