@@ -319,6 +319,62 @@ def test_what_waits_is_packed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_comes_for_a_server_that_is_away_is_packed(monkeypatch):
+    from prefect_lean.internals.window import Window
+
+    monkeypatch.setenv("PREFECT_LEAN_AHEAD", "90")
+    monkeypatch.setenv("PREFECT_LEAN_WAITING_MB", "0.01")
+
+    async def away() -> Window:
+        server = FakeServer()
+        # One that is not entered sends nothing.
+        window = Window(server, server)
+        for _ in range(300):
+            for event in task_run():
+                await window.emit(event)
+            await asyncio.sleep(0)
+        return window
+
+    window = asyncio.run(away())
+    assert len(window.waiting) == 900
+    assert len(window.waiting._next) <= 90
+    assert window.waiting.is_full()
+
+
+def test_what_came_since_the_file_was_read_is_in_it_at_the_end(monkeypatch, tmp_path):
+    from prefect_lean.internals import waiting
+
+    ending = waiting.Waiting()
+    ending.keep_in(str(tmp_path))
+    before, since = task_run(), task_run()
+    ending.append(before, later=True)
+    assert ending.first() == before[0]
+    ending.append(since, later=False)
+    assert ending.is_safe()
+    ending.close()
+    monkeypatch.setattr(waiting.os, "getpid", lambda: 1)
+    assert [event for kept in waiting.kept_events(str(tmp_path)) for event in kept] == before + since
+
+
+def test_what_is_in_memory_alone_is_not_safe(tmp_path):
+    from prefect_lean.internals.waiting import Waiting
+
+    for folder in (None, str(tmp_path)):
+        waiting = Waiting()
+        if folder:
+            waiting.keep_in(folder)
+        assert waiting.is_safe()
+        waiting.append(task_run(), later=False)
+        assert not waiting.is_safe()
+        for _ in range(3):
+            waiting.first()
+            waiting.done()
+        assert waiting.is_safe()
+        waiting.append(task_run(), later=True)
+        assert waiting.is_safe() is (folder is not None)
+        waiting.close()
+
+
 def test_full_memory_is_noticed(monkeypatch):
     from prefect_lean.internals.waiting import Waiting
 

@@ -48,8 +48,12 @@ class Waiting:
 
     @property
     def is_kept(self) -> bool:
-        """Whether what waits outlives this process."""
+        """Whether what waits outlives this process, once it is closed."""
         return self._file is not None
+
+    def is_safe(self) -> bool:
+        """Whether nothing waits that would be lost if this process ended at once. Read by other threads."""
+        return not self or (self._file is not None and (not self._next or self._next_in_file))
 
     def is_full(self) -> bool:
         # Read by other threads.
@@ -69,8 +73,9 @@ class Waiting:
     def append(self, events: list[Event], later: bool) -> None:
         """later: they will not be sent at once, since there is no room."""
         self._count += len(events)
-        if not later and self._count == len(self._next) + len(events):
-            self._next_in_file = self._next_in_file and bool(self._next)
+        only_next = self._count == len(self._next) + len(events)
+        if not later and only_next and not (self._next and self._next_in_file):
+            self._next_in_file = False
             self._next.extend(events)
         elif self._file is not None:
             self._file.append(_pack(events))

@@ -151,7 +151,7 @@ class Window:
 
     def is_sent(self) -> bool:
         """Whether nothing waits here that would end with this process. Asked by other threads."""
-        return not self._came and (self.waiting.is_kept or not self.waiting)
+        return not self._came and self.waiting.is_safe()
 
     # --- sending ---
 
@@ -159,7 +159,8 @@ class Window:
         self._storing = False
         events, self._came = self._came, []
         if events:
-            self.waiting.append(events, later=len(self.under_way) + len(events) > self._room())
+            ahead = len(self.under_way) + len(self.waiting) + len(events)
+            self.waiting.append(events, later=ahead > self._room())
             self._wake.set()
 
     def _room(self) -> int:
