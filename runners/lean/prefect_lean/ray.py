@@ -122,10 +122,11 @@ class LeanRayTaskRunner(LeanClusterRunner, RayTaskRunner[Any]):
             # What Ray makes of SIGTERM. It has also set an alarm that aborts the process after 3 s, whether what ended
             # has been reported by then or not.
             signal.alarm(0)
-        # On a cluster of others, tasks that nobody waited for go on after a flow run that ended well, as upstream.
+        # Its own Ray, and its part in that at an address, end with it: tasks that nobody waited for would stay Running
+        # in the API. In a Ray that it has found they go on after a flow run that ended well, as upstream.
         running: list[Submitted] = []
         try:
-            stopped = bool(self._unfinished()) and self._ended_badly(exc_info[0])
+            stopped = bool(self._unfinished()) and (self._owns_ray or self._ended_badly(exc_info[0]))
             if stopped:
                 running = self._cancel()
             self._settle(all_ended=stopped and self._owns_ray)
