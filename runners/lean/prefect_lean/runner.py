@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
@@ -46,6 +47,7 @@ class LeanRemoteRunner(LeanRunner):
         """In a worker, how it records the tasks that it is given: so do the tasks that those submit."""
         self._counted: tuple[float, int] | None = None
         self._folder: str | None = None
+        self._making_folder = threading.Lock()
         self._end_events: Callable[[], None] = lambda: None
         self._flow_run_id: UUID | None = None
         self._run_count: int | None = None
@@ -93,8 +95,10 @@ class LeanRemoteRunner(LeanRunner):
         now = time.monotonic()
         if self._counted is None or now - self._counted[0] > _COUNT_AGAIN_S:
             self._counted = now, self._count_processes()
-        if self._folder is None and self._ends_its_workers():
-            self._folder = tempfile.mkdtemp(prefix="prefect-lean-")
+        # Several threads of a flow may submit its first tasks.
+        with self._making_folder:
+            if self._folder is None and self._ends_its_workers():
+                self._folder = tempfile.mkdtemp(prefix="prefect-lean-")
         return internals.Recording(self.record, self._counted[1], self._folder)
 
     def _count_processes(self) -> int:
@@ -115,8 +119,12 @@ class LeanRemoteRunner(LeanRunner):
         """Its workers have ended if it ends them."""
         folder, self._folder = self._folder, None
         try:
-            if folder is not None and (not EVENTS.on() or internals.take_over(folder)):
+            if folder is None:
+                return
+            if not EVENTS.on() or internals.take_over(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+            else:
+                self.logger.warning("Events that workers could not send before they ended are left in %s.", folder)
         finally:
             self._end_events()
             self._end_events = lambda: None

@@ -140,8 +140,11 @@ def _as_in_main(task: Any) -> None:
 
     They came by value, and `pickle` takes a function for one of the script only if it is the very same.
     """
+    if getattr(task.fn, "__module__", None) != "__main__":
+        return
     main = sys.modules.get("__main__")
-    for name, value in getattr(task.fn, "__globals__", {}).items():
+    # Tasks of other threads may add to them meanwhile.
+    for name, value in list(getattr(task.fn, "__globals__", {}).items()):
         if getattr(value, "__module__", None) != "__main__" or not hasattr(value, "__code__"):
             continue
         own = getattr(main, name, None)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -85,6 +89,101 @@ def test_flush_has_a_limit(sent, monkeypatch):
     flushing.start()
     flushing.join(20)
     assert not flushing.is_alive()
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Event:
+    """What a process that has ended left in `tmp_path`."""
+    from prefect_lean.internals import waiting
+
+    event = Event(event="left", resource={"prefect.resource.id": "one"})
+    with monkeypatch.context() as other:
+        other.setattr(waiting.os, "getpid", lambda: 1)
+        ended = waiting.Waiting()
+        ended.keep_in(str(tmp_path))
+        ended.append([event], later=True)
+        ended.close()
+    return event
+
+
+class _Taking:
+    """In the place of the window of an events worker, and of its loop."""
+
+    def __init__(self, worker: Any) -> None:
+        self.taken: list[Event] = []
+        worker._window = worker._loop = self
+
+    def take_over(self, events: list[Event]) -> None:
+        self.taken += events
+
+    def call_soon_threadsafe(self, call: Any, *args: Any) -> None:
+        call(*args)
+
+
+def test_what_nobody_can_send_is_left_where_it_is(sent, left, tmp_path, monkeypatch):
+    from prefect_lean.internals import events, take_over, waiting
+
+    monkeypatch.setattr(events, "_CONNECTED_S", 0.01)
+    with events.events_by_address("A"):
+        assert not take_over(str(tmp_path))
+        assert waiting.has_kept_events(str(tmp_path))
+        taking = _Taking(events.events_worker_here.get())
+        assert take_over(str(tmp_path))
+    assert taking.taken == [left]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_is_left_nobody_has_to_send_it(sent, tmp_path):
+    from prefect_lean.internals import take_over
+
+    assert take_over(str(tmp_path))
+    assert not EventsWorker._instances  # type: ignore[misc]
+
+
+def test_events_worker_that_has_stopped_takes_nothing_over(sent, left, tmp_path):
+    from prefect.settings.context import get_current_settings
+    from prefect_lean.internals import client_key, events, take_over
+
+    with events.events_by_address("A"):
+        stopped = _Taking(events.events_worker_here.get())
+        events.events_worker_here.get()._stopped = True
+        worker = events._held(client_key(get_current_settings()))
+        other = _Taking(worker)
+        assert take_over(str(tmp_path))
+    assert (stopped.taken, other.taken) == ([], [left])
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_folder_of_what_nobody_has_taken_over_stays(taken, monkeypatch, caplog):
+    from prefect_lean import LeanProcessPoolTaskRunner, internals
+
+    monkeypatch.setattr(internals, "take_over", lambda folder: taken)
+    monkeypatch.setattr(LeanProcessPoolTaskRunner, "_ends_its_workers", lambda self: True)
+    runner = LeanProcessPoolTaskRunner()
+    folder = Path(runner._recording().folder or "")
+    assert folder.is_dir()
+    runner._end_recording()
+    assert folder.exists() is not taken
+    assert (str(folder) in caplog.text) is not taken
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_threads_that_submit_the_first_tasks_share_a_folder(monkeypatch):
+    from prefect_lean import LeanProcessPoolTaskRunner, runner
+
+    made: list[str] = []
+
+    def slowly(**kwargs: Any) -> str:
+        time.sleep(0.2)
+        made.append(f"folder {len(made)}")
+        return made[-1]
+
+    monkeypatch.setattr(runner.tempfile, "mkdtemp", slowly)
+    monkeypatch.setattr(LeanProcessPoolTaskRunner, "_ends_its_workers", lambda self: True)
+    submitting = LeanProcessPoolTaskRunner()
+    with ThreadPoolExecutor(2) as threads:
+        folders = [threads.submit(submitting._recording) for _ in range(2)]
+    assert {future.result().folder for future in folders} == {"folder 0"}
 
 
 class _Api:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import pickle
 import weakref
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 
@@ -63,3 +64,19 @@ def test_call_that_cannot_be_unpickled_is_an_error_and_no_exit():
     ended, raised = cloudpickle.loads(calls.reply)
     assert not ended
     assert isinstance(raised, pickle.UnpicklingError)
+
+
+def test_script_of_a_task_may_grow_meanwhile():
+    """As by a task in another thread of the worker, that defines a global."""
+    from prefect_lean import worker
+
+    class Grows:
+        def __getattribute__(self, name: str) -> Any:
+            names["grown"] = True
+            return object.__getattribute__(self, name)
+
+    names: dict[str, Any] = {"grows": Grows(), "after": 1}
+    function = FunctionType(compile("", "script", "exec"), names)
+    function.__module__ = "__main__"
+    worker._as_in_main(SimpleNamespace(fn=function))
+    assert names["grown"]

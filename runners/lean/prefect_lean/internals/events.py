@@ -33,6 +33,10 @@ _SWEEP_S = 1.0
 # How soon a task goes on that had to wait with its event since too many wait already.
 _FULL_S = 0.05
 
+# How long an events worker may take to connect before it is taken for one that never will.
+_CONNECTED_S = 5.0
+_LOOK_S = 0.02
+
 # Bursts that may be empty before the loop hands the waiting over to a thread again: a tenth of a second.
 _LOOKS = 10
 
@@ -110,6 +114,13 @@ class LeanEventsWorker(EventsWorker):
             self._share = recording
             if (window := self._window) is not None and self._loop is not None:
                 self._loop.call_soon_threadsafe(window.share, recording.processes, recording.folder)
+
+    def can_take_over(self) -> bool:
+        """Whether it has a window. One that has just been started has it once it has connected."""
+        deadline = time.monotonic() + _CONNECTED_S
+        while self._window is None and not self._stopped and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return self._window is not None and not self._stopped
 
     def take_over(self, events: list[Event]) -> None:
         """Send what another process could not send any more."""
@@ -279,18 +290,26 @@ def _by_worker_of(key: str, recording: Recording) -> Callable[[], None]:
 
 
 def take_over(folder: str) -> bool:
-    """Send what processes that have ended left in `folder`. Returns whether there is an events worker to do so."""
-    from .waiting import kept_events
+    """Send what processes that have ended left in `folder`. Returns False where nobody can, and leaves it there."""
+    from .waiting import has_kept_events, kept_events
 
+    if not has_kept_events(folder):
+        return True
     # A generator flow may be ended in another context than it began in.
     here = events_worker_here.get()
+    if here is not None and here._stopped:
+        here = None
     worker = here or _held(client_key(get_current_settings()))
     if worker is None:
         return False
-    for events in kept_events(folder):
-        worker.take_over(events)
-    if here is None:
-        worker.release()
+    try:
+        if not worker.can_take_over():
+            return False
+        for events in kept_events(folder):
+            worker.take_over(events)
+    finally:
+        if here is None:
+            worker.release()
     return True
 
 

@@ -159,11 +159,14 @@ class _File:
         self._file.write(data)
 
 
+def has_kept_events(folder: str) -> bool:
+    """Whether processes that have ended left something in `folder`."""
+    return bool(_kept(folder))
+
+
 def kept_events(folder: str) -> Iterator[list[Event]]:
     """What processes that have ended left in files in `folder`. Each file is removed after its last."""
-    for path in sorted(Path(folder).glob(f"*{_SUFFIX}")):
-        if path.name.startswith(f"{os.getpid()}-"):
-            continue
+    for path in _kept(folder):
         with path.open("rb") as file:
             at = _HEAD.unpack(file.read(_HEAD.size))[0]
             # The last record may be half of one.
@@ -172,6 +175,11 @@ def kept_events(folder: str) -> Iterator[list[Event]]:
                     record, at = _record(file, at)
                     yield _unpack(record)
         path.unlink()
+
+
+def _kept(folder: str) -> list[Path]:
+    files = sorted(Path(folder).glob(f"*{_SUFFIX}"))
+    return [path for path in files if not path.name.startswith(f"{os.getpid()}-")]
 
 
 def _record(file: IO[bytes], at: int) -> tuple[bytes, int]:
