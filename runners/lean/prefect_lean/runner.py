@@ -13,6 +13,7 @@ from uuid import UUID
 
 from prefect.exceptions import Pause
 from prefect.futures import PrefectFuture
+from prefect.logging import get_logger
 from prefect.tasks import Task
 
 from . import internals
@@ -24,6 +25,8 @@ from .internals.savings import EVENTS, PATIENCE, Saving
 _COUNT_AGAIN_S = 10.0
 
 CONNECT_TIMEOUT_S = 20.0
+
+logger = get_logger("task_runner.lean")
 
 
 class LeanRemoteRunner(LeanRunner):
@@ -124,7 +127,7 @@ class LeanRemoteRunner(LeanRunner):
             if not EVENTS.on() or internals.take_over(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             else:
-                self.logger.warning("Events that workers could not send before they ended are left in %s.", folder)
+                logger.warning("Events that workers could not send before they ended are left in %s.", folder)
         finally:
             self._end_events()
             self._end_events = lambda: None

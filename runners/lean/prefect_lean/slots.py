@@ -40,17 +40,28 @@ class LendingExecutor(ThreadPoolExecutor):
         return super().submit(_run, TaskRunContext.get(), partial(fn, *args, **kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        if cancel_futures:
-            for item in self._slots.drained():
-                item.future.cancel()
-        super().shutdown(wait=wait)
+        with self._shutdown_lock:
+            # Before it cancels: what a task that runs submits meanwhile would run on while the flow ends.
+            self._shutdown = True
+            items = self._slots.drained() if cancel_futures else []
+        for item in items:
+            item.future.cancel()
+        super().shutdown(wait=False)
+        # A task that waits for others may begin a thread meanwhile.
+        while wait and (alive := [thread for thread in tuple(self._threads) if thread.is_alive()]):
+            for thread in alive:
+                thread.join()
 
     def _adjust_thread_count(self) -> None:
         if self._slots.wants_thread():
-            super()._adjust_thread_count()  # type: ignore[misc]
+            self._add_thread()
 
     def _add_thread(self) -> None:
-        super()._adjust_thread_count()  # type: ignore[misc]
+        try:
+            super()._adjust_thread_count()  # type: ignore[misc]
+        except BaseException:
+            self._slots.has_no_thread()
+            raise
 
 
 class _NeverIdle:
@@ -139,6 +150,11 @@ class _Slots:
         with self._lock:
             return self._wants_thread()
 
+    def has_no_thread(self) -> None:
+        """The thread that it was to have could not be started."""
+        with self._lock:
+            self._coming -= 1
+
     def _wants_thread(self) -> bool:
         room = max(self._size - self._taken, 1 if self._running == 0 else 0)
         wanted = min(self.qsize(), room) > self._idle + self._coming
@@ -165,12 +181,12 @@ class _Slots:
             self._resumable.notify()
             self._startable.notify_all()
             another = self._wants_thread()
-        if another and (add_thread := self.add_thread()) is not None:
-            add_thread()
         waiting = _Waiting()
-        if future is not None:
-            future.add_done_callback(partial(self._resumes, waiting))
         try:
+            if another and (add_thread := self.add_thread()) is not None:
+                add_thread()
+            if future is not None:
+                future.add_done_callback(partial(self._resumes, waiting))
             yield
         finally:
             self._resumes(waiting)

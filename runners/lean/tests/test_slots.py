@@ -218,6 +218,77 @@ def test_shutdown_cancels_what_has_not_begun_and_ends_all_threads(executor):
     assert not any(thread.is_alive() for thread in pool._threads)
 
 
+def test_nothing_is_submitted_once_shutdown_has_begun(executor):
+    """As to any executor, also while it cancels."""
+    pool, held = executor(1), threading.Event()
+    running = pool.submit(held.wait, LIMIT_S)
+    waiting = pool.submit(int, "1")
+    refused: list[bool] = []
+
+    def again(_: Any) -> None:
+        try:
+            pool.submit(int, "2")
+        except RuntimeError:
+            refused.append(True)
+        held.set()
+
+    waiting.add_done_callback(again)
+    pool.shutdown(cancel_futures=True)
+    assert running.result()
+    assert refused == [True]
+
+
+def test_shutdown_waits_for_threads_that_begin_meanwhile(executor, monkeypatch):
+    """Without cancelling: the tasks of a task that runs are run."""
+    from prefect_lean import slots
+
+    pool, begun, held = executor(1), threading.Event(), threading.Event()
+    monkeypatch.setattr(slots, "_in_body", lambda: True)
+
+    def waits(depth: int) -> int:
+        begun.set()
+        assert held.wait(LIMIT_S)
+        if not depth:
+            return 1
+        with slots.lent(below[depth - 1]):
+            return below[depth - 1].result(LIMIT_S)
+
+    below: list[Any] = []
+    below.extend(pool.submit(waits, depth) for depth in range(4))
+    assert begun.wait(LIMIT_S)
+    threading.Timer(0.2, held.set).start()
+    pool.shutdown()
+    assert [future.result(0) for future in below] == [1] * 4
+    assert not any(thread.is_alive() for thread in pool._threads)
+
+
+def test_thread_that_cannot_be_started_is_not_waited_for(executor, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from prefect_lean import slots
+
+    pool = executor(1)
+    monkeypatch.setattr(slots, "_in_body", lambda: True)
+
+    def none(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    def body() -> int:
+        inner = pool.submit(int, "7")
+        with monkeypatch.context() as full:
+            full.setattr(ThreadPoolExecutor, "_adjust_thread_count", none)
+            with pytest.raises(RuntimeError, match="new thread"), slots.lent(inner):
+                pass
+        with slots.lent(inner):
+            return inner.result(LIMIT_S)
+
+    with monkeypatch.context() as full:
+        full.setattr(ThreadPoolExecutor, "_adjust_thread_count", none)
+        with pytest.raises(RuntimeError, match="new thread"):
+            pool.submit(int, "6")
+    assert pool.submit(body).result(10) == 7
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arm", "asks"),
