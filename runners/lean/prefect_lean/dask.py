@@ -139,7 +139,7 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
         for key, worker in stopped:
             if key in kept:
                 kept[key].was_stopped(worker)
-            elif (submitted := self._let_go(key)) is not None:
+            elif (submitted := self._submitted_as(key)) is not None:
                 submitted.crashed(_was_stopped(worker))
 
     def _reach(self, address: str) -> None:
@@ -213,17 +213,17 @@ class LeanDaskTaskRunner(LeanClusterRunner, DaskTaskRunner):
             return []
         return [(key, worker) for worker, keys in found.items() for key in keys]
 
-    def _let_go(self, key: str) -> Submitted | None:
+    def _submitted_as(self, key: str) -> Submitted | None:
         """A task run of which only the key is left."""
         try:
             name, task_run_id = key[:-37], UUID(key[-36:])
         except ValueError:
             # Something that a task has submitted by other means.
             return None
-        return Submitted(Task(fn=_let_go, name=name), task_run_id, self._flow_run_id, type(self).__name__)
+        return Submitted(Task(fn=_forgotten_task, name=name), task_run_id, self._flow_run_id, type(self).__name__)
 
 
-def _let_go() -> None:
+def _forgotten_task() -> None:
     """Stands for the function of a task of which nothing is left but its key."""
 
 

@@ -94,7 +94,6 @@ class ProcessPool:
         self._workers: set[_Worker] = set()
         self._idle: set[int] = set()
         """The feeders that have no job, and those whose job has ended: what their callbacks submit is theirs."""
-        self._taken: dict[int, Job] = {}
         self._closed = False
         self._stopping = False
         # A runner that is never exited, of a generator flow that is not exhausted say, leaves its pool open: the end of
@@ -145,7 +144,7 @@ class ProcessPool:
             if job.future.running() or job.future.set_running_or_notify_cancel():
                 worker = self._work(worker, job)
             # All that it holds would else stay for as long as there is nothing to do.
-            del job, self._taken[threading.get_ident()]
+            del job
         if worker is not None:
             with contextlib.suppress(OSError):
                 worker.calls.send_bytes(b"")
@@ -159,8 +158,7 @@ class ProcessPool:
             self._idle.discard(threading.get_ident())
             if not self._jobs:
                 return None
-            job = self._taken[threading.get_ident()] = self._jobs.popleft()
-            return job
+            return self._jobs.popleft()
 
     def _work(self, worker: _Worker | None, job: Job) -> _Worker | None:
         """Have `worker`, or a new one, do the job. Returns the worker unless it has died."""

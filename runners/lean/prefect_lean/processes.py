@@ -24,7 +24,7 @@ from .context import Context, Package
 from .crash import Submitted
 from .forking import ForkedContext
 from .futures import LeanConcurrentFuture, fail, when_done
-from .internals.savings import EVENTS, PATIENCE, POOL
+from .internals.savings import POOL
 from .pool import Job, ProcessPool
 from .runner import LeanRemoteRunner
 
@@ -67,10 +67,7 @@ class LeanProcessPoolTaskRunner(LeanRemoteRunner, ProcessPoolTaskRunner):
         # Upstream's starts a thread and a queue at once; in a worker, where every task enters a twin of its flow's
         # runner, they would be started and stopped for every task.
         super(ProcessPoolTaskRunner, self).__enter__()
-        if PATIENCE.on() and self.recording is None:
-            internals.wait_no_longer()
-        if EVENTS.on():
-            self._end_events = internals.events_here(self.record)
+        self._begin_events()
         self._context = Context(future_type=Future)
         self._environment = _Environment()
         self._cancelled = False

@@ -229,11 +229,6 @@ class LeanRayFuture(SettledFuture, PrefectRayFuture[Any]):
         if self._final_state is None:
             self._let_go.tasks.append((self._wrapped_future, self.submitted))
 
-    @property
-    def flow_run_id(self) -> UUID | None:
-        """The flow run that submitted the task."""
-        return self.submitted.flow_run_id
-
     def done(self) -> bool:
         """Whether the task has ended, in whatever way."""
         if self._final_state is not None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Token
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFutureList
@@ -255,12 +255,6 @@ def _in_body() -> bool:
     return not (outermost and state is not None and state.is_pending())
 
 
-class Lends(Protocol):
-    """A future that can lend the slot of the task that waits for it."""
-
-    def lent(self, alone: bool = True) -> AbstractContextManager[None]: ...
-
-
 class LeanFutureList(PrefectFutureList[Any]):
     """Futures of which the first that is waited for says how the slot of the waiting task is lent."""
 
@@ -273,7 +267,7 @@ class LeanFutureList(PrefectFutureList[Any]):
             return super().result(timeout, raise_on_failure)
 
     def _lent(self) -> AbstractContextManager[None]:
-        unfinished: Lends | None = next((one for one in self if not _done(one)), None)  # type: ignore[assignment]
+        unfinished: Any = next((one for one in self if not _done(one)), None)
         return unfinished.lent(alone=False) if unfinished is not None else nullcontext()
 
 

@@ -48,7 +48,7 @@ class LeanThreadPoolTaskRunner(LeanRunner, ThreadPoolTaskRunner[Any]):
             # Prefect before 3.7.8 has none.
             initializer = getattr(self, "_register_worker_thread", None)
             limited = self._max_workers < sys.maxsize
-            executor = _LendingExecutor if limited else _UnlimitedExecutor
+            executor = _LimitedExecutor if limited else _UnlimitedExecutor
             self._executor = executor(self._max_workers, initializer=initializer)
         if PATIENCE.on():
             internals.wait_no_longer()
@@ -110,7 +110,7 @@ class _WithClients(ThreadPoolExecutor):
         return super().submit(run, _with_client(fn) if CLIENTS.on() else fn, *args, **kwargs)
 
 
-class _LendingExecutor(_WithClients, LendingExecutor):
+class _LimitedExecutor(_WithClients, LendingExecutor):
     """Of so many slots."""
 
 

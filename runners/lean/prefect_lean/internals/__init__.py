@@ -17,7 +17,6 @@ from .savings import (
     MENDED,
     PATIENCE,
     RESULTS,
-    TESTED_PREFECT_VERSIONS,
     Saving,
     imports_of,
 )
@@ -55,7 +54,6 @@ with imports_of(EVENTS):
     from .events import LeanEventsWorker, events_here, events_workers, take_over
 
 __all__ = [
-    "TESTED_PREFECT_VERSIONS",
     "FlowRunPart",
     "LeanEventsWorker",
     "Origin",

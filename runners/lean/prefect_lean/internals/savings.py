@@ -14,7 +14,7 @@ from functools import cached_property
 
 import prefect
 
-from .pins import PINS, TESTED_PREFECT_VERSIONS, Pins
+from .pins import PINS, Pins
 from .source import source_digest
 
 WITHOUT = "PREFECT_LEAN_WITHOUT"
@@ -140,7 +140,6 @@ __all__ = [
     "RELATED",
     "RESULTS",
     "SETTINGS",
-    "TESTED_PREFECT_VERSIONS",
     "WINDOW",
     "Saving",
     "imports_of",
