@@ -124,6 +124,10 @@ class Traffic:
         return sum(self.requests.values())
 
 
+TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
+"""Final states of task runs that a reader has to know of."""
+
+
 @dataclass(frozen=True)
 class FlowRun:
     """One pass of a user's flow.

@@ -162,7 +162,7 @@ def load(config: Path | None = None) -> Catalog:
     """
     found = _engines()
     arms = _own_arms(found)
-    arms[CONTROL] = _renamed(arms[BASELINE], CONTROL, "the baseline a second time (A/A)")
+    arms[CONTROL] = replace(arms[BASELINE], name=CONTROL, summary="the baseline a second time (A/A)")
     clusters: dict[str, ClusterSettings] = {}
     if config is not None:
         declared = _read(config)
@@ -330,7 +330,3 @@ def _cluster(engine: Engine, table: Any, engines: Mapping[str, Engine]) -> Clust
         raise ConfigError(f"{key}.cluster_kwargs: they are for {key}.cluster_class, which is missing")
     own = {name: value for name, value in table.items() if name in _CLUSTER_FIELDS}
     return ClusterSettings(**own, more={name: value for name, value in table.items() if name not in own})
-
-
-def _renamed(spec: RunnerSpec, name: str, summary: str) -> RunnerSpec:
-    return RunnerSpec(name, spec.engine, spec.class_path, spec.options, summary=summary)

@@ -25,7 +25,7 @@ from runner_lab.benchmarks.measuring.measure import Site, error_line, failed, me
 from runner_lab.benchmarks.measuring.quiescence import Settled, wait_settled
 from runner_lab.benchmarks.measuring.server_runs import ServerRuns, UnansweredError
 from runner_lab.benchmarks.session.plan import CellError, PlannedCell
-from runner_lab.records.record import FlowRun, Phases, Record, Result
+from runner_lab.records.record import TROUBLED, FlowRun, Phases, Record, Result
 from runner_lab.runners.spec import RunnerSpec
 
 _AFTER_FAILURE_S = 10.0
@@ -123,7 +123,7 @@ def measure_flow(cell: PlannedCell, site: FlowSite, blank: Record, agreement: Ag
         return failed(record, error)
     verdict, remark = _judged(agreement, cell.arm.name, passed)
     # Of tasks that an upstream took along nobody knows how many came into being.
-    whole = not any(flow_run.states.get(name) for name in ("Failed", "Crashed", "Cancelled", "NotReady", "not ended"))
+    whole = not any(flow_run.states.get(name) for name in TROUBLED)
     record = replace(
         record,
         tasks=flow_run.tasks,

@@ -211,9 +211,9 @@ def build(group: Sequence[Record], versus: Comparison | None, resized: bool = Fa
         ideal_s=ideal,
         efficiency=ideal / makespan if ideal > 0 and makespan and makespan > SHORTEST_S else None,
         overhead_s=(makespan - ideal) * first.workers / first.tasks if makespan and first.tasks else None,
-        recorded=_sum(r.recorded for r in good if r.expected_recorded),
+        recorded=sum_of(r.recorded for r in good if r.expected_recorded),
         expected_recorded=sum(r.expected_recorded for r in good if r.recorded is not None),
-        executions=_sum(r.executions for r in good),
+        executions=sum_of(r.executions for r in good),
         expected_executions=sum(r.expected_executions for r in good if r.executions is not None),
         visibility_lag_s=median(r.visibility_lag_s for r in good),
         background_cpu=highest(r.background_cpu for r in group),
@@ -270,6 +270,6 @@ def highest(values: Iterable[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _sum(values: Iterable[int | None]) -> int | None:
+def sum_of(values: Iterable[int | None]) -> int | None:
     seen = [value for value in values if value is not None]
     return sum(seen) if seen else None

@@ -10,7 +10,7 @@ from runner_lab.records.graph import GraphSpec
 from runner_lab.records.record import Record
 from runner_lab.records.run_plan import LeftOut
 from runner_lab.reports.analysis import statistics
-from runner_lab.reports.analysis.cells import highest, median
+from runner_lab.reports.analysis.cells import highest, median, sum_of
 from runner_lab.reports.analysis.statistics import Estimate
 from runner_lab.reports.words import units
 from runner_lab.reports.words.units import printable
@@ -255,10 +255,10 @@ def _size(
         requests=median(found.total_requests / tasks for found in traffic),
         events=median(found.events / tasks for found in traffic),
         logs=median(found.logs / tasks for found in traffic),
-        locked=_total(found.locked for found in traffic),
-        dropped=_total(found.dropped for found in traffic),
-        failed=_total(found.failed for found in traffic),
-        errors=_total(found.errors for found in traffic),
+        locked=sum_of(found.locked for found in traffic),
+        dropped=sum_of(found.dropped for found in traffic),
+        failed=sum_of(found.failed for found in traffic),
+        errors=sum_of(found.errors for found in traffic),
         missing=None if good else printable(next((r.error for r in group if r.error), "failed")),
     )
 
@@ -286,8 +286,3 @@ def _recorded_per_s(record: Record) -> float | None:
 def _added(record: Record) -> float | None:
     peak, before = record.usage.driver_rss_bytes, record.usage.driver_rss_before_bytes
     return None if peak is None or before is None else float(max(0, peak - before))
-
-
-def _total(values: Iterable[int]) -> int | None:
-    seen = list(values)
-    return sum(seen) if seen else None

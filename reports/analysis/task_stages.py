@@ -85,4 +85,4 @@ def _log_ratios(found: Sequence[TaskStages]) -> list[float]:
 
 
 def _ratio(strata: Sequence[Sequence[float]]) -> Estimate:
-    return statistics.geometric_mean([[math.exp(log) for log in logs] for logs in strata])
+    return statistics.from_logs(statistics.mean(strata))

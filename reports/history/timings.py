@@ -15,6 +15,7 @@ from runner_lab.records.record import BASELINE, CONTROL, RecordError
 from runner_lab.records.validation import LARGEST
 from runner_lab.reports.analysis import cells, run, statistics
 from runner_lab.reports.analysis.statistics import Noise
+from runner_lab.reports.words import units
 from runner_lab.reports.words.units import printable
 
 BENCHMARK_JSON = "benchmark.json"
@@ -73,12 +74,11 @@ def _records(path: Path) -> Timings:
     found, notes = record_files.read(path)
     if not found:
         raise RecordError(f"{path} holds no measurement")
-    baseline = next((r.arm for r in found if r.role == "baseline"), BASELINE)
-    control = next((r.arm for r in found if r.role == "control"), None)
+    described = run.describe(found, None)
     arms = list(dict.fromkeys(record.arm for record in found))
     own_workers = run.workers_of(found, None)
     alike = cells.collect([record for record in found if record.workers == own_workers[record.arm]], arms)
-    whole, by_suite = cells.noise_by_suite(cells.log_ratios(alike, baseline), control)
+    whole, by_suite = cells.noise_by_suite(cells.log_ratios(alike, described.baseline), described.control)
     timed: dict[CellId, list[float]] = {record.cell: [] for record in found}
     for record in found:
         if record.status == "ok" and record.value_s is not None and record.value_s > cells.SHORTEST_S:
@@ -87,9 +87,9 @@ def _records(path: Path) -> Timings:
     environment = {API_LATENCY: 0.0, **found[0].environment}
     facts = {name: value for name, value in run.facts(environment) if name != "profile"}
     failed = sum(not values for values in timed.values())
-    notes = [*notes, *([f"{failed} cells have no good measurement"] if failed else [])]
+    notes = [*notes, *([f"{units.plural(failed, 'cell')} without a good measurement"] if failed else [])]
     return Timings(
-        name=run.describe(found, None).run_id,
+        name=described.run_id,
         cells={
             str(cell): replace(
                 timing(values), suite=cell.suite, arm=cell.arm if cell.workers == own_workers[cell.arm] else ""

@@ -23,9 +23,9 @@ from runner_lab.records.graph import AnyGraph
 from runner_lab.reports.analysis import statistics
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
-from runner_lab.reports.model.costs import CPU_KINDS, STIRRED_S, UNLIMITED, Costs, makespan_s
+from runner_lab.reports.model.costs import CPU_KINDS, STIRRED_S, Costs, makespan_s
 from runner_lab.reports.model.distance import api_trips
-from runner_lab.reports.model.model import ArmModel, MeasuredReach
+from runner_lab.reports.model.model import ArmModel, MeasuredReach, slots_of
 
 FEWEST_SIZES = 2
 MISFIT_PRIOR = 0.10
@@ -85,10 +85,10 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
         server_tasks_per_s=_server_limit(warm),
         starts_slots=not in_driver(arm),
         pool_in_run=arm.traits.reach == "host",
-        measured_slots=slots_of(arm, warm[0]),
+        measured_slots=_slots(arm, warm[0]),
         event_loop=arm.traits.event_loop,
         api_latency_s=warm[0].api_latency_s,
-        api_trips=api_trips(arm.name, cells, slots_of(arm, warm[0])),
+        api_trips=api_trips(arm.name, cells, _slots(arm, warm[0])),
         # In an event loop all bodies wait at the same time, and none is between two tasks.
         stirred=1.0 if arm.traits.event_loop else cpu.stirred if cpu else USUALLY_STIRRED,
         heartbeat_s=0.0 if before_s is None else HEARTBEAT_S,
@@ -118,11 +118,9 @@ def fit(arm: Arm, cells: Sequence[Cell], cores: int | None, near: Costs | None =
     )
 
 
-def slots_of(arm: Arm, cell: Cell) -> int:
+def _slots(arm: Arm, cell: Cell) -> int:
     """Bodies at a time."""
-    if arm.traits.event_loop:
-        return UNLIMITED
-    return 1 if arm.without_engine else max(cell.workers, 1)
+    return int(slots_of(arm, max(cell.workers, 1)))
 
 
 def in_driver(arm: Arm) -> bool:
@@ -182,7 +180,7 @@ class _Fitted:
 
 def _priors(arm: Arm, cells: Sequence[Cell], cpu: _Cpu | None) -> dict[str, Prior]:
     """What is guessed of each term that is to be fitted, before any makespan is looked at."""
-    slots = slots_of(arm, cells[0])
+    slots = _slots(arm, cells[0])
     empty = [c for c in cells if c.graph.work.seconds == 0 and not c.graph.payload_bytes and c.time_s] or list(cells)
     widest = max(empty, key=lambda c: c.graph.tasks)
     each_s = max(widest.time_s.value / widest.graph.tasks, SHORTEST_S) if widest.time_s else SHORTEST_S
@@ -262,7 +260,7 @@ def _fit_makespans(
 def _rows(arm: Arm, cells: Sequence[Cell]) -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """By kind of work: which cells, and their tasks, working tasks, seconds of a body, payload bytes and slots."""
     kinds = np.array([c.graph.work.kind for c in cells])
-    columns = np.array([(*_shape(c.graph), slots_of(arm, c)) for c in cells], dtype=float).T
+    columns = np.array([(*_shape(c.graph), _slots(arm, c)) for c in cells], dtype=float).T
     return {kind: (kinds == kind, tuple(columns[:, kinds == kind])) for kind in dict.fromkeys(kinds)}
 
 
@@ -363,7 +361,7 @@ def _with_start(
     cell = next((c for c in cells if c.graph.variant in ("plain", "map") and c.by_block), None)
     if cell is None:
         return costs, 0.0
-    warm_s = graph_s(costs, cell.graph, slots_of(arm, cell), cores)
+    warm_s = graph_s(costs, cell.graph, _slots(arm, cell), cores)
     total_s = exact.median(cell.by_block.values())
     noise = max(_spread([cell]), 0.05)
     if before_s is None or cell.shutdown_s is None:

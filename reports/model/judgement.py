@@ -133,7 +133,7 @@ def spared(warm: Sequence[Cell]) -> list[AnyGraph]:
 
 
 def _expected_s(found: ArmModel, cell: Cell) -> float:
-    return fitting.graph_s(found.costs, cell.graph, fitting.slots_of(found.arm, cell), found.cores)
+    return fitting.graph_s(found.costs, cell.graph, int(found.slots(max(cell.workers, 1))), found.cores)
 
 
 def _with_error(found: ArmModel, cells: Sequence[Cell], every: Sequence[Cell], held: Sequence[HeldOut]) -> ArmModel:

@@ -45,6 +45,13 @@ class Prediction:
     high: float
 
 
+def slots_of(arm: Arm, workers: Any) -> Any:
+    """Bodies at a time, for so many workers; arrays are welcome."""
+    if arm.traits.event_loop:
+        return UNLIMITED
+    return 1 if arm.without_engine else workers
+
+
 @dataclass(frozen=True)
 class ArmModel:
     """One arm's terms, and how sure they are.
@@ -87,9 +94,7 @@ class ArmModel:
     def slots(self, workers: Any) -> Any:
         """Bodies at a time; arrays are welcome. However many workers are asked for, direct calls have one, and an event
         loop has one for every task."""
-        if self.costs.event_loop:
-            return UNLIMITED
-        return 1 if self.arm.without_engine else self.workers if workers is None else workers
+        return slots_of(self.arm, self.workers if workers is None else workers)
 
     def ideal_s(self, work: Workload, workers: Any = None) -> float:
         """The bodies alone: in as many rounds as the slots need, CPU work no faster than the machine's cores allow."""
@@ -160,7 +165,7 @@ class ArmModel:
     def _terms_variance(self, tasks: Any, body_s: Any, kind: str, payload_bytes: Any, workers: Any) -> Any:
         """Of the logarithm, to first order in the logarithms of the fitted terms (delta method)."""
         slots = self.slots(workers)
-        at = np.array([term(self.costs, name) for name in self.names])
+        at = np.array([float(getattr(self.costs, name) or 0.0) for name in self.names])
 
         def log_time(terms: Any) -> Any:
             here = self.costs.with_fitted(terms, self.names)
@@ -176,7 +181,3 @@ class ArmModel:
         return sum(
             covariance[i, j] * slopes[i] * slopes[j] for i in range(len(at)) for j in range(len(at))
         ) + np.zeros_like(base)
-
-
-def term(costs: Costs, name: str) -> float:
-    return float(getattr(costs, name) or 0.0)

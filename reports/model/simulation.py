@@ -336,9 +336,7 @@ class _Replay:
         def done() -> None:
             self._done_s[run] = self._now
             if task.attempts:
-                self._bars.append(
-                    Bar(run, None if script.slot is None else script.slot, self._started_s[run], self._now)
-                )
+                self._bars.append(Bar(run, script.slot, self._started_s[run], self._now))
             script.last = run
             self._go_on(script)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner_lab.records.record import COMPARE, YOURS, FlowRun
+from runner_lab.records.record import COMPARE, TROUBLED, YOURS, FlowRun
 from runner_lab.reports.analysis.cells import Cell
 from runner_lab.reports.analysis.run import Arm
 from runner_lab.reports.analysis.summary import Summary
@@ -164,7 +164,7 @@ def _submitted(runs: list[FlowRun]) -> Entry:
 
 def _states(runs: list[FlowRun]) -> Entry:
     states = comparison.states_of(runs)
-    wrong = any(states[name] for name in comparison.TROUBLED)
+    wrong = any(states[name] for name in TROUBLED)
     return (
         Entry(units.printable(comparison.told(states)), tone="failed" if wrong else "") if runs else Entry(units.NONE)
     )

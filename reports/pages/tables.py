@@ -284,11 +284,11 @@ def ratio(versus: Comparison | None, is_baseline: bool = False) -> Entry:
         return Entry("baseline", sort=1.0)
     if versus is None:
         return Entry(units.NONE)
-    told, _, between = comparison.gain(versus.ratio).partition(" (")
+    told, between = comparison.gain_alone(versus.ratio), comparison.gain_between(versus.ratio)
     sure = versus.verdict in ("faster", "slower")
     text = told if sure else {"tie": "as fast", "inconclusive": "cannot be told"}[versus.verdict]
-    ends = f"{told}, {between.rstrip(')')}" if between else told
-    detail = between.rstrip(")") if sure else ends
+    detail = between if sure or not between else f"{told}, {between}"
+    detail = detail or ("" if sure else told)
     small = f"{detail}\nn {versus.ratio.n}" if detail else f"n {versus.ratio.n}"
     return Entry(text, small, versus.ratio.value, versus.verdict)
 

@@ -19,8 +19,7 @@ NOISY = 0.5
 _PAST_TELLING = 2.0
 """Relative difference of two identical runners from which its size tells nobody anything."""
 MORE_BLOCKS = 5
-TROUBLED = ("Failed", "Crashed", "Cancelled", "NotReady", "not ended")
-"""Final states of task runs that a reader has to know of."""
+WITHOUT_LIMIT = "without a limit"
 
 Timed = Sequence[tuple[Arm, Cell]]
 
@@ -86,35 +85,48 @@ def named(arm: Arm) -> str:
     return "your flow's runner" if arm.name == YOURS else arm.label
 
 
-def slots(arm: Arm) -> str:
-    """`2 threads`, `threads without a limit`, `4 workers`; nothing where they are not known."""
+def slots(arm: Arm, unlimited: str = "") -> str:
+    """`2 threads`, `4 workers`; nothing where they are not known.
+
+    Args:
+        unlimited: what is said where there is no limit; by default `threads without a limit`.
+    """
     one, many = ("worker", "workers")
     if arm.traits.slots_share_gil:
         one, many = "thread", "threads"
     elif arm.traits.reach == "host":
         one, many = "process", "processes"
     if arm.traits.slots == "no limit":
-        return f"{many} without a limit"
+        return unlimited or f"{many} {WITHOUT_LIMIT}"
     return "" if arm.traits.slots == "unknown" else f"1 {one}" if arm.workers == 1 else f"{arm.workers} {many}"
 
 
 def gain(ratio: Estimate) -> str:
     """`4.7x faster (3.9 to 5.6x)`, always above 1, of a ratio of times; `3.1x slower`."""
+    between = gain_between(ratio)
+    return f"{gain_alone(ratio)} ({between})" if between else gain_alone(ratio)
+
+
+def gain_alone(ratio: Estimate) -> str:
+    """`4.7x faster`."""
     faster = ratio.value < 1
-    value = 1 / ratio.value if faster else ratio.value
-    told = f"{units.times(value)} {'faster' if faster else 'slower'}"
+    return f"{units.times(1 / ratio.value if faster else ratio.value)} {'faster' if faster else 'slower'}"
+
+
+def gain_between(ratio: Estimate) -> str:
+    """`3.9 to 5.6x`; nothing where there is no interval."""
     if ratio.low is None or ratio.high is None:
-        return told
-    low, high = (1 / ratio.high, 1 / ratio.low) if faster else (ratio.low, ratio.high)
+        return ""
     if ratio.vague:
-        return f"{told} ({units.TOO_WIDE})"
-    return f"{told} ({units.span(units.times(low), units.times(high))})"
+        return units.TOO_WIDE
+    low, high = (1 / ratio.high, 1 / ratio.low) if ratio.value < 1 else (ratio.low, ratio.high)
+    return units.span(units.times(low), units.times(high))
 
 
 def _described(arm: Arm) -> str:
     """With its slots: `threads (no limit)`, `your flow's runner (ThreadPoolTaskRunner, 2 threads)`."""
     runner = arm.runner.rpartition(".")[2] if arm.name == YOURS else ""
-    told = ", ".join(filter(None, (runner, slots(arm).replace("threads without a limit", "no limit of threads"))))
+    told = ", ".join(filter(None, (runner, slots(arm, "no limit of threads"))))
     return f"{named(arm)} ({told})" if told else named(arm)
 
 
@@ -237,7 +249,7 @@ def _times(timed: Timed) -> list[str]:
     shown = []
     for arm, cell in timed:
         if cell.time_s:
-            told = slots(arm).replace("threads without a limit", "no limit")
+            told = slots(arm, "no limit")
             shown.append(f"{arm.label} {units.seconds(cell.time_s.value)}{f' ({told})' if told else ''}")
     return [f"Time of one run: {', '.join(shown)}."]
 
