@@ -375,6 +375,24 @@ def test_what_is_in_memory_alone_is_not_safe(tmp_path):
         waiting.close()
 
 
+def test_what_is_about_to_wait_is_not_sent_yet(monkeypatch):
+    """Packing takes time, in which another thread may ask."""
+    from prefect_lean.internals.waiting import Waiting
+    from prefect_lean.internals.window import Window
+
+    said: list[bool] = []
+
+    async def stores() -> None:
+        server = FakeServer()
+        window = Window(server, server)
+        monkeypatch.setattr(Waiting, "append", lambda *args, **kwargs: said.append(window.is_sent()))
+        await window.emit(task_run()[0])
+        await asyncio.sleep(0)
+
+    asyncio.run(stores())
+    assert said == [False]
+
+
 def test_full_memory_is_noticed(monkeypatch):
     from prefect_lean.internals.waiting import Waiting
 

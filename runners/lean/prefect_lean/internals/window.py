@@ -157,10 +157,11 @@ class Window:
 
     def _store(self) -> None:
         self._storing = False
-        events, self._came = self._came, []
-        if events:
+        if events := self._came:
             ahead = len(self.under_way) + len(self.waiting) + len(events)
             self.waiting.append(events, later=ahead > self._room())
+            # Afterwards, since another thread may ask meanwhile whether all is sent.
+            self._came = []
             self._wake.set()
 
     def _room(self) -> int:
