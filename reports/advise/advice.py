@@ -23,6 +23,8 @@ from runner_lab.reports.choose.ranking import AS_GOOD
 from runner_lab.reports.model.simulation import handed_bytes
 from runner_lab.reports.words import units
 
+CHANGE, IMPORT = "Change one line", "Import it"
+"""How lines begin that end in code."""
 _SMALLEST_SHARE = 0.02
 _PATH_PARTS = 4
 _TOLD_SHARE = 0.1
@@ -302,8 +304,8 @@ def _recommended(advice: Advice) -> list[str]:
         lines.append(f"Take {placed(named)}{how}: {_time(named)}{_start(prediction, named)}.{_gain(prediction, own)}")
         if code:
             line = advice.imports.get(named.arm, "")
-            told = f"Change one line{_of_subflows(profile)}: @flow(task_runner={code})"
-            lines.append(f"{told}{f', after {line}' if line else ''}")
+            lines.append(f"{CHANGE}{_of_subflows(profile)}: @flow(task_runner={code})")
+            lines += [f"{IMPORT}: {line}"] if line else []
     warm = prediction.named_warm
     if prediction.target.cold and warm is not named:
         lines.append(f"On workers that are already up: {placed(warm)}, {units.seconds(warm.warm_s)}.")

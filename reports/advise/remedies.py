@@ -230,7 +230,7 @@ def _keys(prediction: FlowPrediction) -> Iterator[Remedy]:
         unhashed = tuple(replace(run, key_s=0.0) if run.task == task else run for run in profile.runs)
         yield Remedy(
             f"Prefect hashes what {task} takes for a cache key, {units.seconds(each_s)} each time: where nothing is to "
-            "be found in a cache, @task(cache_policy=NO_CACHE), after from prefect.cache_policies import NO_CACHE.",
+            "be found in a cache, @task(cache_policy=NO_CACHE) of prefect.cache_policies.",
             _saved(prediction, replace(profile, runs=unhashed)),
         )
 

@@ -79,8 +79,9 @@ def test_a_short_flow_is_told_what_to_take_on_workers_that_are_up(summary: Summa
 def test_the_line_to_change_comes_with_its_import(summary: Summary) -> None:
     found = advised(summary, profile([computes(2.0)] * 60))
     named = found.prediction.named
-    line = f"Change one line: @flow(task_runner=Runner(max_workers={named.slots})), after from runners import Runner"
-    assert line in advice.words(found)
+    words = advice.words(found)
+    assert words[1] == f"Change one line: @flow(task_runner=Runner(max_workers={named.slots}))"
+    assert words[2] == "Import it: from runners import Runner"
     assert advice.data(found)["named"]["import"] == "from runners import Runner"
 
 
