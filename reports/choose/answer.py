@@ -15,7 +15,7 @@ WORTH_SAYING = 1.1
 
 WHY: dict[Bottleneck, str] = {
     "submit": "the driver, which submits one task after another",
-    "workers": "the worker slots",
+    "workers": "the slots",
     "gil": "the GIL: bodies take turns",
     "machine": "the machine's cores",
     "loop": "the event loop, which runs the code of one task at a time",

@@ -25,7 +25,7 @@ from runner_lab.reports.words import units
 WORDS: dict[Verdict, str] = {"slower": "slower", "faster": "faster", "tie": "the same", "inconclusive": "inconclusive"}
 PLACES = {
     "submit": "driver",
-    "workers": "workers",
+    "workers": "slots",
     "gil": "GIL",
     "machine": "cores",
     "loop": "event loop",

@@ -181,7 +181,7 @@ def _stay(summary: Summary, base: Arm, rivals: Sequence[tuple[Arm, Comparison | 
     if unsure:
         others = units.listed([arm.label for arm, _ in unsure])
         lines.append(
-            f"This run cannot tell {others} from it: add repeats (--blocks {summary.run.blocks + MORE_BLOCKS})."
+            f"This run cannot tell {others} from it: add blocks (--blocks {summary.run.blocks + MORE_BLOCKS})."
         )
     return lines
 

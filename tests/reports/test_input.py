@@ -151,7 +151,7 @@ def test_an_odd_plan_is_told_and_ignored(tmp_path: Path, content: str) -> None:
 @pytest.mark.usefixtures("no_charts")
 def test_one_block_gives_figures_without_intervals_or_verdicts(rendered: Callable[..., RenderedRun]) -> None:
     run = rendered(synthetic.records(synthetic.SMOKE, blocks=1))
-    assert any("measured at most once" in warning for warning in run.rendered.warnings)
+    assert any("cells were measured once" in warning for warning in run.rendered.warnings)
     rows = json.loads(run.rendered.summary.read_text())["rows"]
     assert {c["verdict"] for row in rows for c in row["by_suite"].values()} == {"inconclusive"}
 

@@ -102,7 +102,7 @@ def test_a_control_that_is_off_is_told_first_and_raises_the_threshold(tmp_path: 
 @pytest.mark.parametrize(
     ("truths", "options", "words"),
     [
-        (synthetic.SMOKE, {"blocks": 3}, "measured at most 3 times"),
+        (synthetic.SMOKE, {"blocks": 3}, "measured 3 times or less"),
         (
             synthetic.SMOKE,
             {"blocks": 2, "background_cpu": 0.4},

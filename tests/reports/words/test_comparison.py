@@ -141,7 +141,7 @@ def test_what_a_run_cannot_tell_is_named_without_a_figure(tmp_path):
         "Stay with your flow's runner (yours, no limit of threads) for etl(n=3): no other runner is faster beyond the "
         "noise."
     )
-    assert second == "This run cannot tell dask from it: add repeats (--blocks 10)."
+    assert second == "This run cannot tell dask from it: add blocks (--blocks 10)."
 
 
 def test_a_run_whose_baseline_failed_names_the_shortest_time_and_no_verdict(tmp_path):
