@@ -66,13 +66,14 @@ def _generator(fn: Callable[..., Any], folder: str, name: str, call: int | None)
         with Body(folder, name, call, (args, kwargs), shared=True) as body:
             items = fn(*args, **kwargs)
             while True:
-                began_s = time.monotonic()
+                began_s, queued_before_s = time.monotonic(), queued_s() or 0.0
                 try:
                     item = step(body, lambda: next(items))
                 except StopIteration:
                     return
                 finally:
                     body.ran_s += time.monotonic() - began_s
+                    body.queued_s += (queued_s() or 0.0) - queued_before_s
                 yield item
 
     return noting
@@ -130,6 +131,8 @@ class Body(Spent):
         self._threads: list[tuple[int, float, float, float]] = []
         self.ran_s = 0.0
         """Of a generator: seconds in which it was asked for an item."""
+        self.queued_s = 0.0
+        """Of these, in which its thread had no core."""
         self.late_s: float | None = None
         """In an event loop: seconds from the begin of a round of the loop to the step in it, summed."""
         self.value: Any = None
@@ -160,9 +163,10 @@ class Body(Spent):
         entry |= {"t1": time.monotonic(), "c1": time.thread_time(), "failed": kind is not None}
         entry["cpu"] = self.cpu_s if self._shared else entry["c1"] - entry["c0"]
         entry["children"].append(_children_s())
-        queued = queued_s()
-        before = entry.pop("queued0")
-        entry["queued"] = None if queued is None or before is None or self._shared else queued - before
+        queued, before = queued_s(), entry.pop("queued0")
+        entry["queued"] = (
+            None if queued is None or before is None else self.queued_s if self._shared else queued - before
+        )
         if self.ran_s:
             entry["ran"] = self.ran_s
         if self.late_s is not None:

@@ -197,7 +197,7 @@ def ray_gpus(place: str) -> Place:
 def ray_runtime_env(place: str) -> Place:
     from prefect_ray.context import remote_options
 
-    with remote_options(runtime_env={"env_vars": {VARIABLE: place}}):
+    with remote_options(runtime_env={"env_vars": {"PLACEMENT": place}}):
         future = where.submit()
     return future.result()
 

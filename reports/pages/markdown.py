@@ -49,7 +49,11 @@ def text(
     for found in findings:
         lines += ["", f"## {escape(found.title)}", "", escape(findings_tables.headline(found))]
     facts = [f"Run {escape(run.run_id)}", f"profile {escape(run.profile)}" if run.profile else "", run.place or ""]
-    facts += [units.plural(run.blocks, "block"), units.plural(run.measured, "measurement"), escape(run.started_at or "")]
+    facts += [
+        units.plural(run.blocks, "block"),
+        units.plural(run.measured, "measurement"),
+        escape(run.started_at or ""),
+    ]
     lines += ["", f"{linked('All tables and charts', DETAILS)}. {' · '.join(filter(None, facts))}."]
     return "\n".join(lines) + "\n"
 

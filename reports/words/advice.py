@@ -140,8 +140,8 @@ def _blocks(summary: Summary) -> list[str]:
         return []
     if most < ENOUGH_BLOCKS and summary.model.median_error is not None:
         return [
-            f"Most cells were measured {'once' if most == 1 else f'{most} times or less'}: enough for the answers, whose "
-            "intervals say how sure they are. To compare single cells, use "
+            f"Most cells were measured {'once' if most == 1 else f'{most} times or less'}: enough for the answers, "
+            "whose intervals say how sure they are. To compare single cells, use "
             f"{_option(summary, 'blocks')} 7 or the full profile."
         ]
     if most == 1:

@@ -71,7 +71,11 @@ def experiment(name: str) -> Experiment:
 
 
 @pytest.fixture
-def process(scratch: Path, tmp_path: Path, lab_server: object) -> Iterator[Callable[[str], ExperimentProcess]]:
+def process(
+    scratch: Path, tmp_path: Path, lab_server: object, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], ExperimentProcess]]:
+    # The odd experiments are in no package that is installed.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder = scratch / f"frame-{tmp_path.name}"
     folder.mkdir()
     made = ExperimentProcess("p", folder, tmp_path / "log", {"told": 7, "tried": str(tmp_path / "tried")})

@@ -83,4 +83,4 @@ def test_a_program_that_is_not_there_leaves_nothing(tmp_path):
 
 
 def test_a_module_is_run_by_this_python():
-    assert module("json.tool", "--help") == [sys.executable, "-m", "json.tool", "--help"]
+    assert module("json.tool", "--help") == [sys.executable, "-P", "-m", "json.tool", "--help"]
