@@ -158,8 +158,12 @@ def _model(run: Path | None) -> Path:
 
 def _is_whole(run: Path) -> bool:
     from runner_lab.records import run_plan
+    from runner_lab.records.validation import RecordError
 
-    plan = run_plan.read(run)
+    try:
+        plan = run_plan.read(run)
+    except (OSError, RecordError):
+        return False
     return plan.finished_at is not None and not plan.interrupted
 
 
