@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from runner_lab.lab.child import run_child
 from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end, one_line
-from runner_lab.lab.starting import started
+from runner_lab.lab.starting import run_child, started
 
 CALIBRATE = "calibrate"
 """The profile of the lab's graphs that is measured where no run can answer."""

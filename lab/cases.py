@@ -9,8 +9,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runner_lab.lab.child import run_child
 from runner_lab.lab.console import ERR, OUT, AsJson, Config, LabError, end
+from runner_lab.lab.starting import run_child
 from runner_lab.records.cases import CasesPlan, MeasuredCases
 from runner_lab.records.flow_profile import ADVICE
 

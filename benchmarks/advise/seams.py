@@ -356,61 +356,57 @@ def _where() -> str:
 
 
 def _flow_function(fn: Callable[..., Any], folder: str) -> Callable[..., Any]:
+    marked = functools.partial(_marked, folder, inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn))
     if inspect.iscoroutinefunction(fn):
 
         @functools.wraps(fn)
         async def noting(*args: Any, **kwargs: Any) -> Any:
-            _flow_mark(folder, fn)
-            try:
+            with marked():
                 return await fn(*args, **kwargs)
-            finally:
-                _flow_mark(folder, fn, end=True)
 
         return noting
     if inspect.isasyncgenfunction(fn):
 
         @functools.wraps(fn)
         async def noting_items(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-            _flow_mark(folder, fn)
-            try:
+            with marked():
                 async for item in fn(*args, **kwargs):
                     yield item
-            finally:
-                _flow_mark(folder, fn, end=True)
 
         return noting_items
     if inspect.isgeneratorfunction(fn):
 
         @functools.wraps(fn)
         def noting_each(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            _flow_mark(folder, fn)
-            try:
+            with marked():
                 yield from fn(*args, **kwargs)
-            finally:
-                _flow_mark(folder, fn, end=True)
 
         return noting_each
 
     @functools.wraps(fn)
     def noting_sync(*args: Any, **kwargs: Any) -> Any:
-        _flow_mark(folder, fn)
-        try:
+        with marked():
             return fn(*args, **kwargs)
-        finally:
-            _flow_mark(folder, fn, end=True)
 
     return noting_sync
 
 
-def _flow_mark(folder: str, fn: Callable[..., Any], end: bool = False) -> None:
+@contextmanager
+def _marked(folder: str, loop: bool) -> Iterator[None]:
+    """Note where the flow's function begins and ends.
+
+    Args:
+        loop: it runs in an event loop.
+    """
     here = probe(folder)
-    loop = inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn)
-    here.note(
-        k="flow",
-        **{"end": end, "async": loop},
-        tid=threading.get_native_id(),
-        t=time.monotonic(),
-        c=time.thread_time(),
-    )
-    if end:
+
+    def mark(end: bool) -> None:
+        clocks = {"t": time.monotonic(), "c": time.thread_time()}
+        here.note(k="flow", **{"end": end, "async": loop}, tid=threading.get_native_id(), **clocks)
+
+    mark(end=False)
+    try:
+        yield
+    finally:
+        mark(end=True)
         here.knocker.save()

@@ -21,10 +21,6 @@ from runner_lab.runners.engines.ray import init, local_node
 from runner_lab.runners.isolation.supervised import module, supervised
 
 PLACES = ("left", "right")
-"""What the bodies of `flows.experiments.placement` read: it stands for what a machine of its own would have.
-
-Named here once more because to import them is to import Prefect, which must not be before its environment is set.
-"""
 START_LIMIT_S = 120.0
 """For a place to come up. Generous: a worker imports Prefect first."""
 

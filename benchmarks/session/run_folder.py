@@ -15,8 +15,6 @@ from runner_lab.records.record import Record
 from runner_lab.records.run_plan import RESULTS, RunPlan
 from runner_lab.records.validation import SCHEMA, RecordError
 
-"""Where runs are, seen from the working folder."""
-
 
 class RunFolder:
     """

@@ -164,9 +164,16 @@ class Session:
         # Other work for each distance: what a cell is known by does not have it.
         found = draws(count, f"{seed} at {far_s}" if far_s else seed, self.workers)
         return [
-            Drawn(suite.name, draw.graph, arm, block, self._stage(arm, suite), draw.cold, slots=slots)
+            Drawn(
+                suite.name,
+                draw.graph,
+                arm,
+                block,
+                self._stage(arm, suite),
+                draw.cold,
+                slots=None if draw.free else self.workers,
+            )
             for draw in found
-            for slots in (None if draw.free else self.workers,)
             for arm in self.arms
             if suite.takes(arm) and self._applies(suite, draw.graph, arm, draw.cold)
             for block in range(2)

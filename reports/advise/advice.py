@@ -23,8 +23,6 @@ from runner_lab.reports.choose.ranking import AS_GOOD
 from runner_lab.reports.model.simulation import handed_bytes
 from runner_lab.reports.words import units
 
-CHANGE, IMPORT = "Change one line", "Import it"
-"""How lines begin that end in code."""
 _SMALLEST_SHARE = 0.02
 _PATH_PARTS = 4
 _TOLD_SHARE = 0.1
@@ -230,6 +228,12 @@ def _ratio(part: float, whole: float) -> float:
 
 def words(advice: Advice) -> tuple[str, ...]:
     """Ten lines or so: the answer, why, what to change, and how sure that is."""
+    answer, *others = told(advice)
+    return (answer, *(f"{line}: {code}" for line, code in change(advice)), *others)
+
+
+def told(advice: Advice) -> tuple[str, ...]:
+    """These lines but those of `change`, which follow the first."""
     prediction = advice.prediction
     profile = prediction.profile
     lines = [
@@ -289,27 +293,38 @@ def _recommended(advice: Advice) -> list[str]:
     profile, named = prediction.profile, prediction.named
     lines = []
     own = _own_row(prediction)
-    handed = any(profile.submitted)
-    if not handed:
+    if not any(profile.submitted):
         does = "awaits" if profile.asynchronous else "calls"
         why = f"the flow {does} its tasks, and submits none" if profile.runs else "the flow ran no task"
         told = f"{units.seconds(profile.wall_s)} now" if named.has_slots else _time(named)
         return [f"No runner makes it faster: {why} ({told})."]
-    if own is not None and own.seconds <= AS_GOOD * named.seconds:
+    if _stays(prediction, own):
+        assert own is not None
         times = f"{_time(own)}{_start(prediction, own)}"
         lines.append(f"Keep {profile.runner}: no other runner is more than 10 % faster ({times}).")
     else:
-        code = advice.code.get(named.arm, "")
         how = "" if named.has_slots else f" ({_WITHOUT_RUNNER[named.engine == 'none']})"
         lines.append(f"Take {placed(named)}{how}: {_time(named)}{_start(prediction, named)}.{_gain(prediction, own)}")
-        if code:
-            line = advice.imports.get(named.arm, "")
-            lines.append(f"{CHANGE}{_of_subflows(profile)}: @flow(task_runner={code})")
-            lines += [f"{IMPORT}: {line}"] if line else []
     warm = prediction.named_warm
     if prediction.target.cold and warm is not named:
         lines.append(f"On workers that are already up: {placed(warm)}, {units.seconds(warm.warm_s)}.")
     return lines
+
+
+def _stays(prediction: FlowPrediction, own: PredictedFlow | None) -> bool:
+    """Whether the flow keeps its own runner."""
+    return own is not None and own.seconds <= AS_GOOD * prediction.named.seconds
+
+
+def change(advice: Advice) -> tuple[tuple[str, str], ...]:
+    """What to change for the named runner, and the code; nothing where the flow's own stays, or none helps."""
+    prediction = advice.prediction
+    profile, arm = prediction.profile, prediction.named.arm
+    code, line = advice.code.get(arm, ""), advice.imports.get(arm, "")
+    if not code or not any(profile.submitted) or _stays(prediction, _own_row(prediction)):
+        return ()
+    changed = (f"Change one line{_of_subflows(profile)}", f"@flow(task_runner={code})")
+    return (changed, ("Import it", line)) if line else (changed,)
 
 
 def _of_subflows(profile: FlowProfile) -> str:

@@ -247,7 +247,7 @@ def _at(
     pool_s = 0.0
     if costs.pool_in_run:
         pool_s = pools * (costs.fixed_s * float(costs.start_factor(slots, cores)) + imports_s)
-    warm_s = around_s + (pool_s or costs.fixed_s) + done.seconds
+    warm_s = around_s + (pool_s if costs.pool_in_run else costs.fixed_s) + done.seconds
     start_s = None if costs.cold_s is None else float(cold_start_s(costs, slots, cores))
     if start_s is not None and not costs.pool_in_run:
         start_s += imports_s

@@ -95,7 +95,7 @@ def _time(name: str, arm: Arm, cell: Cell) -> ArmTime:
     interval = time is not None and not time.vague
     return ArmTime(
         arm=name,
-        slots=comparison.slots(arm),
+        slots=comparison.slots(arm, "no limit"),
         workers=arm.workers,
         seconds=time.value if time else None,
         low=time.low if time and interval else None,

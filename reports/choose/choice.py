@@ -206,7 +206,8 @@ def _vague(ranked: Sequence[Ranked]) -> list[str]:
 def _cautions(summary: Summary, request: Request, models: Sequence[ArmModel]) -> list[str]:
     work = request.workload()
     tasks = max(m.reach.tasks for m in models)
-    body_s, payload_bytes = (max(getattr(m.reach, what) for m in models) for what in ("body_s", "payload_bytes"))
+    body_s = max(m.reach.body_s for m in models)
+    payload_bytes = max(m.reach.payload_bytes for m in models)
     lines = [*_workers(request, models), *_distance(request, summary)]
     beyond = [
         f"{told} (measured up to {limit})"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from runner_lab.records.flow_profile import FlowProfile
-from runner_lab.reports.advise.advice import CHANGE, IMPORT, Advice, data, placed, words
+from runner_lab.reports.advise.advice import Advice, change, data, placed, told
 from runner_lab.reports.charts import timeline
 from runner_lab.reports.charts.svg import variable
 from runner_lab.reports.charts.timeline import Stretch
@@ -37,14 +37,15 @@ def html(advice: Advice) -> str:
     return filled(
         "advise.html.j2",
         name=profile.name,
-        words=[_in_parts(line) for line in words(advice)],
+        words=told(advice),
+        change=change(advice),
         lines=lines,
         legend=[(task, variable(shade)) for task, shade in list(colour.items())[:8]],
         runners=_runners(advice),
         tasks=_tasks(advice),
         path=_path(advice),
         model=prediction.run_id,
-        told=_told(profile),
+        told=_profiled(profile),
     )
 
 
@@ -61,15 +62,7 @@ def _by_time(profile: FlowProfile) -> list[str]:
     return sorted(by_task, key=lambda task: -sum(run.end_s - run.start_s for run in by_task[task]))
 
 
-def _in_parts(line: str) -> tuple[str, str]:
-    """A line, and the code that it ends in."""
-    if not line.startswith((CHANGE, IMPORT)):
-        return line, ""
-    told, _, code = line.partition(": ")
-    return f"{told}: ", code
-
-
-def _told(profile: FlowProfile) -> str:
+def _profiled(profile: FlowProfile) -> str:
     return f"Profiled once on {units.plural(profile.cores, 'core')}, {units.plural(len(profile.runs), 'task run')}."
 
 

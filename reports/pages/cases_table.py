@@ -10,7 +10,7 @@ from runner_lab.records.validation import RecordError
 from runner_lab.reports import charts
 from runner_lab.reports.pages import generated, markdown
 from runner_lab.reports.pages.tables import Column, Entry, Table
-from runner_lab.reports.words import comparison, units
+from runner_lab.reports.words import units
 
 PAGE = "cases.md"
 CHART = "cases-by-runner.png"
@@ -60,8 +60,7 @@ def _errors(measured: MeasuredCases) -> str:
 def _slots(measured: MeasuredCases, arm: str) -> str:
     """That it had in every case; nothing where they differ."""
     told = {time.slots for case in measured.cases if (time := case.of(arm))}
-    only = told.pop() if len(told) == 1 else ""
-    return "no limit" if only.endswith(comparison.WITHOUT_LIMIT) else only
+    return told.pop() if len(told) == 1 else ""
 
 
 def _row(case: MeasuredCase, arms: tuple[str, ...], slots: dict[str, str], predicted: bool) -> tuple[Entry, ...]:

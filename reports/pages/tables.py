@@ -90,15 +90,17 @@ def checked(summary: Summary) -> Table | None:
 
     `None` where none could be kept out of the fit.
     """
-    slotted = {arm.name: arm.has_slots for arm in summary.arms}
+    has_slots = {arm.name: arm.has_slots for arm in summary.arms}
     found = [held for held in summary.model.held_out if held.graph.work.seconds]
     by_graph: dict[tuple[AnyGraph, int], list[HeldOut]] = {}
-    for held in sorted(found, key=lambda held: not slotted[held.arm]):
-        rows_of_graph = [key for key in by_graph if key[0] == held.graph]
-        # Who has no slots stands beside everybody's.
-        keys = [(held.graph, held.workers)] if slotted[held.arm] else rows_of_graph or [(held.graph, 0)]
-        for key in keys:
-            by_graph.setdefault(key, []).append(held)
+    for held in found:
+        if has_slots[held.arm]:
+            by_graph.setdefault((held.graph, held.workers), []).append(held)
+    for held in found:
+        if not has_slots[held.arm]:
+            # It stands beside others in all numbers of slots.
+            for key in [key for key in by_graph if key[0] == held.graph] or [(held.graph, 0)]:
+                by_graph.setdefault(key, []).append(held)
     columns = (
         Column("Work", "Measured, but left out of the fit that predicts it.", False),
         Column("Runner", "The one with the smallest prediction.", False),
@@ -287,8 +289,7 @@ def ratio(versus: Comparison | None, is_baseline: bool = False) -> Entry:
     told, between = comparison.gain_alone(versus.ratio), comparison.gain_between(versus.ratio)
     sure = versus.verdict in ("faster", "slower")
     text = told if sure else {"tie": "as fast", "inconclusive": "cannot be told"}[versus.verdict]
-    detail = between if sure or not between else f"{told}, {between}"
-    detail = detail or ("" if sure else told)
+    detail = between if sure else ", ".join(filter(None, (told, between)))
     small = f"{detail}\nn {versus.ratio.n}" if detail else f"n {versus.ratio.n}"
     return Entry(text, small, versus.ratio.value, versus.verdict)
 

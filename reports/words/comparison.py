@@ -19,7 +19,6 @@ NOISY = 0.5
 _PAST_TELLING = 2.0
 """Relative difference of two identical runners from which its size tells nobody anything."""
 MORE_BLOCKS = 5
-WITHOUT_LIMIT = "without a limit"
 
 Timed = Sequence[tuple[Arm, Cell]]
 
@@ -97,7 +96,7 @@ def slots(arm: Arm, unlimited: str = "") -> str:
     elif arm.traits.reach == "host":
         one, many = "process", "processes"
     if arm.traits.slots == "no limit":
-        return unlimited or f"{many} {WITHOUT_LIMIT}"
+        return unlimited or f"{many} without a limit"
     return "" if arm.traits.slots == "unknown" else f"1 {one}" if arm.workers == 1 else f"{arm.workers} {many}"
 
 

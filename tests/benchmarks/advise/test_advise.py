@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from runner_lab.records.flow_profile import FlowProfile, LimitUse
+from runner_lab.records.run_plan import RunPlan
+from runner_lab.runners.isolation.waiting import last_within
 from tests.reports import machine, synthetic
 
 ROOT = Path(__file__).parents[3]
@@ -294,6 +297,43 @@ def test_where_no_runner_is_named_there_is_advice_and_nothing_to_verify(advise):
 
     assert printed.startswith("No runner makes it faster: the flow calls its tasks")
     assert data["verified"] == []
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_what_is_advised_stays_where_the_verification_is_stopped(start, tmp_path, lab_server, run_folder):
+    known = ["--from", str(run_folder), "--api-url", lab_server.api_url, "--out", "out", "--verify", "--blocks", "9"]
+    running = start(f"{PROFILED}:growing", *known)
+    assert last_within((tmp_path / "out" / "verify" / "records.jsonl").exists, 120.0, 0.2)
+    running.send_signal(signal.SIGINT)
+    printed, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "page: out/advise.html" in printed
+    assert (tmp_path / "out" / "advise.json").exists()
+
+
+def test_a_calibration_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    """What resumes it is a command of the lab's: here only whether it is asked to."""
+    from runner_lab.lab import advise
+
+    monkeypatch.chdir(tmp_path)
+    asked: list[list[str]] = []
+
+    def run_child(command, **streams):
+        asked.append(command[4:])
+        return 130, ""
+
+    monkeypatch.setattr(advise, "run_child", run_child)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            advise._model(None)
+        assert ended.value.code == 130
+        plan = RunPlan(
+            "c", "calibrate", ("threads",), 1, 2, "threads", "", "2026-01-01T00:00:00+00:00", interrupted=True
+        )
+        synthetic.write(tmp_path / "results" / "calibration", machine.records(machine.RUNNERS[:2], blocks=1), plan)
+    folder = str(Path("results") / "calibration")
+    assert asked == [["run", "--profile", "calibrate", "--out", folder], ["run", "--resume", folder]]
 
 
 @pytest.mark.slow

@@ -283,7 +283,7 @@ def test_taking_sizes_stops_where_it_would_cost_too_much(tmp_path):
 
 
 def test_the_one_thread_that_helps_with_blas_is_busy_when_it_computes_all_the_time(tmp_path):
-    """On two cores it has two threads, of which one is the caller's."""
+    """On two cores BLAS has two threads: the caller's, and one that helps it."""
     gil = {"k": "gil", "pid": DRIVER, "names": [""], "xtx": [[0.0]], "xty": [0.0], "pool": {"work": 2.0}, "queued": {}}
     pools = {"k": "pools", "pools": [{"library": "openblas", "threads": 2}]}
     runs = [(f"run-{i}", i + 10) for i in range(4)]

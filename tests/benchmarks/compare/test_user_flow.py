@@ -55,6 +55,16 @@ def test_finds_the_flow(tmp_path, target, given, name, parameters):
     assert found.spec.file == Path(target.partition(":")[0]).name
 
 
+def test_long_parameters_that_begin_alike_are_others(tmp_path):
+    names = {
+        loaded(
+            "typed.py:typed", tmp_path, 'config={"region": "eu"}', "day=2026-11-23", f"code={'0' * 40}{end}"
+        ).spec.name
+        for end in "ab"
+    }
+    assert len(names) == 2
+
+
 def test_text_that_looks_like_a_number_is_text_where_the_flow_takes_text(tmp_path):
     found = loaded("typed.py:typed", tmp_path, 'config={"region": "eu"}', "day=2026-11-23", "code=007")
 
@@ -78,6 +88,7 @@ def test_text_that_looks_like_a_number_is_text_where_the_flow_takes_text(tmp_pat
             [],
             "runs_in_a_function.py:13 starts a flow when the file is imported: put it under",
         ),
+        ("odd_parameters.py:by_place", ["n=1"], "its parameters: "),
         ("methods.py:scale.of", ["self=1"], "--param self: scale.of has no such parameter; it takes n"),
         ("etl_map.py:etl", [], "etl needs n: give it as --param n=VALUE"),
         ("etl_map.py:etl", ["m=3"], "--param m: etl has no such parameter; it takes n, factor"),

@@ -19,6 +19,7 @@ from runner_lab.reports.choose import answer as words
 from runner_lab.reports.choose import atlas
 from runner_lab.reports.choose.choice import CannotChoose, candidates, choose
 from runner_lab.reports.choose.ranking import AS_GOOD, Request, time_s
+from runner_lab.reports.pages import tables
 from tests.reports import machine, synthetic
 from tests.reports.machine import RUNNERS, independent
 
@@ -257,3 +258,13 @@ def test_the_map_agrees_with_the_answers(summary: Summary) -> None:
     pays = found[1].pays_from(1000)
     assert pays is not None
     assert 0.005 < pays < 0.1
+
+
+def test_who_has_no_slots_stands_beside_others_in_what_was_checked(with_gather: Summary) -> None:
+    """No runner has 250 ms tasks done at once in one slot."""
+    table = tables.checked(with_gather)
+    assert table is not None
+    work = [row[0].text for row in table.rows]
+    assert all(text.endswith((", 2 slots", ", 32 slots")) for text in work), work
+    assert len(set(work)) == len(work)
+    assert "gather" in {row[1].text for row in table.rows}
