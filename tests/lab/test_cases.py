@@ -49,7 +49,7 @@ PREDICTED = Predicted(
 
 def case(name: str = "csv_etl", **changes) -> MeasuredCase:
     times = (
-        ArmTime(arm="threads", slots="threads without a limit", seconds=6.0, low=5.5, high=6.5, blocks=3),
+        ArmTime(arm="threads", slots="no limit", seconds=6.0, low=5.5, high=6.5, blocks=3),
         ArmTime(arm="dask", slots="2 workers", workers=2, seconds=4.0, blocks=2, failed=1, error="KilledWorker"),
         ArmTime(arm="ray", slots="2 workers", workers=2, failed=3, error="no | room"),
     )
@@ -192,7 +192,7 @@ def test_a_run_folder_is_read_with_its_prediction(tmp_path):
     first, second = measured(tmp_path, PLAN, {"csv_etl": "CSV"}).cases
 
     assert [(time.arm, time.slots) for time in first.arms] == [
-        *(("threads", "threads without a limit"), ("dask", "")),
+        *(("threads", "no limit"), ("dask", "")),
     ]
     assert first.best == "threads"
     assert first.results == "same"
